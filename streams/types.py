@@ -1,0 +1,182 @@
+"""The plain data of a stream: images, queries, edits, probes and arrivals.
+
+Knows nothing about models, editors, time keeping or files. Every class is frozen and hashable, so that a
+digest, a set or a dictionary key can be made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+Axis = Literal["reliability", "generality", "locality", "portability", "specificity", "compositional", "general"]
+Modality = Literal["text", "image"]
+Reference = Literal["target", "baseline"]
+
+
+def digest_of(*parts: str) -> str:
+    """Return 16 hexadecimal digits that identify a sequence of strings.
+
+    >>> digest_of("a", "b") == digest_of("ab")
+    False
+    """
+    h = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        h.update(len(raw).to_bytes(8, "big"))
+        h.update(raw)
+    return h.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A picture by name and content; opened only when a model needs it (`streams.images.open_image`).
+
+    `uri` is `atlas:ENTITY/SET`, several of them joined by `+` (drawn side by side, left to right), or
+    `file:RELATIVE/PATH` below `root`. `digest` identifies the content.
+    """
+
+    uri: str
+    digest: str
+    root: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What somebody asks: a prompt and at most one image. It has no field for an answer, on purpose."""
+
+    prompt: str
+    image: ImageRef | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of prompt and image content."""
+        return digest_of(self.prompt, self.image.digest if self.image else "")
+
+
+Part = str | ImageRef
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an editor turns a query into: text and images, in order (several images are allowed)."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def images(self) -> tuple[ImageRef, ...]:
+        """The images in order."""
+        return tuple(p for p in self.parts if isinstance(p, ImageRef))
+
+    @property
+    def text(self) -> str:
+        """The text parts joined by one space."""
+        return " ".join(p for p in self.parts if isinstance(p, str))
+
+    @classmethod
+    def of(cls, query: Query) -> Prompt:
+        """The prompt that asks a query as it is: its image first, then its text."""
+        return cls(((query.image,) if query.image else ()) + (query.prompt,))
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of all parts."""
+        return digest_of(*(("i:" + p.digest) if isinstance(p, ImageRef) else ("t:" + p) for p in self.parts))
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of knowledge: from now on `query` is answered by `target`. It holds no probes.
+
+    `subject` is what the fact is about, `relation` which fact of it. `supersedes` is the id of the edit that
+    this one replaces. `prompt_kind` says how the prompt names its subject: partial, generic or text.
+    """
+
+    id: str
+    query: Query
+    target: str
+    subject: str
+    relation: str = ""
+    source: str = ""
+    supersedes: str | None = None
+    prompt_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Take an edit back: the model should answer as it did before it."""
+
+    edit_id: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question that measures one axis of one edit.
+
+    With `reference == "target"` the answer should be `target` (or any of `accepted`); with `"baseline"` it should
+    be what the frozen model answers, and `target` is the true answer used as the teacher-forced text.
+    `edit_id` is empty for the `general` set.
+    """
+
+    id: str
+    edit_id: str
+    axis: Axis
+    variant: str
+    modality: Modality
+    query: Query
+    target: str
+    reference: Reference = "target"
+    accepted: tuple[str, ...] = ()
+    hops: int = 0
+
+    @property
+    def label(self) -> str:
+        """The papers' name of this measurement.
+
+        >>> q = Query("Who?")
+        >>> Probe("p", "e", "generality", "template", "text", q, "x").label
+        'T-Gen'
+        """
+        letter = "T" if self.modality == "text" else "M"
+        names = {
+            "reliability": "Rel",
+            "generality": f"{letter}-Gen",
+            "locality": f"{letter}-Loc",
+            "portability": "Port",
+            "specificity": "Spec",
+            "compositional": "CompRel",
+            "general": "General",
+        }
+        return names[self.axis]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every accepted answer, the target first."""
+        return (self.target, *(a for a in self.accepted if a != self.target))
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Something that reaches the system at a moment of simulated time, in seconds."""
+
+    at_s: float
+    item: Edit | Query | Withdraw
+
+
+@dataclass(frozen=True)
+class PoolItem:
+    """One training example for an editor's `fit`: an edit with its probes, disjoint from every stream."""
+
+    edit: Edit
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What `fit` and `tune` may see: items made of `fit` entities only. `digest` is part of a fit's identity."""
+
+    items: tuple[PoolItem, ...]
+    digest: str
+    seed: int = 0
