@@ -1,0 +1,62 @@
+"""How every figure looks: one colour per editor, axis labels with units, captions with n. Knows no data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.axes import Axes  # noqa: E402 - the backend is chosen before anything draws
+from matplotlib.figure import Figure  # noqa: E402
+
+# Okabe and Ito's colours, readable with colour-blind eyes; black is for the unedited reference.
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#6A3D9A", "#999999", "#B2DF8A")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+
+
+def palette(editors: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return (colour, marker) per editor, the same for every figure of a report.
+
+    >>> palette(["ft", "none"])["none"][0]
+    '#000000'
+    """
+    others = [e for e in sorted(set(editors)) if e != "none"]
+    out = {"none": ("#000000", "x")} if "none" in editors else {}
+    out.update({e: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, e in enumerate(others)})
+    return out
+
+
+def grid(n: int, columns: int = 4, width: float = 3.4, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+    """Return a figure with n axes in rows of `columns`, without pyplot's global state."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
+    for ax in axes:
+        ax.grid(True, color="#dddddd", linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_axisbelow(True)
+    return figure, axes
+
+
+def edits_axis(ax: Axes, last: int) -> None:
+    """Label the x-axis in edits, logarithmic from the first edit when the stream is long."""
+    if last > 20:
+        ax.set_xscale("log")
+    ax.set_xlabel("edits so far (step)")
+
+
+def score_axis(ax: Axes, label: str) -> None:
+    """Show the whole range of a proportion, so that axes of different editors compare."""
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_ylabel(label)
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Draw one legend for all axes, below them."""
+    seen: dict[str, object] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            seen.setdefault(label, handle)
+    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=min(6, max(1, len(seen))), frameon=False)  # type: ignore[arg-type]
