@@ -1,0 +1,92 @@
+"""Tensor machinery that several editors share: seeded noise, the loss of an answer, descent with early stop.
+
+Knows nothing of any editor, of queries or of routing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class NotFiniteError(ValueError):
+    """A loss or a weight became infinite or not a number."""
+
+
+def generator(seed: int, edit_id: str) -> torch.Generator:
+    """Return a CPU generator that depends on the run's seed and the edit only, not on what came before."""
+    digest = hashlib.sha256(f"{seed}\x1f{edit_id}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Return how many bytes the elements of some tensors take."""
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def answer_loss(logits: Tensor, answer: Tensor, target_ids: np.ndarray) -> Tensor:
+    """Return the mean negative log-likelihood of the target tokens, a scalar in nats.
+
+    `logits` (tokens, vocabulary) of one row, `answer` (tokens,) bool marks the target tokens in it, `target_ids`
+    (m,) are those tokens. The logits that predict a token stand one position before it.
+    """
+    at = answer.nonzero().squeeze(1) - 1
+    labels = torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
+    return F.cross_entropy(logits[at].float(), labels)
+
+
+def answer_exact(logits: Tensor, answer: Tensor, target_ids: np.ndarray) -> bool:
+    """Return whether every target token is the most likely one (arguments as in `answer_loss`)."""
+    at = answer.nonzero().squeeze(1) - 1
+    labels = torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
+    return bool((logits[at].argmax(-1) == labels).all())
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How an optimisation ended: steps taken, the last loss seen (nats), whether the early stop was reached."""
+
+    steps: int
+    loss: float
+    stopped: bool
+
+
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[], Tensor],
+    *,
+    steps: int,
+    done: Callable[[float], bool],
+    what: str,
+    after: Callable[[], None] | None = None,
+) -> Descent:
+    """Take at most `steps` steps, none once `done(loss)` holds; `after` runs after each step (a projection, say).
+
+    Raises `NotFiniteError` that names `what` when the loss or a parameter is not finite.
+    """
+    parameters: Sequence[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    loss = math.inf
+    for step in range(steps + 1):
+        value = loss_of()
+        loss = float(value.detach())
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"{what}: the loss is {loss} after {step} steps. A smaller learning rate may help.")
+        if done(loss):
+            return Descent(step, loss, True)
+        if step == steps:
+            break
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        if after is not None:
+            after()
+        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+            raise NotFiniteError(f"{what}: a weight is not finite after {step + 1} steps.")
+    return Descent(steps, loss, False)

@@ -1,0 +1,79 @@
+"""GRACE's radius rule against fixed reference vectors, and the editor on a tiny random model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from lifelong.editors.grace import Codebook, Grace, GraceOptions
+from streams.types import Edit, Query
+
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "grace"
+CASES = ["scripted", "scripted_moving_average", "random", "single_label_then_split", "edge_exact_conflict"]
+ACTIONS = {
+    "first": "first",
+    "new_far": "far",
+    "new_conflict_split": "split",
+    "expand": "expand",
+    "inside_same_label_no_change": "inside",
+}
+
+
+def codebook(width: int = 2, moving_average: bool = False) -> Codebook:
+    return Codebook(width, 1, radius=1.0, moving_average=moving_average)
+
+
+def put(book: Codebook, edit_id: str, key, label: int) -> str:
+    key = np.asarray(key, dtype=np.float32)
+    return book.commit(edit_id, key, (label,), book.plan(key, (label,)), torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_keys_radii_and_decisions_equal_the_published_rule(name):
+    if not GOLDEN.is_dir():
+        pytest.skip(f"no reference vectors at {GOLDEN}")
+    case = json.loads((GOLDEN / "case.json").read_text())["cases"][name]
+    tensors = load_file(GOLDEN / "grace.safetensors")
+    book = codebook(12, case["expand_mode"] == "moving_average")
+    for i, step in enumerate(case["steps"]):
+        key, label = tensors[f"{name}.edit_keys"][i], (step["label"],)
+        plan = book.plan(key, label)
+        assert plan.action == ACTIONS[step["action"]]
+        book.commit(f"edit-{i}", key, label, plan, torch.zeros(1))
+        assert np.allclose(book.radii(), tensors[f"{name}.step{i:02d}.radii"], atol=1e-5)
+        rows = np.array([book.bank.row_of(entry) for entry in book.labels])
+        assert np.allclose(book.bank.keys_of(rows), tensors[f"{name}.step{i:02d}.keys"], atol=1e-5)
+        assert [label for (label,) in book.labels.values()] == step["labels"]
+    entries = list(book.labels)
+    used = [-1 if hit is None else entries.index(hit[0]) for hit in book.find(tensors[f"{name}.probes"])]
+    assert used == case["probes"]["used_entry_or_minus1"]
+
+
+def test_labels_with_equal_mean_token_are_different_labels():
+    book = codebook()
+    key = np.array([0, 0], dtype=np.float32)
+    book.commit("a", key, (1, 3), book.plan(key, (1, 3)), torch.zeros(1))
+    assert book.plan(np.array([0.5, 0], dtype=np.float32), (2, 2)).action == "split"
+
+
+def test_one_entry_serves_edits_of_one_label_and_leaves_with_the_last():
+    book = codebook()
+    assert put(book, "a", [0, 0], 7) == put(book, "b", [0.5, 0], 7)
+    book.remove("a")
+    assert len(book) == 1 and book.find(np.zeros((1, 2), np.float32))[0] is not None
+    book.remove("b")
+    assert len(book) == 0 and book.find(np.zeros((1, 2), np.float32)) == [None]
+
+
+def test_a_codebook_goes_on_from_its_state():
+    book, twin = codebook(), codebook()
+    put(book, "a", [0, 0], 1), put(book, "b", [1.5, 0], 2), put(book, "c", [9, 9], 1)
+    book.remove("c")
+    twin.load(book.state())
+    assert put(twin, "d", [1.4, 0], 2) == put(book, "d", [1.4, 0], 2)
+    assert twin.radii() == book.radii() and twin.members == book.members
