@@ -1,0 +1,37 @@
+"""Writing files so that a reader never sees half of one; knows nothing about what is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+class LogError(RuntimeError):
+    """A run folder cannot be read, written or continued; the message says which and what to do."""
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that it is either absent or whole: temporary file, fsync, rename, fsync of the folder.
+
+    Raises `LogError` with the file's name when the disk is full or the write fails; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LogError(
+            f"{path}: could not be written ({error.strerror or error}). Everything committed before it is kept and "
+            "readable; free some space and go on with --resume."
+        ) from error
