@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import metrics, style
+from reports.table import Facts
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,6 @@ class Drawn:
     caption: str
     figure: Figure
     table: pl.DataFrame
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All fact tables of a report's runs, with the columns `editor` and `seed` added."""
-
-    probed: pl.DataFrame
-    edited: pl.DataFrame
-    gauged: pl.DataFrame
-    timed: pl.DataFrame
-
-    @property
-    def editors(self) -> list[str]:
-        """Editors in the order of the legend: the unedited reference first."""
-        names = self.gauged["editor"].unique().to_list()
-        return sorted(names, key=lambda e: (e != "none", e))
 
 
 # What the main figure shows: title, axis, modality or None for both, variants or None for all.
@@ -65,13 +50,17 @@ def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[st
     return out if variants is None else out.filter(pl.col("variant").is_in(variants))
 
 
-def _lines(ax: Axes, table: pl.DataFrame, colours: dict[str, tuple[str, str]], dash: str = "-", label: bool = True) -> None:
+def _lines(
+    ax: Axes, table: pl.DataFrame, colours: dict[str, tuple[str, str]], dash: str = "-", label: bool = True
+) -> None:
     for editor, (colour, marker) in colours.items():
         part = table.filter(pl.col("editor") == editor).sort("step")
         if part.is_empty():
             continue
         x, y = part["step"].to_numpy(), part["mean"].to_numpy()
-        ax.plot(x, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None)
+        ax.plot(
+            x, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None
+        )
         ax.fill_between(x, part["low"].to_numpy(), part["high"].to_numpy(), color=colour, alpha=0.12, linewidth=0)
 
 
@@ -87,12 +76,14 @@ def degradation(facts: Facts) -> Drawn:
         _lines(ax, table, colours)
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
-        style.score_axis(ax, "exact match" if axis != "locality" and variants != ("must-not",) else "agreement with base")
+        style.score_axis(
+            ax, "exact match" if axis != "locality" and variants != ("must-not",) else "agreement with base"
+        )
         tables.append(table.with_columns(pl.lit(title).alias("measure")))
     style.legend(figure, axes)
     caption = (
-        "Every past edit is probed again at every panel (weight editors: a log-age sample before the last). Greedy free "
-        "generation; locality is agreement with the frozen model's own answer. Bands: Wilson 95 % over probes."
+        "Every past edit is probed again at every panel (weight editors: a log-age sample before the last). "
+        "Greedy free generation; locality: agreement with the frozen model. Bands: Wilson 95 % over probes."
     )
     return Drawn("degradation", "Degradation curves", caption, figure, pl.concat(tables))
 
@@ -101,7 +92,9 @@ def scorer_gap(facts: Facts) -> Drawn:
     """Draw teacher-forced token accuracy against exact match of generated answers."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     colours = style.palette(facts.editors)
-    shown = [a for a in AXES if a[1] in ("reliability", "generality", "portability") and not pick(rows, *a[1:]).is_empty()]
+    shown = [
+        a for a in AXES if a[1] in ("reliability", "generality", "portability") and not pick(rows, *a[1:]).is_empty()
+    ]
     figure, axes = style.grid(len(shown))
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
@@ -125,7 +118,11 @@ def locality_conventions(facts: Facts) -> Drawn:
     """Draw locality in both published conventions beside agreement of generated answers."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("axis") == "locality")
     colours = style.palette(facts.editors)
-    scorers = [s for s in ("generated", "locality_top1_answer", "locality_top1_all", "locality_top10_all") if s in set(rows["scorer"])]
+    scorers = [
+        s
+        for s in ("generated", "locality_top1_answer", "locality_top1_all", "locality_top10_all")
+        if s in set(rows["scorer"])
+    ]
     figure, axes = style.grid(max(1, len(scorers)))
     tables = []
     titles = {
@@ -167,7 +164,7 @@ def age_heatmap(facts: Facts) -> Drawn:
         ax.grid(False)
         if ax is axes[-1]:
             figure.colorbar(drawn, ax=ax, label="exact match")
-    caption = "Mean reliability of past edits by their age, at every panel. White: no edit of that age yet (or not sampled)."
+    caption = "Mean reliability of past edits by age, at every panel. White: no edit of that age (or not sampled)."
     return Drawn("age_heatmap", "Retention by age", caption, figure, pl.concat(tables))
 
 
@@ -179,7 +176,9 @@ def routing(facts: Facts) -> Drawn:
     figure, axes = style.grid(2, width=4.2, height=3.2)
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):
         _lines(ax, table.filter(pl.col("measure") == measure), routed)
-        ax.set_title({"recall": "routing recall (in scope)", "false fires": "false fires (out of scope)"}[measure], fontsize=10)
+        ax.set_title(
+            {"recall": "routing recall (in scope)", "false fires": "false fires (out of scope)"}[measure], fontsize=10
+        )
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
         style.score_axis(ax, "share of probes")
     style.legend(figure, axes)
@@ -213,8 +212,8 @@ def by_prompt_kind(facts: Facts) -> Drawn:
             tables.append(table.with_columns(pl.lit(kind).alias("prompt_kind"), pl.lit(measure).alias("measure")))
     style.legend(figure, axes)
     caption = (
-        "Partial prompts name a true attribute of the subject, generic ones only point at the picture, text ones name the "
-        "subject and show no picture. A router that reads text only cannot tell generic prompts apart."
+        "Partial prompts name a true attribute of the subject, generic ones only point at the picture, text ones "
+        "name the subject and show no picture. A router that reads text only cannot tell generic prompts apart."
     )
     return Drawn("prompt_kinds", "Curves by prompt kind", caption, figure, pl.concat(tables))
 

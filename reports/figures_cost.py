@@ -11,7 +11,8 @@ import math
 import polars as pl
 
 from reports import metrics, style
-from reports.figures import Drawn, Facts
+from reports.figures import Drawn
+from reports.table import Facts
 
 OPERATIONS = ("encode", "route", "apply", "answer")
 
@@ -34,7 +35,14 @@ def latency(facts: Facts) -> Drawn:
                 known = mine.filter(pl.col(column).is_not_null())
                 label = f"{editor} {column[:3]}" if column == "p50_s" else None
                 ax.plot(
-                    known["bank_len"], known[column] * 1e3, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.3, label=label
+                    known["bank_len"],
+                    known[column] * 1e3,
+                    dash,
+                    color=colour,
+                    marker=marker,
+                    markersize=3.5,
+                    linewidth=1.3,
+                    label=label,
                 )
             fit = metrics.slope(mine["bank_len"].to_numpy(), mine["p50_s"].to_numpy())
             if not math.isnan(fit):
@@ -46,8 +54,8 @@ def latency(facts: Facts) -> Drawn:
         ax.set_ylabel("wall time (ms)")
     style.legend(figure, axes)
     caption = (
-        "One query at a time, uncached, samples of neighbouring panels pooled by bank size. Solid p50, dashed p90, dotted "
-        "p99 (only where 100 samples or more are pooled; n is in the table). "
+        "One query at a time, uncached, samples of neighbouring panels pooled by bank size. Solid p50, dashed p90, "
+        "dotted p99 (only where 100 samples or more are pooled; n is in the table). "
         + ("Log-log slopes of p50: " + "; ".join(slopes) + "." if slopes else "")
     )
     return Drawn("latency", "Latency against bank size", caption, figure, table)
@@ -63,14 +71,17 @@ def latency_split(facts: Facts) -> Drawn:
     editors = [e for e in facts.editors if e in set(table["editor"])]
     left = dict.fromkeys(editors, 0.0)
     for i, operation in enumerate(OPERATIONS):
-        part = {r["editor"]: r["p50_s"] * 1e3 for r in table.filter(pl.col("operation") == operation).iter_rows(named=True)}
+        part = {
+            r["editor"]: r["p50_s"] * 1e3
+            for r in table.filter(pl.col("operation") == operation).iter_rows(named=True)
+        }
         widths = [part.get(e, 0.0) for e in editors]
         ax.barh(editors, widths, left=[left[e] for e in editors], label=operation, color=style.COLOURS[i], height=0.6)
         left = {e: left[e] + w for e, w in zip(editors, widths, strict=True)}
     ax.invert_yaxis()
     ax.set_xlabel("median wall time of one query at the last panel (ms)")
     style.legend(figure, [ax])
-    caption = "Where a query's time goes: keys (encode), bank search (route), putting the edit in place (apply), model (answer)."
+    caption = "Keys (encode), bank search (route), putting the edit in place (apply), model (answer)."
     return Drawn("latency_split", "Where a query's time goes", caption, figure, table.sort("editor", "operation"))
 
 
@@ -88,10 +99,20 @@ def memory(facts: Facts) -> Drawn:
         part = table.filter(pl.col("editor") == editor)
         grown = part.filter(pl.col("bank_bytes") > 0)
         if not grown.is_empty():
-            axes[0].plot(grown["step"], grown["bank_bytes"] / 2**20, "-", color=colour, marker=marker, markersize=3.5, label=editor)
+            axes[0].plot(
+                grown["step"],
+                grown["bank_bytes"] / 2**20,
+                "-",
+                color=colour,
+                marker=marker,
+                markersize=3.5,
+                label=editor,
+            )
             last = grown.row(-1, named=True)
             slopes.append(f"{editor} {last['bank_bytes'] / last['step']:,.0f}")
-        axes[1].plot(part["step"], part["rss_bytes"] / 2**20, "-", color=colour, marker=marker, markersize=3.5, label=editor)
+        axes[1].plot(
+            part["step"], part["rss_bytes"] / 2**20, "-", color=colour, marker=marker, markersize=3.5, label=editor
+        )
     axes[0].set_ylabel("bytes that grow with edits (MiB)")
     axes[1].set_ylabel("resident memory of the process (MiB)")
     axes[1].set_ylim(bottom=0)
@@ -99,7 +120,9 @@ def memory(facts: Facts) -> Drawn:
         style.edits_axis(ax, int(table["step"].max() or 0))  # pyright: ignore[reportArgumentType]
     axes[0].set_yscale("log")
     style.legend(figure, axes)
-    caption = "Keys and payloads (for weight editors: the changed weights), and the whole process. Bytes per edit at the end: "
+    caption = (
+        "Keys and payloads (weight editors: the changed weights), and the whole process. Bytes per edit at the end: "
+    )
     return Drawn("memory", "Memory against edits", caption + ("; ".join(slopes) or "none") + ".", figure, table)
 
 
@@ -109,8 +132,10 @@ def edit_time(facts: Facts) -> Drawn:
     figure, (ax,) = style.grid(1, width=5.0, height=3.2)
     tables = []
     for editor, (colour, _) in colours.items():
-        part = facts.edited.filter(pl.col("editor") == editor).sort("seed", "step").with_columns(
-            (pl.col("edit_wall_s") / pl.col("batch_len")).alias("edit_wall_s")
+        part = (
+            facts.edited.filter(pl.col("editor") == editor)
+            .sort("seed", "step")
+            .with_columns((pl.col("edit_wall_s") / pl.col("batch_len")).alias("edit_wall_s"))
         )
         if part.is_empty():
             continue

@@ -93,8 +93,10 @@ def half_life(matrix: pl.DataFrame) -> float:
 
     Ages are binned at `AGE_EDGES`; the lower edge of the first bin at or below half is returned.
     """
-    by_age = retention_by_age(matrix).group_by("age_low").agg(
-        (pl.col("mean") * pl.col("n")).sum().alias("sum"), pl.col("n").sum()
+    by_age = (
+        retention_by_age(matrix)
+        .group_by("age_low")
+        .agg((pl.col("mean") * pl.col("n")).sum().alias("sum"), pl.col("n").sum())
     )
     points = [(r["age_low"], r["sum"] / r["n"]) for r in by_age.sort("age_low").iter_rows(named=True)]
     if not points:
@@ -116,7 +118,9 @@ def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
 
 
 IN_SCOPE = pl.col("axis").is_in(["reliability", "generality"]) & (pl.col("variant") != "superseded")
-OUT_OF_SCOPE = (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
+OUT_OF_SCOPE = (pl.col("axis") == "locality") | (
+    (pl.col("axis") == "specificity") & (pl.col("variant") == "must-not")
+)
 
 
 def routing(rows: pl.DataFrame) -> pl.DataFrame:
@@ -127,15 +131,25 @@ def routing(rows: pl.DataFrame) -> pl.DataFrame:
     """
     one = rows.filter(pl.col("scorer") == "generated")
     home = one.filter(IN_SCOPE).select(
-        "editor", "step", "prompt_kind", pl.lit("recall").alias("measure"), pl.col("routed_home").cast(pl.Float64).alias("score")
+        "editor",
+        "step",
+        "prompt_kind",
+        pl.lit("recall").alias("measure"),
+        pl.col("routed_home").cast(pl.Float64).alias("score"),
     )
     fire = one.filter(OUT_OF_SCOPE).select(
-        "editor", "step", "prompt_kind", pl.lit("false fires").alias("measure"), (pl.col("routed_n") > 0).cast(pl.Float64).alias("score")
+        "editor",
+        "step",
+        "prompt_kind",
+        pl.lit("false fires").alias("measure"),
+        (pl.col("routed_n") > 0).cast(pl.Float64).alias("score"),
     )
     return pl.concat([home, fire])
 
 
-def latency(timed: pl.DataFrame, edges: tuple[int, ...] = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)) -> pl.DataFrame:
+def latency(
+    timed: pl.DataFrame, edges: tuple[int, ...] = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
+) -> pl.DataFrame:
     """Return p50, p90 and p99 of each operation per bank-size bin, with n; p99 only from 100 samples on.
 
     Samples of all panels whose bank size falls into a bin are pooled; `bank_len` is the bin's median size.

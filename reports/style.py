@@ -7,11 +7,23 @@ from collections.abc import Sequence
 import matplotlib
 
 matplotlib.use("Agg")
+from matplotlib.artist import Artist  # noqa: E402 - the backend is chosen before anything draws
 from matplotlib.axes import Axes  # noqa: E402 - the backend is chosen before anything draws
 from matplotlib.figure import Figure  # noqa: E402
 
 # Okabe and Ito's colours, readable with colour-blind eyes; black is for the unedited reference.
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A", "#6A3D9A", "#999999", "#B2DF8A")
+COLOURS = (
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C510A",
+    "#6A3D9A",
+    "#999999",
+    "#B2DF8A",
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
@@ -55,8 +67,10 @@ def score_axis(ax: Axes, label: str) -> None:
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """Draw one legend for all axes, below them."""
-    seen: dict[str, object] = {}
+    seen: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             seen.setdefault(label, handle)
-    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=min(6, max(1, len(seen))), frameon=False)  # type: ignore[arg-type]
+    figure.legend(
+        list(seen.values()), list(seen), loc="outside lower center", ncols=min(6, max(1, len(seen))), frameon=False
+    )

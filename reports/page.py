@@ -1,0 +1,132 @@
+"""A report: run folders in; one self-contained page, its figures and a table behind every figure out.
+
+Knows the order of the page. Reads facts through `reports.table` and writes only below the folder it is given.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from reports import figures, figures_cost
+from reports.figures import Drawn
+from reports.summary import summary
+from reports.table import Facts, RunInfo, load
+
+DRAW = (
+    figures.degradation,
+    figures.scorer_gap,
+    figures.age_heatmap,
+    figures.routing,
+    figures_cost.latency,
+    figures_cost.latency_split,
+    figures_cost.memory,
+    figures_cost.edit_time,
+    figures.by_prompt_kind,
+    figures.locality_conventions,
+)
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}
+h1{margin-bottom:.2rem} .meta{color:#555} figure{margin:2.2rem 0} figure img{max-width:100%;height:auto}
+figcaption{color:#444;font-size:.92rem;max-width:60rem} table{border-collapse:collapse;font-size:.85rem}
+th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th:first-child,td:first-child{text-align:left} .wide{overflow-x:auto} td small{color:#777}
+"""
+
+
+def write_report(folders: Sequence[Path], out: Path) -> Path:
+    """Write `index.html`, `figures/*.png|svg` and `tables/*.csv` below `out` and return the page's path.
+
+    Raises `ValueError` naming the folder when a run has no committed panel.
+    """
+    facts, runs = load(folders)
+    for name in ("figures", "tables"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    numbers = summary(facts)
+    numbers.write_csv(out / "tables" / "summary.csv")
+    parts = [_head(runs), "<h2>All numbers at the last panel</h2>", _table(numbers)]
+    for draw in DRAW:
+        if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
+            continue  # a run without latency samples still has curves
+        drawn = draw(facts)
+        drawn.table.write_csv(out / "tables" / f"{drawn.name}.csv")
+        parts.append(_figure(drawn, out / "figures", _sizes(facts, runs)))
+    page = out / "index.html"
+    page.write_text(
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Degradation report</title>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>"
+        f"<body>{''.join(parts)}</body></html>",
+        encoding="utf-8",
+    )
+    return page
+
+
+def _figure(drawn: Drawn, folder: Path, sizes: str) -> str:
+    drawn.figure.savefig(folder / f"{drawn.name}.svg", metadata={"Date": None})
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format="png", dpi=130)
+    (folder / f"{drawn.name}.png").write_bytes(buffer.getvalue())
+    data = base64.b64encode(buffer.getvalue()).decode()
+    caption = html.escape(f"{drawn.caption} {sizes}")
+    return (
+        f"<figure id='{drawn.name}'><h2>{html.escape(drawn.title)}</h2>"
+        f"<img alt='{html.escape(drawn.title)}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{caption} <a href='tables/{drawn.name}.csv'>numbers</a> · "
+        f"<a href='figures/{drawn.name}.svg'>SVG</a></figcaption></figure>"
+    )
+
+
+def _head(runs: Sequence[RunInfo]) -> str:
+    lines = "".join(
+        f"<tr><td>{html.escape(r.editor)}</td><td>{html.escape(r.stream)}</td><td>{r.seed}</td>"
+        f"<td>{html.escape(r.model)}</td><td>{html.escape(r.clock)}</td><td>{html.escape(r.hardware)}</td>"
+        f"<td>{'yes' if r.done else 'no'}</td><td>{html.escape(r.folder.name)}</td></tr>"
+        for r in runs
+    )
+    return (
+        "<h1>Degradation report</h1><p class='meta'>What happens to a multimodal model that is edited one fact after "
+        "another while it is in use. x-axes count edits visible so far.</p><div class='wide'><table>"
+        "<tr><th>editor</th><th>stream</th><th>seed</th><th>model</th><th>clock</th><th>hardware</th><th>finished</th><th>run</th></tr>"
+        f"{lines}</table></div>"
+    )
+
+
+def _sizes(facts: Facts, runs: Sequence[RunInfo]) -> str:
+    seeds = facts.gauged["seed"].n_unique()
+    hardware = ", ".join(sorted({r.hardware for r in runs}))
+    return f"n = {len(facts.probed):,} scored probes, {seeds} seed{'s' if seeds > 1 else ''}; {hardware}."
+
+
+def _table(numbers: pl.DataFrame) -> str:
+    shown = [c for c in numbers.columns if not c.startswith("n ")]
+    head = "".join(f"<th>{html.escape(r['editor'])}</th>" for r in numbers.iter_rows(named=True))
+    body = []
+    for column in shown[1:]:
+        cells = []
+        for r in numbers.iter_rows(named=True):
+            n = r.get(f"n {column.split(' p')[0] if '(ms)' in column else column}")
+            cells.append(f"<td>{_number(r[column])}{f' <small>n={n:,}</small>' if n is not None else ''}</td>")
+        body.append(f"<tr><td>{html.escape(column)}</td>{''.join(cells)}</tr>")
+    return f"<div class='wide'><table><tr><th></th>{head}</tr>{''.join(body)}</table></div>"
+
+
+def _number(value: float | int | None) -> str:
+    """Write a number with three significant digits; infinity and nan in words.
+
+    >>> _number(0.98765), _number(12345), _number(float("inf")), _number(float("nan"))
+    ('0.988', '12,345', 'not reached', '–')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float) and math.isinf(value):
+        return "not reached"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

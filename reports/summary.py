@@ -1,0 +1,63 @@
+"""The table of all numbers: one row per editor, every measure at the last panel with its n. Reads no files."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from reports import metrics
+from reports.figures import AXES, pick
+from reports.table import Facts
+
+
+def summary(facts: Facts) -> pl.DataFrame:
+    """Return one row per editor: quality at the last panel, forgetting, and cost (units in the column names)."""
+    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
+    out = []
+    for editor in facts.editors:
+        mine = rows.filter(pl.col("editor") == editor)
+        last = mine.filter(pl.col("step") == mine["step"].max())
+        record: dict[str, object] = {"editor": editor, "edits": int(mine["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
+        for title, axis, modality, variants in AXES:
+            part = pick(last, axis, modality, variants)
+            record[title] = float(part["score"].mean()) if len(part) else math.nan  # pyright: ignore[reportArgumentType]
+            record[f"n {title}"] = len(part)
+        instant = metrics.instant_rows(
+            facts.probed.filter((pl.col("editor") == editor) & (pl.col("scorer") == "generated"))
+        )
+        instant = instant.filter(pl.col("axis") == "reliability")
+        matrix = metrics.retention_matrix(
+            facts.probed.filter(pl.col("editor") == editor).unique(
+                subset=["seed", "step", "probe_id", "scorer"], maintain_order=True
+            )
+        )
+        record["reliability right after the edit"] = float(instant["score"].mean()) if len(instant) else math.nan  # pyright: ignore[reportArgumentType]
+        record["n reliability right after the edit"] = len(instant)
+        record["forgetting (first)"] = metrics.forgetting_first(matrix)
+        record["forgetting (max)"] = metrics.forgetting_max(matrix)
+        record["half-life (edits)"] = metrics.half_life(matrix)
+        record |= _cost(facts, editor)
+        out.append(record)
+    return pl.DataFrame(out)
+
+
+def _cost(facts: Facts, editor: str) -> dict[str, object]:
+    edited = facts.edited.filter(pl.col("editor") == editor)
+    timed = facts.timed.filter(pl.col("editor") == editor)
+    gauges = facts.gauged.filter(pl.col("editor") == editor).sort("step")
+    paired = timed.filter(pl.col("operation").is_in(["encode", "route"]))
+    last = gauges.row(-1, named=True) if len(gauges) else {"bank_bytes": 0, "step": 1, "rss_bytes": 0}
+    seconds = edited["edit_wall_s"].sum() / max(1, edited["step"].n_unique())
+    out: dict[str, object] = {
+        "edit (s)": float(seconds),
+        "bytes per edit": last["bank_bytes"] / max(1, last["step"]),
+        "collapsed edits": int(edited["collapsed"].sum()),
+    }
+    for operation in ("encode", "route"):
+        part = paired.filter(pl.col("operation") == operation)["wall_s"]
+        out[f"{operation} p50 (ms)"] = float(part.median() or 0) * 1e3 if len(part) else math.nan  # pyright: ignore[reportArgumentType]
+        p99 = part.quantile(0.99, "linear") if len(part) >= 100 else None
+        out[f"{operation} p99 (ms)"] = p99 * 1e3 if p99 is not None else math.nan
+        out[f"n {operation}"] = len(part)
+    return out

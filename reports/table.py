@@ -1,0 +1,108 @@
+"""Run folders to fact tables: reads run logs, adds `editor` and `seed` to every row. Computes no metric."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All fact tables of a report's runs, with the columns `editor` and `seed` added."""
+
+    probed: pl.DataFrame
+    edited: pl.DataFrame
+    gauged: pl.DataFrame
+    timed: pl.DataFrame
+
+    @property
+    def editors(self) -> list[str]:
+        """Editors in the order of the legend: the unedited reference first."""
+        names = self.gauged["editor"].unique().to_list()
+        return sorted(names, key=lambda e: (e != "none", e))
+
+
+GAUGES = ("bank_len", "bank_bytes", "rss_bytes")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Where a run's facts come from: what a caption must say."""
+
+    folder: Path
+    editor: str
+    stream: str
+    model: str
+    clock: str
+    seed: int
+    hardware: str
+    done: bool
+
+
+def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
+    """Return the facts of all runs in one set of tables, and what each run was.
+
+    Raises `ValueError` when no folder is given, when a run has no committed panel, or when two runs of one editor and
+    seed would be averaged although they differ in configuration.
+    """
+    if not folders:
+        raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
+    parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: []}
+    runs: list[RunInfo] = []
+    for folder in folders:
+        log = RunLog.open(folder)
+        info = _info(log)
+        twin = next((r for r in runs if (r.editor, r.seed, r.stream) == (info.editor, info.seed, info.stream)), None)
+        if twin is not None:
+            raise ValueError(
+                f"{folder} and {twin.folder} are both {info.editor} with seed {info.seed} on {info.stream}: their "
+                "curves would be drawn on top of each other. Report them apart, or give the runs different seeds."
+            )
+        runs.append(info)
+        for fact, frames in parts.items():
+            frame = cast(pl.DataFrame, pl.from_arrow(log.table(fact)))
+            frames.append(frame.with_columns(pl.lit(info.editor).alias("editor"), pl.lit(info.seed).alias("seed")))
+        if parts[Gauged][-1].is_empty():
+            raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
+    tables = {fact: pl.concat(frames) for fact, frames in parts.items()}
+    facts = Facts(tables[Probed], tables[Edited], _wide(tables[Gauged]), tables[Timed])
+    return facts, runs
+
+
+def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
+    """One row per panel with the gauges that figures use as columns (0 where a run has none)."""
+    chosen = gauged.filter(pl.col("name").is_in(GAUGES))
+    steps = gauged.select("editor", "seed", "step").unique()
+    wide = chosen.pivot("name", index=["editor", "seed", "step"], values="value", aggregate_function="last")
+    out = steps.join(wide, on=["editor", "seed", "step"], how="left")
+    missing = [pl.lit(0.0).alias(g) for g in GAUGES if g not in out.columns]
+    return out.with_columns(missing).with_columns(pl.col(*GAUGES).fill_null(0.0)).sort("editor", "seed", "step")
+
+
+def _info(log: RunLog) -> RunInfo:
+    config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
+    hardware: Any = log.manifest.get("hardware", "")
+    if isinstance(hardware, dict):
+        hardware = ", ".join(str(v) for v in hardware.values())
+    return RunInfo(
+        folder=log.folder,
+        editor=_name(config, "editor"),
+        stream=_name(config, "stream"),
+        model=_name(config, "model"),
+        clock=_name(config, "clock"),
+        seed=int(config.get("seed", 0)),
+        hardware=str(hardware),
+        done=(log.folder / "DONE").exists(),
+    )
+
+
+def _name(config: dict[str, Any], key: str) -> str:
+    value = config.get(key, "")
+    return str(value.get("name", "")) if isinstance(value, dict) else str(value)
