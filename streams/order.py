@@ -1,0 +1,105 @@
+"""The order in which edits arrive: shuffled, grouped by subject, or with re-edits. Knows only `Edit`s.
+
+An order is a function of its edits and a seed. Only re-edits add anything: conflicts, each with `supersedes` set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from streams.types import Edit, digest_of
+
+ORDERS = ("shuffled", "grouped", "reedits")
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """Return a random generator of its own for every (seed, names): drawing from one never moves another.
+
+    >>> int(generator(0, "a").integers(100)) == int(generator(0, "a").integers(100))
+    True
+    """
+    words = hashlib.sha256(repr((seed, names)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(words[:16], "big"))
+
+
+def edit_id(edit: Edit) -> str:
+    """Return an edit's content-derived id: equal exactly when question, target and what it replaces are equal."""
+    return "e" + digest_of(edit.query.digest, edit.target, edit.subject, edit.relation, edit.supersedes or "")
+
+
+def with_id(edit: Edit) -> Edit:
+    """Return the edit under its content-derived id."""
+    return replace(edit, id=edit_id(edit))
+
+
+def shuffled(edits: Sequence[Edit], seed: int) -> tuple[Edit, ...]:
+    """Return the edits in a random order in which no edit comes before the one that it supersedes."""
+    order = generator(seed, "order", "shuffled").permutation(len(edits))
+    return _after_superseded([edits[i] for i in order])
+
+
+def grouped(edits: Sequence[Edit], seed: int) -> tuple[Edit, ...]:
+    """Return the edits with all edits of a subject one after another, subjects in a random order."""
+    subjects: dict[str, list[Edit]] = {}
+    for edit in shuffled(edits, seed):
+        subjects.setdefault(edit.subject, []).append(edit)
+    names = sorted(subjects)
+    order = generator(seed, "order", "grouped").permutation(len(names))
+    return _after_superseded([edit for i in order for edit in subjects[names[i]]])
+
+
+def reedited(
+    edits: Sequence[Edit], count: int, seed: int, again: Callable[[Edit, np.random.Generator], Edit | None]
+) -> tuple[Edit, ...]:
+    """Return the edits with `count` re-edits put in at random places after the edits that they supersede.
+
+    `again(edit, generator)` makes the next version of an edit (it sets `supersedes`), or returns None where there is
+    no other answer. A re-edit may itself be edited again. Raises `ValueError` when fewer than `count` are possible.
+    """
+    rng = generator(seed, "order", "reedits")
+    latest = list(edits)
+    places = {edit.id: float(i) for i, edit in enumerate(edits)}
+    added: list[Edit] = []
+    misses = 0
+    while len(added) < count:
+        if not latest or misses > 20 * (len(latest) + 10):
+            raise ValueError(f"{count} re-edits were asked for, but only {len(added)} are possible over these edits.")
+        slot = int(rng.integers(len(latest)))
+        old = latest[slot]
+        new = again(old, rng)
+        if new is None or new.id in places:
+            misses += 1
+            continue
+        places[new.id] = float(rng.uniform(places[old.id], len(edits)))
+        latest[slot] = new
+        added.append(new)
+    return tuple(sorted([*edits, *added], key=lambda e: (places[e.id], e.id)))
+
+
+def ordered(edits: Sequence[Edit], order: str, seed: int) -> tuple[Edit, ...]:
+    """Return the edits in a named order that adds nothing; raises `ValueError` for an unknown name."""
+    if order not in ORDERS:
+        raise ValueError(f"order={order!r} is not known; expected one of {', '.join(ORDERS)}.")
+    return grouped(edits, seed) if order == "grouped" else shuffled(edits, seed)
+
+
+def _after_superseded(edits: list[Edit]) -> tuple[Edit, ...]:
+    known = {edit.id for edit in edits}
+    done: set[str] = set()
+    waiting: dict[str, list[Edit]] = {}
+    result: list[Edit] = []
+    for edit in edits:
+        if edit.supersedes in known and edit.supersedes not in done:
+            waiting.setdefault(str(edit.supersedes), []).append(edit)
+            continue
+        ready = [edit]
+        while ready:
+            current = ready.pop(0)
+            result.append(current)
+            done.add(current.id)
+            ready.extend(waiting.pop(current.id, []))
+    return tuple(result)

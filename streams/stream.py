@@ -1,0 +1,146 @@
+"""A stream: what is edited, in which order, and the probes of every edit; and how one is loaded by its name.
+
+Knows no model, editor or clock. A stream called NAME is the module `streams/NAME.py`, or `streams/NAME/edits.py`,
+with two names: `Options` (a pydantic model of its settings) and `load(options, *, edits, seed) -> Stream`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from streams.types import Edit, Pool, Probe
+
+_MODULE = "edits"
+
+
+class StreamError(ValueError):
+    """A stream that cannot be had: an unknown name or option, a bad record, nothing to edit."""
+
+
+class StreamOptions(BaseModel):
+    """Base of every stream's options: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a stream's probes and training items come from: plain functions, called only when needed."""
+
+    probes: Callable[[Edit], tuple[Probe, ...]]
+    pool: Callable[[int, int], Pool]
+
+
+class Stream:
+    """Edits in their order, with the probes of each (made when first asked for, and kept).
+
+    `digest` identifies everything that decides the stream: generator, world, known facts, options, seed.
+    `general` holds untouched facts that no edit of the stream concerns.
+    """
+
+    def __init__(
+        self, name: str, digest: str, edits: tuple[Edit, ...], general: tuple[Probe, ...], source: Source
+    ) -> None:
+        if not edits:
+            raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
+        self.name = name
+        self.digest = digest
+        self.edits = edits
+        self.general = general
+        self._source = source
+        self._by_id = {edit.id: edit for edit in edits}
+        self._probes: dict[str, tuple[Probe, ...]] = {}
+        if len(self._by_id) != len(edits):
+            ids = [edit.id for edit in edits]
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise StreamError(f"stream={name}: two edits have the id {twice!r}. Ids must be unique.")
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def edit(self, edit_id: str) -> Edit:
+        """Return an edit by its id; raises `KeyError`."""
+        return self._by_id[edit_id]
+
+    def probes(self, edit_id: str) -> tuple[Probe, ...]:
+        """Return the probes of an edit (the same at every call); raises `KeyError` for an unknown id."""
+        if edit_id not in self._probes:
+            self._probes[edit_id] = self._source.probes(self._by_id[edit_id])
+        return self._probes[edit_id]
+
+    def pool(self, n: int, seed: int = 0) -> Pool:
+        """Return n training items for an editor's `fit`, disjoint from every stream's edits and probes."""
+        return self._source.pool(n, seed)
+
+
+def stream_names() -> list[str]:
+    """Return the names of all streams that ship with the package, sorted."""
+    import streams
+
+    found = []
+    for info in pkgutil.iter_modules(streams.__path__):
+        module = _module_name(Path(streams.__path__[0]), info.name, info.ispkg)
+        if module is not None and hasattr(importlib.import_module(module), "load"):
+            found.append(info.name)
+    return sorted(found)
+
+
+def stream_options(name: str) -> type[StreamOptions]:
+    """Return the options model of a stream; raises `StreamError` with near names."""
+    return _find(name).Options
+
+
+def load_stream(name: str, *, edits: int, seed: int = 0, **options: Any) -> Stream:
+    """Return a stream of at most `edits` edits.
+
+    Raises `StreamError` for an unknown name or option (with the near ones), a bad value, bad data or no edits.
+    """
+    if edits < 1:
+        raise StreamError(f"edits={edits}: a stream needs at least one edit.")
+    module = _find(name)
+    try:
+        checked = module.Options(**options)
+    except ValidationError as error:
+        raise StreamError(_explain(name, module.Options, options, error)) from error
+    return module.load(checked, edits=edits, seed=seed)
+
+
+def _module_name(folder: Path, name: str, is_package: bool) -> str | None:
+    if not is_package:
+        return f"streams.{name}"
+    return f"streams.{name}.{_MODULE}" if (folder / name / f"{_MODULE}.py").is_file() else None
+
+
+def _find(name: str) -> ModuleType:
+    if name not in stream_names():
+        near = difflib.get_close_matches(name, stream_names(), 3, 0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise StreamError(f"No stream is called {name!r}.{hint} Known: {', '.join(stream_names())}.")
+    import streams
+
+    folder = Path(streams.__path__[0])
+    return importlib.import_module(str(_module_name(folder, name, (folder / name).is_dir())))
+
+
+def _explain(name: str, model: type[BaseModel], given: Mapping[str, Any], error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, list(model.model_fields), 2, 0.4)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            known = ", ".join(sorted(model.model_fields)) or "none"
+            lines.append(f"stream.{key}: stream {name!r} has no such option.{hint} It has: {known}.")
+        else:
+            lines.append(f"stream.{key}={given.get(key)!r}: {problem['msg']}.")
+    return "\n".join(lines)

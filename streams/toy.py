@@ -1,0 +1,153 @@
+"""A small drawn world for quick looks and fast tests: numbered things, each a picture of coloured squares.
+
+It needs no files and no knowledge: its answers are invented, so every question has one, but no model knows it.
+Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Every edit has probes on every axis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from PIL import Image
+
+from streams.images import ImageError
+from streams.order import generator, ordered, reedited, with_id
+from streams.stream import Source, Stream, StreamError, StreamOptions
+from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of
+
+VERSION = "toy-1"
+SIDE = 32  # pixels
+WORDS = ("red", "blue", "green", "stone", "river", "glass", "north", "cloud", "iron", "paper", "salt", "wheel")
+RELATIONS = {
+    "owner": ("Who owns {x}?", "Which owner has {x}?"),
+    "place": ("Where is {x}?", "In which place is {x}?"),
+    "maker": ("Who made {x}?", "Which maker built {x}?"),
+}
+STYLES = ("square", "round", "tilted")  # the last one stands for a rendering never seen in training
+
+
+class Options(StreamOptions):
+    """`order`: shuffled, grouped, reedits; `reedits`: share of edits that replace an earlier one."""
+
+    order: str = "shuffled"
+    reedits: float = 0.2
+
+
+def draw(name: str) -> Image.Image:
+    """Return the 32 x 32 picture `THING/STYLE`: 16 coloured squares; raises `ImageError` for another name."""
+    thing, _, style = name.partition("/")
+    if style not in STYLES or not thing:
+        raise ImageError(f"Image toy:{name}: expected THING/STYLE with STYLE one of {', '.join(STYLES)}.")
+    colours = np.frombuffer(hashlib.shake_256(thing.encode()).digest(48), np.uint8).reshape(4, 4, 3)
+    image = Image.fromarray(np.ascontiguousarray(colours)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    if style == "round":
+        return image.resize((8, 8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return image.rotate(12, fillcolor="white") if style == "tilted" else image
+
+
+def load(options: Options, *, edits: int, seed: int) -> Stream:
+    """Return a stream of `edits` invented facts about drawn things; raises `StreamError`."""
+    fresh = edits if options.order != "reedits" else max(1, round(edits * (1 - options.reedits)))
+    things = -(-fresh // len(RELATIONS))
+    drawn = [_edit(i % things, sorted(RELATIONS)[i // things], "", seed) for i in range(fresh)]
+    try:
+        order = ordered(drawn, options.order, seed)
+    except ValueError as error:
+        raise StreamError(f"stream.{error}") from error
+    if options.order == "reedits":
+        order = reedited(order, edits - fresh, seed, _again)
+    digest = digest_of(VERSION, options.model_dump_json(), str(edits), str(seed))
+    general = tuple(_general(i) for i in range(12))
+    return Stream("toy", digest, order, general, Source(_probes, _pool))
+
+
+def _ref(*names: str) -> ImageRef:
+    uri = "toy:" + "+".join(names)
+    return ImageRef(uri, digest_of(VERSION, uri))
+
+
+def _answer(*parts: str | int) -> str:
+    raw = hashlib.sha256(repr(parts).encode()).digest()
+    return f"{WORDS[raw[0] % len(WORDS)]} {WORDS[raw[1] % len(WORDS)]}"
+
+
+def _ask(relation: str, x: str, wording: int = 0) -> str:
+    return RELATIONS[relation][wording].format(x=x)
+
+
+def _edit(thing: int, relation: str, prefix: str, salt: int) -> Edit:
+    subject = f"{prefix}{thing}"
+    kind = ("partial", "generic", "partial", "generic", "text")[thing % 5]
+    if kind == "text":
+        query = Query(_ask(relation, f"thing {subject}"))
+    else:
+        x = f"this thing with number {subject}" if kind == "partial" else "this picture"
+        query = Query(_ask(relation, x), _ref(f"{subject}/square"))
+    target = _answer("target", subject, relation, salt)
+    return with_id(Edit("", query, target, subject, relation, "counterfactual", prompt_kind=kind))
+
+
+def _again(edit: Edit, rng: np.random.Generator) -> Edit | None:
+    target = _answer("again", edit.id, int(rng.integers(1 << 30)))
+    if target == edit.target:
+        return None
+    return with_id(
+        Edit("", edit.query, target, edit.subject, edit.relation, "counterfactual", edit.id, edit.prompt_kind)
+    )
+
+
+def _probes(edit: Edit) -> tuple[Probe, ...]:
+    thing, relation, image = edit.subject, edit.relation, edit.query.image
+    other = sorted(set(RELATIONS) - {relation})[0]
+    stranger = f"untouched{int(digest_of(edit.id), 16) % 1000}"
+    true = _answer("true", stranger, relation)
+    x = f"thing {thing}" if image is None else "this picture"
+    pair = _ref(f"{thing}/square", f"{stranger}/square")
+    rows: list[tuple] = [
+        ("reliability", "edit", edit.query, edit.target, "target"),
+        ("generality", "template", Query(_ask(relation, x, 1), image), edit.target, "target"),
+        ("locality", "text", Query(_ask(relation, f"thing {stranger}")), true, "baseline"),
+        ("locality", "near", Query(_ask(relation, x), _ref(f"{stranger}/square")), true, "baseline"),
+        ("locality", "far", Query(_ask(other, x), _ref(f"far{stranger}/round")), true, "baseline"),
+        (
+            "portability",
+            "hop",
+            Query(_ask(relation, f"the owner of {x}"), image),
+            _answer("hop", edit.target),
+            "target",
+        ),
+        ("specificity", "must", Query(_ask(relation, "the picture on the left"), pair), edit.target, "target"),
+        ("specificity", "must-not", Query(_ask(relation, "the picture on the right"), pair), true, "baseline"),
+    ]
+    if image is not None:
+        shared = _answer("true", thing, "colour")
+        rows += [
+            ("generality", "seen", Query(edit.query.prompt, _ref(f"{thing}/round")), edit.target, "target"),
+            ("generality", "unseen", Query(edit.query.prompt, _ref(f"{thing}/tilted")), edit.target, "target"),
+            ("locality", "same-image", Query("What colour has this picture?", image), shared, "baseline"),
+        ]
+    return tuple(_probe(edit.id, *row) for row in rows)
+
+
+def _probe(edit_id: str, axis, variant: str, query: Query, target: str, reference) -> Probe:
+    name = "p" + digest_of(edit_id, axis, variant, query.digest, target)
+    hops = 1 if axis == "portability" else 0
+    return Probe(name, edit_id, axis, variant, "image" if query.image else "text", query, target, reference, (), hops)
+
+
+def _general(i: int) -> Probe:
+    relation = sorted(RELATIONS)[i % len(RELATIONS)]
+    picture = i % 2 == 0
+    query = Query(_ask(relation, "this picture"), _ref(f"general{i}/square")) if picture else None
+    query = query or Query(_ask(relation, f"thing general{i}"))
+    variant = "image" if picture else "text"
+    return _probe("", "general", variant, query, _answer("true", f"general{i}", relation), "baseline")
+
+
+def _pool(n: int, seed: int) -> Pool:
+    rng = generator(seed, "toy", "pool")
+    relations = sorted(RELATIONS)
+    edits = [_edit(int(rng.integers(1 << 30)), relations[i % len(relations)], "fit", seed) for i in range(n)]
+    items = tuple(PoolItem(edit, _probes(edit)) for edit in edits)
+    return Pool(items, digest_of(VERSION, "pool", str(n), str(seed)), seed)
