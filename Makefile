@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine with python3 (3.11 or later), pip and make:
+#   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
+#   make test               lint, types, tests
+# Both begin with `make setup`; nothing but pip needs a network.
+
+PYTHON ?= python3
+EDITS ?= 2000
+JOBS ?= 1
+CURVES := runs/curves
+BIN := .venv/bin
+SOURCES := lifelong streams reports tests
+
+.PHONY: setup curves test soak clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; PYTHON=... names another one." if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu,test]'
+	@touch $@
+
+curves: setup
+	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --jobs $(JOBS) --report $(CURVES)/report
+
+test: setup
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -m 'not soak'
+
+soak: setup
+	$(BIN)/python -m pytest -m soak
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
