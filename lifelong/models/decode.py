@@ -1,0 +1,69 @@
+"""Greedy decoding with a key-value cache that publishes the layout of every step.
+
+Knows the forward pass and nothing about editors or scoring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lifelong.models.batching import Batch
+from lifelong.models.layout import Layout
+from lifelong.models.passes import Passes
+
+
+def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
+    """Return the new token ids of every row of a batch, without the end token.
+
+    A row ends at an end token, at a token with a newline, or after `max_tokens`. Rows that have ended leave the batch
+    when they are half of it.
+    """
+    out: list[list[int]] = [[] for _ in batch.rows]
+    active = list(range(len(batch.rows)))
+    mask, lengths = batch.mask.to(passes.device), torch.tensor(batch.lengths, device=passes.device)
+    rows = torch.tensor([r.row for r in batch.rows], device=passes.device)
+    prefill = passes.forward(batch, where=batch.predicting(), use_cache=True)
+    logits, past = prefill.logits[0], prefill.past_key_values
+    padded = not passes.same_length_decoding
+    ended = [False] * len(out)
+    for step in range(1, max_tokens + 1):
+        picked = logits.argmax(-1)
+        for i, token in zip(active, picked.tolist(), strict=True):
+            if ended[i]:
+                continue
+            if token in passes.end_ids:
+                ended[i] = True
+                continue
+            out[i].append(token)
+            ended[i] = passes.breaks_line(token)
+        going = [k for k, i in enumerate(active) if not ended[i]]
+        if not going or step == max_tokens:
+            break
+        if 2 * len(going) <= len(active) and hasattr(past, "batch_select_indices"):
+            keep = torch.tensor(going, device=passes.device)
+            past.batch_select_indices(keep)
+            active = [active[k] for k in going]
+            mask, lengths, picked = mask[keep], lengths[keep], picked[keep]
+            rows = rows[keep]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+        positions: dict[str, Any] = {"position_ids": (lengths + step - 1)[:, None]} if padded else {}
+        with passes.publishing(_step_layout(rows, step)):
+            result = passes.model(
+                input_ids=picked[:, None], attention_mask=mask, past_key_values=past, use_cache=True, **positions
+            )
+        logits, past = result.logits[:, -1], result.past_key_values
+    return out
+
+
+def _step_layout(rows: torch.Tensor, step: int) -> Layout:
+    no = torch.zeros((len(rows), 1), dtype=torch.bool, device=rows.device)
+    return Layout(rows, no, no, ~no, torch.full_like(rows, -1), step)
+
+
+def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Return decoded ids as an answer: no special tokens, nothing after a newline, no space around."""
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return text.split("\n")[0].strip()

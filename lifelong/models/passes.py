@@ -1,0 +1,175 @@
+"""Single forward passes over one batch: whole, stopped at a module, or resumed from a layer.
+
+Publishes the layout, asks the head only for the logits that are wanted, and skips lower layers. Knows nothing about
+prompts' wording, scoring or editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifelong.models.batching import Batch, Row, batches
+from lifelong.models.interventions import Interventions
+from lifelong.models.layout import Hidden, Layout
+from lifelong.models.prompts import PromptReader
+from lifelong.models.structure import VISION, Structure
+
+LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the module whose input was wanted."""
+
+
+class Passes:
+    """Forward passes of one model."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        structure: Structure,
+        reader: PromptReader,
+        changes: Interventions,
+        end_ids: tuple[int, ...],
+    ) -> None:
+        self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
+        self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
+        image_id = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
+        self.image_id = -1 if image_id is None else int(image_id)
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = int(pad if pad is not None else end_ids[0])
+        # Models with positions in several dimensions count them themselves and cannot do so behind padding.
+        self.same_length_decoding = any(hasattr(m, "get_rope_index") for m in model.modules())
+        self._layer_gives_tuple = False
+        self._line_break: dict[int, bool] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+    def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
+        """Yield the batches of rows; smaller ones where logits at every position are wanted."""
+        budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
+        same = decoding and self.same_length_decoding
+        return batches(rows, self.pad_id, max_tokens=budget, same_length=same)
+
+    def breaks_line(self, token: int) -> bool:
+        """Whether a token's text has a newline."""
+        if token not in self._line_break:
+            self._line_break[token] = "\n" in self.tokenizer.decode([token])
+        return self._line_break[token]
+
+    def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the image, prompt and answer masks (tokens,) of one row."""
+        n = len(row.encoded.ids)
+        image = torch.zeros(len(row), dtype=torch.bool)
+        image[:n] = row.encoded.ids == self.image_id
+        answer = torch.arange(len(row)) >= n
+        return image, ~image & ~answer, answer
+
+    def layout_of(self, batch: Batch) -> Layout:
+        """Return the layout of a batch at prefill or under teacher forcing."""
+        at = torch.arange(batch.ids.shape[1])
+        n = torch.tensor([len(r.encoded.ids) for r in batch.rows])[:, None]
+        ends = torch.tensor(batch.lengths)[:, None]
+        image = (batch.ids == self.image_id) & (at < n)
+        prompt = (at < n) & ~image
+        answer = (at >= n) & (at < ends)
+        rows = torch.tensor([r.row for r in batch.rows])
+        parts = (rows, image, prompt, answer, n[:, 0] - 1)
+        return Layout(*(p.to(self.device) for p in parts))
+
+    @contextmanager
+    def publishing(self, layout: Layout) -> Iterator[None]:
+        """Make a layout visible to hooks during a forward pass."""
+        before = self.changes.layout
+        self.changes.layout = layout
+        try:
+            yield
+        finally:
+            self.changes.layout = before
+
+    def forward(self, batch: Batch, *, where: Tensor | None, use_cache: bool = False, vision: bool = True) -> Any:
+        """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
+
+        With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab).
+        """
+        inputs: dict[str, Any] = {name: v.to(self.device) for name, v in (batch.aligned | batch.extras).items()}
+        if vision:
+            prompts = [r.prompt for r in batch.rows if r.prompt is not None]
+            encoded = [r.encoded for r in batch.rows if r.prompt is not None]
+            inputs |= self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
+        with ExitStack() as stack:
+            stack.enter_context(self.publishing(self.layout_of(batch)))
+            if where is not None and not self.changes.on_head and self.structure.head is not None:
+                picked = where.to(self.device)
+                handle = self.structure.head.register_forward_pre_hook(lambda _, args: (args[0][picked][None],))
+                stack.callback(handle.remove)
+                where = None
+            ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
+            out = self.model(input_ids=ids, attention_mask=mask, use_cache=use_cache, **inputs)
+        if where is not None:
+            out.logits = out.logits[where.to(self.device)][None]
+        return out
+
+    def captured(self, rows: Sequence[Row], module: nn.Module) -> dict[int, Tensor]:
+        """Return the first input of a module by `place`, unpadded (tokens, features); the pass ends there."""
+        found: dict[int, Tensor] = {}
+
+        def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            for i, row in enumerate(batch.rows):
+                found[row.place] = _first(args, kwargs)[i, : len(row)].clone()
+            raise _Reached
+
+        def shape(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self._layer_gives_tuple = isinstance(output, tuple)
+
+        first = self.structure.layers[0]
+        with ExitStack() as stack:
+            stack.callback(first.register_forward_hook(shape).remove)
+            stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
+            stack.enter_context(torch.no_grad())
+            for batch in self.batches(rows):
+                try:
+                    self.forward(batch, where=batch.predicting())
+                except _Reached:
+                    continue
+                raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
+        return found
+
+    def resumed(self, batch: Batch, hidden: Hidden, where: Tensor | None) -> Tensor:
+        """Return a batch's logits computed from the inputs of `hidden.layer` on."""
+        layers = self.structure.layers
+        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
+        states = states.to(self.device)
+        for i, row in enumerate(batch.rows):
+            states[i, : len(row)] = hidden.states[row.place]
+
+        def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+            if "hidden_states" in kwargs:
+                return args, kwargs | {"hidden_states": states}
+            return (states, *args[1:]), kwargs
+
+        def identity(*args: Any, **kwargs: Any) -> Any:
+            given = _first(args, kwargs)
+            return (given,) if self._layer_gives_tuple else given
+
+        with ExitStack() as stack:
+            stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
+            for layer in layers[: hidden.layer]:
+                layer.__dict__["forward"] = identity
+                stack.callback(layer.__dict__.pop, "forward")
+            stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
+            self.changes.skip_below = hidden.layer
+            return self.forward(batch, where=where, vision=False).logits
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

@@ -1,0 +1,174 @@
+"""From prompts to model inputs: chat template, processor, token ids, and image features computed once per image.
+
+Works with any Hugging Face processor that has a chat template. Knows nothing about decoder layers, hooks or editors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from lifelong.models.batching import Encoded, join_extras
+from lifelong.models.cache import ByteCache
+from lifelong.models.quirk import Quirk
+from streams.types import ImageRef, Prompt
+
+OpenImage = Callable[[ImageRef], Image]
+VISION_CHUNK = 32
+_PLAIN_OUTPUT = {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
+
+
+def _is_pixels(name: str) -> bool:
+    return name.startswith("pixel") or name == "image_patches"
+
+
+class PromptReader:
+    """Encodes prompts (cached by digest) and keeps the features of every image within a byte budget."""
+
+    def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
+        if not getattr(processor, "chat_template", None):
+            raise ValueError(
+                f"{type(processor).__name__} has no chat template, which prompts are written with; give a model whose"
+                " folder has one (chat_template.jinja), such as the instruction-tuned variant."
+            )
+        self.model, self.processor, self.quirk = model, processor, quirk
+        self.open_image, self.cache = open_image, cache
+        self.tokenizer = processor.tokenizer
+        base = getattr(model, "base_model", model)
+        self._feature_fn = getattr(base, "get_image_features", None)
+        takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+        self.keeps_features = takes and self._feature_fn is not None
+
+    def target_ids(self, target: str, end_id: int) -> list[int]:
+        """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
+        ids = self.tokenizer(self.quirk.target(target), add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise ValueError(
+                f"The target {target!r} has no token; give a target with at least one visible character."
+            )
+        return [*ids, end_id]
+
+    def read(self, prompts: Sequence[Prompt]) -> list[Encoded]:
+        """Return the encoded prompts; images that are new are taken through the vision side in one go."""
+        found: dict[str, Encoded] = {}
+        pixels: dict[str, dict[str, Tensor]] = {}
+        for prompt in prompts:
+            if prompt.digest in found:
+                continue
+            kept = self.cache.get(("prompt", prompt.digest))
+            if kept is None:
+                kept, values = self._process(prompt)
+                if values:
+                    pixels[prompt.digest] = values
+                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
+                self.cache.put(("prompt", prompt.digest), kept, size)
+            found[prompt.digest] = kept
+        if self.keeps_features:
+            self._fill_features(found, pixels)
+        return [found[p.digest] for p in prompts]
+
+    def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
+        """Return the model inputs that carry the images of a batch, {} for a batch without any.
+
+        Features where they can be kept; pixel values where they cannot or where the vision side is changed (`fresh`).
+        """
+        pictures = [p for e in encoded for p in e.pictures]
+        if not pictures:
+            return {}
+        if self.keeps_features and not fresh:
+            features = self.features(prompts, encoded)
+            return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}  # type: ignore[arg-type]
+        values = join_extras([self._process(p)[1] for p in prompts if p.images])
+        return {name: v.to(self.model.device) for name, v in values.items()}
+
+    def features(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> list[Tensor]:
+        """Return the projected features (tokens, width) of every image of some prompts, one after another."""
+        kept = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
+        if any(v is None for v in kept.values()):
+            by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
+            kept |= self._compute({p.digest: self._process(p)[1] for p in prompts if p.images}, by_digest)
+        return [kept[p] for e in encoded for p in e.pictures]
+
+    def _fill_features(self, encoded: dict[str, Encoded], pixels: dict[str, dict[str, Tensor]]) -> None:
+        missing = {
+            d: v for d, v in pixels.items() if any(("features", p) not in self.cache for p in encoded[d].pictures)
+        }
+        digests = list(missing)
+        for i in range(0, len(digests), VISION_CHUNK):
+            self._compute({d: missing[d] for d in digests[i : i + VISION_CHUNK]}, encoded)
+            if not self.keeps_features:
+                return
+
+    def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        names = [p for d in pixels for p in encoded[d].pictures]
+        shapes = {tuple(v.shape[1:]) for part in pixels.values() for n, v in part.items() if n == "pixel_values"}
+        if len(shapes) > 1:
+            out: dict[str, Any] = {}
+            for digest, part in pixels.items():
+                out |= self._compute({digest: part}, encoded)
+            return out
+        assert self._feature_fn is not None
+        inputs = join_extras(list(pixels.values())) | join_extras([encoded[d].extras for d in pixels])
+        takes = inspect.signature(self._feature_fn).parameters
+        given = {n: v.to(self.model.device) for n, v in inputs.items() if n in takes}
+        given = {n: v.to(self.model.dtype) if v.is_floating_point() else v for n, v in given.items()}
+        with torch.no_grad():
+            output = self._feature_fn(**given, return_dict=True)
+        plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
+        pooled = output.pooler_output if plain else None
+        if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
+            # This family hands its images over in another way: from now on it gets its pixel values each time.
+            self.keeps_features = False
+            return {}
+        for name, value in zip(names, pooled, strict=True):
+            own = value.clone() if value._base is not None else value
+            self.cache.put(("features", name), own, own.numel() * own.element_size())
+        return dict(zip(names, pooled, strict=True))
+
+    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
+        """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
+        images: list[list[Image]] = []
+        keys: list[str] = []
+        parts: list[str | int] = []
+        for part in prompt.parts:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            tiles = self.quirk.tiles(self.open_image(part))
+            parts.append(len(images))
+            images.append(tiles)
+            keys.append(part.digest)
+        content: list[dict[str, str]] = []
+        ordered: list[Image] = []
+        pictures: list[str] = []
+        for part in self.quirk.arrange(parts):
+            if isinstance(part, str):
+                content.append({"type": "text", "text": part})
+                continue
+            tiles = images[part]
+            content.extend({"type": "image"} for _ in tiles)
+            ordered.extend(tiles)
+            pictures.extend(keys[part] if len(tiles) == 1 else f"{keys[part]}#{k}" for k in range(len(tiles)))
+        messages = [{"role": "user", "content": content}]
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        bos = self.tokenizer.bos_token
+        special = not (bos and text.startswith(bos))
+        inputs = self.processor(text=[text], images=ordered or None, return_tensors="pt", add_special_tokens=special)
+        ids = inputs["input_ids"][0]
+        aligned, extras, pixels = {}, {}, {}
+        for name, value in inputs.items():
+            if name in ("input_ids", "attention_mask") or not isinstance(value, Tensor):
+                continue
+            if _is_pixels(name):
+                pixels[name] = value
+            elif value.shape == (1, len(ids)):
+                aligned[name] = value[0]
+            else:
+                extras[name] = value
+        return Encoded(ids, aligned, extras, tuple(pictures)), pixels

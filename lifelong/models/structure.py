@@ -1,0 +1,80 @@
+"""Where things are in any decoder-based model: its decoder layers, its head, and how deep a module lies.
+
+Found by structure, not by name. Knows nothing about prompts, images or hooks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from torch import nn
+
+VISION = -2
+EMBEDDING = -1
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The parts of a model: decoder layers, the name of their list and of the language model, and the head."""
+
+    layers: nn.ModuleList
+    layers_name: str
+    language_name: str
+    head: nn.Module | None
+    embedding: nn.Module
+    names: dict[int, str]
+
+    def depth(self, module: nn.Module) -> int:
+        """Return how early a change in a module acts: vision side -2, embeddings -1, layer i, above = layers."""
+        name = self.names.get(id(module))
+        if name is None:
+            raise ValueError(f"{type(module).__name__} is not a part of this model; take it from `vlm.submodule`.")
+        if module is self.head and self.head is not self.embedding:
+            return len(self.layers)
+        inside = name == self.language_name or not self.language_name or name.startswith(self.language_name + ".")
+        if name.startswith(self.layers_name + "."):
+            return int(name[len(self.layers_name) + 1 :].split(".")[0])
+        if not inside:
+            # Modules that hold the language model (the whole model, say) come before everything too.
+            return VISION
+        rest = name[len(self.language_name) :].strip(".").split(".")
+        return len(self.layers) if len(rest) == 1 and "norm" in rest[0] else EMBEDDING
+
+
+def find_structure(model: nn.Module) -> Structure:
+    """Find the decoder layers: the longest list of equal blocks in the smallest part that holds the embeddings.
+
+    Raises `ValueError` that says what was found when there is none.
+    """
+    names = {id(m): name for name, m in model.named_modules()}
+    embedding = model.get_input_embeddings()  # type: ignore[operator]
+    path = names[id(embedding)].split(".")
+    for cut in range(len(path) - 1, -1, -1):
+        prefix = ".".join(path[:cut])
+        lists = [
+            (len(m), ".".join(filter(None, (prefix, name))), m)
+            for name, m in model.get_submodule(prefix).named_modules()
+            if isinstance(m, nn.ModuleList) and len(m) > 0 and len({type(block) for block in m}) == 1
+        ]
+        # Lists inside a block (experts of a mixture, say) are longer at times but never the outermost.
+        outer = [c for c in lists if not any(c[1].startswith(other[1] + ".") for other in lists if other is not c)]
+        if outer:
+            _, name, layers = max(outer, key=lambda c: c[0])
+            head = model.get_output_embeddings()  # type: ignore[operator]
+            return Structure(layers, name, prefix, head, embedding, names)
+    found = sorted(name for name, m in model.named_modules() if isinstance(m, nn.ModuleList))
+    raise ValueError(
+        f"No decoder layers found in {type(model).__name__}: expected a list of equal blocks beside the input"
+        f" embeddings {'.'.join(path)!r}; module lists found: {found or 'none'}. Only decoder-based models work."
+    )
+
+
+def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
+    """Return a submodule by its dotted name; raises `ValueError` naming the near ones."""
+    names = [name for name, _ in root.named_modules() if name]
+    if dotted not in names:
+        near = difflib.get_close_matches(dotted, names, 3, 0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{hint} Parts: {', '.join(names)}.")
+    return root.get_submodule(dotted)

@@ -1,0 +1,249 @@
+"""The door to a multimodal LLM: score, generate, hidden states and resuming from them, hooks and exchanged weights.
+
+Works with any Hugging Face image-text-to-text model that has a processor, a chat template and decoder layers. Batches
+rows itself. Knows nothing about editors, probes or streams beyond `Query` and `Prompt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lifelong.models.answerer import VLMAnswerer
+from lifelong.models.batching import Row
+from lifelong.models.cache import ByteCache
+from lifelong.models.decode import greedy, text_of
+from lifelong.models.interventions import HookFn, Interventions
+from lifelong.models.layout import Hidden, Layout, Scored
+from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
+from lifelong.models.passes import Passes
+from lifelong.models.prompts import OpenImage, PromptReader
+from lifelong.models.quirk import find_quirk
+from lifelong.models.scoring import scored_rows
+from lifelong.models.structure import find_structure, find_submodule
+from streams.types import Prompt, Query
+
+Asked = Query | Prompt
+
+
+class VLM:
+    """One model with its processor; outside every context it is the frozen base, bit for bit."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        name: str,
+        digest: str | None = None,
+        open_image: OpenImage | None = None,
+        cache_bytes: int = 1 << 30,
+    ) -> None:
+        if open_image is None:
+            from streams.images import open_image as open_by_reference
+
+            open_image = open_by_reference
+        model.eval().requires_grad_(False)
+        self.model, self.processor, self.tokenizer = model, processor, processor.tokenizer
+        self.name = name
+        self.digest = digest or digest_of_model(model)
+        self.structure = find_structure(model)
+        self.layers = len(self.structure.layers)
+        self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
+        self.cache = ByteCache(cache_bytes)
+        self.changes = Interventions(model, self.structure)
+        self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
+        end_ids = end_ids_of(model, self.tokenizer)
+        self.end_id = end_ids[0]
+        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+
+    @classmethod
+    def load(
+        cls, name_or_path: str, *, dtype: str = "float32", device: str = "cpu", cache_bytes: int = 1 << 30
+    ) -> VLM:
+        """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
+
+        Raises `ValueError` for an unknown dtype and `OSError` for a model that cannot be found.
+        """
+        model, processor, digest = load_parts(name_or_path, dtype, device)
+        name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
+        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+
+    # What it is made of
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout of the forward pass that is running, None between passes."""
+        return self.changes.layout
+
+    def decoder_layer(self, i: int) -> nn.Module:
+        """Return decoder layer i; raises `ValueError` when there is none."""
+        if not 0 <= i < self.layers:
+            raise ValueError(f"layer={i}: this model has layers 0 to {self.layers - 1}.")
+        return self.structure.layers[i]
+
+    def layer_at(self, fraction: float) -> int:
+        """Return the layer that lies at a fraction (0 to 1) of the depth.
+
+        Raises `ValueError` outside that range.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"A layer at {fraction} of the depth was asked for; expected a number from 0 to 1.")
+        return min(int(fraction * self.layers + 0.5), self.layers - 1)
+
+    def submodule(self, i: int, dotted: str) -> nn.Module:
+        """Return a part of decoder layer i, such as `mlp.down_proj`; raises `ValueError` naming the near ones."""
+        return find_submodule(self.decoder_layer(i), dotted)
+
+    def name_of(self, parameter: nn.Parameter) -> str:
+        """Return the name under which `swap` knows a parameter of the base model."""
+        return self.changes.name_of(parameter)
+
+    def embeddings(self) -> Tensor:
+        """Return the input embedding matrix (vocab, width)."""
+        return self.structure.embedding.weight  # type: ignore[return-value]
+
+    def target_ids(self, target: str) -> list[int]:
+        """Return a target's token ids, the end token included; raises `ValueError` for an empty target."""
+        return self.reader.target_ids(target, self.end_id)
+
+    def sync(self) -> None:
+        """Wait until the device has done everything, so that a stopwatch tells the truth."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    # Answers
+
+    def score(
+        self, prompts: Sequence[Asked], targets: Sequence[str], *, top: int = 0, rows: Sequence[int] | None = None
+    ) -> list[Scored]:
+        """Teacher-force one target per prompt, in one forward pass per batch.
+
+        `top` > 0 also returns the ordered top ids at every position; `rows` are what `Layout.rows` says (0, 1, ...).
+        """
+        out: dict[int, Scored] = {}
+        with torch.no_grad():
+            for batch in self.passes.batches(self._rows(prompts, targets, rows), every=top > 0):
+                where = None if top else batch.predicting()
+                out |= scored_rows(batch, self.passes.forward(batch, where=where).logits, top)
+        return [out[i] for i in range(len(prompts))]
+
+    def generate(
+        self, prompts: Sequence[Asked], *, max_tokens: int = 16, rows: Sequence[int] | None = None
+    ) -> list[str]:
+        """Decode greedily until an end token, a newline or `max_tokens` new tokens; returns stripped text."""
+        out: dict[int, str] = {}
+        with torch.no_grad():
+            for batch in self.passes.batches(self._rows(prompts, None, rows), decoding=True):
+                for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
+                    out[row.place] = text_of(self.tokenizer, ids)
+        return [out[i] for i in range(len(prompts))]
+
+    def answerer(self, prompts: Sequence[Asked], *, from_layer: int | None = None) -> VLMAnswerer:
+        """Return the two verbs above bound to prompts; with `from_layer` scoring resumes from cached inputs of it."""
+        return VLMAnswerer(self, tuple(prompts), from_layer)
+
+    # Hidden states
+
+    def hidden(self, prompts: Sequence[Asked], layer: int, targets: Sequence[str] | None = None) -> Hidden:
+        """Return the inputs of a decoder layer for prompts (with their targets), from the cache where they are there.
+
+        While a change that acts below the layer is active, nothing is taken from the cache or put there.
+        """
+        module = self.decoder_layer(layer)
+        items = self._rows(prompts, targets, None)
+        keys = [("hidden", r.prompt.digest, r.target_ids, layer) for r in items if r.prompt]
+        cached = self.changes.lowest >= layer
+        states: dict[int, Tensor] = {}
+        for i, key in enumerate(keys if cached else ()):
+            kept = self.cache.get(key)
+            if kept is not None:
+                states[i] = kept
+        missing = [r for r in items if r.place not in states]
+        for place, state in self.passes.captured(missing, module).items():
+            states[place] = state
+            if cached:
+                self.cache.put(keys[place], state, state.numel() * state.element_size())
+        masks = [self.passes.masks_of(r) for r in items]
+        image, prompt, answer = (tuple(m[k] for m in masks) for k in range(3))
+        ids = tuple(np.array(r.target_ids, dtype=np.int32) for r in items)
+        every = tuple(states[i] for i in range(len(items)))
+        return Hidden(layer, every, image, prompt, answer, ids, tuple(r.encoded for r in items))
+
+    def capture(
+        self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
+    ) -> list[Tensor]:
+        """Return the inputs of a submodule, one unpadded (tokens, features) tensor per prompt."""
+        found = self.passes.captured(self._rows(prompts, targets, None), module)
+        return [found[i] for i in range(len(prompts))]
+
+    def resume(
+        self, hidden: Hidden, rows: Sequence[int] | None = None, *, grad: bool = False, answers_only: bool = False
+    ) -> list[Tensor]:
+        """Return logits (tokens, vocab) per row, computed from the layer of `hidden` on.
+
+        With `answers_only` only those (m, vocab) that predict the m target tokens. `grad` keeps the graph, so that
+        exchanged parameters and what hooks add can be differentiated. Architecture 5.3: the layers below become
+        identities and the layer's input is replaced.
+        """
+        out: dict[int, Tensor] = {}
+        with torch.set_grad_enabled(grad):
+            for batch in self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only):
+                where = batch.predicting() if answers_only else None
+                logits = self.passes.resumed(batch, hidden, where)
+                at = 0
+                for i, row in enumerate(batch.rows):
+                    n = max(len(row.target_ids), 1)
+                    out[row.place] = logits[0, at : at + n] if answers_only else logits[i, : len(row)]
+                    at += n
+        return [out[i] for i in range(len(hidden))]
+
+    def resume_score(self, hidden: Hidden, rows: Sequence[int] | None = None, *, top: int = 0) -> list[Scored]:
+        """Return what `score` returns, computed from the layer of `hidden` on."""
+        out: dict[int, Scored] = {}
+        with torch.no_grad():
+            for batch in self.passes.batches(self._hidden_rows(hidden, rows), every=top > 0):
+                logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
+                out |= scored_rows(batch, logits, top)
+        return [out[i] for i in range(len(hidden))]
+
+    # Temporary changes
+
+    def hook(self, module: nn.Module, fn: HookFn) -> AbstractContextManager[None]:
+        """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.
+
+        The hook is gone when the context ends, also after an error.
+        """
+        return self.changes.hook(module, fn)
+
+    def swap(self, parameters: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """Exchange parameters by name (`name_of`) without a copy; the very same tensors are back on exit.
+
+        Raises `ValueError` for an unknown name or another shape, type or device.
+        """
+        return self.changes.swap(parameters)
+
+    def _rows(self, prompts: Sequence[Asked], targets: Sequence[str] | None, rows: Sequence[int] | None) -> list[Row]:
+        asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
+        if targets is not None and len(targets) != len(asked):
+            raise ValueError(f"{len(targets)} targets were given for {len(asked)} prompts; expected one per prompt.")
+        encoded = self.reader.read(asked)
+        ids = [tuple(self.target_ids(t)) for t in targets] if targets is not None else [()] * len(asked)
+        names = range(len(asked)) if rows is None else rows
+        return [Row(i, names[i], encoded[i], ids[i], asked[i]) for i in range(len(asked))]
+
+    def _hidden_rows(self, hidden: Hidden, rows: Sequence[int] | None) -> list[Row]:
+        names = range(len(hidden)) if rows is None else rows
+        ids = [tuple(int(t) for t in targets) for targets in hidden.target_ids]
+        return [Row(i, names[i], hidden.encoded[i], ids[i]) for i in range(len(hidden))]
