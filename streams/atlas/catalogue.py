@@ -1,0 +1,109 @@
+"""Which facts of a split may be edited, and which are kept for locality: knows entities, splits and the known table.
+
+A fact is (entity id, relation). Facts of split 'edit' are editable unless protected; locality questions come from the
+protected ones. Facts of split 'fit' may be both, because every training item stands by itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from streams.atlas.hops import HOPS
+from streams.atlas.known import Known
+from streams.atlas.relations import IDENTITY, RELATIONS
+from streams.atlas.world import Entity, World
+
+Fact = tuple[str, str]
+T = TypeVar("T")
+
+
+def consequences(fact: Fact) -> tuple[Fact, ...]:
+    """Return the facts of the same entity that an edit of this one may change: what a second step derives."""
+    entity, relation = fact
+    if RELATIONS[relation].identity:
+        return tuple((entity, r.name) for r in RELATIONS.values() if r.follows_identity)
+    return tuple((entity, hop.answer_relation) for hop in HOPS if hop.relation == relation)
+
+
+def pick(rng: np.random.Generator, items: Sequence[T], fits: Callable[[T], bool] = lambda _: True) -> T | None:
+    """Return a random item that fits, or None: a few random looks, then one pass from a random place."""
+    if not items:
+        return None
+    for _ in range(8):
+        item = items[int(rng.integers(len(items)))]
+        if fits(item):
+            return item
+    start = int(rng.integers(len(items)))
+    return next((i for i in (*items[start:], *items[:start]) if fits(i)), None)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The facts of one split ('edit' or 'fit') of a world, as far as a model knows them."""
+
+    world: World
+    known: Known
+    split: str
+
+    @cached_property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities of the split."""
+        return tuple(e for e in self.world.entities if e.split == self.split)
+
+    @cached_property
+    def by_domain(self) -> dict[str, tuple[Entity, ...]]:
+        """The entities of the split by their domain."""
+        return {d: tuple(e for e in self.entities if e.domain == d) for d in IDENTITY}
+
+    def pictures(self, fact: Fact) -> tuple[str, ...]:
+        """Return the renderings seen in training on which the fact is known."""
+        training = self.world.by_id[fact[0]].training
+        return tuple(r for r in self.known.pictures(*fact) if r in training)
+
+    def asks_text(self, fact: Fact) -> bool:
+        """Return whether the fact can be asked by name, and is known that way."""
+        return not RELATIONS[fact[1]].identity and self.known.text(*fact)
+
+    @cached_property
+    def editable(self) -> tuple[Fact, ...]:
+        """Known facts that are not protected, in the order of the world."""
+        facts = ((e.id, r) for e in self.entities for r in e.facts)
+        return tuple(f for f in facts if not self.world.protected(*f) and (self.pictures(f) or self.asks_text(f)))
+
+    @cached_property
+    def reserve(self) -> tuple[Fact, ...]:
+        """Facts for locality: the protected ones (split 'edit'), or all (split 'fit')."""
+        facts = ((e.id, r) for e in self.entities for r in e.facts)
+        return tuple(f for f in facts if self.split != "edit" or self.world.protected(*f))
+
+    @cached_property
+    def reserve_text(self) -> tuple[Fact, ...]:
+        """Facts of the reserve that can be asked without a picture."""
+        return tuple(f for f in self.reserve if self.asks_text(f))
+
+    @cached_property
+    def reserve_picture(self) -> tuple[Fact, ...]:
+        """Facts of the reserve that can be asked about a picture."""
+        return tuple(f for f in self.reserve if self.pictures(f))
+
+    @cached_property
+    def near(self) -> dict[tuple[str, ...], tuple[Fact, ...]]:
+        """Picture facts of the reserve by ("domain", d), ("subgroup", d, s), ("near", d, s, relation) and so on."""
+        index: dict[tuple[str, ...], list[Fact]] = defaultdict(list)
+        for fact in self.reserve_picture:
+            entity = self.world.by_id[fact[0]]
+            for key in (
+                ("domain", entity.domain),
+                ("relation", entity.domain, fact[1]),
+                ("subgroup", entity.domain, entity.subgroup),
+                ("near", entity.domain, entity.subgroup, fact[1]),
+                ("entity", entity.id),
+            ):
+                index[key].append(fact)
+        return {key: tuple(facts) for key, facts in index.items()}

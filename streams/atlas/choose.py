@@ -1,0 +1,69 @@
+"""Which facts a stream edits: a few identities, the real updates, and a share of translations. Knows no wording.
+
+An identity edit excludes every other edit of its entity; a real update excludes edits of the relations linked with
+it. Nothing here is an edit yet: the result is a list of facts, each with the kind of its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.atlas.catalogue import Catalogue, Fact, consequences
+from streams.atlas.relations import RELATIONS
+from streams.atlas.targets import linked
+
+COUNTERFACTUAL = "counterfactual"
+REAL_UPDATE = "real-update:to-older"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Parts of all edits: at most `identity` and `updates`; `translations` of the rest, up to half when it is long."""
+
+    identity: float = 0.05
+    updates: float = 0.05
+    translations: float = 0.25
+
+
+MOST_IDENTITY = 100
+MOST_TRANSLATIONS = 0.5
+
+
+def choose(
+    catalogue: Catalogue, n: int, shares: Shares, keep: Set[Fact], rng: np.random.Generator
+) -> list[tuple[Fact, str]]:
+    """Return at most n (fact, source) in random order, none of which touches a fact of `keep`.
+
+    Fewer than n come back when the world has no more facts that fit together.
+    """
+    facts = [f for f in catalogue.editable if f not in keep and not set(consequences(f)) & keep]
+    facts = [facts[i] for i in rng.permutation(len(facts))]
+    identities = [f for f in facts if RELATIONS[f[1]].identity and catalogue.pictures(f)]
+    rest = [f for f in facts if not RELATIONS[f[1]].identity]
+    updates = [f for f in rest if f[1] in catalogue.world.by_id[f[0]].older]
+    count = min(round(shares.identity * n), MOST_IDENTITY, len(identities))
+    while True:
+        chosen = _combine(identities[:count], updates[: round(shares.updates * n)], rest, n, shares)
+        if len(chosen) >= n or count == 0:
+            return [chosen[i] for i in rng.permutation(len(chosen))]
+        count //= 2
+
+
+def _combine(
+    identities: list[Fact], updates: list[Fact], rest: list[Fact], n: int, shares: Shares
+) -> list[tuple[Fact, str]]:
+    renamed = {entity for entity, _ in identities}
+    updates = [f for f in updates if f[0] not in renamed]
+    blocked = {(entity, r) for entity, relation in updates for r in linked(relation)}
+    plain = [f for f in rest if f[0] not in renamed and f not in blocked]
+    translations = [f for f in plain if RELATIONS[f[1]].translation]
+    others = [f for f in plain if not RELATIONS[f[1]].translation]
+    room = n - len(identities) - len(updates)
+    wanted = max(round(room * shares.translations), room - len(others))
+    taken = min(wanted, len(translations), int(n * MOST_TRANSLATIONS))
+    body = translations[:taken] + others[: max(0, room - taken)]
+    marks = [(f, REAL_UPDATE) for f in updates] + [(f, COUNTERFACTUAL) for f in identities + body]
+    return marks[:n]

@@ -1,0 +1,267 @@
+"""The probes of one edit: what must change, what may not, and what follows. Knows no order and no model.
+
+Axis / variant: reliability/edit; generality/template (a held-out wording), /phrase (also another phrase for the
+subject), /seen and /unseen (another artist's drawing that the model recognises, of training or not); locality/text,
+/near (same subgroup), /same-image (another relation), /far (other domain); portability/hop (a second step, where the
+model answers it unedited) and, after an edit by name only, portability/image (the same question about its picture);
+specificity/must and /must-not (one image of 2-4 things: a question on the edited one and on another one).
+Every locality question is about a known fact of the catalogue's reserve that no edit touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streams.atlas.catalogue import Catalogue, Fact, consequences, pick
+from streams.atlas.hops import HOPS, Hop, hop_answer
+from streams.atlas.prompts import Wording, gives_away, partials, picture
+from streams.atlas.relations import IDENTITY, RELATIONS
+from streams.atlas.wording import ask, generic, place
+from streams.atlas.world import FAMILY
+from streams.order import generator
+from streams.types import Edit, ImageRef, Probe, Query, digest_of
+
+COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What probes must respect: the facts edited in the stream, and which wordings may be used.
+
+    `held_out` is False for training items, whose probes use training's wordings and drawings only.
+    """
+
+    catalogue: Catalogue
+    seed: int
+    edited: frozenset[Fact]
+    held_out: bool = True
+    touched: frozenset[Fact] = field(init=False)
+
+    def __post_init__(self) -> None:
+        derived = {c for fact in self.edited for c in consequences(fact)}
+        object.__setattr__(self, "touched", self.edited | derived)
+
+
+def probes_of(edit: Edit, wording: Wording, scene: Scene) -> tuple[Probe, ...]:
+    """Return the probes of an edit: the same at every call, whatever was asked before."""
+    return _Maker(edit, wording, scene).make()
+
+
+def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
+    """Return a random training question of a relation that contains no forbidden answer, or None."""
+    templates = RELATIONS[relation].train
+    asked = (ask(templates[i], x) for i in rng.permutation(len(templates)))
+    return next((q for q in asked if not gives_away(q, forbidden)), None)
+
+
+class _Maker:
+    """One edit's probes while they are made."""
+
+    def __init__(self, edit: Edit, wording: Wording, scene: Scene) -> None:
+        self.edit, self.wording, self.scene = edit, wording, scene
+        self.catalogue, self.world = scene.catalogue, scene.catalogue.world
+        self.fact: Fact = (edit.subject, edit.relation)
+        self.entity = self.world.by_id[edit.subject]
+        self.rng = generator(scene.seed, "atlas", "probes", edit.id)
+        self.found: list[Probe] = []
+
+    def make(self) -> tuple[Probe, ...]:
+        self.add("reliability", "edit", self.edit.query, (self.edit.target,))
+        self.text_generality()
+        if self.wording.rendering:
+            self.image_generality()
+        self.locality()
+        self.portability()
+        self.specificity()
+        return tuple(self.found)
+
+    def add(self, axis, variant: str, query: Query, answers: tuple[str, ...], *, keep: bool = False) -> bool:
+        """Keep a probe unless its text holds an answer or the edit's target, or the same question is there."""
+        known = {(p.query.prompt, p.query.image and p.query.image.digest) for p in self.found}
+        if gives_away(query.prompt, (*answers, self.edit.target)):
+            return False
+        if (query.prompt, query.image and query.image.digest) in known:
+            return False
+        name = "p" + digest_of(self.edit.id, axis, variant, query.digest)
+        modality = "image" if query.image else "text"
+        reference, hops = "baseline" if keep else "target", 1 if axis == "portability" else 0
+        accepted = tuple(answers[1:])
+        self.found.append(
+            Probe(name, self.edit.id, axis, variant, modality, query, answers[0], reference, accepted, hops)
+        )
+        return True
+
+    def wordings(self) -> list[str]:
+        """Templates for generality: held-out ones, those the model understands first; else other training ones."""
+        words = RELATIONS[self.edit.relation]
+        if not self.scene.held_out:
+            others = [t for i, t in enumerate(words.train) if i != self.wording.template]
+            return [others[i] for i in self.rng.permutation(len(others))[:3]]
+        understood = self.catalogue.known.held_out(*self.fact, text=self.wording.kind == "text")
+        order = sorted(self.rng.permutation(len(words.held_out)), key=lambda i: int(i) not in understood)
+        return [words.held_out[i] for i in order]
+
+    def text_generality(self) -> None:
+        templates, image = self.wordings(), self.edit.query.image
+        answer = (self.edit.target,)
+        for i, template in enumerate(templates):
+            if self.add("generality", "template", Query(ask(template, self.wording.phrase), image), answer):
+                templates = templates[:i] + templates[i + 1 :]
+                break
+        for template in templates:
+            phrase = self.other_phrase()
+            variant = "phrase" if phrase != self.wording.phrase else "template"
+            if self.add("generality", variant, Query(ask(template, phrase), image), answer):
+                break
+
+    def other_phrase(self) -> str:
+        """Another phrase of the same kind; the same one where there is no other."""
+        if self.wording.kind == "text":
+            return self.wording.phrase
+        kind = self.wording.kind
+        phrases = generic() if kind == "generic" else partials(self.world, self.fact, self.scene.edited)[:4]
+        return pick(self.rng, phrases, lambda p: p != self.wording.phrase) or self.wording.phrase
+
+    def image_generality(self) -> None:
+        family = _family(self.wording.rendering)
+        known = [r for r in self.catalogue.known.pictures(*self.fact) if _family(r) != family]
+        seen = [r for r in known if r not in self.entity.held_out]
+        unseen = [r for r in known if r in self.entity.held_out] if self.scene.held_out else []
+        for variant, renderings in (("seen", seen), ("unseen", unseen)):
+            rendering = pick(self.rng, renderings)
+            if rendering:
+                image = picture(self.world, (self.entity.id, rendering))
+                self.add("generality", variant, Query(self.edit.query.prompt, image), (self.edit.target,))
+
+    def free(self, fact: Fact) -> bool:
+        """Whether no edit of the stream touches a fact, and this edit's text questions cannot mean it."""
+        return fact not in self.scene.touched and fact[0] != self.entity.id
+
+    def locality(self) -> None:
+        index, domain, subgroup = self.catalogue.near, self.entity.domain, self.entity.subgroup
+        far = tuple(index.get(("domain", d), ()) for d in IDENTITY if d != domain)
+        near = (
+            index.get(("near", domain, subgroup, self.edit.relation), ()),
+            index.get(("subgroup", domain, subgroup), ()),
+        )
+        own = index.get(("entity", self.entity.id), ())
+        self.untouched("text", (self.catalogue.reserve_text,), self.ask_by_name, self.free)
+        self.untouched("near", near, self.ask_picture, self.free)
+        drawn = self.edit.query.image
+        self.untouched("same-image", (own,), lambda f: self.ask_same(f, drawn), lambda f: f not in self.scene.touched)
+        self.untouched("far", far, self.ask_picture, self.free)
+
+    def untouched(
+        self,
+        variant: str,
+        pools: tuple[tuple[Fact, ...], ...],
+        make: Callable[[Fact], Query | None],
+        fits: Callable[[Fact], bool],
+    ) -> None:
+        """Add a locality probe from the first pool that has one, in at most four tries a pool."""
+        for pool in pools:
+            for _ in range(4):
+                fact = pick(self.rng, pool, fits)
+                query = make(fact) if fact else None
+                if fact and query and self.add("locality", variant, query, self.truth(fact), keep=True):
+                    return
+
+    def truth(self, fact: Fact) -> tuple[str, ...]:
+        return self.world.by_id[fact[0]].facts[fact[1]]
+
+    def asked(self, fact: Fact, x: str) -> str | None:
+        return question(self.rng, fact[1], x, {*self.truth(fact), self.edit.target})
+
+    def ask_by_name(self, fact: Fact) -> Query | None:
+        text = self.asked(fact, self.world.name(self.world.by_id[fact[0]]))
+        return Query(text) if text else None
+
+    def ask_picture(self, fact: Fact) -> Query | None:
+        rendering = pick(self.rng, self.catalogue.pictures(fact))
+        return self.ask_same(fact, picture(self.world, (fact[0], str(rendering))))
+
+    def ask_same(self, fact: Fact, image: ImageRef | None) -> Query | None:
+        if image is None:
+            return self.ask_picture(fact)
+        text = self.asked(fact, str(pick(self.rng, generic()[:4])))
+        return Query(text, image) if text else None
+
+    def portability(self) -> None:
+        by_name, picture_known = self.wording.kind == "text", self.catalogue.pictures(self.fact)
+        if by_name and picture_known:
+            image = picture(self.world, (self.entity.id, picture_known[int(self.rng.integers(len(picture_known)))]))
+            text = question(self.rng, self.edit.relation, "this picture", {self.edit.target})
+            if text:
+                self.add("portability", "image", Query(text, image), (self.edit.target,))
+        hops = [h for h in HOPS if h.relation == self.edit.relation]
+        made = 0
+        for i in self.rng.permutation(len(hops)):
+            made += self.hop(hops[i], by_name)
+            if made == (1 if by_name else 2):
+                return
+
+    def hop(self, hop: Hop, by_name: bool) -> bool:
+        """Add the second step of the new answer, where it is sure, new, and answered by the model before the edit."""
+        second = (self.entity.id, hop.answer_relation)
+        answers = hop_answer(self.world, hop, self.edit.target)
+        identity = RELATIONS[hop.relation].identity
+        before = self.entity.facts.get(hop.answer_relation, ())
+        if not answers or not before or {a.casefold() for a in answers} & {a.casefold() for a in before}:
+            return False
+        if second in self.scene.edited or not self.sure(hop):
+            return False
+        x = self.wording.phrase if by_name else "this picture"
+        if identity:
+            understood = [("train", i) for i in range(len(hop.train))]
+            understood = understood if self.wording.rendering in self.catalogue.pictures(second) else []
+        else:
+            understood = sorted(self.catalogue.known.hop(self.entity.id, hop, text=by_name))
+        if not self.scene.held_out:
+            understood = [u for u in understood if u[0] == "train"]
+        for i in self.rng.permutation(len(understood)):
+            split, number = understood[i]
+            template = (hop.train if split == "train" else hop.held_out)[number]
+            if self.add("portability", "hop", Query(ask(template, x), self.edit.query.image), answers):
+                return True
+        return False
+
+    def sure(self, hop: Hop) -> bool:
+        """Whether the second step from the new answer is untouched: its only holder's fact is not edited."""
+        holders = [e for e, answer in self.world.answers(hop.relation) if answer == self.edit.target]
+        return len(holders) != 1 or (holders[0], hop.answer_relation) not in self.scene.touched
+
+    def specificity(self) -> None:
+        n = COUNTS[int(self.rng.integers(len(COUNTS)))]
+        other = self.other_fact()
+        drawings = self.catalogue.pictures(self.fact)
+        rendering = self.wording.rendering or pick(self.rng, drawings)
+        if other is None or not rendering:
+            return
+        shown = [(self.entity.id, rendering), (other[0], str(pick(self.rng, self.catalogue.pictures(other))))]
+        while len(shown) < n:
+            filler = pick(self.rng, self.catalogue.entities, lambda e: e.id not in {s[0] for s in shown})
+            if filler is None:
+                break
+            shown.append((filler.id, filler.training[int(self.rng.integers(len(filler.training)))]))
+        order = [int(i) for i in self.rng.permutation(len(shown))]
+        image = picture(self.world, *(shown[i] for i in order))
+        mine, theirs = place(order.index(0), len(shown)), place(order.index(1), len(shown))
+        text = question(self.rng, self.edit.relation, mine, {self.edit.target})
+        if text:
+            self.add("specificity", "must", Query(text, image), (self.edit.target,))
+        text = self.asked(other, theirs)
+        if text:
+            self.add("specificity", "must-not", Query(text, image), self.truth(other), keep=True)
+
+    def other_fact(self) -> Fact | None:
+        """A fact for must-not, of another thing: the same relation where the reserve has it, else any."""
+        index, domain = self.catalogue.near, self.entity.domain
+        same, every = index.get(("relation", domain, self.edit.relation), ()), index.get(("domain", domain), ())
+        return pick(self.rng, same, self.free) or pick(self.rng, every, self.free)
+
+
+def _family(rendering: str) -> str:
+    return FAMILY.get(rendering, rendering)
