@@ -1,0 +1,156 @@
+"""Storage of a bank: fixed-capacity blocks of rows (keys, payloads, ids, counters), and exact scores of pairs.
+
+Knows nothing about searching, eviction or editors. A row's number is its place in the order of insertion; it never
+changes and is never used again, so a shard's row numbers are sorted and a slot is found by bisection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Metric = Literal["ip", "l2"]
+HUGE = 1e15  # beyond it, squares of float32 lose all meaning
+SHARD_BYTES = 64 * 2**20  # a shard with payloads stays below this, so that a checkpoint rewrites little
+
+
+def checked_keys(keys: np.ndarray, width: int, n: int | None = None) -> np.ndarray:
+    """Return keys as contiguous float32 (n, width); raises `ValueError` on a wrong shape or a bad number."""
+    keys = np.ascontiguousarray(keys, dtype=np.float32)
+    if keys.ndim != 2 or keys.shape[1] != width or (n is not None and len(keys) != n):
+        raise ValueError(f"keys have shape {keys.shape}, expected ({'n' if n is None else n}, {width}).")
+    if len(keys) and not np.abs(keys).max() < HUGE:
+        row = int(np.flatnonzero(~(np.abs(keys) < HUGE).all(axis=1))[0])
+        raise ValueError(f"key {row} of {len(keys)} holds a number that is not finite or beyond {HUGE:g}.")
+    return keys
+
+
+def exact_scores(queries: np.ndarray, keys: np.ndarray, metric: Metric) -> np.ndarray:
+    """Return float32 scores of pairs, the same for a pair wherever and with whatever else it is computed.
+
+    `queries` is (n, width), `keys` (n, m, width), the result (n, m): inner products, or Euclidean distances.
+    Products of float32 are exact in float64 and a contiguous last axis is summed in one fixed order, so no batch
+    size, shard or thread count changes a bit; a matrix product gives no such promise.
+    """
+    wide = queries.astype(np.float64)[:, None, :]
+    if metric == "ip":
+        return (wide * keys).sum(-1).astype(np.float32)
+    gap = wide - keys
+    return np.sqrt((gap * gap).sum(-1)).astype(np.float32)
+
+
+def shard_rows(width: int, payloads: Mapping[str, Tensor], shard_len: int) -> int:
+    """Return how many rows a shard holds: `shard_len`, or fewer where payloads are large."""
+    return max(1, min(shard_len, max(64, SHARD_BYTES // row_bytes(width, payloads))))
+
+
+def row_bytes(width: int, payloads: Mapping[str, Tensor]) -> int:
+    """Return the bytes of one entry: its float32 key and its payloads."""
+    return 4 * width + sum(t[0:1].numel() * t.element_size() if len(t) else _item_bytes(t) for t in payloads.values())
+
+
+def _item_bytes(table: Tensor) -> int:
+    return int(np.prod(table.shape[1:], dtype=np.int64)) * table.element_size()
+
+
+class Shard:
+    """A block of at most `size` rows in preallocated arrays (untouched pages cost no memory).
+
+    Removed rows stay as dead slots; `start` is the first slot that is alive, so that a first-in-first-out bank has no
+    holes between `start` and `used`.
+    """
+
+    def __init__(self, size: int, width: int, payloads: Mapping[str, Tensor]) -> None:
+        self.size = size
+        self.keys = np.empty((size, width), dtype=np.float32)
+        self.rows = np.empty(size, dtype=np.int64)
+        self.ids = np.empty(size, dtype=object)
+        self.alive = np.zeros(size, dtype=bool)
+        self.revisions = np.zeros(size, dtype=np.int64)
+        self.last_use = np.zeros(size, dtype=np.int64)
+        self.uses = np.zeros(size, dtype=np.int64)
+        self.payloads = {
+            name: torch.empty((size, *t.shape[1:]), dtype=t.dtype, device=t.device) for name, t in payloads.items()
+        }
+        self.used = self.start = self.live = 0
+        self.max_norm = 0.0
+
+    @property
+    def room(self) -> int:
+        """Slots that were never used."""
+        return self.size - self.used
+
+    @property
+    def holes(self) -> bool:
+        """Whether a dead slot lies between living ones."""
+        return self.live != self.used - self.start
+
+    def append(
+        self,
+        ids: Sequence[str],
+        keys: np.ndarray,
+        payloads: Mapping[str, Tensor],
+        rows: np.ndarray,
+        last_use: np.ndarray,
+        uses: np.ndarray | int = 0,
+        revisions: np.ndarray | int = 0,
+    ) -> None:
+        """Take in n rows (n <= `room`) with ascending row numbers."""
+        where = slice(self.used, self.used + len(ids))
+        self.keys[where], self.rows[where], self.ids[where] = keys, rows, ids
+        self.last_use[where], self.uses[where], self.revisions[where] = last_use, uses, revisions
+        self.alive[where] = True
+        for name, table in self.payloads.items():
+            table[where] = payloads[name].detach()
+        if self.live == 0:
+            self.start = self.used
+        self.used += len(ids)
+        self.live += len(ids)
+        self.note_norms(keys)
+
+    def note_norms(self, keys: np.ndarray) -> None:
+        """Raise the bound on key norms to cover some keys (it is never lowered)."""
+        if len(keys):
+            self.max_norm = max(self.max_norm, float(np.sqrt((keys.astype(np.float64) ** 2).sum(-1).max())))
+
+    def kill(self, slot: int) -> None:
+        """Mark one living slot dead."""
+        self.alive[slot] = False
+        self.ids[slot] = None
+        self.live -= 1
+        if self.live and slot == self.start:
+            self.start += int(np.argmax(self.alive[slot : self.used]))
+
+    def slots(self, rows: np.ndarray) -> np.ndarray:
+        """Return the slots of row numbers; raises `KeyError` for one that is not alive here."""
+        found = np.searchsorted(self.rows[: self.used], rows)
+        good = found < self.used
+        good[good] = self.alive[found[good]] & (self.rows[found[good]] == rows[good])
+        if not good.all():
+            raise KeyError(f"no living entry has row {int(rows[~good][0])}; search again after a removal or eviction")
+        return found
+
+    def living(self) -> np.ndarray:
+        """Return the slots that are alive, in order of insertion."""
+        return np.flatnonzero(self.alive[: self.used])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies of the living rows by table; what changes often is apart from what does not."""
+        slots = self.living()
+        raw = json.dumps(self.ids[slots].tolist(), ensure_ascii=False).encode()
+        tables = {
+            "keys": torch.from_numpy(self.keys[slots]),
+            "rows": torch.from_numpy(self.rows[slots]),
+            "ids": torch.frombuffer(bytearray(raw), dtype=torch.uint8),
+            "revisions": torch.from_numpy(self.revisions[slots]),
+            "uses": torch.from_numpy(np.stack([self.last_use[slots], self.uses[slots]])),
+        }
+        where = torch.from_numpy(slots)
+        return tables | {
+            f"payload.{name}": t.index_select(0, where.to(t.device)).cpu() for name, t in self.payloads.items()
+        }

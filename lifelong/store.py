@@ -1,0 +1,314 @@
+"""The entries of a bank: keys, payloads, ids, revisions, eviction, state. It does not know how they are searched.
+
+Entries live in shards in order of insertion; an entry's row number is its place in that order, for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.editor import State
+from lifelong.shards import Metric, Shard, checked_keys, row_bytes, shard_rows
+
+Eviction = Literal["never", "fifo", "lru", "lfu"]
+
+
+class Store:
+    """Keys of `width` float32 with string ids and payload tables.
+
+    `metric` is `ip` (inner product, higher is better) or `l2` (Euclidean distance, lower is better). With `capacity`
+    the eviction rule makes room: `fifo` the oldest, `lru` the least recently touched, `lfu` the least often touched
+    (then the oldest); `never` raises instead. Searching does not touch: only `touch` does. Payloads are kept on
+    `device` (by default where those of the first entries are).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        metric: Metric = "ip",
+        capacity: int | None = None,
+        eviction: Eviction = "never",
+        shard_len: int = 65536,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if width < 1 or shard_len < 1 or (capacity is not None and capacity < 1):
+            raise ValueError(f"width={width}, capacity={capacity}, shard_len={shard_len}: all must be at least 1.")
+        if metric not in ("ip", "l2") or eviction not in ("never", "fifo", "lru", "lfu"):
+            raise ValueError(f"metric={metric!r}, eviction={eviction!r}: use ip or l2, and never, fifo, lru or lfu.")
+        self.metric: Metric = metric
+        self.eviction: Eviction = eviction
+        self.width, self.capacity = width, capacity
+        self._shard_len, self._device, self._epoch = shard_len, device, 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._shards: list[Shard] = []
+        self._row_of: dict[str, int] = {}
+        self._schema: dict[str, Tensor] | None = None
+        self.position = self.removals = self._tick = self._dead = 0
+        self._epoch += 1
+
+    # -- what is in it ------------------------------------------------------------------------------------------
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, entry_id: str) -> bool:
+        return entry_id in self._row_of
+
+    def nbytes(self) -> int:
+        """Return the bytes of living keys and payloads."""
+        return len(self) * row_bytes(self.width, self._schema or {})
+
+    def ids(self) -> list[str]:
+        """Return the ids of all entries in order of insertion."""
+        return [i for s in self._shards for i in s.ids[s.living()]]
+
+    def row_of(self, entry_id: str) -> int:
+        """Return an entry's row number; raises `KeyError` when the bank does not hold it."""
+        if entry_id not in self._row_of:
+            raise KeyError(f"the bank holds no entry {entry_id!r} (never added, removed or evicted)")
+        return self._row_of[entry_id]
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the row numbers (n,) of ids; raises `KeyError` as `row_of` does."""
+        return np.array([self.row_of(i) for i in ids], dtype=np.int64)
+
+    def ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the ids (object array of the shape of `rows`); `''` where a row is -1."""
+        out = np.full(np.shape(rows), "", dtype=object)
+        for shard, slots, where in self._locate(rows, missing=True):
+            out.reshape(-1)[where] = shard.ids[slots]
+        return out
+
+    def revision_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the revisions (int64, of the shape of `rows`): 0 when added, one more with each change."""
+        out = np.zeros(np.shape(rows), dtype=np.int64)
+        for shard, slots, where in self._locate(rows):
+            out.reshape(-1)[where] = shard.revisions[slots]
+        return out
+
+    def keys_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return copies of the keys of rows: (*rows.shape, width)."""
+        out = np.empty((*np.shape(rows), self.width), dtype=np.float32)
+        for shard, slots, where in self._locate(rows):
+            out.reshape(-1, self.width)[where] = shard.keys[slots]
+        return out
+
+    def payload(self, name: str, rows: np.ndarray) -> Tensor:
+        """Return copies of one payload of rows: (*rows.shape, *payload shape).
+
+        Raises `KeyError` for an unknown payload or a row that is not alive (mask out -1 before).
+        """
+        proto = self._payload_schema(name)
+        flat = np.reshape(rows, -1)
+        out = torch.empty((len(flat), *proto.shape[1:]), dtype=proto.dtype, device=proto.device)
+        for shard, slots, where in self._locate(rows):
+            picked = shard.payloads[name].index_select(0, torch.from_numpy(slots).to(proto.device))
+            out[torch.from_numpy(where).to(proto.device)] = picked
+        return out.reshape(*np.shape(rows), *proto.shape[1:])
+
+    def _payload_schema(self, name: str) -> Tensor:
+        schema = self._schema or {}
+        if name not in schema:
+            raise KeyError(f"no payload is called {name!r}; the bank holds {', '.join(schema) or 'none'}")
+        return schema[name]
+
+    def _locate(self, rows: np.ndarray, missing: bool = False) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+        """Yield (shard, slots in it, positions in the flattened `rows`)."""
+        flat = np.asarray(rows, dtype=np.int64).reshape(-1)
+        first = np.array([s.rows[0] for s in self._shards], dtype=np.int64)
+        owner = np.searchsorted(first, flat, side="right") - 1
+        if (lost := (owner < 0) & ((flat != -1) if missing else True)).any():
+            raise KeyError(f"no living entry has row {int(flat[lost][0])} (-1 is a missing result: mask it out)")
+        for index in np.unique(owner[owner >= 0]):
+            where = np.flatnonzero(owner == index)
+            yield self._shards[index], self._shards[index].slots(flat[where]), where
+
+    # -- changing it --------------------------------------------------------------------------------------------
+    def add(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor] | None = None) -> list[str]:
+        """Add n entries: keys (n, width) and payload tensors with n leading rows each; return the ids evicted.
+
+        Raises `ValueError` for a duplicate id, a wrong shape, a non-finite key or a full bank without eviction; the
+        bank is unchanged then.
+        """
+        ids, payloads = list(ids), dict(payloads or {})
+        if not ids:
+            return []
+        rows = checked_keys(keys, self.width, len(ids))
+        known = [i for i in ids if i in self._row_of]
+        if known or len(set(ids)) < len(ids):
+            name = known[0] if known else next(i for i in ids if ids.count(i) > 1)
+            raise ValueError(
+                f"the bank already holds an entry {name!r}: ids are unique; use update or remove it first."
+            )
+        self._check_payloads(payloads, len(ids))
+        limit = self.capacity
+        if limit is not None and self.eviction == "never" and len(self) + len(ids) > limit:
+            raise ValueError(
+                f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add. Raise capacity or "
+                "choose eviction fifo, lru or lfu."
+            )
+        gone: list[str] = []
+        for low in range(0, len(ids), limit or len(ids)):
+            part = slice(low, low + (limit or len(ids)))
+            gone += self._evict(len(self) + len(ids[part]) - limit) if limit is not None else []
+            self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
+        return gone
+
+    def _check_payloads(self, payloads: Mapping[str, Tensor], n: int) -> None:
+        shapes = {name: tuple(t.shape) for name, t in payloads.items()}
+        if any(not s or s[0] != n for s in shapes.values()):
+            raise ValueError(f"payloads need {n} leading rows, one per id; given shapes {shapes}.")
+        schema = payloads if self._schema is None else self._schema
+        want = {name: (tuple(t.shape[1:]), t.dtype) for name, t in schema.items()}
+        given = {name: (tuple(t.shape[1:]), t.dtype) for name, t in payloads.items()}
+        if want != given:
+            raise ValueError(f"payloads {given} differ from those of the first entries: {want}.")
+        if self._schema is None:
+            self._schema = {name: t.detach()[:0].to(self._device or t.device).clone() for name, t in payloads.items()}
+
+    def _open(self) -> Shard:
+        """Return the last shard, or a new one when it is full."""
+        if not self._shards or not self._shards[-1].room:
+            size = shard_rows(self.width, self._schema or {}, self._shard_len)
+            self._shards.append(Shard(size, self.width, self._schema or {}))
+        return self._shards[-1]
+
+    def _append(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor]) -> None:
+        done = 0
+        while done < len(ids):
+            shard = self._open()
+            part = slice(done, done + min(shard.room, len(ids) - done))
+            rows = np.arange(self.position, self.position + len(ids[part]), dtype=np.int64)
+            ticks = self._tick + 1 + np.arange(len(rows))
+            shard.append(ids[part], keys[part], {n: t[part] for n, t in payloads.items()}, rows, ticks)
+            self._row_of.update(zip(ids[part], rows.tolist(), strict=True))
+            self.position, self._tick, done = self.position + len(rows), self._tick + len(rows), part.stop
+
+    def update(
+        self, entry_id: str, *, keys: np.ndarray | None = None, payloads: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Replace an entry's key (width,) and/or some payloads (without a leading row); its revision grows by one."""
+        row = np.array([self.row_of(entry_id)])
+        shard, slots, _ = next(self._locate(row))
+        slot = int(slots[0])
+        key = None if keys is None else checked_keys(np.reshape(keys, (1, -1)), self.width, 1)
+        for name, value in (payloads or {}).items():
+            if tuple(value.shape) != tuple(self._payload_schema(name).shape[1:]):
+                want = tuple(self._payload_schema(name).shape[1:])
+                raise ValueError(f"payload {name!r} of {entry_id!r} has shape {tuple(value.shape)}, expected {want}.")
+        if key is not None:
+            shard.keys[slot] = key[0]
+            shard.note_norms(key)
+            self._epoch += 1
+        for name, value in (payloads or {}).items():
+            shard.payloads[name][slot] = value.detach()
+        shard.revisions[slot] += 1
+
+    def revise(self, rows: np.ndarray) -> None:
+        """Raise the revisions of rows by one (something shared that they depend on has changed)."""
+        for shard, slots, _ in self._locate(np.unique(rows)):
+            shard.revisions[slots] += 1
+
+    def touch(self, ids: Sequence[str]) -> None:
+        """Note a use of entries, in this order, for `lru` and `lfu`."""
+        for row in self.rows_of(ids):
+            shard, slots, _ = next(self._locate(np.array([row])))
+            self._tick += 1
+            shard.last_use[slots] = self._tick
+            shard.uses[slots] += 1
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take entries out; raises `KeyError`, with nothing removed, when one is not there."""
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"ids to remove must be distinct; given {list(ids)}.")
+        for entry_id, row in zip(ids, self.rows_of(ids), strict=True):
+            shard, slots, _ = next(self._locate(np.array([row])))
+            shard.kill(int(slots[0]))
+            del self._row_of[entry_id]
+            self._dead += 1
+        self.removals += len(ids)
+        self._epoch += len(ids)
+        empty = [s for s in self._shards if not s.live]
+        if empty:
+            self._dead -= sum(s.used for s in empty)
+            self._shards = [s for s in self._shards if s.live]
+        if self._dead > max(256, len(self)):
+            self._repack()
+
+    def _evict(self, n: int) -> list[str]:
+        if n <= 0:
+            return []
+        if self.eviction == "fifo":
+            gone = list(islice((i for s in self._shards for i in s.ids[s.start : s.used] if i is not None), n))
+        else:
+            counter = "last_use" if self.eviction == "lru" else "uses"
+            order = np.argsort(np.concatenate([getattr(s, counter)[s.living()] for s in self._shards]), kind="stable")
+            ids = np.concatenate([s.ids[s.living()] for s in self._shards])
+            gone = ids[order[:n]].tolist()
+        self.remove(gone)
+        return gone
+
+    def _repack(self) -> None:
+        """Copy the living rows into fresh shards, so that dead ones never outnumber them for long."""
+        old, self._shards, self._dead = self._shards, [], 0
+        for shard in old:
+            self._take(shard.tensors())
+
+    def _take(self, tables: Mapping[str, Tensor]) -> None:
+        ids = json.loads(bytes(tables["ids"].numpy()).decode())
+        keys, rows, revisions = (tables[name].numpy() for name in ("keys", "rows", "revisions"))
+        last_use, uses = tables["uses"].numpy()
+        done = 0
+        while done < len(ids):
+            shard = self._open()
+            part = slice(done, done + min(shard.room, len(ids) - done))
+            tensors = {n: tables[f"payload.{n}"][part] for n in self._schema or {}}
+            shard.append(ids[part], keys[part], tensors, rows[part], last_use[part], uses[part], revisions[part])
+            done = part.stop
+
+    # -- state --------------------------------------------------------------------------------------------------
+    def state(self) -> State:
+        """Return all living entries by shard; the tables of a full, unchanged shard are equal each time."""
+        tensors = {f"shard{n}/{k}": t for n, s in enumerate(self._shards) for k, t in s.tensors().items()}
+        schema = {
+            n: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for n, t in (self._schema or {}).items()
+        }
+        meta = {
+            "width": self.width,
+            "metric": self.metric,
+            "shards": len(self._shards),
+            "payloads": None if self._schema is None else schema,
+            "position": self.position,
+            "removals": self.removals,
+            "tick": self._tick,
+        }
+        return State(tensors, meta)
+
+    def load(self, state: State) -> None:
+        """Hold exactly what a state says; raises `ValueError` when it is of another width or metric."""
+        meta = state.meta
+        if (meta["width"], meta["metric"]) != (self.width, self.metric):
+            raise ValueError(
+                f"the state is of width {meta['width']}, {meta['metric']}; this bank: {self.width}, {self.metric}."
+            )
+        self._reset()
+        if meta["payloads"] is not None:
+            self._schema = {
+                n: torch.empty((0, *shape), dtype=getattr(torch, dtype), device=self._device or "cpu")
+                for n, (shape, dtype) in meta["payloads"].items()
+            }
+        for n in range(int(meta["shards"])):
+            mark = f"shard{n}/"
+            self._take({k.removeprefix(mark): t for k, t in state.tensors.items() if k.startswith(mark)})
+        for shard in self._shards:
+            self._row_of.update(zip(shard.ids[: shard.used], shard.rows[: shard.used].tolist(), strict=True))
+        self.position, self.removals, self._tick = (int(meta[k]) for k in ("position", "removals", "tick"))
