@@ -1,0 +1,83 @@
+"""Latency on the real online path: one query at a time, nothing cached, split into encode, route, apply and answer.
+
+Knows the editor's and model's contracts only. Samples are raw; percentiles are the reader's
+business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lifelong.editor import Editor
+from lifelong.log import Timed
+from streams.types import Query
+
+if TYPE_CHECKING:
+    from lifelong.models.cache import ByteCache
+    from lifelong.models.vlm import VLM
+
+WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
+
+
+@contextmanager
+def uncached(vlm: VLM) -> Iterator[ByteCache]:
+    """Serve with an empty cache, yielded to be cleared per query, instead of the model's own, which is back on exit.
+
+    A cache there is, all the same: within one query an image passes through the vision side once.
+    """
+    kept = (vlm.cache, vlm.reader.cache)
+    fresh = type(vlm.cache)(vlm.cache.budget_bytes)
+    vlm.cache = vlm.reader.cache = fresh
+    try:
+        yield fresh
+    finally:
+        vlm.cache, vlm.reader.cache = kept
+
+
+def measure(
+    vlm: VLM, editor: Editor, queries: Sequence[Query], *, answers: int, max_tokens: int, step: int
+) -> list[Timed]:
+    """Return raw samples: encode and route for every query, apply and answer too for the first `answers` of them.
+
+    `apply` is entering and leaving `Editor.applied`, `answer` is greedy decoding inside it. The device is waited
+    for at every reading of the clock.
+    """
+    bank_len = editor.bank_len()
+    out: list[Timed] = []
+    with uncached(vlm) as cache:
+        warm_up = [queries[i % len(queries)] for i in range(WARM_UP)] if queries else []
+        for position, query in enumerate([*warm_up, *queries]):
+            cache.clear()
+            sample = position - len(warm_up)
+            parts = _serve(vlm, editor, query, max_tokens if sample < answers else 0)
+            if sample >= 0:
+                out += [Timed(step, bank_len, name, wall_s) for name, wall_s in parts.items()]
+    return out
+
+
+def _serve(vlm: VLM, editor: Editor, query: Query, max_tokens: int) -> dict[str, float]:
+    """Serve one query and return seconds by part; with `max_tokens` 0 it is only encoded and routed."""
+    readings = [_now(vlm)]
+    keys = editor.encode([query])
+    readings.append(_now(vlm))
+    routes = editor.route(keys)
+    readings.append(_now(vlm))
+    if not max_tokens:
+        return {"encode": readings[1] - readings[0], "route": readings[2] - readings[1]}
+    with editor.applied([query], routes) as answerer:
+        readings.append(_now(vlm))
+        answerer.generate(max_tokens=max_tokens)
+        readings.append(_now(vlm))
+    readings.append(_now(vlm))
+    encode, route, enter, answer, leave = np.diff(readings).tolist()
+    return {"encode": encode, "route": route, "apply": enter + leave, "answer": answer}
+
+
+def _now(vlm: VLM) -> float:
+    vlm.sync()
+    return time.perf_counter()
