@@ -35,8 +35,22 @@ from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of
 
 VERSION = "jsonl-1"
-_EDIT_FIELDS = set("id prompt target image subject relation source prompt_kind supersedes split probes".split())
-_PROBE_FIELDS = {"axis", "prompt", "target", "variant", "image", "reference", "accepted", "hops"}
+_EDIT_FIELDS = frozenset(
+    (
+        "id",
+        "prompt",
+        "target",
+        "image",
+        "subject",
+        "relation",
+        "source",
+        "prompt_kind",
+        "supersedes",
+        "split",
+        "probes",
+    )
+)
+_PROBE_FIELDS = frozenset(("axis", "prompt", "target", "variant", "image", "reference", "accepted", "hops"))
 
 
 class Options(StreamOptions):
@@ -176,7 +190,7 @@ def _text(data: Mapping[str, Any], field: str, where: _Where, prefix: str = "", 
     return value
 
 
-def _only(data: Mapping[str, Any], fields: set[str], prefix: str, where: _Where) -> None:
+def _only(data: Mapping[str, Any], fields: frozenset[str], prefix: str, where: _Where) -> None:
     for key in data:
         if key not in fields:
             near = get_close_matches(key, sorted(fields), 1, 0.5)

@@ -21,7 +21,7 @@ REAL_UPDATE = "real-update:to-older"
 
 @dataclass(frozen=True)
 class Shares:
-    """Parts of all edits: at most `identity` and `updates`; `translations` of the rest, up to half when it is long."""
+    """Parts of all edits: at most `identity` and `updates`; `translations` of the rest, up to half if it is long."""
 
     identity: float = 0.05
     updates: float = 0.05
@@ -29,7 +29,6 @@ class Shares:
 
 
 MOST_IDENTITY = 100
-MOST_TRANSLATIONS = 0.5
 
 
 def choose(
@@ -44,12 +43,15 @@ def choose(
     identities = [f for f in facts if RELATIONS[f[1]].identity and catalogue.pictures(f)]
     rest = [f for f in facts if not RELATIONS[f[1]].identity]
     updates = [f for f in rest if f[1] in catalogue.world.by_id[f[0]].older]
-    count = min(round(shares.identity * n), MOST_IDENTITY, len(identities))
-    while True:
-        chosen = _combine(identities[:count], updates[: round(shares.updates * n)], rest, n, shares)
-        if len(chosen) >= n or count == 0:
-            return [chosen[i] for i in rng.permutation(len(chosen))]
+    most = count = min(round(shares.identity * n), MOST_IDENTITY, len(identities))
+    updates = updates[: round(shares.updates * n)]
+    chosen = _combine(identities[:count], updates, rest, n, shares)
+    while len(chosen) < n and count:  # an identity edit costs all other edits of its entity
         count //= 2
+        chosen = _combine(identities[:count], updates, rest, n, shares)
+    if len(chosen) < n:
+        chosen = _combine(identities[:most], updates, rest, n, shares)
+    return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
 def _combine(
@@ -63,7 +65,7 @@ def _combine(
     others = [f for f in plain if not RELATIONS[f[1]].translation]
     room = n - len(identities) - len(updates)
     wanted = max(round(room * shares.translations), room - len(others))
-    taken = min(wanted, len(translations), int(n * MOST_TRANSLATIONS))
+    taken = min(wanted, len(translations), len(others) + len(identities) + len(updates), n // 2)
     body = translations[:taken] + others[: max(0, room - taken)]
     marks = [(f, REAL_UPDATE) for f in updates] + [(f, COUNTERFACTUAL) for f in identities + body]
     return marks[:n]

@@ -1,8 +1,8 @@
 """The atlas stream: thousands of edits of facts about real pictures, free of contradictions. Knows no model.
 
 Counterfactual edits (another entity's answer of the same relation) with a slice of real updates. A real update sets a
-fact to the answer of the older of two real sources; the model knows the newer one, so the change is real but goes back
-in time (source `real-update:to-older`): the other direction would teach the model what it already knows.
+fact to the answer of the older of two real sources; the model knows the newer one, so the change is real but goes
+back in time (source `real-update:to-older`): the other direction would teach the model what it already knows.
 
 Edits and probes of split 'edit' only; pools for training come from the entities of split 'fit' and use training's
 wordings and drawings. Without conflicts asked for, a stream longer than the world's facts goes on with re-edits, each
@@ -11,7 +11,7 @@ with `supersedes` set.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from functools import partial
 
@@ -62,9 +62,8 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     known = read_known(options.known, world)
     catalogue = Catalogue(world, known, "edit")
     general, keep = general_set(catalogue)
-    book = _Book(catalogue, seed)
     fresh = edits if options.order != "reedits" else max(1, round(edits * (1 - options.reedits)))
-    book.fill(choose(catalogue, fresh, options.shares, keep, generator(seed, "atlas", "choose")))
+    book = _filled(catalogue, seed, fresh, options.shares, keep)
     try:
         order = ordered(book.edits, options.order, seed)
         if options.order == "reedits":
@@ -93,17 +92,30 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     while len(items) < n:
         rng = generator(seed, "atlas", "pool", str(round_))
         book = _Book(catalogue, seed, round_, set())
-        book.fill(choose(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng))
+        book.fill(choose(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng), n - len(items))
         new = [e for e in book.edits if e.id not in taken]
         if not new:
             raise StreamError(f"The atlas has only {len(items)} different training items; {n} were asked for.")
-        for edit in new[: n - len(items)]:
+        for edit in new:
             taken.add(edit.id)
             scene = Scene(catalogue, seed, frozenset({(edit.subject, edit.relation)}), held_out=False)
             items.append(PoolItem(edit, probes_of(edit, book.wordings[edit.id], scene)))
         round_ += 1
     digest = digest_of(VERSION, "pool", _world_digest(world), known.digest, str(n), str(seed))
     return Pool(tuple(items), digest, seed)
+
+
+def _filled(catalogue: Catalogue, seed: int, n: int, shares: Shares, keep: Set[Fact]) -> _Book:
+    """Return n worded edits; some more facts are chosen where a few cannot be asked without telling the answer."""
+    spare = 0
+    while True:
+        chosen = choose(catalogue, n + spare, shares, keep, generator(seed, "atlas", "choose"))
+        book = _Book(catalogue, seed)
+        book.fill(chosen, n)
+        missing = n - len(book.edits)
+        if missing <= 0 or len(chosen) < n + spare:
+            return book
+        spare += 2 * missing + 8
 
 
 class _Book:
@@ -117,12 +129,13 @@ class _Book:
         self._taken: set[tuple[str, str]] = set()
         self._counts = dict.fromkeys(SHARES, 0)
 
-    def fill(self, chosen: Iterable[tuple[Fact, str]]) -> None:
-        """Word every chosen fact; one that cannot be asked without giving its answer away is left out."""
+    def fill(self, chosen: Iterable[tuple[Fact, str]], most: int) -> None:
+        """Word chosen facts, at most `most`; one that cannot be asked without telling the answer is left out."""
         chosen = list(chosen)
         self.edited = {fact for fact, _ in chosen} if self.edited is None else self.edited
         for fact, source in chosen:
-            self._add(fact, source)
+            if len(self.edits) < most:
+                self._add(fact, source)
 
     def again(self, old: Edit, rng: np.random.Generator) -> Edit | None:
         """Return the next version of an edit, in the same words and with another answer, or None."""

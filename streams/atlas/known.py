@@ -1,8 +1,8 @@
 """What a model knows of the atlas: a table of facts, renderings and templates with a mark, read as plain data.
 
 Knows no model. The table is a Parquet file that `lifelong model eval --table` writes, one row for each question that
-was asked, with columns entity, relation, rendering ('' for a text-only question), template (its number), template_split
-('train' or 'held_out') and correct. A two-step question's relation is `hop_relation(hop)`.
+was asked, with columns entity, relation, rendering ('' for a text-only question), template (its number),
+template_split ('train' or 'held_out') and correct. A two-step question's relation is `hop_relation(hop)`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def read_known(path: str, world: World) -> Known:
     missing = [c for c in COLUMNS if c not in table.column_names]
     if missing:
         raise StreamError(f"stream.known={file}: column {missing[0]!r} is missing; it has {table.column_names}.")
-    strange = set(pc.unique(table["entity"].cast(pa.string())).to_pylist()) - set(world.by_id)
+    strange = set(table["entity"].cast(pa.string()).unique().to_pylist()) - set(world.by_id)
     if strange:
         raise StreamError(
             f"stream.known={file}: entity {min(strange)!r} is not in the atlas; made for another world?"

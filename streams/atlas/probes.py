@@ -209,7 +209,8 @@ class _Maker:
         answers = hop_answer(self.world, hop, self.edit.target)
         identity = RELATIONS[hop.relation].identity
         before = self.entity.facts.get(hop.answer_relation, ())
-        if not answers or not before or {a.casefold() for a in answers} & {a.casefold() for a in before}:
+        old = {a.casefold() for a in (*before, self.edit.target)}  # an answer that merely repeats the target is none
+        if not answers or not before or old & {a.casefold() for a in answers}:
             return False
         if second in self.scene.edited or not self.sure(hop):
             return False
