@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -31,22 +31,29 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def answer_loss(logits: Tensor, answer: Tensor, target_ids: np.ndarray) -> Tensor:
-    """Return the mean negative log-likelihood of the target tokens, a scalar in nats.
+def weight_of(module: nn.Module) -> nn.Parameter:
+    """Return the (out, in) weight of a linear module; raises `ValueError` for a module without one."""
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, nn.Parameter) or weight.dim() != 2:
+        raise ValueError(
+            f"This editor needs a linear module with a weight of two dimensions; given {type(module).__name__}. "
+            "Set editor.module to one such as mlp.down_proj."
+        )
+    return weight
 
-    `logits` (tokens, vocabulary) of one row, `answer` (tokens,) bool marks the target tokens in it, `target_ids`
-    (m,) are those tokens. The logits that predict a token stand one position before it.
-    """
-    at = answer.nonzero().squeeze(1) - 1
-    labels = torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
-    return F.cross_entropy(logits[at].float(), labels)
+
+def _labels(target_ids: np.ndarray, logits: Tensor) -> Tensor:
+    return torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
 
 
-def answer_exact(logits: Tensor, answer: Tensor, target_ids: np.ndarray) -> bool:
-    """Return whether every target token is the most likely one (arguments as in `answer_loss`)."""
-    at = answer.nonzero().squeeze(1) - 1
-    labels = torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
-    return bool((logits[at].argmax(-1) == labels).all())
+def answer_loss(logits: Tensor, target_ids: np.ndarray) -> Tensor:
+    """Return the mean negative log-likelihood of target tokens (m,) under logits (m, vocab): a scalar, in nats."""
+    return F.cross_entropy(logits.float(), _labels(target_ids, logits))
+
+
+def answer_exact(logits: Tensor, target_ids: np.ndarray) -> bool:
+    """Return whether every target token (m,) is the most likely one under logits (m, vocab)."""
+    return bool((logits.argmax(-1) == _labels(target_ids, logits)).all())
 
 
 @dataclass(frozen=True)

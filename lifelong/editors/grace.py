@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
-from lifelong.ops import answer_exact, answer_loss, descend, generator
+from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Codebook:
         """Return what the published rule does with a key (key width,) and a label; changes nothing."""
         if not len(self):
             return Plan("first", None, 0.0, self.radius)
-        found = self.bank.search(key.reshape(1, -1).astype(np.float32), 1)
+        found = self.bank.search(key.reshape(1, -1), 1)
         near, distance = found.ids[0][0], float(found.scores[0, 0])
         radius = self._radius(near)
         if distance > self.radius + radius:
@@ -97,23 +97,22 @@ class Codebook:
         """
         if edit_id in self.entry_of:
             raise ValueError(f"Edit {edit_id!r} is already in the codebook; withdraw it first.")
-        key = key.reshape(1, -1).astype(np.float32)
         if plan.near is not None and plan.action in ("split", "expand"):
-            self.bank.update(plan.near, payloads={"radius": torch.tensor([[plan.near_radius]])})
+            self.bank.update(plan.near, payloads={"radius": torch.tensor([plan.near_radius])})
         if plan.joins and plan.near is not None:
             entry = plan.near
             if plan.action == "expand" and self.moving_average:
-                stored = self.bank.keys_of(np.array([self.bank.row_of(entry)]))
+                stored = self.bank.keys_of(np.array([self.bank.row_of(entry)]))[0]
                 self.bank.update(entry, keys=(stored + key) / 2)
             if value is not None:
-                self.bank.update(entry, payloads={"value": value.reshape(1, -1)})
+                self.bank.update(entry, payloads={"value": value})
         elif value is None:
             raise ValueError(f"Edit {edit_id!r} makes a new entry, which needs a value.")
         else:
             entry = f"entry-{self._stored}"
             self._stored += 1
             payloads = {"value": value.reshape(1, -1), "radius": torch.tensor([[plan.new_radius]])}
-            self.bank.add([entry], key, payloads)
+            self.bank.add([entry], key.reshape(1, -1), payloads)
             self.labels[entry], self.members[entry] = label, []
         self.members[entry].append(edit_id)
         self.entry_of[edit_id] = entry
@@ -152,7 +151,7 @@ class Codebook:
         self._stored = int(state.meta["stored"])
 
     def _radius(self, entry: str) -> float:
-        return float(self.bank.payload("radius", np.array([self.bank.row_of(entry)])))
+        return float(self.bank.payload("radius", np.array([self.bank.row_of(entry)]))[0, 0])
 
 
 class GraceOptions(EditorOptions):
@@ -179,13 +178,9 @@ class Grace(Editor):
         super().__init__(vlm, options, seed=seed)
         self.layer = vlm.layer_at(self.options.layer)
         self.module = vlm.submodule(self.layer, self.options.module)
-        weight = self.module.weight
-        self.codebook = Codebook(
-            weight.shape[1],
-            weight.shape[0],
-            radius=self.options.radius,
-            moving_average=self.options.expand == "moving_average",
-        )
+        width_out, width_in = weight_of(self.module).shape
+        averaged = self.options.expand == "moving_average"
+        self.codebook = Codebook(width_in, width_out, radius=self.options.radius, moving_average=averaged)
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Place each edit's key and train its entry's value; raises `ValueError` on a non-finite loss or value."""
@@ -215,9 +210,9 @@ class Grace(Editor):
         def loss_of() -> Tensor:
             nonlocal right
             with self.vlm.hook(self.module, _writer(value[None], torch.ones(1, dtype=torch.bool))):
-                logits = self.vlm.resume(hidden, grad=True)[0]
-            right = answer_exact(logits, hidden.answer[0], hidden.target_ids[0])
-            return answer_loss(logits, hidden.answer[0], hidden.target_ids[0])
+                logits = self.vlm.resume(hidden, grad=True, answers_only=True)[0]
+            right = answer_exact(logits, hidden.target_ids[0])
+            return answer_loss(logits, hidden.target_ids[0])
 
         end = descend(
             torch.optim.Adam([value], lr=self.options.learning_rate),
