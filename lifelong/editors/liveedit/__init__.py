@@ -1,0 +1,229 @@
+"""LiveEdit: one generated low-rank expert per edit, routed by sight and then by words (arXiv 2411.15432).
+
+Knows queries, edits, banks and the model's hooks; nothing of probes, clocks or panels. An expert is a residual
+sum_i w_i ReLU(LN(h) U_i^T) V_i on every token after one decoder layer (Eq. 6). A query's visual features keep the
+experts that look more like it than the sentinel does (hard filter, Eq. 5); its text features weigh those kept (soft
+routing). `fit` trains extractors, sentinel and generator; an edit is then one forward pass, no gradient.
+
+Memory per edit: 2 rank width + 2 k module_width floats. A query costs one product of N x (k module_width) and, per
+kept expert, 2 rank width multiplications a token. Deviations, each an option: the generator also sees the answer's
+tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
+unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
+them unedited). The published training feeds the layer's output to that layer again; here it is fed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lifelong.bank import Bank, FoundRows
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editors.liveedit import train
+from lifelong.editors.liveedit.modules import LiveEditModules
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
+from lifelong.ops import NotFiniteError
+from streams.types import Edit, Pool, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+KINDS = ("image", "text")
+
+
+class LiveEditOptions(EditorOptions):
+    """Settings of LiveEdit; widths are scaled from the paper's 4096-wide decoder, the rest is as published."""
+
+    depth: float = Field(0.6875, gt=0, lt=1, description="share of decoder layers below the residual (22 of 32)")
+    width: int = Field(256, ge=8, description="module width d_m (paper 1024 for a decoder 4096 wide)")
+    features: int = Field(4, ge=1, description="feature vectors k of each branch")
+    rank: int = Field(4, ge=1, description="rank of an expert")
+    heads: int = Field(8, ge=1)
+    scale: float = Field(5.0, gt=0, description="experts are divided by scale * sqrt(rank)")
+    sentinel_tokens: int = Field(16, ge=1, description="tokens of the sentinel (paper: those of an image)")
+    generator: Literal["copying", "paper"] = "copying"
+    text_only: Literal["extended", "paper"] = "extended"
+    steps: int = Field(900, ge=1, description="optimiser steps of fit")
+    batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
+    routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
+    pool: int = Field(3000, ge=2, description="training items asked of the stream")
+
+
+class LiveEdit(Editor):
+    """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
+
+    Options = LiveEditOptions
+    removes = True
+    trains = True
+    options: LiveEditOptions
+
+    def __init__(self, vlm: VLM, options: LiveEditOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.layer = min(max(1, round(o.depth * vlm.layers)), vlm.layers - 1)  # the residual joins this layer's input
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.modules = LiveEditModules(
+                vlm.width, width=o.width, k=o.features, rank=o.rank, heads=o.heads, scale=o.scale,
+                image_tokens=o.sentinel_tokens, generator=o.generator,
+            ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.banks = {kind: Bank(o.features * o.width, metric="ip") for kind in KINDS}
+
+    # Training
+
+    def fit(self, pool: Pool) -> None:
+        """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
+        train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
+
+    def fitted(self) -> State:
+        """Return all module weights in half precision."""
+        return State({k: v.half().contiguous() for k, v in self.modules.state_dict().items()}, {"layer": self.layer})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over module weights."""
+        self.modules.load_state_dict({k: v.float() for k, v in state.tensors.items()}, strict=True)
+
+    # Editing
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Generate and store one expert per edit; raises `NotFiniteError` naming an edit without a finite one."""
+        for edit in edits:
+            kind = "image" if edit.query.image else "text"
+            if kind == "text" and self.options.text_only == "paper":
+                continue  # the paper's hook never sees a text-only query
+            hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
+            rows = rows_of(hidden, self.vlm.device)
+            with torch.no_grad():
+                side = self.modules.edit_side
+                visual = side.visual_branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen)
+                text = side.text_branch(rows.prompt, rows.prompt_seen)
+                u, v = self.modules.experts(*expert_inputs(hidden, self.vlm.embeddings(), self.vlm.device))
+            if not all(bool(torch.isfinite(t).all()) for t in (visual, text, u, v)):
+                raise NotFiniteError(f"liveedit, edit {edit.id}: its generated expert is not finite.")
+            payloads = {"text": text.flatten(1).cpu(), "u": u.cpu(), "v": v.cpu()}
+            self.banks[kind].add([edit.id], visual.flatten(1).cpu().numpy(), payloads)
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return visual and text features (n, k width), the sentinel's score (n, 1) and whether there is an image."""
+        size = self.options.features * self.options.width
+        shapes = {"visual": size, "text": size, "threshold": 1, "sees": 1}
+        arrays = {name: np.zeros((len(queries), n), dtype=np.float32) for name, n in shapes.items()}
+        for start in range(0, len(queries), 256):
+            part = queries[start : start + 256]
+            rows = rows_of(self.vlm.hidden(part, self.layer), self.vlm.device)
+            with torch.no_grad():
+                found = input_features(self.modules, rows)
+            for name, value in found.items():
+                arrays[name][start : start + len(part)] = value.cpu().numpy()
+            arrays["sees"][start : start + len(part), 0] = [q.image is not None for q in part]
+        return Keys(arrays)
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the experts kept by the hard filter with their soft weights, heaviest first."""
+        routes = [Route()] * len(keys)
+        sees = keys["sees"][:, 0] > 0
+        for kind, rows in (("image", np.flatnonzero(sees)), ("text", np.flatnonzero(~sees))):
+            if kind == "text" and self.options.text_only == "paper" or not len(rows):
+                continue
+            memo = keys.memo(kind)
+            limits = keys["threshold"][rows, 0]
+            for row, kept in zip(rows, self.banks[kind].above(keys["visual"][rows], limits, memo), strict=True):
+                if len(kept.ids):
+                    routes[row] = self._weigh(self.banks[kind], kept, keys["text"][row])
+        return routes
+
+    def _weigh(self, bank: Bank, kept: FoundRows, text: np.ndarray) -> Route:
+        scores = bank.payload("text", kept.rows).numpy() @ text
+        shares = np.exp(scores - scores.max())
+        weights = shares / shares.sum() / (1 + np.exp(-scores))
+        order = np.lexsort((kept.rows, -weights))
+        ids = tuple(kept.ids[i] for i in order)
+        revisions = tuple(int(r) for r in bank.revision_of(kept.rows[order]))
+        return Route(ids, tuple(kept.scores[order].tolist()), tuple(weights[order].tolist()), revisions)
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with the routed experts' residuals after the edited layer, at prefill and at every decode step."""
+        experts = self._experts(queries, routes)
+        if not experts:
+            yield self.vlm.answerer(queries)
+            return
+        with self.vlm.hook(self.vlm.decoder_layer(self.layer - 1), _adder(self.modules, experts)):
+            yield self.vlm.answerer(queries, from_layer=self.layer - 1)
+
+    def _experts(self, queries: Sequence[Query], routes: Sequence[Route]) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+        """Return (U, V, weights) per row that is in scope: (experts, rank, width) twice and (experts,)."""
+        out = {}
+        for i, (query, route) in enumerate(zip(queries, routes, strict=True)):
+            if route.in_scope:
+                bank = self.banks["image" if query.image else "text"]
+                rows = bank.rows_of(route.ids)
+                weights = torch.tensor(route.weights, dtype=torch.float32)
+                out[i] = (bank.payload("u", rows), bank.payload("v", rows), weights)
+        return out
+
+    # State
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Drop experts; an edit that never made one (text-only under `text_only="paper"`) is passed over."""
+        for bank in self.banks.values():
+            bank.remove([i for i in ids if i in bank])
+
+    def nbytes(self) -> int:
+        """Return the bytes of all features and experts."""
+        return sum(bank.nbytes() for bank in self.banks.values())
+
+    def bank_len(self) -> int:
+        """Return the number of experts."""
+        return sum(len(bank) for bank in self.banks.values())
+
+    def state(self) -> State:
+        """Return both banks."""
+        states = {kind: bank.state() for kind, bank in self.banks.items()}
+        tensors = {f"{kind}/{name}": t for kind, s in states.items() for name, t in s.tensors.items()}
+        return State(tensors, {"revision": self.revision} | {kind: dict(s.meta) for kind, s in states.items()})
+
+    def load(self, state: State) -> None:
+        """Go on from both banks."""
+        super().load(state)
+        for kind, bank in self.banks.items():
+            mine = {n.removeprefix(kind + "/"): t for n, t in state.tensors.items() if n.startswith(kind + "/")}
+            bank.load(State(mine, state.meta[kind]))
+
+
+def input_features(modules: LiveEditModules, rows: Rows) -> dict[str, Tensor]:
+    """Return the input side's features, scaled so that a plain inner product with the edit side's is the score."""
+    visual = modules.input_side.visual_branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen).flatten(1)
+    text = modules.input_side.text_branch(rows.prompt, rows.prompt_seen).flatten(1)
+    sentinel = modules.sentinel_features(rows.prompt, rows.prompt_seen).flatten(1)
+    scale = modules.similarity(torch.ones(1, 1, 1), torch.ones(1, 1, 1)).item()  # 1 / sqrt(width), k = 1
+    scale *= modules.width / visual.shape[1]
+    return {"visual": visual * scale, "text": text * scale, "threshold": (visual * sentinel).sum(1, True) * scale}
+
+
+def _adder(modules: LiveEditModules, experts: Mapping[int, tuple[Tensor, Tensor, Tensor]]) -> Callable[..., Any]:
+    """Return a hook that adds row r's experts to the output of the edited layer; experts are applied together."""
+
+    def add(module: Any, args: Any, output: Any, layout: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        here = [i for i, row in enumerate(layout.rows.tolist()) if row in experts]
+        if not here:
+            return None
+        chosen = [experts[layout.rows[i].item()] for i in here]
+        most = max(len(w) for _, _, w in chosen)
+        u, v = (states.new_zeros(len(here), most, *chosen[0][0].shape[1:]) for _ in range(2))
+        weights = states.new_zeros(len(here), most)
+        for i, (one_u, one_v, one_w) in enumerate(chosen):
+            u[i, : len(one_w)], v[i, : len(one_w)], weights[i, : len(one_w)] = one_u, one_v, one_w
+        changed = states.clone()
+        changed[here] = states[here] + modules.residual(states[here], u, v, weights)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return add

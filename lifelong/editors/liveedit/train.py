@@ -1,0 +1,273 @@
+"""Meta-training of LiveEdit's modules on a pool of edits (arXiv 2411.15432, section 4.4; all loss weights 1).
+
+Knows the model only through cached hidden states of the layer that the residual joins, and through resuming from it.
+Knows nothing of banks. The base model stays frozen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong.editors.liveedit import losses
+from lifelong.editors.liveedit.modules import LiveEditModules
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
+from lifelong.models.vlm import Hidden
+from lifelong.ops import NotFiniteError
+from streams.types import Pool, PoolItem, Probe, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training item as row numbers of the table of hidden states."""
+
+    edit: int
+    rephrases: tuple[int, ...]
+    locals: tuple[int, ...]
+    fact: tuple[str, str]
+    has_image: bool
+
+
+@dataclass
+class Table:
+    """Hidden states of every row, in half precision, and the examples made of them."""
+
+    vlm: VLM
+    layer: int
+    asked: list[tuple[Query, str]] = field(default_factory=list)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    hidden: Hidden | None = None
+
+    def add(self, query: Query, target: str) -> int:
+        """Return the row of a question with its answer."""
+        key = (query.digest, target)
+        if key not in self.places:
+            self.places[key] = len(self.asked)
+            self.asked.append((query, target))
+        return self.places[key]
+
+    def compute(self) -> None:
+        """Run the lower layers once over every row."""
+        parts = []
+        for start in range(0, len(self.asked), 512):
+            chunk = self.asked[start : start + 512]
+            got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
+            states = tuple(s.to(torch.bfloat16) for s in got.states)
+            parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
+        names = ("states", "image", "prompt", "answer", "target_ids", "encoded")
+        self.hidden = Hidden(self.layer, *(tuple(x for p in parts for x in getattr(p, n)) for n in names))
+
+    def take(self, rows: Sequence[int]) -> Hidden:
+        """Return some rows in float32."""
+        assert self.hidden is not None
+        got = self.hidden.take(list(rows))
+        states = tuple(s.float() for s in got.states)
+        return Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded)
+
+
+def examples_of(items: Sequence[PoolItem], table: Table) -> list[Example]:
+    """Register every row that training reads and return the items that have a rephrase and a local question."""
+    out = []
+    for item in items:
+        edit, seen = item.edit, item.edit.query.image is not None
+
+        def rows(probes: list[Probe]) -> tuple[int, ...]:
+            return tuple(table.add(p.query, p.target) for p in probes)
+
+        same = [p for p in item.probes if p.axis == "generality" and (p.query.image is not None) == seen]
+        other = [
+            p
+            for p in item.probes
+            if (p.axis == "locality" or (p.axis == "specificity" and p.reference == "baseline"))
+            and (p.query.image is not None) == seen  # the other kind of question never meets this expert
+        ]
+        if same and other:
+            place = table.add(edit.query, edit.target)
+            out.append(Example(place, rows(same), rows(other), (edit.subject, edit.relation), seen))
+    if len(out) < 2:
+        raise ValueError(
+            f"liveedit: {len(out)} of {len(items)} pool items have a rephrase and a local question; 2 are needed."
+        )
+    return out
+
+
+def fit(
+    vlm: VLM, modules: LiveEditModules, pool: Pool, layer: int, options: Any, *, seed: int
+) -> list[dict[str, float]]:
+    """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
+    from rich.progress import track
+
+    table = Table(vlm, layer)
+    examples = examples_of(pool.items, table)
+    table.compute()
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x11FE]))
+    modules.train().requires_grad_(True)
+    optimizers = _optimizers(modules, options.learning_rate)
+    history: list[dict[str, float]] = []
+    try:
+        for step in track(range(options.steps), description="fit liveedit"):
+            warm = min(1.0, (step + 1) / 30)
+            share = warm * 0.5 * (1 + math.cos(math.pi * step / options.steps)) + 0.01
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["base_lr"] * share
+            parts = step_losses(vlm, modules, table, examples, options, rng)
+            total = torch.stack(list(parts.values())).sum()
+            if not bool(torch.isfinite(total)):
+                raise NotFiniteError(
+                    f"liveedit: the training loss is {float(total)} at step {step}; lower learning_rate."
+                )
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+            if step % 25 == 0 or step == options.steps - 1:
+                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+    finally:
+        modules.eval().requires_grad_(False)
+    return history
+
+
+def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the copying generator's matrices (design notes: it learns to copy in minutes), AdamW for the rest."""
+    inner = modules.expert_generator
+    chosen = [p for p in inner.parameters() if p.ndim == 2] if inner is not None else []
+    if inner is not None:
+        chosen = [p for p in chosen if p is not inner.position.weight and p is not inner.latent_queries]
+    kept = {id(p) for p in chosen}
+    rest = [p for p in modules.parameters() if id(p) not in kept]
+    out: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=0.01)]
+    if chosen:
+        out.append(torch.optim.Muon(chosen, lr=5 * rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    for optimizer in out:
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+    return out
+
+
+def step_losses(
+    vlm: VLM, modules: LiveEditModules, table: Table, examples: list[Example], options: Any, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the losses of one step: experts on a small batch, routing on a large one."""
+    kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
+    chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
+    return expert_losses(vlm, modules, table, chosen[: options.batch], rng) | routing_losses(
+        vlm, modules, table, chosen, rng
+    )
+
+
+def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Example]:
+    """Draw examples whose facts all differ: two targets of one fact would each be the other's false negative."""
+    out: dict[tuple[str, str], Example] = {}
+    for i in rng.permutation(len(examples)):
+        out.setdefault(examples[i].fact, examples[i])
+        if len(out) == n:
+            break
+    return list(out.values())
+
+
+def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
+    return rows[int(rng.integers(len(rows)))]
+
+
+def _visual(modules: LiveEditModules, rows: Rows, side: str) -> Tensor:
+    branch = getattr(modules, side).visual_branch
+    return branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen)
+
+
+def expert_losses(
+    vlm: VLM, modules: LiveEditModules, table: Table, chosen: list[Example], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return reliability, generality (summed over two rephrases) and locality of generated experts.
+
+    As in the paper's training, row b is served by its own expert and a random prefix of the batch (locality rows:
+    the prefix only), weighted by the soft router.
+    """
+    n, device = len(chosen), vlm.device
+    edits = table.take([e.edit for e in chosen])
+    u, v = modules.experts(*expert_inputs(edits, vlm.embeddings(), device))
+    psi = modules.edit_side.text_branch(*_prompt(rows_of(edits, device)))
+    rows = (
+        [e.edit for e in chosen] + [_one(e.rephrases, rng) for e in chosen] + [_one(e.rephrases, rng) for e in chosen]
+    )
+    rows += [_one(e.locals, rng) for e in chosen]
+    own = torch.eye(n, dtype=torch.bool)
+    prefix = [torch.arange(n)[None] < torch.as_tensor(rng.integers(0, n + 1, n))[:, None] for _ in range(3)]
+    active = torch.cat([own | prefix[0], own | prefix[1], own | prefix[1], prefix[2]]).to(device)
+    hidden = table.take(rows)
+    edited = _resume(vlm, modules, hidden, active, u, v, psi)
+    losses_by_row = [_nll(edited[i], hidden.target_ids[i]) for i in range(3 * n)]
+    with torch.no_grad():
+        original = vlm.resume(hidden.take(list(range(3 * n, 4 * n))), answers_only=True)
+    kept = [losses.divergence(edited[3 * n + i], original[i]).mean() for i in range(n)]
+    return {
+        "reliability": torch.stack(losses_by_row[:n]).mean(),
+        "generality": torch.stack(losses_by_row[n : 3 * n]).mean() * 2,
+        "locality": torch.stack(kept).mean(),
+    }
+
+
+def _prompt(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.prompt, rows.prompt_seen
+
+
+def _nll(logits: Tensor, ids: np.ndarray) -> Tensor:
+    return F.cross_entropy(logits.float(), torch.as_tensor(ids, dtype=torch.long, device=logits.device))
+
+
+def _resume(
+    vlm: VLM, modules: LiveEditModules, hidden: Hidden, active: Tensor, u: Tensor, v: Tensor, psi: Tensor
+) -> list[Tensor]:
+    """Return the answers' logits of rows served by the active experts (rows, experts) bool."""
+    rows = rows_of(hidden, vlm.device)
+    scores = modules.similarity(modules.input_side.text_branch(*_prompt(rows)), psi)
+    # A softmax over the active experts only that is zero, gradient and all, where a row has none.
+    shares = (scores - scores.detach().amax(1, keepdim=True)).exp() * active
+    weights = torch.sigmoid(scores) * shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
+    lengths = [len(s) for s in hidden.states]
+    states = torch.nn.utils.rnn.pad_sequence(list(hidden.states), batch_first=True).to(vlm.device)
+    # Every row may use every expert: one product with all of them is smaller than a gather per row.
+    read = torch.relu(modules.residual_layernorm(states) @ u.flatten(0, 1).T)
+    added = states + (read * weights.repeat_interleave(modules.rank, 1)[:, None, :]) @ v.flatten(0, 1)
+    parts = tuple(added[i, :length] for i, length in enumerate(lengths))
+    fields = (hidden.image, hidden.prompt, hidden.answer, hidden.target_ids, hidden.encoded)
+    return vlm.resume(Hidden(hidden.layer, parts, *fields), grad=True, answers_only=True)
+
+
+def routing_losses(
+    vlm: VLM, modules: LiveEditModules, table: Table, chosen: list[Example], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the soft (relative, absolute) and hard (neighbour, prototype) losses of one large batch."""
+    edits = [e.edit for e in chosen]
+    like = [_one((e.edit, *e.rephrases), rng) for e in chosen]
+    unlike = [_one(e.locals, rng) for e in chosen]
+    left = rows_of(table.take([*like, *unlike]), vlm.device)
+    right = rows_of(table.take([*edits, *unlike]), vlm.device)
+    n = len(chosen)
+    phi_bar, phi_hat = _visual(modules, left, "input_side"), _visual(modules, right, "edit_side")
+    sentinel = modules.sentinel_features(left.prompt, left.prompt_seen)
+    threshold = (phi_bar.flatten(1) * sentinel.flatten(1)).sum(1) / (phi_bar.shape[1] * math.sqrt(modules.width))
+    psi_bar = modules.input_side.text_branch(*_prompt(left))[:n]
+    psi_hat = modules.edit_side.text_branch(*_prompt(right))[:n]
+    soft = modules.similarity(psi_bar, psi_hat)
+    to_edits = modules.similarity(phi_bar, phi_hat[:n])
+    to_locals = modules.similarity(phi_bar[:n], phi_hat[n:])
+    return {
+        "soft_relative": losses.soft_relative(soft),
+        "soft_absolute": losses.soft_absolute(soft),
+        "hard_neighbour": losses.hard_neighbour(to_edits[:n], threshold[:n]),
+        "hard_prototype": 0.5 * losses.hard_prototype(to_edits[n:], threshold[n:])
+        + 0.5 * losses.hard_prototype(to_locals, threshold[:n]),
+    }
