@@ -56,9 +56,7 @@ class World:
         self.digest: str = hashlib.sha256(data).hexdigest()
         with zipfile.ZipFile(path) as archive:
             records = json.loads(archive.read("entities.json"))
-            self._images = {
-                name: archive.read(name) for name in archive.namelist() if name.startswith("img/")
-            }
+            self._images = {name: archive.read(name) for name in archive.namelist() if name.startswith("img/")}
         self.entities: tuple[Entity, ...] = tuple(_entity(r) for r in records)
         self.by_id: Mapping[str, Entity] = MappingProxyType({e.id: e for e in self.entities})
         self._answers: dict[str, tuple[tuple[str, str], ...]] = {

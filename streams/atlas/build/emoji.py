@@ -15,10 +15,13 @@ from streams.atlas.build.wordnet import Nouns
 
 LANGUAGES = ("fr", "de", "es", "it", "pt", "nl", "sv")
 KEYWORD_STOP = frozenset(
-    "a an the of to in on at by for and or no not is are with picture image shown here word words keyword "
-    "keywords tag tags tagged what which name called describes fits goes would you symbol emoji button face "
-    "person man woman thing sign other object item describe file under search find look searching give one "
-    "index lookup this that some from partly state tell know please answer question want can suits have does its belong left right first second third fourth".split()
+    (
+        "a an the of to in on at by for and or no not is are with picture image shown here word words "
+        "keyword keywords tag tags tagged what which name called describes fits goes would you symbol "
+        "emoji button face person man woman thing sign other object item describe file under search find "
+        "look searching give one index lookup this that some from partly state tell know please answer "
+        "question want can suits have does its belong left right first second third fourth"
+    ).split()
 )
 """Words that occur in questions or say nothing."""
 UNITS = {"man", "woman", "person"}
@@ -42,9 +45,7 @@ def read_emoji(root: Path, nouns: Nouns) -> tuple[list[dict], list[str]]:
     base = folder(root, "emojibase-data-17.0.0")
     rows = json.loads((base / "en" / "data.json").read_text(encoding="utf-8"))
     meta = json.loads((base / "meta" / "groups.json").read_text(encoding="utf-8"))
-    second = json.loads(
-        (folder(root, "emojilib-4.0.3") / "dist" / "emoji-en-US.json").read_text(encoding="utf-8")
-    )
+    second = json.loads((folder(root, "emojilib-4.0.3") / "dist" / "emoji-en-US.json").read_text(encoding="utf-8"))
     names = {language: _labels(base, language) for language in LANGUAGES}
     kept = [r for r in rows if "group" in r and r["group"] != 2 and meta["subgroups"][str(r["subgroup"])] in SUBGROUP]
     frequency = Counter(tag for r in kept for tag in set(r.get("tags", ())))
@@ -70,15 +71,22 @@ def read_emoji(root: Path, nouns: Nouns) -> tuple[list[dict], list[str]]:
             if other and ":" not in other:
                 facts[f"name_{language}"] = [other]
         records.append(
-            {"id": f"e-{hexcode}", "domain": "emoji", "hexcode": hexcode, "icons": [row["label"]],
-             "subgroup": SUBGROUP[subgroup], "facts": facts, "older": {}}
+            {
+                "id": f"e-{hexcode}",
+                "domain": "emoji",
+                "hexcode": hexcode,
+                "icons": [row["label"]],
+                "subgroup": SUBGROUP[subgroup],
+                "facts": facts,
+                "older": {},
+            }
         )
     return records, log
 
 
 def _labels(base: Path, language: str) -> dict[str, str]:
     rows = json.loads((base / language / "data.json").read_text(encoding="utf-8"))
-    quotes = str.maketrans("’‘“”«»", "''\"\"\"\"")
+    quotes = str.maketrans("’‘“”«»", '\'\'""""')
     return {code(r["hexcode"]): r["label"].translate(quotes) for r in rows}
 
 

@@ -27,8 +27,9 @@ def read_flags(root: Path) -> list[dict]:
     continents = _json(new / "continents.min.json")
     currencies = _json(new / "currencies.all.min.json")
     old = _Older(folder(root, "country-json-2.3.0") / "src")
+    base = folder(root, "emojibase-data-17.0.0")
     translated = {
-        language: {code(r["hexcode"]): r["label"] for r in _json(folder(root, "emojibase-data-17.0.0") / language / "data.json")}
+        language: {code(r["hexcode"]): r["label"] for r in _json(base / language / "data.json")}
         for language in (*LANGUAGES, "en")
     }
     records = []
@@ -56,12 +57,22 @@ def read_flags(root: Path) -> list[dict]:
             "currency": old.value("currency-name", "currency_name", short),
         }
         records.append(
-            {"id": f"f-{short.lower()}", "domain": "flag", "hexcode": hexcode, "code": short.lower(),
-             "icons": [f"flag: {row['name']}", f"flag for {row['name']}", f"flag: {english}", f"flag for {english}",
-                       f"flag for flag {english}"],
-             "subgroup": continents[row["continent"]],
-             "facts": {k: [v for v in values if v] for k, values in facts.items() if any(values)},
-             "older": {k: v.split(" (")[0].strip() for k, v in older.items() if v and short in CHANGED[k]}}
+            {
+                "id": f"f-{short.lower()}",
+                "domain": "flag",
+                "hexcode": hexcode,
+                "code": short.lower(),
+                "icons": [
+                    f"flag: {row['name']}",
+                    f"flag for {row['name']}",
+                    f"flag: {english}",
+                    f"flag for {english}",
+                    f"flag for flag {english}",
+                ],
+                "subgroup": continents[row["continent"]],
+                "facts": {k: [v for v in values if v] for k, values in facts.items() if any(values)},
+                "older": {k: v.split(" (")[0].strip() for k, v in older.items() if v and short in CHANGED[k]},
+            }
         )
     return records
 

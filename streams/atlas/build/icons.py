@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import resvg_py
 from PIL import Image
 
 from streams.atlas.build.packages import folder
+from streams.atlas.world import FAMILY as SAME_ARTIST
 
 SIDE = 64
 EMOJI_SETS = {
@@ -29,10 +30,7 @@ FLAG_SETS = {
     "circle-flags": "iconify-json-circle-flags-1.2.11",
     "cif": "iconify-json-cif-1.2.7",
 }
-FAMILY = {name: name for name in (*EMOJI_SETS, *FLAG_SETS)} | {
-    "fluent-emoji": "fluent",
-    "fluent-emoji-flat": "fluent",
-}
+FAMILY = {name: SAME_ARTIST.get(name, name) for name in (*EMOJI_SETS, *FLAG_SETS)}
 """Set -> the artist who drew it: drawings of one family share their shapes."""
 
 
@@ -65,9 +63,7 @@ def read_set(root: Path, name: str, package: str) -> IconSet:
     chars = where / "chars.json"
     raw = json.loads(chars.read_text(encoding="utf-8")) if chars.exists() else {}
     size = (table.get("width", 16), table.get("height", 16))
-    return IconSet(
-        name, table["icons"], table.get("aliases", {}), {code(k): v for k, v in raw.items()}, size
-    )
+    return IconSet(name, table["icons"], table.get("aliases", {}), {code(k): v for k, v in raw.items()}, size)
 
 
 def find(icons: IconSet, names: tuple[str, ...], hexcode: str = "") -> str | None:
@@ -96,7 +92,7 @@ def render(icons: IconSet, name: str) -> bytes:
     )
     scale = SIDE / max(width, height)
     box = (max(1, round(width * scale)), max(1, round(height * scale)))
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=box[0], height=box[1]))
+    png = bytes(_renderer().svg_to_bytes(svg_string=svg, width=box[0], height=box[1]))
     drawing = Image.open(io.BytesIO(png)).convert("RGBA")
     drawing.thumbnail((SIDE, SIDE))
     page = Image.new("RGBA", (SIDE, SIDE), (255, 255, 255, 255))
@@ -104,3 +100,11 @@ def render(icons: IconSet, name: str) -> bytes:
     out = io.BytesIO()
     page.convert("RGB").save(out, "WEBP", quality=85, method=6)
     return out.getvalue()
+
+
+def _renderer():
+    # Only the builder needs the renderer: it is an optional dependency, so it is not imported above.
+    try:
+        return importlib.import_module("resvg_py")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("the builder needs resvg-py; install the extra 'build'") from error

@@ -17,9 +17,7 @@ def write_pack(path: Path, entities: list[dict], drawings: dict[tuple[str, str],
         # Level and strategy are fixed by zlib's default here; images are stored, they do not shrink.
         archive.writestr(_info("entities.json", zipfile.ZIP_DEFLATED), text.encode(), compresslevel=9)
         for entity, name in sorted(drawings):
-            archive.writestr(
-                _info(f"img/{entity}/{name}.webp", zipfile.ZIP_STORED), drawings[entity, name]
-            )
+            archive.writestr(_info(f"img/{entity}/{name}.webp", zipfile.ZIP_STORED), drawings[entity, name])
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -93,9 +93,7 @@ def fetch(root: Path) -> None:
     for name, (spec, digest) in NPM.items():
         if (root / name).is_dir():
             continue
-        done = subprocess.run(
-            ["npm", "pack", spec, "--silent"], cwd=root, check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(["npm", "pack", spec, "--silent"], cwd=root, check=True, capture_output=True, text=True)
         tarball = root / done.stdout.split()[-1]
         _check(tarball, digest)
         _unpack(tarball, root / name)
