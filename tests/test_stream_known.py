@@ -12,7 +12,7 @@ from streams.stream import StreamError, load_stream
 
 
 def _knows(row):
-    """A made-up model: no fact of one relation, one set never recognised, text only for some entities, one hop never."""
+    """A made-up model: no fact of one relation, one set never recognised, text only for some, one hop never."""
     entity, relation, rendering, _, _ = row
     if relation == "keyword" or rendering == "twemoji":
         return False
