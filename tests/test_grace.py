@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from lifelong.editors.grace import Codebook, Grace, GraceOptions
-from streams.types import Edit, Query
+from streams.types import Edit, ImageRef, Query
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "grace"
 CASES = ["scripted", "scripted_moving_average", "random", "single_label_then_split", "edge_exact_conflict"]
@@ -77,3 +78,58 @@ def test_a_codebook_goes_on_from_its_state():
     twin.load(book.state())
     assert put(twin, "d", [1.4, 0], 2) == put(book, "d", [1.4, 0], 2)
     assert twin.radii() == book.radii() and twin.members == book.members
+
+
+def two_edits() -> list[Edit]:
+    return [
+        Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl"),
+        Edit("b", Query("Where is the long bridge?"), "Rome", "bridge"),
+    ]
+
+
+def answers(editor: Grace, queries: list[Query], targets: list[str]):
+    routes = editor.route(editor.encode(queries))
+    with editor.applied(queries, routes) as answerer:
+        return answerer.generate(), answerer.score(targets), routes
+
+
+def test_every_edit_is_said_afterwards_by_free_generation(tiny_vlm):
+    editor, edits = Grace(tiny_vlm), two_edits()
+    editor.edit(edits[:1])
+    editor.edit(edits[1:])
+    said, scored, routes = answers(editor, [e.query for e in edits], [e.target for e in edits])
+    assert said == ["Ann", "Rome"] and all(s.exact for s in scored)
+    assert [r.ids for r in routes] == [("a",), ("b",)] and editor.bank_len() == 2
+
+
+def test_a_second_edit_with_the_label_and_key_of_the_first_shares_its_entry(tiny_vlm):
+    editor, edit = Grace(tiny_vlm), two_edits()[0]
+    editor.edit([edit])
+    editor.edit([replace(edit, id="twin")])
+    (route,) = editor.route(editor.encode([edit.query]))
+    assert route.ids == ("a", "twin") and route.group and editor.bank_len() == 1
+
+
+def test_a_reedit_defers_by_the_published_rule_and_wins_when_it_replaces(tiny_vlm):
+    edit = two_edits()[0]
+    again = replace(edit, id="again", target="Bob", supersedes="a")
+    kept, replaced = Grace(tiny_vlm), Grace(tiny_vlm, GraceOptions(supersede="replace"))
+    for editor in (kept, replaced):
+        editor.edit([edit])
+        editor.edit([again])
+    assert not kept.route(kept.encode([edit.query]))[
+        0
+    ].in_scope  # radii below zero: arXiv 2211.11031's split at d = 0
+    assert replaced.route(replaced.encode([edit.query]))[0].ids == ("again",)
+
+
+def test_a_non_finite_loss_names_the_edit_and_stores_nothing(tiny_vlm):
+    editor = Grace(tiny_vlm, GraceOptions(learning_rate=1e38, stop_loss=0))
+    with pytest.raises(ValueError, match="edit a"):
+        editor.edit(two_edits()[:1])
+    assert editor.bank_len() == 0 and not editor.route(editor.encode([two_edits()[0].query]))[0].in_scope
+
+
+def test_an_unknown_module_is_refused_with_near_names(tiny_vlm):
+    with pytest.raises(ValueError, match="down_proj"):
+        Grace(tiny_vlm, GraceOptions(module="mlp.down_prj"))

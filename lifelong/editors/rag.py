@@ -1,0 +1,220 @@
+"""Retrieval in the prompt: the nearest stored edit is stated as a new fact before the question.
+
+Knows queries, edits and frozen encoders; it changes no weight and no hidden state. The in-context family of
+SERAC's memory, IKE and LTE (arXiv 2305.12740, 2402.11905) with retrieval by image and text instead of text alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from lifelong.bank import Bank
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.models.encoders import image_encoder, text_encoder
+from streams.types import Edit, Pool, Prompt, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+UNFITTED = 0.85
+"""The cosine above which an edit is in scope when neither the options nor `fit` gave a threshold."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """The words of a stored edit."""
+
+    prompt: str
+    target: str
+
+
+class RagOptions(EditorOptions):
+    """Settings of the retriever."""
+
+    keys: Literal["both", "text", "image"] = Field("both", description="what edits and queries are compared by")
+    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the image in the cosine of keys=both")
+    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
+    k: int = Field(1, ge=1, description="at most so many edits are stated")
+    threshold: float | None = Field(None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit")
+    template: str = Field("New fact: {prompt} {target}.", description="how one edit is stated before the query")
+
+    @field_validator("template")
+    @classmethod
+    def _names_both(cls, value: str) -> str:
+        try:
+            value.format(prompt="", target="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"template={value!r}: only {{prompt}} and {{target}} can be filled in") from error
+        if "{prompt}" not in value or "{target}" not in value:
+            raise ValueError(f"template={value!r} must contain {{prompt}} and {{target}}")
+        return value
+
+
+def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Return the score that best separates two samples: the mean of both shares on the right side is largest.
+
+    Of equally good scores the middle of the widest gap is taken; an empty sample gives `UNFITTED`.
+
+    >>> best_threshold(np.array([0.9, 0.8]), np.array([0.1, 0.4]))
+    0.6
+    """
+    if not len(inside) or not len(outside):
+        return UNFITTED
+    scores = np.unique(np.concatenate([inside, outside]).astype(np.float64))
+    cuts = np.concatenate([scores[:1], (scores[:-1] + scores[1:]) / 2])
+    gaps = np.concatenate([[0.0], np.diff(scores)])
+    kept = 1 - np.searchsorted(np.sort(inside), cuts) / len(inside)
+    refused = np.searchsorted(np.sort(outside), cuts) / len(outside)
+    best = np.lexsort((gaps, np.round(kept + refused, 9)))[-1]
+    return float(round(cuts[best], 6))
+
+
+class Rag(Editor):
+    """Retrieved edits in the prompt (reference; retrieval as in LTE, arXiv 2402.11905, section 3.2)."""
+
+    Options = RagOptions
+    removes = True
+    trains = True
+    append_only = True
+    options: RagOptions
+
+    def __init__(self, vlm: VLM, options: RagOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        keys = self.options.keys
+        self.text = None if keys == "image" else text_encoder(self.options.encoder, vlm)
+        self.image = None if keys == "text" else image_encoder(self.options.image_encoder, vlm)
+        self.width = sum(encoder.width for encoder in (self.text, self.image) if encoder is not None)
+        self.bank = Bank(self.width, metric="ip")
+        self.facts: dict[str, Fact] = {}
+        self.thresholds = {"image": UNFITTED, "text": UNFITTED}
+
+    def fit(self, pool: Pool) -> None:
+        """Calibrate the thresholds, one for queries with a picture and one without; `threshold` overrules both.
+
+        In scope: reliability and generality probes that find their own edit. Out of scope: probes whose
+        reference is the baseline.
+        """
+        edits = [item.edit for item in pool.items]
+        probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or _in_scope(p.axis)]
+        if self.options.threshold is not None or not edits or not probes:
+            return
+        bank = Bank(self.width, metric="ip")
+        bank.add([e.id for e in edits], self._keys_of_edits(edits), None)
+        found = bank.search(self.encode([p.query for p in probes])["key"], 1)
+        for modality in self.thresholds:
+            inside, outside = [], []
+            for probe, ids, score in zip(probes, found.ids, found.scores[:, 0].tolist(), strict=True):
+                if ("image" if probe.query.image else "text") != modality:
+                    continue
+                if probe.reference == "baseline":
+                    outside.append(score)
+                elif ids[0] == probe.edit_id:
+                    inside.append(score)
+            self.thresholds[modality] = best_threshold(np.array(inside), np.array(outside))
+
+    def fitted(self) -> State:
+        """Return the calibrated thresholds."""
+        return State({}, {"thresholds": self.thresholds})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over calibrated thresholds."""
+        self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Store each edit; one that supersedes another replaces it."""
+        for edit in edits:
+            if edit.supersedes is not None and edit.supersedes in self.facts:
+                self.remove([edit.supersedes])
+            self.bank.add([edit.id], self._keys_of_edits([edit]), None)
+            self.facts[edit.id] = Fact(edit.query.prompt, edit.target)
+
+    def _keys_of_edits(self, edits: Sequence[Edit]) -> np.ndarray:
+        return self.encode([e.query for e in edits], stored=True)["key"]
+
+    def encode(self, queries: Sequence[Query], *, stored: bool = False) -> Keys:
+        """Return `key` (n, width), the weighted text and image embeddings, and `image` (n, 1), 1 with a picture.
+
+        The inner product of a stored key and a query's key is the weighted mean of the text and the image cosine;
+        for a query without a picture it is the text cosine alone.
+        """
+        seen = np.array([[q.image is not None] for q in queries], dtype=np.float32).reshape(-1, 1)
+        share = self.options.image_weight if self.options.keys == "both" else 1.0
+        parts = []
+        if self.text is not None:
+            text = self.text.encode([q.prompt for q in queries])
+            if (
+                self.image is not None
+            ):  # a stored key and a query's key multiply to 1 - share, or to 1 without picture
+                text = text * (np.float32(1 - share) if stored else np.where(seen > 0, 1, 1 / (1 - share)))
+            parts.append(text)
+        if self.image is not None:
+            image = np.zeros((len(queries), self.image.width), dtype=np.float32)
+            at = np.flatnonzero(seen[:, 0])
+            if len(at):
+                image[at] = self.image.encode([q.image for q in queries if q.image is not None])
+            parts.append(image * np.float32(share if stored else 1.0))
+        return Keys({"key": np.concatenate(parts, axis=1).astype(np.float32), "image": seen})
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the at most k nearest edits whose cosine reaches the threshold."""
+        if not len(self.facts) or not len(keys):
+            return [Route()] * len(keys)
+        found = self.bank.search(keys["key"], min(self.options.k, len(self.facts)), keys.memo("key"))
+        revisions = self.bank.revision_of(np.maximum(found.rows, 0).reshape(-1)).reshape(found.rows.shape)
+        routes = []
+        for i, seen in enumerate(keys["image"][:, 0]):
+            least = self.options.threshold
+            least = self.thresholds["image" if seen else "text"] if least is None else least
+            hits = np.flatnonzero((found.scores[i] >= least) & (found.rows[i] >= 0))
+            ids = tuple(found.ids[i][j] for j in hits)
+            scores = tuple(float(found.scores[i, j]) for j in hits)
+            routes.append(Route(ids, scores, (1.0,) * len(ids), tuple(int(revisions[i, j]) for j in hits)))
+        return routes
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer each query after its routed facts; a query without a route is asked as it is."""
+        pairs = zip(queries, routes, strict=True)
+        yield self.vlm.answerer([self._prompt(q, r) if r.in_scope else q for q, r in pairs])
+
+    def _prompt(self, query: Query, route: Route) -> Prompt:
+        facts = [self.facts[i] for i in route.ids]
+        said = [self.options.template.format(prompt=f.prompt, target=f.target) for f in facts]
+        return Prompt.of(Query(" ".join([*said, query.prompt]), query.image))
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget edits; raises `KeyError` naming an id that is not stored."""
+        for edit_id in ids:
+            del self.facts[edit_id]
+        self.bank.remove(list(ids))
+
+    def nbytes(self) -> int:
+        """Return the bytes of keys and words."""
+        return self.bank.nbytes() + sum(len(f.prompt.encode()) + len(f.target.encode()) for f in self.facts.values())
+
+    def bank_len(self) -> int:
+        """Return the number of stored edits."""
+        return len(self.facts)
+
+    def state(self) -> State:
+        """Return the bank and the words of every edit."""
+        inner = self.bank.state()
+        facts = [[edit_id, f.prompt, f.target] for edit_id, f in self.facts.items()]
+        return State(inner.tensors, {"revision": self.revision, "bank": inner.meta, "facts": facts})
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        super().load(state)
+        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+
+
+def _in_scope(axis: str) -> bool:
+    return axis in ("reliability", "generality")
