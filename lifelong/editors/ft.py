@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 class FtOptions(EditorOptions):
     """Settings of FT-L; defaults are LiveEdit's (weight decay is AdamW's own)."""
 
-    layer: float = Field(1.0, ge=0, le=1, description="depth of the tuned layer as a fraction; 1 is the last layer")
-    module: str = Field("mlp.down_proj", description="module inside that layer whose weight is tuned")
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    steps: int = Field(25, ge=1)
-    stop_loss: float = Field(1e-2, ge=0, description="stop below this loss (nats per answer token)")
-    norm: float | None = Field(None, gt=0, description="largest change of one element against the base; none: free")
+    layer: float = Field(
+        default=1.0, ge=0, le=1, description="depth of the tuned layer as a fraction; 1 is the last layer"
+    )
+    module: str = Field(default="mlp.down_proj", description="module inside that layer whose weight is tuned")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    steps: int = Field(default=25, ge=1)
+    stop_loss: float = Field(default=1e-2, ge=0, description="stop below this loss (nats per answer token)")
+    norm: float | None = Field(
+        default=None, gt=0, description="largest change of one element against the base; none: free"
+    )
 
 
 class FineTuning(Editor):
@@ -69,13 +73,15 @@ class FineTuning(Editor):
             steps=self.options.steps,
             done=lambda loss: loss < self.options.stop_loss,
             what=f"ft, edit {', '.join(e.id for e in edits)}",
-            after=None if self.options.norm is None else lambda: self._project(weight),
+            after=lambda: self._project(weight),
         )
         self.weight = weight.detach()
         self.revision += 1
 
     def _project(self, weight: Tensor) -> None:
         bound = self.options.norm
+        if bound is None:
+            return
         with torch.no_grad():
             weight.copy_(torch.clamp(weight, self.base - bound, self.base + bound))
 

@@ -157,14 +157,20 @@ class Codebook:
 class GraceOptions(EditorOptions):
     """Settings of GRACE; defaults are the published ones unless a comment says otherwise."""
 
-    layer: float = Field(0.5, ge=0, lt=1, description="depth of the edited layer as a fraction of the decoder")
-    module: str = Field("mlp.down_proj", description="edited module inside that layer; its input is the key")
-    radius: float = Field(1.0, gt=0, description="initial deferral radius, Euclidean, in key space")
-    learning_rate: float = Field(1.0, gt=0)
-    steps: int = Field(50, ge=1)
-    stop_loss: float = Field(0.05, ge=0, description="stop when every token is right and the loss is below (nats)")
+    layer: float = Field(
+        default=0.5, ge=0, lt=1, description="depth of the edited layer as a fraction of the decoder"
+    )
+    module: str = Field(default="mlp.down_proj", description="edited module inside that layer; its input is the key")
+    radius: float = Field(default=1.0, gt=0, description="initial deferral radius, Euclidean, in key space")
+    learning_rate: float = Field(default=1.0, gt=0)
+    steps: int = Field(default=50, ge=1)
+    stop_loss: float = Field(
+        default=0.05, ge=0, description="stop when every token is right and the loss is below (nats)"
+    )
     expand: Literal["coverage", "moving_average"] = "coverage"
-    supersede: Literal["keep", "replace"] = Field("keep", description="keep both (published) or drop the old edit")
+    supersede: Literal["keep", "replace"] = Field(
+        default="keep", description="keep both (published) or drop the old edit"
+    )
 
 
 class Grace(Editor):
