@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +32,7 @@ from PIL import Image, UnidentifiedImageError
 from streams.images import ImageError, file_path, file_ref
 from streams.order import generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of
+from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
 VERSION = "jsonl-1"
 _EDIT_FIELDS = frozenset(
@@ -134,13 +134,13 @@ def _record(line: str, where: _Where) -> tuple[str, PoolItem]:
     given = data.get("probes", [])
     if not isinstance(given, list):
         raise where.error("probes", f"expected a list, got {type(given).__name__}.")
-    probes = [_probe(p, edit.id, f"probes[{i}]", where) for i, p in enumerate(given)]
+    probes = [_probe(p, edit, f"probes[{i}]", where) for i, p in enumerate(given)]
     if not any(p.axis == "reliability" for p in probes):
-        probes.insert(0, _make("reliability", "edit", edit.id, edit.query, edit.target, "target"))
+        probes.insert(0, _make("reliability", "edit", edit, edit.query, edit.target, "target"))
     return split, PoolItem(edit, tuple(probes))
 
 
-def _probe(data: Any, edit_id: str, name: str, where: _Where) -> Probe:
+def _probe(data: Any, edit: Edit, name: str, where: _Where) -> Probe:
     if not isinstance(data, dict):
         raise where.error(name, f"expected an object, got {type(data).__name__}.")
     _only(data, _PROBE_FIELDS, name + ".", where)
@@ -160,20 +160,19 @@ def _probe(data: Any, edit_id: str, name: str, where: _Where) -> Probe:
     query = Query(_text(data, "prompt", where, name), _image(data, name + ".", where))
     variant = _text(data, "variant", where, name, default="")
     target = _text(data, "target", where, name)
-    return _make(axis, variant, edit_id, query, target, reference, tuple(accepted), hops)
+    return _make(axis, variant, edit, query, target, reference, tuple(accepted), hops)
 
 
-def _make(
-    axis, variant: str, edit_id: str, query: Query, target: str, reference, accepted=(), hops: int = 0
-) -> Probe:
-    name = "p" + digest_of(edit_id, axis, variant, query.digest, target)
-    modality = "image" if query.image else "text"
-    return Probe(name, edit_id, axis, variant, modality, query, target, reference, accepted, hops)
+def _make(axis, variant: str, edit: Edit, query: Query, target: str, reference, accepted=(), hops: int = 0) -> Probe:
+    """Make a probe of an edit (of nothing when the edit's id is empty)."""
+    name = "p" + digest_of(edit.id, axis, variant, query.digest, target)
+    modality = modality_of(axis, query, edit.query)
+    return Probe(name, edit.id, axis, variant, modality, query, target, reference, accepted, hops)
 
 
 def _general(item: PoolItem) -> Probe:
     modality = "image" if item.edit.query.image else "text"
-    return _make("general", modality, "", item.edit.query, item.edit.target, "baseline")
+    return _make("general", modality, replace(item.edit, id=""), item.edit.query, item.edit.target, "baseline")
 
 
 def _text(data: Mapping[str, Any], field: str, where: _Where, prefix: str = "", default: str | None = None) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from streams.images import ImageError
 from streams.order import generator, ordered, reedited, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of
+from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
 VERSION = "toy-1"
 SIDE = 32  # pixels
@@ -127,13 +127,14 @@ def _probes(edit: Edit) -> tuple[Probe, ...]:
             ("generality", "unseen", Query(edit.query.prompt, _ref(f"{thing}/tilted")), edit.target, "target"),
             ("locality", "same-image", Query("What colour has this picture?", image), shared, "baseline"),
         ]
-    return tuple(_probe(edit.id, *row) for row in rows)
+    return tuple(_probe(edit, *row) for row in rows)
 
 
-def _probe(edit_id: str, axis, variant: str, query: Query, target: str, reference) -> Probe:
-    name = "p" + digest_of(edit_id, axis, variant, query.digest, target)
+def _probe(edit: Edit, axis, variant: str, query: Query, target: str, reference) -> Probe:
+    name = "p" + digest_of(edit.id, axis, variant, query.digest, target)
     hops = 1 if axis == "portability" else 0
-    return Probe(name, edit_id, axis, variant, "image" if query.image else "text", query, target, reference, (), hops)
+    modality = modality_of(axis, query, edit.query)
+    return Probe(name, edit.id, axis, variant, modality, query, target, reference, (), hops)
 
 
 def _general(i: int) -> Probe:

@@ -117,7 +117,8 @@ class Probe:
 
     With `reference == "target"` the answer should be `target` (or any of `accepted`); with `"baseline"` it should
     be what the frozen model answers, and `target` is the true answer used as the teacher-forced text.
-    `edit_id` is empty for the `general` set.
+    `edit_id` is empty for the `general` set. `modality` is what the papers' T- and M- stand for: for generality
+    which side was rephrased (the wording or the picture), else whether the question comes with a picture.
     """
 
     id: str
@@ -155,6 +156,17 @@ class Probe:
     def answers(self) -> tuple[str, ...]:
         """Every accepted answer, the target first."""
         return (self.target, *(a for a in self.accepted if a != self.target))
+
+
+def modality_of(axis: str, query: Query, edited: Query) -> Modality:
+    """Return a probe's modality: for generality the side that differs from the edit's query, else the question's.
+
+    >>> picture = ImageRef("file:a.png", "d")
+    >>> modality_of("generality", Query("Name it.", picture), Query("What is it?", picture))
+    'text'
+    """
+    reworded = axis == "generality" and query.image == edited.image and query.prompt != edited.prompt
+    return "text" if query.image is None or reworded else "image"
 
 
 @dataclass(frozen=True)

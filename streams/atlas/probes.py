@@ -22,7 +22,7 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.wording import ask, generic, place
 from streams.atlas.world import FAMILY
 from streams.order import generator
-from streams.types import Edit, ImageRef, Probe, Query, digest_of
+from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of
 
 COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
 
@@ -86,7 +86,7 @@ class _Maker:
         if (query.prompt, query.image and query.image.digest) in known:
             return False
         name = "p" + digest_of(self.edit.id, axis, variant, query.digest)
-        modality = "image" if query.image else "text"
+        modality = modality_of(axis, query, self.edit.query)
         reference, hops = "baseline" if keep else "target", 1 if axis == "portability" else 0
         accepted = tuple(answers[1:])
         self.found.append(
