@@ -143,7 +143,8 @@ def _general(i: int) -> Probe:
     query = Query(_ask(relation, "this picture"), _ref(f"general{i}/square")) if picture else None
     query = query or Query(_ask(relation, f"thing general{i}"))
     variant = "image" if picture else "text"
-    return _probe("", "general", variant, query, _answer("true", f"general{i}", relation), "baseline")
+    nothing = Edit("", query, "", "")
+    return _probe(nothing, "general", variant, query, _answer("true", f"general{i}", relation), "baseline")
 
 
 def _pool(n: int, seed: int) -> Pool:
