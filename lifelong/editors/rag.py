@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -37,13 +37,19 @@ class Fact:
 class RagOptions(EditorOptions):
     """Settings of the retriever."""
 
-    keys: Literal["both", "text", "image"] = Field("both", description="what edits and queries are compared by")
-    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the image in the cosine of keys=both")
-    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
-    k: int = Field(1, ge=1, description="at most so many edits are stated")
-    threshold: float | None = Field(None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit")
-    template: str = Field("New fact: {prompt} {target}.", description="how one edit is stated before the query")
+    keys: Literal["both", "text", "image"] = Field(
+        default="both", description="what edits and queries are compared by"
+    )
+    image_weight: float = Field(default=0.5, gt=0, lt=1, description="share of the image in the cosine of keys=both")
+    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
+    k: int = Field(default=1, ge=1, description="at most so many edits are stated")
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
+    )
+    template: str = Field(
+        default="New fact: {prompt} {target}.", description="how one edit is stated before the query"
+    )
 
     @field_validator("template")
     @classmethod
@@ -82,7 +88,7 @@ class Rag(Editor):
     Options = RagOptions
     removes = True
     trains = True
-    append_only = True
+    append_only: ClassVar[bool] = True
     options: RagOptions
 
     def __init__(self, vlm: VLM, options: RagOptions | None = None, *, seed: int = 0) -> None:
@@ -96,14 +102,14 @@ class Rag(Editor):
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
 
     def fit(self, pool: Pool) -> None:
-        """Calibrate the thresholds, one for queries with a picture and one without; `threshold` overrules both.
+        """Calibrate the thresholds, one for queries with a picture, one without; option `threshold` overrules.
 
         In scope: reliability and generality probes that find their own edit. Out of scope: probes whose
         reference is the baseline.
         """
         edits = [item.edit for item in pool.items]
         probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or _in_scope(p.axis)]
-        if self.options.threshold is not None or not edits or not probes:
+        if not edits or not probes:
             return
         bank = Bank(self.width, metric="ip")
         bank.add([e.id for e in edits], self._keys_of_edits(edits), None)
@@ -118,6 +124,10 @@ class Rag(Editor):
                 elif ids[0] == probe.edit_id:
                     inside.append(score)
             self.thresholds[modality] = best_threshold(np.array(inside), np.array(outside))
+
+    def fit_options(self) -> dict[str, Any]:
+        """Return the options that decide what `fit` learns."""
+        return self.options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
 
     def fitted(self) -> State:
         """Return the calibrated thresholds."""

@@ -1,0 +1,94 @@
+"""Retrieval in the prompt: what is compared, when it fires, what the model is then asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lifelong.editors.rag import UNFITTED, Rag, RagOptions, best_threshold
+from streams.stream import load_stream
+from streams.types import Edit, ImageRef, Prompt, Query
+
+PICTURE = ImageRef("noise:a", "a")
+EDIT = Edit("a", Query("Who made this bowl?", PICTURE), "Ann", "bowl")
+
+
+def route(editor: Rag, query: Query):
+    return editor.route(editor.encode([query]))[0]
+
+
+@pytest.mark.parametrize("keys", ["both", "text", "image"])
+def test_the_edits_own_query_has_cosine_one(tiny_vlm, keys):
+    editor = Rag(tiny_vlm, RagOptions(keys=keys, threshold=0.999))
+    editor.edit([EDIT])
+    found = route(editor, EDIT.query)
+    assert found.ids == ("a",) and found.scores[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_cosine_is_the_weighted_mean_of_text_and_image(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=-1, image_weight=0.25))
+    editor.edit([EDIT])
+    other = Query("Where is it?", ImageRef("noise:b", "b"))
+    assert editor.text is not None and editor.image is not None
+    words = editor.text.encode([EDIT.query.prompt, other.prompt])
+    looks = editor.image.encode([PICTURE, ImageRef("noise:b", "b")])
+    expected = 0.75 * words[0] @ words[1] + 0.25 * looks[0] @ looks[1]
+    assert route(editor, other).scores[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_text_only_query_is_compared_by_text_alone(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
+    editor.edit([EDIT])
+    assert route(editor, Query(EDIT.query.prompt)).ids == ("a",)
+    assert not route(editor, Query(EDIT.query.prompt, ImageRef("noise:b", "b"))).in_scope
+
+
+def test_the_routed_fact_is_stated_before_the_query(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
+    editor.edit([EDIT])
+    prompt = Prompt((PICTURE, "New fact: Who made this bowl? Ann. Who made this bowl?"))
+    with editor.applied([EDIT.query], [route(editor, EDIT.query)]) as answerer:
+        got = answerer.score(["Ann"])[0]
+    assert np.array_equal(got.logprobs, tiny_vlm.score([prompt], ["Ann"])[0].logprobs)
+
+
+def test_at_most_k_facts_are_stated_best_first(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=-1, k=2))
+    for i, prompt in enumerate(["Who made this bowl?", "Who made this bowl then?", "Where?"]):
+        editor.edit([Edit(str(i), Query(prompt), "Ann", "bowl")])
+    found = route(editor, Query("Who made this bowl?"))
+    assert len(found.ids) == 2 and found.ids[0] == "0" and found.scores[0] >= found.scores[1]
+
+
+def test_a_superseding_edit_replaces_the_old_one(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=0.9))
+    editor.edit([EDIT])
+    editor.edit([replace(EDIT, id="b", target="Bob", supersedes="a")])
+    assert route(editor, EDIT.query).ids == ("b",) and editor.bank_len() == 1
+
+
+def test_the_threshold_separates_two_samples_and_survives_overlap():
+    assert best_threshold(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == pytest.approx(0.6)
+    mixed = best_threshold(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
+    assert 0.2 < mixed <= 0.3
+    assert best_threshold(np.array([]), np.array([0.1])) == UNFITTED
+
+
+def test_fit_refuses_more_strangers_than_it_lets_in(tiny_vlm):
+    pool = load_stream("toy", edits=2, seed=0).pool(30, 0)
+    editor = Rag(tiny_vlm)
+    editor.fit(pool)
+    for item in pool.items:
+        editor.edit([item.edit])
+    asked = [p for item in pool.items for p in item.probes if p.query.image is not None]
+    fired = [bool(r.ids) for r in editor.route(editor.encode([p.query for p in asked]))]
+    own = np.mean([f for f, p in zip(fired, asked, strict=True) if p.axis == "reliability"])
+    strange = np.mean([f for f, p in zip(fired, asked, strict=True) if p.reference == "baseline"])
+    assert own > 0.9 and strange < own
+
+
+def test_a_template_that_forgets_the_target_is_refused():
+    with pytest.raises(ValueError, match="must contain"):
+        RagOptions(template="New fact: {prompt}.")
