@@ -4,14 +4,14 @@ Knows the contracts of editor, panel, clock and log, and nothing of what they do
 sums are exact, so a loop rebuilt at a panel goes on bit for bit. All truth is plain data; no generator is ever saved.
 
 Batches are cut from the order of arrivals alone: `editor.turn` edits, fewer only before a withdrawal and at the end
-of the stream. With one worker an edit is therefore the n-th to become visible whatever the arrivals and the clock, and
-no score at a given step depends on time. More workers may overtake each other.
+of the stream. With one worker an edit is therefore the n-th to become visible whatever the arrivals and the clock,
+and no score at a given step depends on time. More workers may overtake each other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,8 +94,8 @@ def simulate(
     """Run a stream to its end, committing facts to the log at every full panel.
 
     `resume` is the checkpoint of the log's last panel. `on_event` is told of each batch, panel and note (plain
-    dictionaries with a `kind`), for a display. Raises `ValueError` for arrivals that cannot be simulated, `ResumeError`, and whatever the parts raise; panels
-    committed before stay readable.
+    dictionaries with a `kind`), for a display. Raises `ValueError` for arrivals that cannot be simulated,
+    `ResumeError`, and whatever the parts raise; panels committed before stay readable.
     """
     _Loop(arrivals, editor, panel, clock, settings, log, on_event).run(resume)
 
@@ -143,7 +143,7 @@ class _Loop:
         self.tally.begin()
         env.run()
 
-    def _source(self, env: simpy.Environment, workers: simpy.Resource) -> Iterator[simpy.Event]:
+    def _source(self, env: simpy.Environment, workers: simpy.Resource) -> Generator[simpy.Event, None, None]:
         """Let things arrive; a job joins the queue when the last thing that it waits for is there."""
         first = sum(job.ready < self.arrived for job in self.jobs)
         while self.arrived < len(self.moments):
@@ -154,7 +154,9 @@ class _Loop:
                 first += 1
             self.arrived += 1
 
-    def _serve(self, env: simpy.Environment, workers: simpy.Resource, index: int) -> Iterator[simpy.Event]:
+    def _serve(
+        self, env: simpy.Environment, workers: simpy.Resource, index: int
+    ) -> Generator[simpy.Event, None, None]:
         """Wait for a worker, serve one job, make it visible; a job in flight at a checkpoint is only finished."""
         job, done = self.jobs[index], None
         with workers.request() as turn:

@@ -19,7 +19,7 @@ class Tally:
     """Sums since the beginning of the run (the queue), and since the last gauges (measured seconds)."""
 
     def __init__(self) -> None:
-        self._sum = dict.fromkeys(_SUMS, 0)
+        self._sum: dict[str, int] = {name: 0 for name in _SUMS}
         self._edit_wall_s = self._probe_wall_s = self._commit_wall_s = 0.0
         self._began = time.perf_counter()
 
