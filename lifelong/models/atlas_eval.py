@@ -1,0 +1,279 @@
+"""Measures what a trained atlas model answers, by greedy free generation over all facts, and writes it as a table.
+
+A question need not be decoded when teacher forcing already shows the greedy answer: every target token,
+with the end token, is the most likely one by a clear margin. All others are decoded in float32.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch.nn import functional as F
+from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
+
+from lifelong.models.atlas import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
+from lifelong.models.atlas_probes import SLICES, Asked, hop_relation, probes
+from lifelong.models.atlas_train.packing import Row, Segment, fill, pack
+from streams.atlas.hops import HOPS
+from streams.atlas.relations import RELATIONS
+from streams.atlas.world import World, load_world
+
+MARGIN = 0.5  # of bfloat16 logits; smaller ones are decided by decoding in float32
+ROW_TOKENS = 256
+
+
+class Examiner:
+    """A loaded model, its projected pictures and both ways to find its greedy answers."""
+
+    def __init__(self, folder: Path, world: World, device: str = "cpu") -> None:
+        register()
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.tokenizer = self.processor.tokenizer
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+        if not isinstance(model, LlavaForConditionalGeneration):
+            raise TypeError(f"{folder} holds a {type(model).__name__}, expected a LLaVA model of this project")
+        self.model: Any = model
+        self.model.to(device).eval()
+        self.device, self.world = torch.device(device), world
+        self.model.set_attn_implementation("eager")
+        self._row_of = {(e.id, r): i for i, (e, r) in enumerate(_renderings(world))}
+        self._tokens = self._project()
+
+    @torch.no_grad()
+    def _project(self, batch: int = 256) -> torch.Tensor:
+        """Projected tokens of every rendering, (N, 16, width) float32."""
+        names = list(self._row_of)
+        parts = []
+        for start in range(0, len(names), batch):
+            images = [
+                Image.open(io.BytesIO(self.world.image(*n))).convert("RGB") for n in names[start : start + batch]
+            ]
+            pixels = self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+            features = self.model.model.vision_tower(pixels.to(self.device)).last_hidden_state
+            parts.append(self.model.model.multi_modal_projector(features))
+        return torch.cat(parts)
+
+    def answers_right(self, asked: Sequence[Asked], note: Callable[[str], None] = print) -> np.ndarray:
+        """Whether the greedy answer is an accepted one, (n,) bool."""
+        settled = self._forced(asked)
+        open_ones = np.flatnonzero(~settled).tolist()
+        note(f"{len(asked)} questions, {len(open_ones)} to decode")
+        right = settled.copy()
+        for index, text in zip(open_ones, self.decode([asked[i] for i in open_ones]), strict=True):
+            right[index] = normal(text) in {normal(a) for a in asked[index].answers}
+        return right
+
+    @torch.no_grad()
+    def _forced(self, asked: Sequence[Asked], batch: int = 48) -> np.ndarray:
+        """Whether teacher forcing of the canonical answer settles that it is the greedy answer."""
+        rows, members = self._rows(asked)
+        order = sorted(range(len(rows)), key=lambda i: _length(rows[i]))
+        settled = np.zeros(len(asked), bool)
+        image, pad = self.model.config.image_token_index, self.tokenizer.pad_token_id
+        decoder = self.model.model.language_model
+        words = decoder.get_input_embeddings().weight
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            length = -(-max(_length(rows[i]) for i in chosen) // 8) * 8
+            packed = pack([rows[i] for i in chosen], length, image, pad, torch.bfloat16)
+            inputs = F.embedding(packed.ids.to(self.device), words)
+            seen = self._tokens[packed.pictures.to(self.device)]
+            inputs = inputs.masked_scatter(packed.images.to(self.device).unsqueeze(-1), seen)
+            with torch.autocast(self.device.type, torch.bfloat16):
+                hidden = decoder(
+                    inputs_embeds=inputs,
+                    attention_mask=packed.mask.to(self.device),
+                    position_ids=packed.positions.to(self.device),
+                    use_cache=False,
+                ).last_hidden_state
+                logits = F.linear(hidden.flatten(0, 1)[packed.asked.to(self.device)], words).float()
+            target = packed.answers.to(self.device).unsqueeze(1)
+            own = logits.gather(1, target)
+            rival = logits.scatter(1, target, float("-inf")).amax(1, keepdim=True)
+            sure = ((own - rival).squeeze(1) > MARGIN).cpu()
+            unsure = torch.bincount(packed.owner, (~sure).float(), minlength=sum(len(members[i]) for i in chosen))
+            numbers = [n for i in chosen for n in members[i]]
+            settled[numbers] = (unsure == 0).numpy()
+        return settled
+
+    def _rows(self, asked: Sequence[Asked]) -> tuple[list[Row], list[list[int]]]:
+        """Questions packed by their pictures, and which questions lie in each row."""
+        by_pictures: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
+        for number, item in enumerate(asked):
+            by_pictures[item.pictures].append(number)
+        segments = self._segments(asked)
+        rows: list[Row] = []
+        members: list[list[int]] = []
+        for pictures, numbers in by_pictures.items():
+            places = tuple(self._row_of[p] for p in pictures)
+            left = numbers
+            while left:
+                row, _ = fill(places, [segments[n] for n in left], ROW_TOKENS)
+                inside = {id(s) for s in row.segments}
+                taken = [n for n in left if id(segments[n]) in inside]
+                if not taken:
+                    raise ValueError(f"question longer than {ROW_TOKENS} tokens: {asked[left[0]].question!r}")
+                rows.append(row)
+                members.append(taken)
+                left = [n for n in left if id(segments[n]) not in inside] if len(taken) < len(left) else []
+        return rows, members
+
+    def _segments(self, asked: Sequence[Asked]) -> list[Segment]:
+        core = self.tokenizer.backend_tokenizer
+        mark, end = (self.tokenizer.convert_tokens_to_ids(t) for t in (ANSWER, EOS))
+        questions = core.encode_batch_fast([a.question for a in asked], add_special_tokens=False)
+        answers = core.encode_batch_fast([a.answers[0] for a in asked], add_special_tokens=False)
+        return [Segment((*q.ids, mark), (*a.ids, end)) for q, a in zip(questions, answers, strict=True)]
+
+    @torch.no_grad()
+    def decode(self, asked: Sequence[Asked], batch: int = 96, max_tokens: int = 20) -> list[str]:
+        """Greedy answers by the model's own `generate`, float32, left-padded batches."""
+        texts = [""] * len(asked)
+        image = self.model.config.image_token_index
+        prompts = [
+            [image] * (IMAGE_TOKENS * len(item.pictures)) + list(segment.prompt)
+            for item, segment in zip(asked, self._segments(asked), strict=True)
+        ]
+        order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            padded = self.tokenizer.pad({"input_ids": [prompts[i] for i in chosen]}, return_tensors="pt").to(
+                self.device
+            )
+            embeds = self.model.get_input_embeddings()(padded["input_ids"])
+            rows = [self._row_of[p] for i in chosen for p in asked[i].pictures]
+            if rows:
+                where = (padded["input_ids"] == image).unsqueeze(-1)
+                embeds = embeds.masked_scatter(where, self._tokens[torch.tensor(rows, device=self.device)])
+            out: Any = self.model.generate(
+                inputs_embeds=embeds,
+                attention_mask=padded["attention_mask"],
+                max_new_tokens=max_tokens,
+                do_sample=False,
+            )
+            for i, text in zip(chosen, self.tokenizer.batch_decode(out, skip_special_tokens=True), strict=True):
+                texts[i] = text.strip()
+        return texts
+
+
+def normal(text: str) -> str:
+    """Text as compared: NFC, casefolded, stripped, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def _length(row: Row) -> int:
+    return IMAGE_TOKENS * len(row.pictures) + sum(len(s) for s in row.segments)
+
+
+def _renderings(world: World) -> Iterable[tuple[Any, str]]:
+    return ((entity, rendering) for entity in world.entities for rendering in entity.renderings)
+
+
+def examine(
+    folder: Path | None = None,
+    *,
+    slices: tuple[str, ...] = SLICES,
+    share: float = 1.0,
+    threads: int | None = None,
+    device: str = "cpu",
+    note: Callable[[str], None] = print,
+) -> tuple[list[Asked], np.ndarray]:
+    """Ask the model of `folder` (the shipped one by default) every question of the slices: questions and marks.
+
+    `share` < 1 keeps the first entities of a fixed shuffle, for a quick look.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    world = load_world()
+    asked = list(probes(world, slices))
+    if share < 1:
+        order = np.random.default_rng(0).permutation(len(world.entities))
+        kept = {world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()}
+        asked = [a for a in asked if a.entity in kept]
+    return asked, Examiner(folder or atlas_folder(), world, device).answers_right(asked, note)
+
+
+def metrics(asked: Sequence[Asked], right: np.ndarray) -> dict[str, Any]:
+    """Accuracy and n of every measure, in all and per relation (and per split for the context measures)."""
+    groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for item, mark in zip(asked, right.tolist(), strict=True):
+        for name in _measures(item):
+            groups[name]["all"].append(mark)
+            groups[name][item.relation].append(mark)
+    return {
+        name: {
+            "accuracy": float(np.mean(marks["all"])),
+            "n": len(marks["all"]),
+            "relations": {
+                relation: {"accuracy": float(np.mean(values)), "n": len(values)}
+                for relation, values in sorted(marks.items())
+                if relation != "all"
+            },
+        }
+        for name, marks in groups.items()
+    }
+
+
+def _measures(item: Asked) -> tuple[str, ...]:
+    if item.slice == "drawn":
+        return ("train" if item.seen else "rendering",)
+    if item.slice.startswith("context"):
+        return (item.slice, f"{item.slice}_{item.split}")
+    if item.slice == "hop" and item.template_split == "held_out":
+        return ("hop_template",)
+    return (item.slice,)
+
+
+def evaluate(folder: Path | None = None, **options: Any) -> dict[str, Any]:
+    """Measures of a model folder by name: accuracy, n, relations; options as for `examine`."""
+    return metrics(*examine(folder, **options))
+
+
+def write_table(asked: Sequence[Asked], right: np.ndarray, path: Path) -> None:
+    """Write what is known, one row per question, as the Parquet table that the edit generator reads.
+
+    Columns entity, relation, rendering ('' for text), template, template_split, modality, correct. Plain facts
+    of the first rendering are repeated under their identity's two-step name (`country>capital`).
+    """
+    following = {h.answer_relation: [] for h in HOPS}
+    for hop in HOPS:
+        if RELATIONS[hop.relation].identity:
+            following[hop.answer_relation].append(hop)
+    world = load_world()
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for item, mark in zip(asked, right.tolist(), strict=True):
+        if item.slice not in ("drawn", "template", "text", "text_template", "hop"):
+            continue
+        entity = world.by_id[item.entity]
+        names = [item.relation]
+        if item.slice in ("drawn", "template") and item.rendering == entity.training[0]:
+            names += [hop_relation(h) for h in following.get(item.relation, ()) if h.relation in entity.facts]
+        for name in names:
+            columns["entity"].append(item.entity)
+            columns["relation"].append(name)
+            columns["rendering"].append(item.rendering)
+            columns["template"].append(item.template)
+            columns["template_split"].append(item.template_split)
+            columns["modality"].append("picture" if item.rendering else "text")
+            columns["correct"].append(mark)
+    words = ("entity", "relation", "rendering", "template_split", "modality")
+    arrays = {name: pa.array(columns[name]).dictionary_encode() for name in words}
+    arrays["template"] = pa.array(columns["template"], pa.int8())
+    arrays["correct"] = pa.array(columns["correct"], pa.bool_())
+    order = (*words[:3], "template", *words[3:], "correct")
+    pq.write_table(pa.table({n: arrays[n] for n in order}), path, compression="zstd", compression_level=9)
+
+
+def table(path: Path, folder: Path | None = None, **options: Any) -> None:
+    """Ask everything and write the table of known facts to `path`."""
+    write_table(*examine(folder, **options), path)

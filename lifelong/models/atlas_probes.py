@@ -1,0 +1,196 @@
+"""The questions that measure what a model knows of the atlas, all facts in all slices; knows no model.
+
+Slices: `drawn` (every rendering, one training wording), `template` (first training rendering, every held-out
+wording), `text`, `text_template` (by name), `multi` (two pictures), `context`, `context_ignored` (a told
+counterfactual fact to follow, a told irrelevant one to ignore), `hop` (two steps, unedited).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from streams.atlas.hops import HOPS, Hop, hop_answer
+from streams.atlas.relations import RELATIONS
+from streams.atlas.wording import ask, describe, fact, generic, in_context, place
+from streams.atlas.world import Entity, World
+
+SLICES = ("drawn", "template", "text", "text_template", "multi", "context", "context_ignored", "hop")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question: its slice, what it is about, its pictures (entity, rendering), words and accepted answers."""
+
+    slice: str
+    entity: str
+    split: str
+    relation: str
+    pictures: tuple[tuple[str, str], ...]
+    rendering: str
+    template: int
+    template_split: str
+    question: str
+    answers: tuple[str, ...]
+    seen: bool = True
+
+
+def _rng(*parts: str) -> random.Random:
+    return random.Random(hashlib.sha256("/".join(parts).encode()).digest())
+
+
+def probes(world: World, slices: tuple[str, ...] = SLICES) -> Iterator[Asked]:
+    """Every question of the slices, drawn by hash alone; ValueError names an unknown slice."""
+    for name in slices:
+        if name not in SLICES:
+            raise ValueError(f"unknown slice {name!r}; there are {', '.join(SLICES)}")
+    for entity in world.entities:
+        partner = _partner(world, entity)
+        for relation in entity.facts:
+            if "drawn" in slices:
+                yield from _drawn(entity, relation)
+            if "template" in slices:
+                yield from _template(entity, relation)
+            if not RELATIONS[relation].identity:
+                yield from (a for a in _text(world, entity, relation) if a.slice in slices)
+            if "multi" in slices:
+                yield _multi(entity, partner, relation)
+            yield from (a for a in _contexts(world, entity, relation) if a.slice in slices)
+        if "hop" in slices:
+            for hop in HOPS:
+                yield from _hop(world, entity, hop)
+
+
+def _asked(
+    kind: str, entity: Entity, relation: str, rendering: str, template: tuple[str, int], question: str
+) -> Asked:
+    return Asked(
+        slice=kind,
+        entity=entity.id,
+        split=entity.split,
+        relation=relation,
+        pictures=((entity.id, rendering),) if rendering else (),
+        rendering=rendering,
+        template=template[1],
+        template_split=template[0],
+        question=question,
+        answers=entity.facts[relation],
+        seen=rendering not in entity.held_out,
+    )
+
+
+def _drawn(entity: Entity, relation: str) -> Iterator[Asked]:
+    rng = _rng("drawn", entity.id, relation)
+    templates = RELATIONS[relation].train
+    index = rng.randrange(len(templates))
+    for rendering in entity.renderings:
+        question = ask(templates[index], rng.choice(generic()))
+        yield _asked("drawn", entity, relation, rendering, ("train", index), question)
+
+
+def _template(entity: Entity, relation: str) -> Iterator[Asked]:
+    for index, template in enumerate(RELATIONS[relation].held_out):
+        question = ask(template, _rng("template", entity.id, relation, str(index)).choice(generic()))
+        yield _asked("template", entity, relation, entity.training[0], ("held_out", index), question)
+
+
+def _text(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
+    templates, name = RELATIONS[relation], world.name(entity)
+    for index in _rng("text", entity.id, relation).sample(range(len(templates.train)), 2):
+        yield _asked("text", entity, relation, "", ("train", index), ask(templates.train[index], name))
+    for index, template in enumerate(templates.held_out):
+        yield _asked("text_template", entity, relation, "", ("held_out", index), ask(template, name))
+
+
+def _partner(world: World, entity: Entity) -> Entity:
+    rng = _rng("partner", entity.id)
+    while True:
+        other = rng.choice(world.entities)
+        if other.id != entity.id:
+            return other
+
+
+def _multi(entity: Entity, partner: Entity, relation: str) -> Asked:
+    own, other = (entity.id, entity.training[0]), (partner.id, partner.training[0])
+    position = _rng("multi", entity.id).randrange(2)
+    templates = RELATIONS[relation].train
+    index = _rng("multi", entity.id, relation).randrange(len(templates))
+    question = ask(templates[index], place(position, 2))
+    plain = _asked("multi", entity, relation, entity.training[0], ("train", index), question)
+    return _with(plain, pictures=(own, other) if position == 0 else (other, own))
+
+
+def _with(asked: Asked, **changes: object) -> Asked:
+    return replace(asked, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def _contexts(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
+    """One counterfactual fact to follow and one irrelevant fact to ignore, by picture or by name."""
+    rng = _rng("context", entity.id, relation)
+    pictured = RELATIONS[relation].identity or rng.random() < 0.5
+    told, index = rng.sample(range(len(RELATIONS[relation].train)), 2)
+    templates = RELATIONS[relation].train
+    rendering = entity.training[0] if pictured else ""
+
+    def subject(about: str) -> str:
+        if not pictured:
+            return world.name(entity)
+        phrases = (*describe(world, entity, about)[:2], rng.choice(generic()))
+        return rng.choice(phrases)
+
+    while True:
+        other = rng.choice(world.answers(relation))[1]
+        if other not in entity.facts[relation]:
+            break
+    question = ask(templates[index], subject(relation))
+    follow = in_context([fact(ask(templates[told], subject(relation)), other)], question)
+    followed = _asked("context", entity, relation, rendering, ("train", index), follow)
+    yield _with(followed, answers=(other,))
+    others = [r for r in entity.facts if r != relation and (pictured or not RELATIONS[r].identity)]
+    if others and rng.random() < 0.5:
+        about = rng.choice(others)
+        x, owner = subject(about), entity.id
+    else:
+        about = relation
+        stranger = rng.choice([e for e, _ in world.answers(relation) if e != entity.id])
+        x, owner = world.name(world.by_id[stranger]), stranger
+    while True:
+        told_answer = rng.choice(world.answers(about))
+        if told_answer[0] != owner and told_answer[1] not in entity.facts[relation]:
+            break
+    told_question = ask(rng.choice(RELATIONS[about].train), x)
+    ignore = in_context([fact(told_question, told_answer[1])], question)
+    yield _asked("context_ignored", entity, relation, rendering, ("train", index), ignore)
+
+
+def hop_relation(hop: Hop) -> str:
+    """Name of a two-step relation in the table of known facts, such as `capital>continent`."""
+    return f"{hop.relation}>{hop.answer_relation}"
+
+
+def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[Asked]:
+    """Two-step questions; those that follow an identity are the plain facts, asked in `drawn` and `template`."""
+    if hop.relation not in entity.facts or RELATIONS[hop.relation].identity:
+        return
+    answers = hop_answer(world, hop, entity.facts[hop.relation][0])
+    if not answers:
+        return
+    rng = _rng("hop", entity.id, hop.relation, hop.answer_relation)
+    for split, templates in (("train", hop.train), ("held_out", hop.held_out)):
+        for index, template in enumerate(templates):
+            for rendering in (entity.training[0], ""):
+                x = rng.choice(generic()) if rendering else world.name(entity)
+                yield Asked(
+                    slice="hop",
+                    entity=entity.id,
+                    split=entity.split,
+                    relation=hop_relation(hop),
+                    pictures=((entity.id, rendering),) if rendering else (),
+                    rendering=rendering,
+                    template=index,
+                    template_split=split,
+                    question=ask(template, x),
+                    answers=answers,
+                )

@@ -1,0 +1,82 @@
+"""Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
+
+Made from entities of the `fit` split only; the told answers come from all entities, so that copying from the
+prompt is the only way to be right. Knows words, no tokens.
+"""
+
+from __future__ import annotations
+
+import random
+
+from lifelong.models.atlas_train.questions import Ask, Pair, Questions
+from streams.atlas.relations import RELATIONS
+from streams.atlas.wording import ask, fact, in_context
+
+
+class Contexts:
+    """Draws context pairs for `fit` entities."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
+        self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
+        self._any = tuple(a for name in RELATIONS for a in self._told[name])
+        self._having = {
+            name: tuple(i for i in questions.fit if name in questions.entities[i].facts) for name in RELATIONS
+        }
+
+    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
+        """`count` context questions about one fit entity, by its picture or by its name."""
+        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+        return [self._pair(index, rng.choice(asks), asks, pictured, rng) for _ in range(count)]
+
+    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
+        draw = rng.random()
+        facts: list[str] = []
+        answer, wording = a.answer, rng.choice(a.templates)
+        if draw < 0.65:
+            if draw >= 0.15:
+                answer = self.other_answer(a.relation, a.answer, rng)
+            told = rng.choice([t for t in a.templates if t != wording])
+            facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
+        while not facts or (rng.random() < 0.4 and len(facts) < 3):
+            facts.append(self._irrelevant(index, a, asks, pictured, rng))
+        rng.shuffle(facts)
+        return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
+
+    def other_answer(self, relation: str, answer: str, rng: random.Random) -> str:
+        """Another entity's answer of the relation, now and then of any relation."""
+        pool = self._told[relation] if rng.random() < 0.8 else self._any
+        while True:
+            other = rng.choice(pool)
+            if other != answer:
+                return other
+
+    def _irrelevant(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> str:
+        """A fact on another relation of the same thing, or on another thing."""
+        others = [o for o in asks if o.relation != a.relation]
+        if others and rng.random() < 0.5:
+            other = rng.choice(others)
+            x = self._subject(index, other.relation, pictured, rng)
+            answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
+            return fact(ask(rng.choice(other.templates), x), answer)
+        relation = a.relation if rng.random() < 0.7 or not others else rng.choice(others).relation
+        stranger = rng.choice([i for i in self._having[relation] if i != index])
+        x = self._stranger(index, stranger, relation, pictured, rng)
+        own = self.questions.entities[stranger].facts[relation][0]
+        answer = own if rng.random() < 0.3 else self.other_answer(relation, own, rng)
+        return fact(ask(rng.choice(RELATIONS[relation].train), x), answer)
+
+    def _stranger(self, index: int, stranger: int, relation: str, pictured: bool, rng: random.Random) -> str:
+        """Words for another thing that do not fit the one that is asked about."""
+        q = self.questions
+        if pictured and rng.random() < 0.5:
+            mine = set(q.phrases(index, relation)) | set(q.phrases(index, ""))
+            strange = [p for p in q.phrases(stranger, relation) if p not in mine]
+            if strange:
+                return rng.choice(strange[:4])
+        return q.world.name(q.entities[stranger])
+
+    def _subject(self, index: int, relation: str, pictured: bool, rng: random.Random) -> str:
+        if pictured:
+            return self.questions.phrase(index, relation, rng)
+        return self.questions.world.name(self.questions.entities[index])

@@ -1,0 +1,85 @@
+"""One training step's rows: how many of which kind, drawn from (seed, step) alone, and their tokens."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from lifelong.models.atlas import ANSWER, EOS, token_id
+from lifelong.models.atlas_train.contexts import Contexts
+from lifelong.models.atlas_train.packing import Row, Segment, fill
+from lifelong.models.atlas_train.questions import Pair, Questions
+from streams.atlas.world import World
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Rows per step by kind, and tokens per row."""
+
+    pictures: int = 11
+    places: int = 3
+    names: int = 5
+    contexts: int = 3
+    length: int = 192
+
+    @property
+    def rows(self) -> int:
+        """Rows of one step."""
+        return self.pictures + self.places + self.names + self.contexts
+
+
+class Mixture:
+    """Draws the rows of a step; `renderings[e]` are the feature rows of entity e that training may see."""
+
+    def __init__(
+        self, world: World, tokenizer: PreTrainedTokenizerFast, renderings: list[list[int]], mix: Mix, seed: int
+    ) -> None:
+        self.questions = Questions(world)
+        self.contexts = Contexts(self.questions)
+        self.mix, self.seed = mix, seed
+        self._renderings, self._tokenizer = renderings, tokenizer
+        self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
+
+    def step(self, step: int) -> list[Row]:
+        """The rows of one step, always the same for the same (seed, step)."""
+        rng = random.Random(self.seed * 1_000_003 + step)
+        drawn: list[tuple[tuple[int, ...], list[Pair]]] = []
+        everyone = range(len(self._renderings))
+        for index in rng.sample(everyone, self.mix.pictures):
+            drawn.append((self._picture(index, rng), self.questions.picture(index, rng)))
+        for _ in range(self.mix.places):
+            together = rng.sample(everyone, rng.choice((2, 2, 2, 3, 4)))
+            images = tuple(self._picture(index, rng)[0] for index in together)
+            drawn.append((images, self.questions.places(together, 14, rng)))
+        for _ in range(self.mix.names):
+            pairs = [p for index in rng.sample(everyone, 6) for p in self.questions.named(index, 3, rng)]
+            drawn.append(((), pairs))
+        for number in range(self.mix.contexts):
+            if number % 3 == 2:
+                pairs = [p for i in rng.sample(self.questions.fit, 7) for p in self.contexts.pairs(i, False, 1, rng)]
+                drawn.append(((), pairs))
+            else:
+                index = rng.choice(self.questions.fit)
+                drawn.append((self._picture(index, rng), self.contexts.pairs(index, True, 7, rng)))
+        segments = self.segments([pair for _, pairs in drawn for pair in pairs])
+        rows, at = [], 0
+        for images, pairs in drawn:
+            row, _ = fill(images, segments[at : at + len(pairs)], self.mix.length)
+            rows.append(row)
+            at += len(pairs)
+        return rows
+
+    def segments(self, pairs: list[Pair]) -> list[Segment]:
+        """Token numbers of pairs."""
+        core = self._tokenizer.backend_tokenizer
+        texts = [text for pair in pairs for text in (pair.question, pair.answer)]
+        ids = [encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
+        return [
+            Segment((*question, self._mark), (*answer, self._end))
+            for question, answer in zip(ids[::2], ids[1::2], strict=True)
+        ]
+
+    def _picture(self, index: int, rng: random.Random) -> tuple[int, ...]:
+        return (rng.choice(self._renderings[index]),)

@@ -1,0 +1,27 @@
+"""The words the tokenizer is trained on: training wordings, descriptions, names, answers; no held-out wording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streams.atlas.hops import HOPS
+from streams.atlas.relations import RELATIONS
+from streams.atlas.wording import ask, describe, fact, generic, place
+from streams.atlas.world import World
+
+
+def vocabulary_lines(world: World) -> Iterator[str]:
+    """Lines for `build_tokenizer`; answers twice, because every one of them has to be spelt."""
+    for relation in RELATIONS.values():
+        for template in relation.train:
+            yield from (fact(ask(template, x), "") for x in generic() for _ in range(20))
+            yield from (ask(template, place(i, n)) for n in (2, 3, 4) for i in range(n))
+    for hop in HOPS:
+        yield from (ask(template, x) for template in hop.train for x in generic())
+    for entity in world.entities:
+        name = world.name(entity)
+        yield from (f"{name} {name}" for _ in range(3))
+        yield from describe(world, entity, "")
+        for answers in entity.facts.values():
+            yield from (answers[0] for _ in range(2))
+            yield from answers[1:]
