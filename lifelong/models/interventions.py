@@ -33,7 +33,7 @@ class Interventions:
 
     @property
     def lowest(self) -> int:
-        """How early the earliest active change acts (see `Structure.depth`); above the last layer when there is none."""
+        """How early the earliest active change acts (`Structure.depth`); above all layers when there is none."""
         return min(self._depths, default=len(self.structure.layers) + 1)
 
     @property
@@ -68,7 +68,8 @@ class Interventions:
     def swap(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
         """Put other tensors in the place of parameters, by name, without a copy; the same ones are back on exit.
 
-        Tied parameters are exchanged everywhere. Raises `ValueError` for an unknown name, a wrong shape, type or device.
+        Tied parameters are exchanged everywhere. Raises `ValueError` for an unknown name or a wrong shape, type
+        or device.
         """
         holders = self._index()
         plan: list[tuple[nn.Module, str, nn.Parameter, Tensor]] = []

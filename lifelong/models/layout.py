@@ -5,20 +5,24 @@ Plain data. Knows nothing about a particular model, editor or probe.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from lifelong.models.batching import Encoded
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Layout:
     """Where everything is in the tokens of the forward pass that is running.
 
-    `rows` (batch,) long: index of each batch row in the list of prompts that the caller answers. `image`, `prompt` and
-    `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text tokens (with
+    `rows` (batch,) long: index of each batch row in the list of prompts that the caller answers. `image`,
+    `prompt` and `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text tokens (with
     those of the chat template), `answer` the target's tokens, or everything at a decode step. `last_prompt` (batch,)
     long is the position of the last prompt token, -1 at decode steps. `decode_step` is 0 at prefill and under teacher
     forcing.
@@ -80,10 +84,18 @@ class Hidden:
     def __len__(self) -> int:
         return len(self.states)
 
-    def take(self, rows: list[int]) -> Hidden:
+    def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows, in the order given."""
-        picked = [
-            tuple(part[r] for r in rows)
-            for part in (self.states, self.image, self.prompt, self.answer, self.target_ids, self.encoded)
-        ]
-        return Hidden(self.layer, *picked)
+
+        def of(part: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(part[r] for r in rows)
+
+        return Hidden(
+            self.layer,
+            of(self.states),
+            of(self.image),
+            of(self.prompt),
+            of(self.answer),
+            of(self.target_ids),
+            of(self.encoded),
+        )

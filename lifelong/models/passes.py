@@ -83,8 +83,8 @@ class Passes:
         prompt = (at < n) & ~image
         answer = (at >= n) & (at < ends)
         rows = torch.tensor([r.row for r in batch.rows])
-        parts = (rows, image, prompt, answer, n[:, 0] - 1)
-        return Layout(*(p.to(self.device) for p in parts))
+        image, prompt, answer = (m.to(self.device) for m in (image, prompt, answer))
+        return Layout(rows.to(self.device), image, prompt, answer, (n[:, 0] - 1).to(self.device))
 
     @contextmanager
     def publishing(self, layout: Layout) -> Iterator[None]:
@@ -101,7 +101,7 @@ class Passes:
 
         With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab).
         """
-        inputs: dict[str, Any] = {name: v.to(self.device) for name, v in (batch.aligned | batch.extras).items()}
+        inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
         if vision:
             prompts = [r.prompt for r in batch.rows if r.prompt is not None]
             encoded = [r.encoded for r in batch.rows if r.prompt is not None]

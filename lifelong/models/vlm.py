@@ -87,6 +87,11 @@ class VLM:
         """The layout of the forward pass that is running, None between passes."""
         return self.changes.layout
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether no hook and no exchanged parameter is active: the model is the frozen base now."""
+        return self.changes.lowest > self.layers
+
     def decoder_layer(self, i: int) -> nn.Module:
         """Return decoder layer i; raises `ValueError` when there is none."""
         if not 0 <= i < self.layers:
