@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EDITS = 5
 POOL = 24
+STEPS = 8
 TOLERANCE = 1e-4
 """Largest difference of two log-probabilities that count as equal: rounding differs between batch shapes."""
 
@@ -61,8 +62,8 @@ def same_scored(a: Scored, b: Scored) -> bool:
 class Bench:
     """Makes editors of one class on one model and asks them things.
 
-    `quick` of the class (a mapping of options) makes checks short; `options` overrides it. What `fit` learnt is kept
-    and given to every later editor.
+    An option called `steps` is set to a few, so that optimisation is short; `options` overrides it. What `fit` learnt
+    is kept and given to every later editor.
     """
 
     kind: type[Editor]
@@ -102,7 +103,8 @@ class Bench:
 
     def make(self) -> Editor:
         """Return a fresh editor, fitted where it trains."""
-        options = self.kind.Options(**{**getattr(self.kind, "quick", {}), **self.options})
+        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
+        options = self.kind.Options(**{**short, **self.options})
         editor = self.kind(self.vlm, options, seed=0)
         if self.kind.trains and self._fitted is None:
             editor.fit(self.stream.pool(POOL, 0))

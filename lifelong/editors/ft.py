@@ -6,9 +6,9 @@ Knows edits and the model's parameters; it does not route, so an edit may change
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
@@ -43,7 +43,6 @@ class FineTuning(Editor):
 
     Options = FtOptions
     routed: ClassVar[bool] = False
-    quick: ClassVar[Mapping[str, Any]] = {"steps": 4}
     options: FtOptions
 
     def __init__(self, vlm: VLM, options: FtOptions | None = None, *, seed: int = 0) -> None:

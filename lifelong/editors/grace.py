@@ -7,10 +7,10 @@ the last prompt token is replaced by the entry's value, at prefill only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -178,7 +178,6 @@ class Grace(Editor):
 
     Options = GraceOptions
     removes = True
-    quick: ClassVar[Mapping[str, Any]] = {"steps": 8}
     options: GraceOptions
 
     def __init__(self, vlm: VLM, options: GraceOptions | None = None, *, seed: int = 0) -> None:
