@@ -84,7 +84,9 @@ def descend(
         value = loss_of()
         loss = float(value.detach())
         if not math.isfinite(loss):
-            raise NotFiniteError(f"{what}: the loss is {loss} after {step} steps. A smaller learning rate may help.")
+            raise NotFiniteError(
+                f"{what}: the loss is not finite ({loss}) after {step} steps. A smaller learning rate may help."
+            )
         if done(loss):
             return Descent(step, loss, True)
         if step == steps:

@@ -69,6 +69,16 @@ def test_a_superseding_edit_replaces_the_old_one(tiny_vlm):
     assert route(editor, EDIT.query).ids == ("b",) and editor.bank_len() == 1
 
 
+def test_a_full_first_in_first_out_bank_forgets_the_oldest_edit(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=0.999, capacity=2, eviction="fifo"))
+    edits = [Edit(str(i), Query(prompt), "Ann", "bowl") for i, prompt in enumerate(["Who?", "Where is it?", "When?"])]
+    for edit in edits:
+        editor.edit([edit])
+    assert [route(editor, e.query).ids for e in edits] == [(), ("1",), ("2",)]  # law 3: min(1, 2/3) go home
+    editor.remove(["0"])
+    assert editor.bank_len() == 2
+
+
 def test_the_threshold_separates_two_samples_and_survives_overlap():
     assert best_threshold(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == pytest.approx(0.6)
     mixed = best_threshold(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))

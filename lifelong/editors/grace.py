@@ -265,9 +265,10 @@ class Grace(Editor):
             yield self.vlm.answerer(queries, from_layer=self.layer)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Take edits out of their entries; raises `KeyError` naming an id that was never stored."""
+        """Take edits out of their entries; one that is not stored (replaced, or never learnt) is passed over."""
         for edit_id in ids:
-            self.codebook.remove(edit_id)
+            if edit_id in self.codebook.entry_of:
+                self.codebook.remove(edit_id)
 
     def nbytes(self) -> int:
         """Return the bytes of keys, values and radii."""

@@ -44,6 +44,8 @@ class RagOptions(EditorOptions):
     encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
     image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
     k: int = Field(default=1, ge=1, description="at most so many edits are stated")
+    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
+    eviction: Literal["never", "fifo"] = Field(default="never", description="what makes room in a full bank")
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )
@@ -78,8 +80,8 @@ def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
     gaps = np.concatenate([[0.0], np.diff(scores)])
     kept = 1 - np.searchsorted(np.sort(inside), cuts) / len(inside)
     refused = np.searchsorted(np.sort(outside), cuts) / len(outside)
-    best = np.lexsort((gaps, np.round(kept + refused, 9)))[-1]
-    return float(round(cuts[best], 6))
+    best = int(np.lexsort((gaps, np.round(kept + refused, 9)))[-1])
+    return round(float(cuts[best]), 6)
 
 
 class Rag(Editor):
@@ -97,7 +99,7 @@ class Rag(Editor):
         self.text = None if keys == "image" else text_encoder(self.options.encoder, vlm)
         self.image = None if keys == "text" else image_encoder(self.options.image_encoder, vlm)
         self.width = sum(encoder.width for encoder in (self.text, self.image) if encoder is not None)
-        self.bank = Bank(self.width, metric="ip")
+        self.bank = Bank(self.width, metric="ip", capacity=self.options.capacity, eviction=self.options.eviction)
         self.facts: dict[str, Fact] = {}
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
 
@@ -112,7 +114,7 @@ class Rag(Editor):
         if not edits or not probes:
             return
         bank = Bank(self.width, metric="ip")
-        bank.add([e.id for e in edits], self._keys_of_edits(edits), None)
+        bank.add([e.id for e in edits], self._keys_of_edits(edits))
         found = bank.search(self.encode([p.query for p in probes])["key"], 1)
         for modality in self.thresholds:
             inside, outside = [], []
@@ -142,7 +144,8 @@ class Rag(Editor):
         for edit in edits:
             if edit.supersedes is not None and edit.supersedes in self.facts:
                 self.remove([edit.supersedes])
-            self.bank.add([edit.id], self._keys_of_edits([edit]), None)
+            for gone in self.bank.add([edit.id], self._keys_of_edits([edit])):
+                del self.facts[gone]
             self.facts[edit.id] = Fact(edit.query.prompt, edit.target)
 
     def _keys_of_edits(self, edits: Sequence[Edit]) -> np.ndarray:
@@ -200,10 +203,9 @@ class Rag(Editor):
         return Prompt.of(Query(" ".join([*said, query.prompt]), query.image))
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget edits; raises `KeyError` naming an id that is not stored."""
-        for edit_id in ids:
-            del self.facts[edit_id]
-        self.bank.remove(list(ids))
+        """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
+        stored = [edit_id for edit_id in ids if self.facts.pop(edit_id, None) is not None]
+        self.bank.remove(stored)
 
     def nbytes(self) -> int:
         """Return the bytes of keys and words."""
