@@ -102,11 +102,10 @@ class Panel:
             self._kinds[edit.id] = edit.prompt_kind
             if edit.supersedes:
                 self._retired[edit.supersedes] = edit.id
-        ids = list(self._order)
-        for edit in edits:
             if self.settings.instant:
                 due[edit.id] = None
-        for position in range(len(ids) - len(edits), len(ids)):
+        ids = list(self._order) if self.settings.gaps else []
+        for position in range(max(0, len(ids) - len(edits)), len(ids)):
             due.update({ids[position - gap]: None for gap in self.settings.gaps if 0 < gap <= position})
         return self._ask(step, sim_s, list(due), ())
 
@@ -124,7 +123,10 @@ class Panel:
         `history` are the ids of visible edits in order; `retired` maps a replaced edit to its successor, a withdrawn
         one to ''. Editors that may change any answer are asked about a sample by age, and about all when `last`.
         """
-        self._retired = {**self._retired, **(retired or {})}
+        taken_back = self._withdrawn()
+        self._retired.update(retired or {})
+        if self._withdrawn() != taken_back:  # no step passes when an edit is taken back, yet answers change
+            self._asked = (-1, set())
         self._learn(history)
         ids = list(history)
         if not self.editor.routed and not last:
@@ -144,16 +146,21 @@ class Panel:
             )
         return facts
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str] = ()) -> None:
+    def restore(
+        self, rows: Iterable[Probed], history: Sequence[str] = (), retired: Mapping[str, str] | None = None
+    ) -> None:
         """Rebuild the memories from the facts committed before a resume, so that `reused` comes out equal too.
 
-        `rows` in the order in which they were committed; `history` as for `full`.
+        `rows` in the order in which they were committed; `history` and `retired` as for `full` (what is not given is
+        read off the rows).
         """
         last: dict[str, tuple[int, list[Probed]]] = {}
         for row in rows:
             if row.edit_id:
                 self._order.setdefault(row.edit_id, row.step - row.age)
                 self._kinds[row.edit_id] = row.prompt_kind
+                if row.variant in (SUPERSEDED, WITHDRAWN):
+                    self._retired[row.edit_id] = "" if row.variant == WITHDRAWN else "a later edit"
             step, kept = last.setdefault(row.probe_id, (row.step, []))
             if step == row.step:
                 kept.append(row)
@@ -163,6 +170,7 @@ class Panel:
             role = kept[0].variant if kept[0].variant in (SUPERSEDED, WITHDRAWN) else MEASURED
             scores = tuple(Score(r.scorer, r.score, r.answer) for r in kept)
             self._memory[probe_id] = Remembered(kept[0].route_digest, role, scores)
+        self._retired.update(retired or {})
         if history:
             self._order = {edit_id: self._order.get(edit_id, i + 1) for i, edit_id in enumerate(history)}
         else:
@@ -173,6 +181,9 @@ class Panel:
     def _learn(self, history: Sequence[str]) -> None:
         for position, edit_id in enumerate(history):
             self._order.setdefault(edit_id, position + 1)
+
+    def _withdrawn(self) -> set[str]:
+        return {edit_id for edit_id, successor in self._retired.items() if not successor}
 
     def _items(self, step: int, edit_id: str) -> list[Item]:
         age = step - self._order[edit_id]

@@ -150,6 +150,16 @@ def test_a_replaced_edit_leaves_retention_and_a_withdrawn_one_is_compared_with_t
     assert "superseded" not in {f.variant for f in probed if f.edit_id == third}
 
 
+def test_a_withdrawal_without_a_step_is_asked_about_again(vlm, stream, baseline):
+    """A second panel of the same step asks nothing twice, unless an edit was taken back in between."""
+    history = [e.id for e in stream.edits]
+    panel = Panel(vlm, Unedited(vlm), stream.probes, (), QUIET, baseline)
+    asked = []
+    for retired in ({}, {}, {history[0]: ""}):
+        asked.append(sum(isinstance(f, Probed) for f in panel.full(6, 0.0, history, retired)))
+    assert asked[0] > 0 and asked[1] == 0 and asked[2] > 0
+
+
 def test_no_editor_sees_an_answer(vlm, stream, baseline):
     """Law 12: what an editor is given for one query does not change with the probe's hidden target."""
 
