@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 RECIPES = Path(__file__).parent / "recipes"
-NOT_HASHED = ("out", "cache_bytes")  # they change where things lie and how fast they come, never a fact
+NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
 
 class ConfigError(ValueError):
@@ -123,18 +123,24 @@ class RunConfig(_Frozen):
     panels: Panels = Panels(at=STEPS)
     fit: Fit = Fit()
     seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=1)
     out: str = "runs"
+    cache: str = ""
     cache_bytes: int = Field(default=2**30, ge=0)
     threads: int = Field(default=0, ge=0)
     dtype: str = "float32"
     device: str = "cpu"
+
+    def cache_folder(self) -> Path:
+        """Return where baselines and fits are kept for all runs: `cache`, or `.cache` beside the runs."""
+        return Path(self.cache) if self.cache else Path(self.out) / ".cache"
 
     def title(self) -> str:
         """Return the name of the run folder without its hash."""
         return self.name or f"{Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
 
     def table(self) -> dict[str, Any]:
-        """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load` reads it."""
+        """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load_config` reads it."""
         plain = self.model_dump(mode="json")
         for key in PARTS:
             plain[key] = getattr(self, key).flat()
@@ -254,7 +260,7 @@ def find_table(source: str) -> dict[str, Any]:
     return read_toml(RECIPES / f"{source}.toml")
 
 
-def load(source: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
+def load_config(source: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
     """Return the configuration of a recipe or file (or the defaults) with changes by dotted key.
 
     Raises `ConfigError`: one line that says which key, what was given and what is near.

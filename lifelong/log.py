@@ -211,9 +211,10 @@ class RunLog:
         """Return whether the run is finished."""
         return (self.folder / "DONE").exists()
 
-    def finish(self) -> None:
-        """Mark the run as finished."""
-        write_atomic(self.folder / "DONE", lambda f: f.write(f"{self.last_panel()}\n".encode()))
+    def finish(self, notes: Mapping[str, Any] | None = None) -> None:
+        """Mark the run as finished; `notes` (say, the seconds of its parts) are kept in DONE as JSON."""
+        text = json.dumps({"panels": self.last_panel() + 1, **(notes or {})}, sort_keys=True) + "\n"
+        write_atomic(self.folder / "DONE", lambda f: f.write(text.encode()))
 
     def checkpoints(self) -> list[int]:
         """Return the panels that can be gone on from, oldest first (the last two are kept)."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.config import ConfigError, Panels, from_table, hash8, load, override, parse_words
+from lifelong.config import ConfigError, Panels, from_table, hash8, load_config, override, parse_words
 from lifelong.toml import to_toml
 
 
 def test_words_overrule_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('edits = 50\neditor = "grace"\n[stream]\nname = "atlas"\norder = "shuffled"\n')
-    config = load(str(file), parse_words(["edits=20", "editor.radius=0.8", "panels=1,2,5"]))
+    config = load_config(str(file), parse_words(["edits=20", "editor.radius=0.8", "panels=1,2,5"]))
     assert config.edits == 20 and config.editor.flat() == {"name": "grace", "radius": 0.8}
     assert config.stream.options == {"order": "shuffled"} and config.panels.at == (1, 2, 5)
 
@@ -33,7 +33,7 @@ def test_words_overrule_a_file(tmp_path: Path) -> None:
 )
 def test_a_wrong_word_is_one_line_naming_the_key(word: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(None, parse_words([word]))
+        load_config(None, parse_words([word]))
     assert hint in str(caught.value) and word.split("=")[0].split(".")[0] in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -45,28 +45,31 @@ def test_a_word_without_a_value_is_refused() -> None:
 
 def test_an_unknown_recipe_and_a_broken_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe"):
-        load("curvs")
+        load_config("curvs")
     (tmp_path / "bad.toml").write_text("edits = = 5")
     with pytest.raises(ConfigError, match="bad.toml"):
-        load(str(tmp_path / "bad.toml"))
+        load_config(str(tmp_path / "bad.toml"))
 
 
 def test_a_sweep_is_not_run_as_one_run() -> None:
     with pytest.raises(ConfigError, match="lifelong sweep curves"):
-        load("curves")
+        load_config("curves")
 
 
 def test_the_resolved_copy_reads_back_as_the_same_configuration() -> None:
     words = ["editor=grace", "editor.radius=0.8", 'stream.root=a "b" \\ é', "panels.every=50", "edits=200"]
-    config = load(None, parse_words(words))
+    config = load_config(None, parse_words(words))
     assert from_table(tomllib.loads(to_toml(config.table())), {}) == config
 
 
 def test_the_hash_sees_options_and_digests_but_not_where_the_run_lies() -> None:
-    base = load(None, {"editor": "grace"})
+    base = load_config(None, {"editor": "grace"})
     digests = {"model": "m", "stream": "s"}
-    assert hash8(base, digests) == hash8(load(None, {"editor": "grace", "out": "elsewhere"}), digests)
-    others = [load(None, {"editor": "grace", "editor.radius": 2.0}), load(None, {"editor": "grace", "seed": 1})]
+    assert hash8(base, digests) == hash8(load_config(None, {"editor": "grace", "out": "elsewhere"}), digests)
+    others = [
+        load_config(None, {"editor": "grace", "editor.radius": 2.0}),
+        load_config(None, {"editor": "grace", "seed": 1}),
+    ]
     assert len({hash8(c, digests) for c in [base, *others]} | {hash8(base, {**digests, "stream": "t"})}) == 4
 
 

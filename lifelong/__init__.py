@@ -1,0 +1,86 @@
+"""Lifelong streaming edits of multimodal language models: the whole Python API, loaded name by name.
+
+`import lifelong` loads nothing heavy; a name is imported from its module when it is first used:
+
+    import lifelong
+    folder = lifelong.run(editor="grace", edits=200)
+    lifelong.report([folder], "report")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lifelong.bank import Bank as Bank
+    from lifelong.catalog import listing as listing
+    from lifelong.checks import check_editor as check_editor
+    from lifelong.cli import report as report
+    from lifelong.compose import dry_run as dry_run
+    from lifelong.compose import run as run
+    from lifelong.config import ConfigError as ConfigError
+    from lifelong.config import RunConfig as RunConfig
+    from lifelong.config import load_config as load_config
+    from lifelong.editor import Editor as Editor
+    from lifelong.editor import EditorOptions as EditorOptions
+    from lifelong.editor import Keys as Keys
+    from lifelong.editor import Route as Route
+    from lifelong.editor import State as State
+    from lifelong.editor import editor_class as editor_class
+    from lifelong.editor import editor_names as editor_names
+    from lifelong.log import Edited as Edited
+    from lifelong.log import Gauged as Gauged
+    from lifelong.log import LogError as LogError
+    from lifelong.log import Probed as Probed
+    from lifelong.log import RunLog as RunLog
+    from lifelong.log import Timed as Timed
+    from lifelong.models.vlm import VLM as VLM
+    from lifelong.questions import ask as ask
+    from lifelong.sweeps import sweep as sweep
+    from streams.stream import load_stream as load_stream
+    from streams.stream import stream_names as stream_names
+
+_HOME = {
+    "Bank": "lifelong.bank",
+    "ConfigError": "lifelong.config",
+    "Edited": "lifelong.log",
+    "Editor": "lifelong.editor",
+    "EditorOptions": "lifelong.editor",
+    "Gauged": "lifelong.log",
+    "Keys": "lifelong.editor",
+    "LogError": "lifelong.log",
+    "Probed": "lifelong.log",
+    "Route": "lifelong.editor",
+    "RunConfig": "lifelong.config",
+    "RunLog": "lifelong.log",
+    "State": "lifelong.editor",
+    "Timed": "lifelong.log",
+    "VLM": "lifelong.models.vlm",
+    "ask": "lifelong.questions",
+    "check_editor": "lifelong.checks",
+    "dry_run": "lifelong.compose",
+    "editor_class": "lifelong.editor",
+    "editor_names": "lifelong.editor",
+    "listing": "lifelong.catalog",
+    "load_config": "lifelong.config",
+    "load_stream": "streams.stream",
+    "report": "lifelong.cli",
+    "run": "lifelong.compose",
+    "stream_names": "streams.stream",
+    "sweep": "lifelong.sweeps",
+}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"lifelong has no {name!r}; it has {', '.join(_HOME)}.")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,219 @@
+"""The command line: every command is a documented Python call with its words read and its result printed.
+
+Results go to standard output, everything said meanwhile to standard error. A mistake of the user's is one line on
+standard error and exit code 2 (LIFELONG_TRACEBACK=1 shows where it was raised); a sweep with failed cells exits 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lifelong.config import ConfigError, parse_words
+
+app = typer.Typer(
+    name="lifelong",
+    help="A lifelong streaming-edit simulator for multimodal LLMs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
+
+
+def main() -> None:
+    """Run the command line; the only place where errors become lines and exit codes."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        if os.environ.get("LIFELONG_TRACEBACK"):
+            raise
+        print(f"lifelong: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        sys.exit(2)
+
+
+def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]]:
+    """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
+    given = list(words or ())
+    source = given.pop(0) if given and "=" not in given[0] else None
+    return source, parse_words(given)
+
+
+@app.command("run")
+def run_command(
+    words: Words = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a partial run.")] = False,
+    fresh: Fresh = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+) -> None:
+    """Run one editor over one stream; prints the run folder on its last line."""
+    from lifelong import compose
+
+    source, changes = split_words(words)
+    if dry_run:
+        print(compose.dry_run(source, **changes))
+        return
+    print(compose.run(source, resume=resume, fresh=fresh, **changes))
+
+
+@app.command("sweep")
+def sweep_command(
+    words: Words = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
+    fresh: Fresh = False,
+    report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
+) -> None:
+    """Run the product of a grid, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    from lifelong.sweeps import sweep
+
+    source, changes = split_words(words)
+    if source is None:
+        raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
+    started = time.perf_counter()
+    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=_say)
+    for done in outcomes:
+        print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+    folders = [done.folder for done in outcomes if done.folder is not None]
+    if report_to is not None and folders:
+        before = time.perf_counter()
+        page = report(folders, report_to)
+        print(f"{time.perf_counter() - before:8.1f} s  report")
+        print(f"{time.perf_counter() - started:8.1f} s  in all\n{page}")
+    if len(folders) < len(outcomes):
+        raise typer.Exit(1)
+
+
+def run_folders(given: Iterable[str | Path]) -> list[Path]:
+    """Return the run folders among paths: each is a run folder itself or holds run folders.
+
+    Raises `ConfigError` naming a path that is neither.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, given):
+        inside = sorted(p.parent for p in path.glob("*/manifest.json"))
+        inside = [path] if (path / "manifest.json").is_file() else inside
+        if not inside:
+            raise ConfigError(f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it).")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def report(runs: Iterable[str | Path], out: str | Path) -> Path:
+    """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`."""
+    from reports.page import write_report
+
+    return write_report(run_folders(runs), Path(out))
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where index.html, figures/ and tables/ go.")],
+) -> None:
+    """Write a report of runs: figures, the tables behind them, one page; prints the page."""
+    print(report(runs, out))
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help="editors, streams, models or recipes")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """List what there is to choose from."""
+    from lifelong.catalog import listing
+
+    things = listing(kind)
+    if as_json:
+        print(json.dumps(things, indent=1, default=str))
+        return
+    width = max((len(t["name"]) for t in things), default=0)
+    for thing in things:
+        print(f"{thing['name']:<{width}}  {thing['about']}")
+        for option in thing.get("options", ()):
+            print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
+
+
+@app.command("check")
+def check_command(
+    editor: Annotated[str, typer.Argument(help="A Python file with one editor, or a shipped name.")],
+    words: Annotated[list[str] | None, typer.Argument(help="option=value words")] = None,
+) -> None:
+    """Check an editor against the contract that every editor keeps; exit code 1 when it does not."""
+    from lifelong.checks import check_editor
+
+    found = check_editor(editor, **parse_words(words or ()))
+    print(found.text())
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command("ask")
+def ask_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    step: Annotated[int | None, typer.Option("--step", help="After how many edits; the last two are kept.")] = None,
+    image: Annotated[str | None, typer.Option("--image", help="A picture file, or atlas:ENTITY/SET.")] = None,
+) -> None:
+    """Ask the edited model of a run, and show which edits served the question."""
+    from lifelong.questions import ask
+
+    found = ask(run, question, image=image, step=step)
+    print(f"after {found.step} edits: {found.answer}")
+    print(f"unedited: {found.unedited}")
+    if not found.route:
+        print("route: none (out of scope of every edit, or the editor does not route)")
+    for served in found.route:
+        print(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
+
+
+@model_app.command("eval")
+def model_eval(
+    as_json: Annotated[bool, typer.Option("--json", help="The metrics as JSON.")] = False,
+    table: Annotated[Path | None, typer.Option("--table", help="Write the table of known facts here.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
+) -> None:
+    """Measure what the embedded model knows, by free generation over all facts."""
+    from lifelong.models import atlas_eval
+
+    asked, right = atlas_eval.examine(model, note=_say)
+    if table is not None:
+        atlas_eval.write_table(asked, right, table)
+        _say(f"table: {table}")
+    measures = atlas_eval.metrics(asked, right)
+    if as_json:
+        print(json.dumps(measures, indent=1))
+        return
+    for name, found in measures.items():
+        print(f"{name:<16} {found['accuracy']:.4f}  n {found['n']}")
+
+
+@app.command("train-atlas")
+def train_atlas(
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    threads: Annotated[int | None, typer.Option("--threads")] = None,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse a folder that holds a training run.")] = False,
+) -> None:
+    """Train the embedded model (resumable); prints the folder of the finished model."""
+    from lifelong.models.atlas_train.main import main as train
+
+    print(train(out, seed=seed, resume=not fresh, threads=threads, device=device))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
