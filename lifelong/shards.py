@@ -44,6 +44,25 @@ def exact_scores(queries: np.ndarray, keys: np.ndarray, metric: Metric) -> np.nd
     return np.sqrt((gap * gap).sum(-1)).astype(np.float32)
 
 
+def payload_schema(
+    payloads: Mapping[str, Tensor], n: int, known: Mapping[str, Tensor] | None, device: torch.device | str | None
+) -> Mapping[str, Tensor]:
+    """Return an empty table for each payload: those `known` already, or new ones like `payloads` (n rows each).
+
+    Raises `ValueError` when the payloads have other names, shapes, dtypes or numbers of rows.
+    """
+    shapes = {name: tuple(t.shape) for name, t in payloads.items()}
+    if any(not s or s[0] != n for s in shapes.values()):
+        raise ValueError(f"payloads need {n} leading rows, one per id; given shapes {shapes}.")
+    want = {name: (tuple(t.shape[1:]), t.dtype) for name, t in (payloads if known is None else known).items()}
+    given = {name: (tuple(t.shape[1:]), t.dtype) for name, t in payloads.items()}
+    if want != given:
+        raise ValueError(f"payloads {given} differ from those of the first entries: {want}.")
+    if known is not None:
+        return known
+    return {name: t.detach()[:0].to(device or t.device).clone() for name, t in payloads.items()}
+
+
 def shard_rows(width: int, payloads: Mapping[str, Tensor], shard_len: int) -> int:
     """Return how many rows a shard holds: `shard_len`, or fewer where payloads are large."""
     return max(1, min(shard_len, max(64, SHARD_BYTES // row_bytes(width, payloads))))

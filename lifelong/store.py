@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editor import State
-from lifelong.shards import Metric, Shard, checked_keys, row_bytes, shard_rows
+from lifelong.shards import Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
 
 Eviction = Literal["never", "fifo", "lru", "lfu"]
 
@@ -52,7 +52,7 @@ class Store:
     def _reset(self) -> None:
         self._shards: list[Shard] = []
         self._row_of: dict[str, int] = {}
-        self._schema: dict[str, Tensor] | None = None
+        self._schema: Mapping[str, Tensor] | None = None
         self.position = self.removals = self._tick = self._dead = 0
         self._epoch += 1
 
@@ -146,34 +146,19 @@ class Store:
         known = [i for i in ids if i in self._row_of]
         if known or len(set(ids)) < len(ids):
             name = known[0] if known else next(i for i in ids if ids.count(i) > 1)
-            raise ValueError(
-                f"the bank already holds an entry {name!r}: ids are unique; use update or remove it first."
-            )
-        self._check_payloads(payloads, len(ids))
+            raise ValueError(f"the bank already holds an entry {name!r}: ids are unique; update or remove it first.")
+        schema = payload_schema(payloads, len(ids), self._schema, self._device)
         limit = self.capacity
         if limit is not None and self.eviction == "never" and len(self) + len(ids) > limit:
-            raise ValueError(
-                f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add. Raise capacity or "
-                "choose eviction fifo, lru or lfu."
-            )
+            full = f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add"
+            raise ValueError(f"{full}. Raise capacity or choose eviction fifo, lru or lfu.")
+        self._schema = schema
         gone: list[str] = []
         for low in range(0, len(ids), limit or len(ids)):
             part = slice(low, low + (limit or len(ids)))
             gone += self._evict(len(self) + len(ids[part]) - limit) if limit is not None else []
             self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
         return gone
-
-    def _check_payloads(self, payloads: Mapping[str, Tensor], n: int) -> None:
-        shapes = {name: tuple(t.shape) for name, t in payloads.items()}
-        if any(not s or s[0] != n for s in shapes.values()):
-            raise ValueError(f"payloads need {n} leading rows, one per id; given shapes {shapes}.")
-        schema = payloads if self._schema is None else self._schema
-        want = {name: (tuple(t.shape[1:]), t.dtype) for name, t in schema.items()}
-        given = {name: (tuple(t.shape[1:]), t.dtype) for name, t in payloads.items()}
-        if want != given:
-            raise ValueError(f"payloads {given} differ from those of the first entries: {want}.")
-        if self._schema is None:
-            self._schema = {name: t.detach()[:0].to(self._device or t.device).clone() for name, t in payloads.items()}
 
     def _open(self) -> Shard:
         """Return the last shard, or a new one when it is full."""
