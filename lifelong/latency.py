@@ -25,16 +25,17 @@ WARM_UP = 3  # queries served before the first sample: allocators and threads wa
 
 
 @contextmanager
-def uncached(vlm: VLM) -> Iterator[ByteCache]:
-    """Serve with an empty cache, yielded to be cleared per query, instead of the model's own, which is back on exit.
+def other_cache(vlm: VLM, cache: ByteCache | None = None) -> Iterator[ByteCache]:
+    """Serve with another cache (a new, empty one by default) instead of the model's own, which is back on exit.
 
-    A cache there is, all the same: within one query an image passes through the vision side once.
+    To serve uncached, clear it before every query: within one query an image passes the vision side once, all the
+    same.
     """
     kept = (vlm.cache, vlm.reader.cache)
-    fresh = type(vlm.cache)(vlm.cache.budget_bytes)
-    vlm.cache = vlm.reader.cache = fresh
+    used = type(vlm.cache)(vlm.cache.budget_bytes) if cache is None else cache
+    vlm.cache = vlm.reader.cache = used
     try:
-        yield fresh
+        yield used
     finally:
         vlm.cache, vlm.reader.cache = kept
 
@@ -49,7 +50,7 @@ def measure(
     """
     bank_len = editor.bank_len()
     out: list[Timed] = []
-    with uncached(vlm) as cache:
+    with other_cache(vlm) as cache:
         warm_up = [queries[i % len(queries)] for i in range(WARM_UP)] if queries else []
         for position, query in enumerate([*warm_up, *queries]):
             cache.clear()

@@ -12,6 +12,7 @@ import torch
 
 from lifelong.bank import Bank
 from lifelong.baseline import Baseline
+from lifelong.bench_probing import UnequalFactsError, compare
 from lifelong.editor import Answerer, Editor, Keys, Route, editor_class
 from lifelong.log import Probed
 from lifelong.models.vlm import VLM
@@ -194,3 +195,18 @@ def test_a_book_fills_blocks_in_order_whatever_the_calls(tiny_vlm, monkeypatch):
 
 def _digests(stream: Stream, edit: Edit) -> list[str]:
     return [p.query.digest for p in stream.probes(edit.id)]
+
+
+def test_the_bench_compares_equal_facts_and_finds_a_broken_contract(tiny_vlm, stream, baseline):
+    """Reuse is found out when an editor changes shared state without a new revision."""
+    result = compare(tiny_vlm, Adder(tiny_vlm), stream, STEPS, baseline=baseline)
+    assert result["facts_equal"] and result["edits"] == len(stream)
+    assert 0.1 < result["reused_share"] < 1 and result["probes"] > 300
+
+    class Silent(Adder):
+        def edit(self, edits: Sequence[Edit]) -> None:
+            super().edit(edits)
+            self.revision = 0
+
+    with pytest.raises(UnequalFactsError, match="without a new revision"):
+        compare(tiny_vlm, Silent(tiny_vlm, merge=True), stream, STEPS, baseline=baseline)

@@ -1,0 +1,152 @@
+"""How much faster incremental probing is than brute force: both side by side over one and the same editor.
+
+Knows panels and parts by their contracts; writes nothing. At every step one panel reuses answers and one asks
+everything again, each with caches of its own; their facts must be equal, or `UnequalFactsError` is raised.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from lifelong.baseline import Baseline
+from lifelong.editor import Editor
+from lifelong.latency import other_cache
+from lifelong.log import Gauged, Probed
+from lifelong.panel import Panel, PanelSettings
+
+if TYPE_CHECKING:
+    from lifelong.models.cache import ByteCache
+    from lifelong.models.vlm import VLM
+    from streams.stream import Stream
+
+GAUGE_TOLERANCE = 1e-5  # for float gauges; tokens, scores and ids must be equal
+SILENT = PanelSettings(latency_routes=0, latency_answers=0)
+
+
+class UnequalFactsError(RuntimeError):
+    """A reused answer differs from the one that asking again gives: the editor breaks its contract of reuse."""
+
+
+@dataclass
+class _Side:
+    panel: Panel
+    cache: ByteCache
+    wall_s: float = 0.0
+    probed: list[Probed] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def take(self, vlm: VLM, ask: Callable[[Panel], Sequence[Any]]) -> list[Probed]:
+        with other_cache(vlm, self.cache):
+            vlm.sync()
+            start = time.perf_counter()
+            facts = ask(self.panel)
+            vlm.sync()
+            self.wall_s += time.perf_counter() - start
+        for f in facts:
+            if isinstance(f, Gauged) and f.kind == "panel" and f.name.endswith("_wall_s"):
+                self.parts[f.name] = self.parts.get(f.name, 0.0) + f.value
+        probed = [f for f in facts if isinstance(f, Probed)]
+        self.probed += probed
+        return probed
+
+
+def compare(
+    vlm: VLM,
+    editor: Editor,
+    stream: Stream,
+    steps: Sequence[int],
+    *,
+    baseline: Baseline | None = None,
+    settings: PanelSettings = SILENT,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Edit a stream with one editor, probe it twice at `steps`, and return seconds, counts and the speed-up.
+
+    The editor is new (fitted, without edits) and is closed at the end. Both sides start with empty caches and the
+    order of the two alternates. Raises `UnequalFactsError` naming the first fact that differs.
+    """
+    if baseline is None:
+        probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
+        baseline = Baseline.prepare(vlm, probes)
+
+    def side(brute: bool) -> _Side:
+        chosen = replace(settings, brute=brute)
+        panel = Panel(vlm, editor, stream.probes, stream.general, chosen, baseline, seed)
+        return _Side(panel, type(vlm.cache)(vlm.cache.budget_bytes))
+
+    sides = {"incremental": side(False), "brute": side(True)}
+    history: list[str] = []
+    retired: dict[str, str] = {}
+    try:
+        for start in range(0, len(stream.edits), editor.turn):
+            batch = stream.edits[start : start + editor.turn]
+            before = len(history)
+            editor.edit(batch)
+            history += [e.id for e in batch]
+            retired.update((e.supersedes, e.id) for e in batch if e.supersedes)
+            step, last = len(history), len(history) == len(stream.edits)
+            due = last or any(before < s <= step for s in steps)
+            order = list(sides.values()) if start // editor.turn % 2 else list(sides.values())[::-1]
+            for one in order:
+                one.take(vlm, lambda panel, b=batch, n=step: panel.instant(n, 0.0, b))
+                if due:
+                    past = tuple(history)
+                    one.take(vlm, lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
+            check_equal(sides["incremental"].probed, sides["brute"].probed)
+            for one in order:
+                kept, one.probed = one.probed, []
+                one.parts["probes"] = one.parts.get("probes", 0) + len({(f.step, f.probe_id) for f in kept})
+                one.parts["reused"] = one.parts.get("reused", 0) + len({f.probe_id for f in kept if f.reused})
+            if on_progress is not None:
+                on_progress(step, len(stream.edits))
+    finally:
+        editor.close()
+    fast, slow = sides["incremental"], sides["brute"]
+    probes = int(fast.parts["probes"])
+    return {
+        "edits": len(history),
+        "probes": probes,
+        "reused_share": fast.parts["reused"] / probes if probes else 0.0,
+        "incremental_wall_s": fast.wall_s,
+        "brute_wall_s": slow.wall_s,
+        "speed_up": slow.wall_s / fast.wall_s if fast.wall_s else 1.0,
+        "incremental_probes_per_s": probes / fast.wall_s if fast.wall_s else 0.0,
+        "brute_probes_per_s": probes / slow.wall_s if slow.wall_s else 0.0,
+        "incremental_parts": {k: v for k, v in fast.parts.items() if k.endswith("_wall_s")},
+        "brute_parts": {k: v for k, v in slow.parts.items() if k.endswith("_wall_s")},
+        "facts_equal": True,
+    }
+
+
+def compare_run(source: Any = None, **changes: Any) -> dict[str, Any]:
+    """Compare for a recipe, a file or a `RunConfig` with key=value changes, as `run` takes them; writes none."""
+    from lifelong.compose import prepare, resolve
+
+    ready = prepare(resolve(source, changes))
+    stream = ready.stream
+    probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
+    baseline = Baseline.prepare(ready.vlm, probes, ready.config.cache_folder() / "baseline")
+    chosen = PanelSettings(**ready.config.panels.model_dump(exclude={"at", "every"}))
+    settings = replace(chosen, latency_routes=0, latency_answers=0)
+    steps = ready.config.panels.steps(len(stream.edits))
+    seed = ready.config.seed
+    return compare(ready.vlm, ready.editor(), stream, steps, baseline=baseline, settings=settings, seed=seed)
+
+
+def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
+    """Raise `UnequalFactsError` unless two lists of facts agree in all but `reused` (and nll up to 1e-5)."""
+    if len(reused) != len(brute):
+        raise UnequalFactsError(f"{len(reused)} facts with reuse, {len(brute)} by brute force.")
+    for a, b in zip(reused, brute, strict=True):
+        close = a.scorer == "nll" and abs(a.score - b.score) <= GAUGE_TOLERANCE
+        if replace(a, reused=False, score=b.score if close else a.score) != replace(b, reused=False):
+            raise UnequalFactsError(
+                f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: reuse "
+                f"gives {a.score} ({a.answer!r}, route {a.route_digest or 'none'}), asking again gives {b.score} "
+                f"({b.answer!r}, route {b.route_digest or 'none'}). The usual cause: an editor whose answers change without a new "
+                "revision, payload revision or route."
+            )
