@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib.artist import Artist  # noqa: E402 - the backend is chosen before anything draws
-from matplotlib.axes import Axes  # noqa: E402 - the backend is chosen before anything draws
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 # Okabe and Ito's colours, readable with colour-blind eyes; black is for the unedited reference.
 COLOURS = (
@@ -52,10 +51,18 @@ def grid(n: int, columns: int = 4, width: float = 3.4, height: float = 2.7) -> t
     return figure, axes
 
 
+def plain_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers at 1, 2 and 5 times powers of ten, few enough to read."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 def edits_axis(ax: Axes, last: int) -> None:
     """Label the x-axis in edits, logarithmic from the first edit when the stream is long."""
     if last > 20:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.set_xlabel("edits so far (step)")
 
 
