@@ -34,6 +34,10 @@ class UnsupportedError(RuntimeError):
     """The editor's algorithm cannot do what was asked (say, take an edit back)."""
 
 
+class CollapseError(ValueError):
+    """An edit's result is not finite: the run logs a collapse and goes on with what was there before."""
+
+
 class UnknownEditorError(ValueError):
     """No editor has this name; the message names the near ones."""
 
@@ -148,7 +152,7 @@ class Editor(ABC):
 
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Take in one batch of edits (never more than `turn`); raises `ValueError` on a non-finite result."""
+        """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result."""
 
     def fit(self, pool: Pool) -> None:
         """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lifelong.editor import CollapseError
 
-class NotFiniteError(ValueError):
+
+class NotFiniteError(CollapseError):
     """A loss or a weight became infinite or not a number."""
 
 

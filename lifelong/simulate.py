@@ -19,7 +19,7 @@ import simpy
 
 from lifelong.checkpoint import StateLike
 from lifelong.clock import Clock
-from lifelong.editor import Editor, State, UnsupportedError
+from lifelong.editor import CollapseError, Editor, State, UnsupportedError
 from lifelong.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.tally import Tally
@@ -184,9 +184,7 @@ class _Loop:
                 self.editor.edit(job.edits)
             else:
                 self._withdraw(job.withdrawn)
-        except (ValueError, FloatingPointError) as error:
-            if not isinstance(error, FloatingPointError) and "finite" not in str(error):
-                raise
+        except (CollapseError, FloatingPointError) as error:
             collapsed, note = True, str(error)
         except (UnsupportedError, KeyError) as error:
             if job.edits:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from lifelong.bank import Bank
-from lifelong.editor import Editor, Keys, Route, State
+from lifelong.editor import CollapseError, Editor, Keys, Route, State
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from streams.arrivals import arrival_offsets, timetable
 from streams.types import Arrival, Edit, Query, Withdraw, digest_of
@@ -36,7 +36,7 @@ class BankEditor(Editor):
     def edit(self, edits: Sequence[Edit]) -> None:
         self.batches.append(len(edits))
         if any(e.target == "bad" for e in edits):
-            raise ValueError("the loss is not finite")
+            raise CollapseError("the loss is not finite")
         self.bank.add([e.id for e in edits], np.stack([key_of(e.query.prompt) for e in edits]))
 
     def encode(self, queries: Sequence[Query]) -> Keys:
