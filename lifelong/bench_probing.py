@@ -147,6 +147,6 @@ def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
             raise UnequalFactsError(
                 f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: reuse "
                 f"gives {a.score} ({a.answer!r}, route {a.route_digest or 'none'}), asking again gives {b.score} "
-                f"({b.answer!r}, route {b.route_digest or 'none'}). The usual cause: an editor whose answers change without a new "
-                "revision, payload revision or route."
+                f"({b.answer!r}, route {b.route_digest or 'none'}). The usual cause: an editor whose answers change "
+                "without a new revision, payload revision or route."
             )
