@@ -22,7 +22,10 @@ SHARD_BYTES = 64 * 2**20  # a shard with payloads stays below this, so that a ch
 
 
 def checked_keys(keys: np.ndarray, width: int, n: int | None = None) -> np.ndarray:
-    """Return keys as contiguous float32 (n, width); raises `ValueError` on a wrong shape, `CollapseError` on a bad number."""
+    """Return keys as contiguous float32 (n, width).
+
+    Raises `ValueError` on a wrong shape and `CollapseError` on a number that is not finite.
+    """
     keys = np.ascontiguousarray(keys, dtype=np.float32)
     if keys.ndim != 2 or keys.shape[1] != width or (n is not None and len(keys) != n):
         raise ValueError(f"keys have shape {keys.shape}, expected ({'n' if n is None else n}, {width}).")
