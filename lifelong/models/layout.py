@@ -22,10 +22,10 @@ class Layout:
     """Where everything is in the tokens of the forward pass that is running.
 
     `rows` (batch,) long: index of each batch row in the list of prompts that the caller answers. `image`,
-    `prompt` and `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text tokens (with
-    those of the chat template), `answer` the target's tokens, or everything at a decode step. `last_prompt` (batch,)
-    long is the position of the last prompt token, -1 at decode steps. `decode_step` is 0 at prefill and under teacher
-    forcing.
+    `prompt` and `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text
+    tokens (with those of the chat template), `answer` the target's tokens, or everything at a decode step.
+    `last_prompt` (batch,) long is the position of the last prompt token, -1 at decode steps. `decode_step` is 0 at
+    prefill and under teacher forcing.
     """
 
     rows: Tensor

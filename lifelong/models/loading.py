@@ -31,7 +31,8 @@ def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, st
         atlas.register()
         source = str(atlas.atlas_folder())
     processor = AutoProcessor.from_pretrained(source)
-    model = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
+    auto: Any = AutoModelForImageTextToText
+    model = auto.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
     folder = Path(source) if Path(source).is_dir() else Path(str(cached_file(source, "config.json"))).parent
     return model.to(device), processor, digest_of_folder(folder, dtype)
 

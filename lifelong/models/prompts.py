@@ -16,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lifelong.models.batching import Encoded, join_extras
 from lifelong.models.cache import ByteCache
+from lifelong.models.chat import Chat
 from lifelong.models.quirk import Quirk
 from streams.types import ImageRef, Prompt
 
@@ -32,14 +33,9 @@ class PromptReader:
     """Encodes prompts (cached by digest) and keeps the features of every image within a byte budget."""
 
     def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
-        if not getattr(processor, "chat_template", None):
-            raise ValueError(
-                f"{type(processor).__name__} has no chat template, which prompts are written with; give a model whose"
-                " folder has one (chat_template.jinja), such as the instruction-tuned variant."
-            )
         self.model, self.processor, self.quirk = model, processor, quirk
         self.open_image, self.cache = open_image, cache
-        self.tokenizer = processor.tokenizer
+        self.tokenizer, self.chat = processor.tokenizer, Chat(processor)
         base = getattr(model, "base_model", model)
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
@@ -61,16 +57,18 @@ class PromptReader:
         for prompt in prompts:
             if prompt.digest in found:
                 continue
-            kept = self.cache.get(("prompt", prompt.digest))
+            kept = self.cache.get(("prompt", prompt.digest)) or self._quick(prompt)
             if kept is None:
                 kept, values = self._process(prompt)
-                if values:
+                if values and self.keeps_features:
                     pixels[prompt.digest] = values
-                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
-                self.cache.put(("prompt", prompt.digest), kept, size)
+            size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
+            self.cache.put(("prompt", prompt.digest), kept, size)
             found[prompt.digest] = kept
-        if self.keeps_features:
-            self._fill_features(found, pixels)
+            if len(pixels) >= VISION_CHUNK:
+                self._fill_features(found, pixels)
+                pixels = {}
+        self._fill_features(found, pixels)
         return [found[p.digest] for p in prompts]
 
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
@@ -89,21 +87,22 @@ class PromptReader:
 
     def features(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> list[Tensor]:
         """Return the projected features (tokens, width) of every image of some prompts, one after another."""
-        kept = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
+        kept: dict[str, Any] = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
         if any(v is None for v in kept.values()):
             by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
             kept |= self._compute({p.digest: self._process(p)[1] for p in prompts if p.images}, by_digest)
         return [kept[p] for e in encoded for p in e.pictures]
 
     def _fill_features(self, encoded: dict[str, Encoded], pixels: dict[str, dict[str, Tensor]]) -> None:
-        missing = {
-            d: v for d, v in pixels.items() if any(("features", p) not in self.cache for p in encoded[d].pictures)
-        }
-        digests = list(missing)
-        for i in range(0, len(digests), VISION_CHUNK):
-            self._compute({d: missing[d] for d in digests[i : i + VISION_CHUNK]}, encoded)
-            if not self.keeps_features:
-                return
+        seen: set[str] = set()
+        missing = {}
+        for digest, values in pixels.items():
+            new = {p for p in encoded[digest].pictures if ("features", p) not in self.cache} - seen
+            if new:
+                missing[digest] = values
+                seen |= new
+        if missing:
+            self._compute(missing, encoded)
 
     def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
         names = [p for d in pixels for p in encoded[d].pictures]
@@ -119,9 +118,9 @@ class PromptReader:
         given = {n: v.to(self.model.device) for n, v in inputs.items() if n in takes}
         given = {n: v.to(self.model.dtype) if v.is_floating_point() else v for n, v in given.items()}
         with torch.no_grad():
-            output = self._feature_fn(**given, return_dict=True)
+            output: Any = self._feature_fn(**given, return_dict=True)
         plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
-        pooled = output.pooler_output if plain else None
+        pooled: Any = output["pooler_output"] if plain else None
         if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
             # This family hands its images over in another way: from now on it gets its pixel values each time.
             self.keeps_features = False
@@ -131,35 +130,52 @@ class PromptReader:
             self.cache.put(("features", name), own, own.numel() * own.element_size())
         return dict(zip(names, pooled, strict=True))
 
-    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
-        """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
-        images: list[list[Image]] = []
-        keys: list[str] = []
+    def _quick(self, prompt: Prompt) -> Encoded | None:
+        """Return the prompt by the tokenizer alone, or None where an image is new or the processor is needed."""
+        tiles: list[tuple[str, ...]] = []
         parts: list[str | int] = []
         for part in prompt.parts:
             if isinstance(part, str):
                 parts.append(part)
                 continue
-            tiles = self.quirk.tiles(self.open_image(part))
-            parts.append(len(images))
-            images.append(tiles)
-            keys.append(part.digest)
-        content: list[dict[str, str]] = []
-        ordered: list[Image] = []
-        pictures: list[str] = []
-        for part in self.quirk.arrange(parts):
+            kept = self.cache.get(("tiles", part.digest))
+            if kept is None:
+                return None
+            parts.append(len(tiles))
+            tiles.append(kept)
+        text, pictures = self._written(parts, tiles)
+        counts = self._token_counts(pictures)
+        ids = None if counts is None else self.chat.quick_ids(text, counts)
+        return None if ids is None else Encoded(ids, {}, {}, pictures)
+
+    def _written(self, parts: Sequence[str | int], tiles: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
+        ordered = self.quirk.arrange(parts)
+        text = self.chat.text([p if isinstance(p, str) else len(tiles[p]) for p in ordered])
+        return text, tuple(key for p in ordered if isinstance(p, int) for key in tiles[p])
+
+    def _token_counts(self, pictures: Sequence[str]) -> list[int] | None:
+        features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
+        return None if any(f is None or f.ndim != 2 for f in features) else [len(f) for f in features]
+
+    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
+        """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
+        images: dict[str, Image] = {}
+        tiles: list[tuple[str, ...]] = []
+        parts: list[str | int] = []
+        for part in prompt.parts:
             if isinstance(part, str):
-                content.append({"type": "text", "text": part})
+                parts.append(part)
                 continue
-            tiles = images[part]
-            content.extend({"type": "image"} for _ in tiles)
-            ordered.extend(tiles)
-            pictures.extend(keys[part] if len(tiles) == 1 else f"{keys[part]}#{k}" for k in range(len(tiles)))
-        messages = [{"role": "user", "content": content}]
-        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        bos = self.tokenizer.bos_token
-        special = not (bos and text.startswith(bos))
-        inputs = self.processor(text=[text], images=ordered or None, return_tensors="pt", add_special_tokens=special)
+            cut = self.quirk.tiles(self.open_image(part))
+            keys = (part.digest,) if len(cut) == 1 else tuple(f"{part.digest}#{k}" for k in range(len(cut)))
+            self.cache.put(("tiles", part.digest), keys, 64 * len(keys) + 128)
+            images |= dict(zip(keys, cut, strict=True))
+            parts.append(len(tiles))
+            tiles.append(keys)
+        text, pictures = self._written(parts, tiles)
+        special = self.chat.adds_special(text)
+        given = [images[key] for key in pictures] or None
+        inputs = self.processor(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
         ids = inputs["input_ids"][0]
         aligned, extras, pixels = {}, {}, {}
         for name, value in inputs.items():
@@ -171,4 +187,7 @@ class PromptReader:
                 aligned[name] = value[0]
             else:
                 extras[name] = value
-        return Encoded(ids, aligned, extras, tuple(pictures)), pixels
+        counts = self._token_counts(pictures)
+        if counts is not None:
+            self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
+        return Encoded(ids, aligned, extras, pictures), pixels

@@ -24,7 +24,7 @@ class Quirk:
         return [image]
 
     def arrange(self, parts: Sequence[str | int]) -> list[str | int]:
-        """Return a prompt's parts in order: text, or the number of an image; neighbouring text is joined by spaces."""
+        """Return a prompt's parts in order, text or an image's number; adjoining text is joined by spaces."""
         out: list[str | int] = []
         for part in parts:
             if isinstance(part, str) and out and isinstance(out[-1], str):

@@ -1,0 +1,68 @@
+"""The words of a prompt: chat template, and token ids without the processor where its image tokens are known.
+
+A processor replaces each image mark by as many image tokens as the image has features; once that is known (and the
+processor has confirmed it for prompts with so many images), the tokenizer alone gives the same ids much faster. Knows
+nothing about pixels or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Chat:
+    """Writes prompts with a processor's chat template and turns them into ids."""
+
+    def __init__(self, processor: Any) -> None:
+        if not getattr(processor, "chat_template", None):
+            raise ValueError(
+                f"{type(processor).__name__} has no chat template, which prompts are written with; give a model whose"
+                " folder has one (chat_template.jinja), such as the instruction-tuned variant."
+            )
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        self.mark = getattr(processor, "image_token", None)
+        self._confirmed: dict[int, bool] = {}
+
+    def text(self, parts: Sequence[str | int]) -> str:
+        """Return the text of one user turn and the start of the answer; a number stands for so many images."""
+        content: list[dict[str, str]] = []
+        for part in parts:
+            if isinstance(part, str):
+                content.append({"type": "text", "text": part})
+            else:
+                content.extend({"type": "image"} for _ in range(part))
+        messages = [{"role": "user", "content": content}]
+        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def adds_special(self, text: str) -> bool:
+        """Whether the tokenizer should add its special tokens: not where the template has written the first."""
+        bos = self.tokenizer.bos_token
+        return not (bos and text.startswith(bos))
+
+    def quick_ids(self, text: str, counts: Sequence[int]) -> Tensor | None:
+        """Return the ids of a text whose images have so many tokens each; None until `confirm` has allowed it."""
+        return self._expanded(text, counts) if self._confirmed.get(len(counts), False) else None
+
+    def confirm(self, text: str, counts: Sequence[int], ids: Tensor, *, plain: bool) -> None:
+        """Compare with the processor's ids; `plain` says that it gave nothing else that belongs to the tokens.
+
+        One difference is enough to use the processor from then on for prompts with so many images.
+        """
+        if self._confirmed.get(len(counts), True):
+            own = self._expanded(text, counts) if plain else None
+            self._confirmed[len(counts)] = own is not None and torch.equal(own, ids)
+
+    def _expanded(self, text: str, counts: Sequence[int]) -> Tensor | None:
+        if counts or (self.mark and self.mark in text):
+            pieces = text.split(self.mark) if self.mark else [text]
+            if len(pieces) != len(counts) + 1:
+                return None
+            assert self.mark is not None
+            marks = [*(self.mark * n for n in counts), ""]
+            text = "".join(piece + mark for piece, mark in zip(pieces, marks, strict=True))
+        ids = self.tokenizer(text, add_special_tokens=self.adds_special(text))["input_ids"]
+        return torch.tensor(ids, dtype=torch.long)
