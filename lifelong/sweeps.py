@@ -49,13 +49,13 @@ def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
     configuration is checked before anything runs; raises `ConfigError`.
     """
     table = find_table(source)
+    if not table.get("grid"):
+        raise ConfigError(f"{source} is one run (it has no [grid] of lists): use `lifelong run {source}`.")
     for key in table:
         if key not in SWEEP_KEYS:
             raise ConfigError(f"{source}: a sweep has no table {key!r}.{near(key, SWEEP_KEYS)}")
     changes = dict(changes or {})
-    grid = {k: _values(changes.pop(k, v)) for k, v in table.get("grid", {}).items()}
-    if not grid:
-        raise ConfigError(f"{source} is one run (it has no [grid] of lists): use `lifelong run {source}`.")
+    grid = {k: _values(changes.pop(k, v)) for k, v in table["grid"].items()}
     found = []
     for values in itertools.product(*grid.values()):
         own = dict(zip(grid, values, strict=True))
