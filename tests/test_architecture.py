@@ -116,10 +116,18 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_no_module_guards_correctness_of_input_with_assert_or_pickles() -> None:
+def says_not_none(node: ast.AST) -> bool:
+    """Whether an assert only tells the type checker that something is there."""
+    if isinstance(node, ast.BoolOp):
+        return all(says_not_none(value) for value in node.values)
+    return isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.IsNot)
+
+
+def test_no_module_checks_input_with_assert_or_pickles_anything() -> None:
     for name, path in files().items():
         tree = ast.parse(path.read_text())
-        assert not any(isinstance(node, ast.Assert) for node in ast.walk(tree)), f"{name}: assert outside tests"
+        asserts = [n.test for n in ast.walk(tree) if isinstance(n, ast.Assert)]
+        assert all(says_not_none(test) for test in asserts), f"{name}: an assert is no error message"
         assert not tops(imports(path)) & {"pickle", "dill", "cloudpickle", "shelve"}, name
 
 
