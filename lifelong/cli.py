@@ -18,6 +18,8 @@ import typer
 
 from lifelong.config import ConfigError, parse_words
 
+LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+
 app = typer.Typer(
     name="lifelong",
     help="A lifelong streaming-edit simulator for multimodal LLMs.",
@@ -42,7 +44,8 @@ def main() -> None:
     except (ValueError, OSError, RuntimeError, KeyError) as error:
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
-        print(f"lifelong: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"lifelong: {text if len(text) < LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -24,12 +24,10 @@ def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, st
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
-    source = name_or_path
-    if name_or_path == "atlas":
-        from lifelong.models import atlas
+    from lifelong.models import atlas
 
-        atlas.register()
-        source = str(atlas.atlas_folder())
+    atlas.register()  # folders of this architecture load like any other
+    source = str(atlas.atlas_folder()) if name_or_path == "atlas" else name_or_path
     processor = AutoProcessor.from_pretrained(source)
     auto: Any = AutoModelForImageTextToText
     model = auto.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
