@@ -42,17 +42,18 @@ def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
         going = [k for k, i in enumerate(active) if not ended[i]]
         if not going or step == max_tokens:
             break
-        if 2 * len(going) <= len(active) and hasattr(past, "batch_select_indices"):
+        if padded and 2 * len(going) <= len(active) and hasattr(past, "batch_select_indices"):
             keep = torch.tensor(going, device=passes.device)
             past.batch_select_indices(keep)
             active = [active[k] for k in going]
             mask, lengths, picked = mask[keep], lengths[keep], picked[keep]
             rows = rows[keep]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-        positions: dict[str, Any] = {"position_ids": (lengths + step - 1)[:, None]} if padded else {}
+        # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
+        behind: dict[str, Any] = {"attention_mask": mask, "position_ids": (lengths + step - 1)[:, None]}
         with passes.publishing(_step_layout(rows, step)):
             result = passes.model(
-                input_ids=picked[:, None], attention_mask=mask, past_key_values=past, use_cache=True, **positions
+                input_ids=picked[:, None], past_key_values=past, use_cache=True, **(behind if padded else {})
             )
         logits, past = result.logits[:, -1], result.past_key_values
     return out

@@ -46,6 +46,8 @@ class Passes:
         self.pad_id = int(pad if pad is not None else end_ids[0])
         # Models with positions in several dimensions count them themselves and cannot do so behind padding.
         self.same_length_decoding = any(hasattr(m, "get_rope_index") for m in model.modules())
+        # They also keep the offsets of the last prompt, which must not reach a prompt that has none.
+        self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
         self._layer_gives_tuple = False
         self._line_break: dict[int, bool] = {}
 
@@ -106,6 +108,8 @@ class Passes:
             prompts = [r.prompt for r in batch.rows if r.prompt is not None]
             encoded = [r.encoded for r in batch.rows if r.prompt is not None]
             inputs |= self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
+        for module in self._offsets:
+            module.rope_deltas = None  # type: ignore[assignment]
         with ExitStack() as stack:
             stack.enter_context(self.publishing(self.layout_of(batch)))
             if where is not None and not self.changes.on_head and self.structure.head is not None:
