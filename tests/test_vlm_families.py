@@ -6,6 +6,8 @@ steps, and its inputs have a grid per image and a type per token.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,12 @@ def qwen() -> VLM:
         "eos_token_id": 1,
     }
     vision = {"depth": 6, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 8, "mlp_ratio": 2}
-    marks = {"image_token_id": 2, "video_token_id": 3, "vision_start_token_id": 4, "vision_end_token_id": 5}
+    marks: dict[str, Any] = {
+        "image_token_id": 2,
+        "video_token_id": 3,
+        "vision_start_token_id": 4,
+        "vision_end_token_id": 5,
+    }
     config = Qwen2VLConfig(vision_config=vision, text_config=text, **marks)
     with torch.random.fork_rng():
         torch.manual_seed(0)

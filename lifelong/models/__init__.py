@@ -1,0 +1,1 @@
+"""Models that can be edited; the only folder that imports transformers."""
