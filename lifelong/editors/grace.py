@@ -155,22 +155,26 @@ class Codebook:
 
 
 class GraceOptions(EditorOptions):
-    """Settings of GRACE; defaults are the published ones unless a comment says otherwise."""
+    """Settings of GRACE; as published, but for a lower layer, so that one vector can write answers of several tokens
+    through a shallow decoder (published: 0.84 of 32 layers), and a rate that fits the width of the model.
+    """
 
-    layer: float = Field(
-        default=0.5, ge=0, lt=1, description="depth of the edited layer as a fraction of the decoder"
-    )
+    layer: float = Field(default=0.34, ge=0, lt=1, description="depth of the edited layer as a fraction")
     module: str = Field(default="mlp.down_proj", description="edited module inside that layer; its input is the key")
     radius: float = Field(default=1.0, gt=0, description="initial deferral radius, Euclidean, in key space")
-    learning_rate: float = Field(default=1.0, gt=0)
-    steps: int = Field(default=50, ge=1)
-    stop_loss: float = Field(
-        default=0.05, ge=0, description="stop when every token is right and the loss is below (nats)"
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="Adam; none: the published 1.0 for a value 4096 wide, in inverse proportion"
     )
+    steps: int = Field(default=50, ge=1)
+    stop_loss: float = Field(default=0.2, ge=0, description="stop when every token is right and below this (nats)")
     expand: Literal["coverage", "moving_average"] = "coverage"
     supersede: Literal["keep", "replace"] = Field(
-        default="keep", description="keep both (published) or drop the old edit"
+        default="keep", description="what becomes of the old edit: keep both (published) or drop it"
     )
+
+    def rate(self, width: int) -> float:
+        """Return Adam's learning rate for values of a width."""
+        return 4096 / width if self.learning_rate is None else self.learning_rate
 
 
 class Grace(Editor):
@@ -221,7 +225,7 @@ class Grace(Editor):
             return answer_loss(logits, hidden.target_ids[0])
 
         end = descend(
-            torch.optim.Adam([value], lr=self.options.learning_rate),
+            torch.optim.Adam([value], lr=self.options.rate(len(value))),
             loss_of,
             steps=self.options.steps,
             done=lambda loss: right and loss < self.options.stop_loss,
