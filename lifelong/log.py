@@ -28,7 +28,8 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
     step, sim_s          int64, float64   when it was asked
     probe_id, edit_id    string           `edit_id` is the edit it measures ('' for the general set)
     age                  int64            edits that became visible after that edit
-    axis, variant, modality, prompt_kind  string
+    axis, variant, modality, prompt_kind  string (variant `superseded`: the replaced answer still given;
+                                          `withdrawn`: agreement with the frozen model after a withdrawal)
     scorer               string           teacher_forced, generated, locality_top1_answer, locality_top1_all,
                                           locality_top10_all, nll
     score                float64
@@ -36,7 +37,7 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
     routed_ids           list<string>     the edits that served it, by weight, at most 8
     routed_n             int64            how many served it
     routed_home          bool             its own edit is among all of them
-    route_digest         string           identifies the whole route ('' when none)
+    route_digest         string           identifies the whole route and the editor's revision ('' when none)
     route_score          float64 or null  the best expert's score
     reused               bool             the answer was taken from an earlier panel: its route had not changed
 

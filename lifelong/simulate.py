@@ -45,7 +45,7 @@ class PanelLike(Protocol):
         """Return the facts of a full panel."""
         ...
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str]) -> None:
+    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired: Mapping[str, str] | None) -> None:
         """Rebuild its memory after a resume."""
         ...
 
@@ -291,5 +291,6 @@ class _Loop:
         tensors = {n.removeprefix(prefix): t for n, t in saved.tensors.items() if n.startswith(prefix)}
         self.editor.load(State(tensors, saved.meta["editor"]))
         rows = self.log.table(Probed).to_batches()
-        self.panel.restore((Probed(**row) for batch in rows for row in batch.to_pylist()), tuple(self.history))
+        facts = (Probed(**row) for batch in rows for row in batch.to_pylist())
+        self.panel.restore(facts, tuple(self.history), dict(self.retired))
         return int(plain["now"])

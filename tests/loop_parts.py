@@ -80,7 +80,7 @@ class HomePanel:
         self.retired = retired
         return [*self._ask(step, sim_s, [i for i in history if i not in retired])]
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str]) -> None:
+    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired=None) -> None:
         self.restored = len(list(rows))
 
     def _ask(self, step: int, sim_s: float, ids: Sequence[str]) -> list[Probed]:
@@ -108,7 +108,7 @@ class SilentPanel:
     ) -> list:
         return []
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str]) -> None:
+    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired=None) -> None:
         return None
 
 

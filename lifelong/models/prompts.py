@@ -120,7 +120,7 @@ class PromptReader:
         with torch.no_grad():
             output: Any = self._feature_fn(**given, return_dict=True)
         plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
-        pooled: Any = getattr(output, "pooler_output", None) if plain else None  # not every tower's class has the field
+        pooled: Any = getattr(output, "pooler_output", None) if plain else None  # an attribute, at times no field
         if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
             # This family hands its images over in another way: from now on it gets its pixel values each time.
             self.keeps_features = False
