@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lifelong.editors.rag import UNFITTED, Rag, RagOptions, best_threshold
+from lifelong.editors.rag import UNFITTED, WEIGHTS, Rag, RagOptions, best_threshold
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Prompt, Query
 
@@ -80,10 +80,21 @@ def test_a_full_first_in_first_out_bank_forgets_the_oldest_edit(tiny_vlm):
 
 
 def test_the_threshold_separates_two_samples_and_survives_overlap():
-    assert best_threshold(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == pytest.approx(0.6)
-    mixed = best_threshold(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
-    assert 0.2 < mixed <= 0.3
-    assert best_threshold(np.array([]), np.array([0.1])) == UNFITTED
+    assert best_threshold(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == (pytest.approx(0.6), 1)
+    mixed, quality = best_threshold(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
+    assert 0.2 < mixed <= 0.3 and quality == pytest.approx(5 / 6)
+    assert best_threshold(np.array([]), np.array([0.1])) == (UNFITTED, 0)
+
+
+def test_what_fit_found_gives_way_to_the_options(tiny_vlm):
+    pool = load_stream("toy", edits=2, seed=0).pool(12, 0)
+    free, fixed = Rag(tiny_vlm), Rag(tiny_vlm, RagOptions(image_weight=0.25, threshold=2.0 / 3))
+    for editor in (free, fixed):
+        editor.fit(pool)
+    assert fixed.weight == 0.25 and free.weight in WEIGHTS
+    twin = Rag(tiny_vlm)
+    twin.load_fitted(free.fitted())
+    assert (twin.weight, twin.thresholds) == (free.weight, free.thresholds)
 
 
 def test_fit_refuses_more_strangers_than_it_lets_in(tiny_vlm):

@@ -17,13 +17,18 @@ from pydantic import Field, field_validator
 from lifelong.bank import Bank
 from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.models.encoders import image_encoder, text_encoder
-from streams.types import Edit, Pool, Prompt, Query
+from streams.types import Edit, Pool, Probe, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 UNFITTED = 0.85
 """The cosine above which an edit is in scope when neither the options nor `fit` gave a threshold."""
+
+
+IN_SCOPE = ("reliability", "generality")
+WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""The shares of the image that `fit` tries."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,9 @@ class RagOptions(EditorOptions):
     keys: Literal["both", "text", "image"] = Field(
         default="both", description="what edits and queries are compared by"
     )
-    image_weight: float = Field(default=0.5, gt=0, lt=1, description="share of the image in the cosine of keys=both")
+    image_weight: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the image in the cosine of keys=both; none: calibrated by fit"
+    )
     encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
     image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
     k: int = Field(default=1, ge=1, description="at most so many edits are stated")
@@ -65,23 +72,24 @@ class RagOptions(EditorOptions):
         return value
 
 
-def best_threshold(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Return the score that best separates two samples: the mean of both shares on the right side is largest.
+def best_threshold(inside: np.ndarray, outside: np.ndarray) -> tuple[float, float]:
+    """Return the score that best separates two samples, and the mean of both shares on the right side there.
 
-    Of equally good scores the middle of the widest gap is taken; an empty sample gives `UNFITTED`.
+    Of equally good scores the middle of the widest gap is taken; an empty sample gives `UNFITTED` and 0.
 
     >>> best_threshold(np.array([0.9, 0.8]), np.array([0.1, 0.4]))
-    0.6
+    (0.6, 1.0)
     """
     if not len(inside) or not len(outside):
-        return UNFITTED
+        return UNFITTED, 0.0
     scores = np.unique(np.concatenate([inside, outside]).astype(np.float64))
     cuts = np.concatenate([scores[:1], (scores[:-1] + scores[1:]) / 2])
     gaps = np.concatenate([[0.0], np.diff(scores)])
     kept = 1 - np.searchsorted(np.sort(inside), cuts) / len(inside)
     refused = np.searchsorted(np.sort(outside), cuts) / len(outside)
-    best = int(np.lexsort((gaps, np.round(kept + refused, 9)))[-1])
-    return round(float(cuts[best]), 6)
+    quality = np.round((kept + refused) / 2, 9)
+    best = int(np.lexsort((gaps, quality))[-1])
+    return round(float(cuts[best]), 6), float(quality[best])
 
 
 class Rag(Editor):
@@ -101,42 +109,54 @@ class Rag(Editor):
         self.width = sum(encoder.width for encoder in (self.text, self.image) if encoder is not None)
         self.bank = Bank(self.width, metric="ip", capacity=self.options.capacity, eviction=self.options.eviction)
         self.facts: dict[str, Fact] = {}
+        self.weight = 0.5 if self.options.image_weight is None else self.options.image_weight
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
 
     def fit(self, pool: Pool) -> None:
-        """Calibrate the thresholds, one for queries with a picture, one without; option `threshold` overrules.
+        """Calibrate the image's weight and the thresholds, one for queries with a picture, one for those without.
 
-        In scope: reliability and generality probes that find their own edit. Out of scope: probes whose
-        reference is the baseline.
+        In scope: reliability and generality probes, where they find their own edit. Out of scope: probes whose
+        reference is the baseline. The options `image_weight` and `threshold` overrule what is found here.
         """
         edits = [item.edit for item in pool.items]
-        probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or _in_scope(p.axis)]
+        probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in IN_SCOPE]
         if not edits or not probes:
             return
+        fixed = self.options.keys != "both" or self.options.image_weight is not None
+        best = -1.0
+        for weight in (self.weight,) if fixed else WEIGHTS:
+            thresholds, quality = self._calibrate(edits, probes, weight)
+            if quality > best:
+                best, self.weight, self.thresholds = quality, weight, thresholds
+
+    def _calibrate(self, edits: list[Edit], probes: list[Probe], weight: float) -> tuple[dict[str, float], float]:
+        """Return the thresholds under a weight, and how well queries with a picture are told apart, 0 to 1."""
         bank = Bank(self.width, metric="ip")
-        bank.add([e.id for e in edits], self._keys_of_edits(edits))
-        found = bank.search(self.encode([p.query for p in probes])["key"], 1)
-        for modality in self.thresholds:
-            inside, outside = [], []
-            for probe, ids, score in zip(probes, found.ids, found.scores[:, 0].tolist(), strict=True):
-                if ("image" if probe.query.image else "text") != modality:
-                    continue
-                if probe.reference == "baseline":
-                    outside.append(score)
-                elif ids[0] == probe.edit_id:
-                    inside.append(score)
-            self.thresholds[modality] = best_threshold(np.array(inside), np.array(outside))
+        bank.add([e.id for e in edits], self._embed([e.query for e in edits], weight, stored=True))
+        found = bank.search(self._embed([p.query for p in probes], weight, stored=False), 1)
+        samples: dict[tuple[str, bool], list[float]] = {}
+        for probe, ids, score in zip(probes, found.ids, found.scores[:, 0].tolist(), strict=True):
+            modality, own = "image" if probe.query.image else "text", probe.reference != "baseline"
+            # An edit that is found for another one's query would be wrong above every threshold: it counts as missed.
+            scored = score if not own or ids[0] == probe.edit_id else -2.0
+            samples.setdefault((modality, own), []).append(scored)
+        pairs = {
+            m: best_threshold(np.array(samples.get((m, True), [])), np.array(samples.get((m, False), [])))
+            for m in self.thresholds
+        }
+        return {m: threshold for m, (threshold, _) in pairs.items()}, pairs["image"][1]
 
     def fit_options(self) -> dict[str, Any]:
         """Return the options that decide what `fit` learns."""
         return self.options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
 
     def fitted(self) -> State:
-        """Return the calibrated thresholds."""
-        return State({}, {"thresholds": self.thresholds})
+        """Return the calibrated weight and thresholds."""
+        return State({}, {"image_weight": self.weight, "thresholds": self.thresholds})
 
     def load_fitted(self, state: State) -> None:
-        """Take over calibrated thresholds."""
+        """Take over a calibrated weight and thresholds."""
+        self.weight = float(state.meta["image_weight"])
         self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
 
     def edit(self, edits: Sequence[Edit]) -> None:
@@ -144,36 +164,36 @@ class Rag(Editor):
         for edit in edits:
             if edit.supersedes is not None and edit.supersedes in self.facts:
                 self.remove([edit.supersedes])
-            for gone in self.bank.add([edit.id], self._keys_of_edits([edit])):
+            for gone in self.bank.add([edit.id], self._embed([edit.query], self.weight, stored=True)):
                 del self.facts[gone]
             self.facts[edit.id] = Fact(edit.query.prompt, edit.target)
 
-    def _keys_of_edits(self, edits: Sequence[Edit]) -> np.ndarray:
-        return self.encode([e.query for e in edits], stored=True)["key"]
-
-    def encode(self, queries: Sequence[Query], *, stored: bool = False) -> Keys:
+    def encode(self, queries: Sequence[Query]) -> Keys:
         """Return `key` (n, width), the weighted text and image embeddings, and `image` (n, 1), 1 with a picture.
 
         The inner product of a stored key and a query's key is the weighted mean of the text and the image cosine;
         for a query without a picture it is the text cosine alone.
         """
         seen = np.array([[q.image is not None] for q in queries], dtype=np.float32).reshape(-1, 1)
-        share = self.options.image_weight if self.options.keys == "both" else 1.0
+        return Keys({"key": self._embed(queries, self.weight, stored=False), "image": seen})
+
+    def _embed(self, queries: Sequence[Query], weight: float, *, stored: bool) -> np.ndarray:
+        weight = weight if self.options.keys == "both" else 1.0
         parts = []
         if self.text is not None:
             text = self.text.encode([q.prompt for q in queries])
-            if (
-                self.image is not None
-            ):  # a stored key and a query's key multiply to 1 - share, or to 1 without picture
-                text = text * (np.float32(1 - share) if stored else np.where(seen > 0, 1, 1 / (1 - share)))
+            if self.image is not None:
+                # Stored and asked text multiply to 1 - weight, for a query without a picture to 1.
+                asked = [[1.0 if q.image is not None else 1 / (1 - weight)] for q in queries]
+                text = text * ((1 - weight) if stored else np.reshape(asked, (-1, 1)))
             parts.append(text)
         if self.image is not None:
             image = np.zeros((len(queries), self.image.width), dtype=np.float32)
-            at = np.flatnonzero(seen[:, 0])
-            if len(at):
+            at = [i for i, q in enumerate(queries) if q.image is not None]
+            if at:
                 image[at] = self.image.encode([q.image for q in queries if q.image is not None])
-            parts.append(image * np.float32(share if stored else 1.0))
-        return Keys({"key": np.concatenate(parts, axis=1).astype(np.float32), "image": seen})
+            parts.append(image * (weight if stored else 1.0))
+        return np.concatenate(parts, axis=1).astype(np.float32)
 
     def route(self, keys: Keys) -> list[Route]:
         """Return the at most k nearest edits whose cosine reaches the threshold."""
@@ -226,7 +246,3 @@ class Rag(Editor):
         super().load(state)
         self.bank.load(State(state.tensors, state.meta["bank"]))
         self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
-
-
-def _in_scope(axis: str) -> bool:
-    return axis in ("reliability", "generality")
