@@ -263,12 +263,22 @@ def find_table(source: str) -> dict[str, Any]:
 def load_config(source: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
     """Return the configuration of a recipe or file (or the defaults) with changes by dotted key.
 
-    Raises `ConfigError`: one line that says which key, what was given and what is near.
+    Of a sweep it is one cell, when the changes settle every key that its grid varies. Raises `ConfigError`: one line
+    that says which key, what was given and what is near.
     """
     table = find_table(source) if source else {}
-    if "grid" in table:
-        raise ConfigError(f"{source} is a sweep of runs (it has a [grid]): use `lifelong sweep {source}`.")
-    return from_table(table, changes or {})
+    changes = changes or {}
+    varied = [key for key in table.get("grid", {}) if key not in changes]
+    if varied:
+        raise ConfigError(
+            f"{source} is a sweep of runs over {', '.join(varied)}: use `lifelong sweep {source}`, or give one value "
+            f"of each, such as {varied[0]}={_first(table['grid'][varied[0]])}."
+        )
+    return from_table(table.get("run", {}) if "grid" in table else table, changes)
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else values
 
 
 def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:

@@ -83,3 +83,10 @@ def test_panels_end_with_the_last_edit_and_never_pass_it() -> None:
     assert Panels(at=(1, 5, 30)).steps(20) == (1, 5, 20)
     assert Panels(at=(5,), every=8).steps(20) == (5, 8, 16, 20)
     assert Panels(sample=7).steps(10) == (1, 2, 5, 10)
+
+
+def test_a_sweep_with_every_varied_key_settled_is_one_run() -> None:
+    one = load_config("curves", {"editor": "grace", "edits": 30})
+    assert (one.editor.name, one.edits, one.title()) == ("grace", 30, "grace-atlas")
+    with pytest.raises(ConfigError, match="editor=none"):
+        load_config("curves", {"editor.radius": 1})
