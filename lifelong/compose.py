@@ -5,6 +5,7 @@ Knows every part by its contract and does none of their work.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +72,8 @@ def prepare(config: RunConfig) -> Prepared:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
         fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
+    if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
+        digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
     folder = Path(config.out) / f"{config.title()}-{hash8(config, digests)}"
     return Prepared(config, vlm, stream, fit, digests, folder)
 

@@ -87,3 +87,13 @@ def test_the_edited_model_can_be_asked_afterwards(finished: Path) -> None:
     assert found.step == 6 and found.answer != "" and len(found.route) <= 6
     with pytest.raises(ConfigError, match="3 and 6"):
         lifelong.ask(finished, edit.query.prompt, step=4)
+
+
+def test_a_changed_editor_file_is_another_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    body = "from lifelong import Editor\n\n\nclass Mine(Editor):\n    def edit(self, edits):\n        {}\n"
+    folders = []
+    for line in ("pass", "self.revision += 1"):
+        file.write_text(body.format(line))
+        folders.append(lifelong.dry_run(**{**SMALL, "editor": str(file)}))
+    assert folders[0] != folders[1]
