@@ -159,7 +159,7 @@ class GraceOptions(EditorOptions):
     through a shallow decoder (published: 0.84 of 32 layers), and a rate that fits the width of the model.
     """
 
-    layer: float = Field(default=0.34, ge=0, lt=1, description="depth of the edited layer as a fraction")
+    layer: float = Field(default=0.17, ge=0, lt=1, description="depth of the edited layer as a fraction")
     module: str = Field(default="mlp.down_proj", description="edited module inside that layer; its input is the key")
     radius: float = Field(default=1.0, gt=0, description="initial deferral radius, Euclidean, in key space")
     learning_rate: float | None = Field(
