@@ -43,25 +43,30 @@ AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
 
 
 def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
-    """Return the probes of one axis of the main figure; superseded edits have left retention."""
-    out = rows.filter((pl.col("axis") == axis) & (pl.col("variant") != "superseded"))
+    """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
+    out = rows.filter(metrics.HOLDS & (pl.col("axis") == axis))
     if modality is not None:
         out = out.filter(pl.col("modality") == modality)
     return out if variants is None else out.filter(pl.col("variant").is_in(variants))
 
 
 def _lines(
-    ax: Axes, table: pl.DataFrame, colours: dict[str, tuple[str, str]], dash: str = "-", label: bool = True
+    ax: Axes,
+    table: pl.DataFrame,
+    colours: dict[str, tuple[str, str]],
+    dash: str = "-",
+    label: bool = True,
+    x: str = "step",
 ) -> None:
     for editor, (colour, marker) in colours.items():
         part = table.filter(pl.col("editor") == editor).sort("step")
         if part.is_empty():
             continue
-        x, y = part["step"].to_numpy(), part["mean"].to_numpy()
+        at, y = part[x].to_numpy(), part["mean"].to_numpy()
         ax.plot(
-            x, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None
+            at, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None
         )
-        ax.fill_between(x, part["low"].to_numpy(), part["high"].to_numpy(), color=colour, alpha=0.12, linewidth=0)
+        ax.fill_between(at, part["low"].to_numpy(), part["high"].to_numpy(), color=colour, alpha=0.12, linewidth=0)
 
 
 def degradation(facts: Facts) -> Drawn:
@@ -116,7 +121,7 @@ def scorer_gap(facts: Facts) -> Drawn:
 
 def locality_conventions(facts: Facts) -> Drawn:
     """Draw locality in both published conventions beside agreement of generated answers."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("axis") == "locality")
+    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("axis") == "locality"))
     colours = style.palette(facts.editors)
     scorers = [
         s
@@ -169,17 +174,19 @@ def age_heatmap(facts: Facts) -> Drawn:
 
 
 def routing(facts: Facts) -> Drawn:
-    """Draw routing recall and false fires against the number of edits."""
+    """Draw routing recall and false fires against the number of entries in the bank."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
-    table = metrics.curve(metrics.routing(rows), ("editor", "step", "measure"))
+    sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
+    table = metrics.curve(metrics.routing(rows), ("editor", "step", "measure")).join(sizes, on=["editor", "step"])
+    table = table.filter(pl.col("bank_len") > 0)
     routed = {e: c for e, c in style.palette(facts.editors).items() if e in _routed(facts)}
     figure, axes = style.grid(2, width=4.2, height=3.2)
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):
-        _lines(ax, table.filter(pl.col("measure") == measure), routed)
+        _lines(ax, table.filter(pl.col("measure") == measure), routed, x="bank_len")
         ax.set_title(
             {"recall": "routing recall (in scope)", "false fires": "false fires (out of scope)"}[measure], fontsize=10
         )
-        style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
+        style.count_axis(ax, int(table["bank_len"].max() or 0), "bank size (entries)")  # pyright: ignore[reportArgumentType]
         style.score_axis(ax, "share of probes")
     style.legend(figure, axes)
     caption = (
@@ -191,11 +198,11 @@ def routing(facts: Facts) -> Drawn:
 
 def by_prompt_kind(facts: Facts) -> Drawn:
     """Draw reliability, generality and false fires split by how the edit's prompt names its subject."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
+    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("scorer") == "generated"))
     kinds = sorted(k for k in rows["prompt_kind"].unique() if k)
     colours = style.palette(facts.editors)
     measures = {
-        "reliability": rows.filter((pl.col("axis") == "reliability") & (pl.col("variant") != "superseded")),
+        "reliability": rows.filter(pl.col("axis") == "reliability"),
         "generality": rows.filter(pl.col("axis") == "generality"),
         "locality": rows.filter(pl.col("axis") == "locality"),
     }

@@ -13,6 +13,8 @@ import polars as pl
 
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 CURVE_KEYS = ("editor", "step", "axis", "variant", "modality", "scorer")
+# Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
+HOLDS = ~pl.col("variant").is_in(["superseded", "withdrawn"])
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
@@ -56,8 +58,10 @@ def curve(rows: pl.DataFrame, keys: tuple[str, ...] = CURVE_KEYS) -> pl.DataFram
 
 def retention_matrix(rows: pl.DataFrame) -> pl.DataFrame:
     """Return R in long form: one row (step, edit_id, age, score) per cell, from generated reliability probes."""
-    keep = (pl.col("axis") == "reliability") & (pl.col("variant") != "superseded") & (pl.col("scorer") == "generated")
-    return rows.filter(keep).group_by("step", "edit_id", "age", maintain_order=True).agg(pl.col("score").mean())
+    keep = (pl.col("axis") == "reliability") & (pl.col("scorer") == "generated")
+    return (
+        rows.filter(HOLDS & keep).group_by("step", "edit_id", "age", maintain_order=True).agg(pl.col("score").mean())
+    )
 
 
 def forgetting_first(matrix: pl.DataFrame) -> float:
@@ -117,9 +121,9 @@ def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-IN_SCOPE = pl.col("axis").is_in(["reliability", "generality"]) & (pl.col("variant") != "superseded")
-OUT_OF_SCOPE = (pl.col("axis") == "locality") | (
-    (pl.col("axis") == "specificity") & (pl.col("variant") == "must-not")
+IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
+OUT_OF_SCOPE = HOLDS & (
+    (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
 )
 
 

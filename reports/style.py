@@ -60,10 +60,15 @@ def plain_ticks(axis: Axis) -> None:
 
 def edits_axis(ax: Axes, last: int) -> None:
     """Label the x-axis in edits, logarithmic from the first edit when the stream is long."""
+    count_axis(ax, last, "edits so far (step)")
+
+
+def count_axis(ax: Axes, last: int, label: str) -> None:
+    """Label an x-axis that counts up to `last`, logarithmic when that is more than 20."""
     if last > 20:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    ax.set_xlabel("edits so far (step)")
+    ax.set_xlabel(label)
 
 
 def score_axis(ax: Axes, label: str) -> None:

@@ -42,18 +42,42 @@ def summary(facts: Facts) -> pl.DataFrame:
     return pl.DataFrame(out)
 
 
+def speed(gauges: pl.DataFrame, timed: pl.DataFrame, edits: int) -> dict[str, object]:
+    """Return how fast one editor's runs went, nan where they did not say; rates count measured seconds.
+
+    `edits/s` over the whole loop, `probes/s` over probing (latency samples left out); the share of probes whose
+    answer an unchanged route kept; the share of all time outside edit, encode, route, answer and latency samples.
+    """
+    spent = {name: float(gauges[name].sum()) for name in gauges.columns if name.endswith("_wall_s")}
+    whole = sum(spent.get(f"{part}_wall_s", 0.0) for part in ("edit", "probe", "commit", "own"))
+    sampled = float(timed.filter(pl.col("operation").is_in(["encode", "route", "apply", "answer"]))["wall_s"].sum())
+    inside = sum(spent.get(f"{part}_wall_s", 0.0) for part in ("edit", "encode", "route", "answer")) + sampled
+    asked, probing = float(gauges["probes_asked"].sum()), spent.get("probe_wall_s", 0.0) - sampled
+    return {
+        "edits/s": edits / whole if whole > 0 else math.nan,
+        "probes/s": asked / probing if probing > 0 else math.nan,
+        "answers kept by an unchanged route": float(gauges["probes_reused"].sum()) / asked if asked else math.nan,
+        "n answers kept by an unchanged route": int(asked),
+        "simulator overhead": max(0.0, 1 - inside / whole) if whole > 0 else math.nan,
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 def _cost(facts: Facts, editor: str) -> dict[str, object]:
     edited = facts.edited.filter(pl.col("editor") == editor)
     timed = facts.timed.filter(pl.col("editor") == editor)
     gauges = facts.gauged.filter(pl.col("editor") == editor).sort("step")
     paired = timed.filter(pl.col("operation").is_in(["encode", "route"]))
     last = gauges.row(-1, named=True) if len(gauges) else {"bank_bytes": 0, "step": 1, "rss_bytes": 0}
-    seconds = edited["edit_wall_s"].sum() / max(1, edited["step"].n_unique())
     out: dict[str, object] = {
-        "edit (s)": float(seconds),
+        "edit (s)": _mean((edited["edit_wall_s"] / edited["batch_len"]).to_list()),  # a batch's time, shared
         "bytes per edit": last["bank_bytes"] / max(1, last["step"]),
         "collapsed edits": int(edited["collapsed"].sum()),
     }
+    out |= speed(gauges, timed, len(edited))
     for operation in ("encode", "route"):
         part = paired.filter(pl.col("operation") == operation)["wall_s"]
         out[f"{operation} p50 (ms)"] = float(part.median() or 0) * 1e3 if len(part) else math.nan  # pyright: ignore[reportArgumentType]

@@ -29,7 +29,20 @@ class Facts:
         return sorted(names, key=lambda e: (e != "none", e))
 
 
-GAUGES = ("bank_len", "bank_bytes", "rss_bytes")
+GAUGES = (
+    "bank_len",
+    "bank_bytes",
+    "rss_bytes",
+    "probes_asked",
+    "probes_reused",
+    "encode_wall_s",
+    "route_wall_s",
+    "answer_wall_s",
+    "edit_wall_s",
+    "probe_wall_s",
+    "commit_wall_s",
+    "own_wall_s",
+)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ def test_routing_counts_home_and_false_fires() -> None:
             row("locality", "far", False, 0),
             row("specificity", "must-not", False, 0),
             row("reliability", "superseded", False, 1),
+            row("generality", "withdrawn", False, 1),
+            row("locality", "withdrawn", False, 1),
         ]
     )
     means = {

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+from reports.figures import pick
 from reports.page import write_report
+from reports.summary import speed
 
 PROBES = [
     ("reliability", "edit", "image"),
@@ -75,8 +78,6 @@ def test_page_is_self_contained(report: Path) -> None:
 
 
 def test_summary_reads_the_diagonal_and_the_last_panel(report: Path) -> None:
-    import polars as pl
-
     table = pl.read_csv(report / "tables" / "summary.csv")
     by = {r["editor"]: r for r in table.iter_rows(named=True)}
     assert by["none"]["reliability (retention)"] == 1.0 and by["none"]["n reliability (retention)"] == 60
@@ -88,3 +89,21 @@ def test_two_runs_of_one_editor_and_seed_are_refused(tmp_path: Path) -> None:
     first, second = fake_run(tmp_path / "a", "ft", 0.5), fake_run(tmp_path / "b", "ft", 0.5)
     with pytest.raises(ValueError, match="drawn on top of each other"):
         write_report([first, second], tmp_path / "out")
+
+
+def test_speed_is_counts_over_measured_seconds() -> None:
+    # 10 s in all: 3 editing, 6 probing (of which 1 latency samples and 4 in encode, route and answer), 1 elsewhere
+    seconds = {"edit": 3.0, "probe": 6.0, "commit": 0.5, "own": 0.5, "encode": 1.0, "route": 1.0, "answer": 2.0}
+    counts = {"probes_asked": 50.0, "probes_reused": 40.0}
+    gauges = pl.DataFrame({**{f"{k}_wall_s": [v] for k, v in seconds.items()}, **{k: [v] for k, v in counts.items()}})
+    timed = pl.DataFrame({"operation": ["encode", "edit"], "wall_s": [1.0, 3.0]})
+    found = speed(gauges, timed, edits=20)
+    assert found["edits/s"] == 2 and found["probes/s"] == 10
+    assert found["answers kept by an unchanged route"] == 0.8
+    assert found["simulator overhead"] == pytest.approx(0.2)
+
+
+def test_replaced_and_withdrawn_edits_have_left_every_curve() -> None:
+    variants = ["edit", "superseded", "withdrawn"]
+    rows = pl.DataFrame({"axis": ["reliability"] * 3, "modality": ["image"] * 3, "variant": variants})
+    assert pick(rows, "reliability", None, None)["variant"].to_list() == ["edit"]
