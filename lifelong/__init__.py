@@ -5,6 +5,10 @@
     import lifelong
     folder = lifelong.run(editor="grace", edits=200)
     lifelong.report([folder], "report")
+
+Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
+`evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`. The other names are the types that these
+take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank as Bank
+    from lifelong.bench_probing import compare_run as compare_probing  # noqa: F401
     from lifelong.catalog import listing as listing
     from lifelong.checks import check_editor as check_editor
     from lifelong.cli import report as report
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from lifelong.log import Probed as Probed
     from lifelong.log import RunLog as RunLog
     from lifelong.log import Timed as Timed
+    from lifelong.models.atlas_eval import evaluate as evaluate_model  # noqa: F401
+    from lifelong.models.atlas_train.main import main as train_atlas  # noqa: F401
     from lifelong.models.vlm import VLM as VLM
     from lifelong.questions import ask as ask
     from lifelong.sweeps import sweep as sweep
@@ -59,9 +66,11 @@ _HOME = {
     "VLM": "lifelong.models.vlm",
     "ask": "lifelong.questions",
     "check_editor": "lifelong.checks",
+    "compare_probing": "lifelong.bench_probing:compare_run",
     "dry_run": "lifelong.compose",
     "editor_class": "lifelong.editor",
     "editor_names": "lifelong.editor",
+    "evaluate_model": "lifelong.models.atlas_eval:evaluate",
     "listing": "lifelong.catalog",
     "load_config": "lifelong.config",
     "load_stream": "streams.stream",
@@ -69,7 +78,9 @@ _HOME = {
     "run": "lifelong.compose",
     "stream_names": "streams.stream",
     "sweep": "lifelong.sweeps",
+    "train_atlas": "lifelong.models.atlas_train.main:main",
 }
+"""Name -> the module it is in, with `:NAME` where it is called otherwise there."""
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -77,7 +88,8 @@ __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"lifelong has no {name!r}; it has {', '.join(_HOME)}.")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    module, _, own = _HOME[name].partition(":")
+    value = getattr(importlib.import_module(module), own or name)
     globals()[name] = value
     return value
 
