@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    initialization,
 )
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -103,14 +104,14 @@ class AtlasVisionModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Kaiming-normal convolutions, unit norms."""
+        """Kaiming-normal convolutions; norms as in every other model.
+
+        Only transformers' own initialisers are used: they leave alone what was loaded, running statistics too.
+        """
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            if module.affine:
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+            initialization.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            super()._init_weights(module)
 
     def trunk(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Maps before standardisation, (N, width, 4, 4)."""

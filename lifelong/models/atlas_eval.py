@@ -1,15 +1,19 @@
 """Measures what a trained atlas model answers, by greedy free generation over all facts, and writes it as a table.
 
-A question need not be decoded when teacher forcing already shows the greedy answer: every target token,
-with the end token, is the most likely one by a clear margin. All others are decoded in float32.
+A question need not be decoded when teacher forcing already shows the outcome by a clear margin: every target
+token, with the end token, is the most likely one; or, where only one answer is accepted, the first other
+token is clearly not it. All others are decoded in float32 by the model's own `generate`.
 """
 
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +32,16 @@ from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World, load_world
 
-MARGIN = 0.5  # of bfloat16 logits; smaller ones are decided by decoding in float32
+MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
 ROW_TOKENS = 256
 
 
 class Examiner:
-    """A loaded model, its projected pictures and both ways to find its greedy answers."""
+    """A loaded model, its projected pictures (of `entities`, all by default) and both ways to its greedy answers."""
 
-    def __init__(self, folder: Path, world: World, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, world: World, device: str = "cpu", entities: frozenset[str] | None = None
+    ) -> None:
         register()
         self.processor = AutoProcessor.from_pretrained(folder)
         self.tokenizer = self.processor.tokenizer
@@ -46,7 +52,9 @@ class Examiner:
         self.model.to(device).eval()
         self.device, self.world = torch.device(device), world
         self.model.set_attn_implementation("eager")
-        self._row_of = {(e.id, r): i for i, (e, r) in enumerate(_renderings(world))}
+        self.entities = entities if entities is not None else frozenset(world.by_id)
+        known = ((e.id, r) for e in world.entities if e.id in self.entities for r in e.renderings)
+        self._row_of = {name: row for row, name in enumerate(known)}
         self._tokens = self._project()
 
     @torch.no_grad()
@@ -65,20 +73,21 @@ class Examiner:
 
     def answers_right(self, asked: Sequence[Asked], note: Callable[[str], None] = print) -> np.ndarray:
         """Whether the greedy answer is an accepted one, (n,) bool."""
-        settled = self._forced(asked)
-        open_ones = np.flatnonzero(~settled).tolist()
+        verdict = self.settled(asked)
+        several = np.array([len(a.answers) > 1 for a in asked], bool)
+        open_ones = np.flatnonzero((verdict == 0) | ((verdict < 0) & several)).tolist()
         note(f"{len(asked)} questions, {len(open_ones)} to decode")
-        right = settled.copy()
+        right = verdict > 0
         for index, text in zip(open_ones, self.decode([asked[i] for i in open_ones]), strict=True):
             right[index] = normal(text) in {normal(a) for a in asked[index].answers}
         return right
 
     @torch.no_grad()
-    def _forced(self, asked: Sequence[Asked], batch: int = 48) -> np.ndarray:
-        """Whether teacher forcing of the canonical answer settles that it is the greedy answer."""
+    def settled(self, asked: Sequence[Asked], batch: int = 48) -> np.ndarray:
+        """What teacher forcing shows of the canonical answer, (n,) int: 1 is greedy, -1 is not, 0 too close."""
         rows, members = self._rows(asked)
         order = sorted(range(len(rows)), key=lambda i: _length(rows[i]))
-        settled = np.zeros(len(asked), bool)
+        verdict = np.zeros(len(asked), np.int8)
         image, pad = self.model.config.image_token_index, self.tokenizer.pad_token_id
         decoder = self.model.model.language_model
         words = decoder.get_input_embeddings().weight
@@ -100,11 +109,10 @@ class Examiner:
             target = packed.answers.to(self.device).unsqueeze(1)
             own = logits.gather(1, target)
             rival = logits.scatter(1, target, float("-inf")).amax(1, keepdim=True)
-            sure = ((own - rival).squeeze(1) > MARGIN).cpu()
-            unsure = torch.bincount(packed.owner, (~sure).float(), minlength=sum(len(members[i]) for i in chosen))
+            lead = (own - rival).squeeze(1).cpu()
             numbers = [n for i in chosen for n in members[i]]
-            settled[numbers] = (unsure == 0).numpy()
-        return settled
+            verdict[numbers] = _verdicts(lead.numpy(), packed.owner.numpy(), len(numbers))
+        return verdict
 
     def _rows(self, asked: Sequence[Asked]) -> tuple[list[Row], list[list[int]]]:
         """Questions packed by their pictures, and which questions lie in each row."""
@@ -118,14 +126,15 @@ class Examiner:
             places = tuple(self._row_of[p] for p in pictures)
             left = numbers
             while left:
-                row, _ = fill(places, [segments[n] for n in left], ROW_TOKENS)
+                near, later = left[:64], left[64:]
+                row, _ = fill(places, [segments[n] for n in near], ROW_TOKENS)
                 inside = {id(s) for s in row.segments}
-                taken = [n for n in left if id(segments[n]) in inside]
+                taken = [n for n in near if id(segments[n]) in inside]
                 if not taken:
-                    raise ValueError(f"question longer than {ROW_TOKENS} tokens: {asked[left[0]].question!r}")
+                    raise ValueError(f"question longer than {ROW_TOKENS} tokens: {asked[near[0]].question!r}")
                 rows.append(row)
                 members.append(taken)
-                left = [n for n in left if id(segments[n]) not in inside] if len(taken) < len(left) else []
+                left = [n for n in near if id(segments[n]) not in inside] + later
         return rows, members
 
     def _segments(self, asked: Sequence[Asked]) -> list[Segment]:
@@ -166,6 +175,14 @@ class Examiner:
         return texts
 
 
+def _verdicts(lead: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    """Per segment: 1 if every token leads clearly, -1 if the first that does not clearly trails, else 0."""
+    verdict = np.ones(count, np.int8)
+    for at in np.flatnonzero(lead <= MARGIN)[::-1]:  # backwards, so that the first such token has the last word
+        verdict[owner[at]] = -1 if lead[at] < -MARGIN else 0
+    return verdict
+
+
 def normal(text: str) -> str:
     """Text as compared: NFC, casefolded, stripped, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
@@ -175,32 +192,45 @@ def _length(row: Row) -> int:
     return IMAGE_TOKENS * len(row.pictures) + sum(len(s) for s in row.segments)
 
 
-def _renderings(world: World) -> Iterable[tuple[Any, str]]:
-    return ((entity, rendering) for entity in world.entities for rendering in entity.renderings)
-
-
 def examine(
     folder: Path | None = None,
     *,
     slices: tuple[str, ...] = SLICES,
     share: float = 1.0,
-    threads: int | None = None,
+    workers: int | None = None,
     device: str = "cpu",
     note: Callable[[str], None] = print,
 ) -> tuple[list[Asked], np.ndarray]:
     """Ask the model of `folder` (the shipped one by default) every question of the slices: questions and marks.
 
-    `share` < 1 keeps the first entities of a fixed shuffle, for a quick look.
+    `share` < 1 keeps the first entities of a fixed shuffle, for a quick look. On the CPU the entities are dealt
+    to `workers` processes of one thread each (all cores by default), which is faster than one process of many.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     world = load_world()
     asked = list(probes(world, slices))
-    if share < 1:
-        order = np.random.default_rng(0).permutation(len(world.entities))
-        kept = {world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()}
-        asked = [a for a in asked if a.entity in kept]
-    return asked, Examiner(folder or atlas_folder(), world, device).answers_right(asked, note)
+    order = np.random.default_rng(0).permutation(len(world.entities))
+    kept = [world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()]
+    count = 1 if device != "cpu" else min(workers or os.cpu_count() or 1, 16, len(kept))
+    hand = {entity: number % count for number, entity in enumerate(kept)}
+    parts = [[a for a in asked if hand.get(a.entity) == number] for number in range(count)]
+    path = folder or atlas_folder()
+    if count == 1:
+        marks = [Examiner(path, world, device).answers_right(parts[0], note)]
+    else:
+        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+            waiting = [
+                pool.submit(_work, path, slices, frozenset(e for e in hand if hand[e] == n)) for n in range(count)
+            ]
+            marks = [future.result() for future in waiting]
+    return [a for part in parts for a in part], np.concatenate(marks)
+
+
+def _work(folder: Path, slices: tuple[str, ...], entities: frozenset[str]) -> np.ndarray:
+    torch.set_num_threads(1)
+    world = load_world()
+    asked = [a for a in probes(world, slices) if a.entity in entities]
+    shown = frozenset(e for a in asked for e, _ in a.pictures) or entities
+    return Examiner(folder, world, entities=shown).answers_right(asked)
 
 
 def metrics(asked: Sequence[Asked], right: np.ndarray) -> dict[str, Any]:

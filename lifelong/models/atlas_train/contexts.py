@@ -7,8 +7,9 @@ prompt is the only way to be right. Knows words, no tokens.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
-from lifelong.models.atlas_train.questions import Ask, Pair, Questions
+from lifelong.models.atlas_train.questions import Ask, Pair, Questions, shorten
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import ask, fact, in_context
 
@@ -32,13 +33,13 @@ class Contexts:
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
         draw = rng.random()
         facts: list[str] = []
-        answer, wording = a.answer, rng.choice(a.templates)
-        if draw < 0.65:
-            if draw >= 0.15:
+        answer, wording = a.answer, _wording(a.templates, rng)
+        if draw < 0.55:
+            if draw >= 0.1:
                 answer = self.other_answer(a.relation, a.answer, rng)
-            told = rng.choice([t for t in a.templates if t != wording])
+            told = _wording([t for t in a.templates if t != wording], rng)
             facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
-        while not facts or (rng.random() < 0.4 and len(facts) < 3):
+        while not facts or (rng.random() < 0.2 and len(facts) < 3):
             facts.append(self._irrelevant(index, a, asks, pictured, rng))
         rng.shuffle(facts)
         return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
@@ -58,13 +59,13 @@ class Contexts:
             other = rng.choice(others)
             x = self._subject(index, other.relation, pictured, rng)
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
-            return fact(ask(rng.choice(other.templates), x), answer)
+            return fact(ask(_wording(other.templates, rng), x), answer)
         relation = a.relation if rng.random() < 0.7 or not others else rng.choice(others).relation
         stranger = rng.choice([i for i in self._having[relation] if i != index])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]
         answer = own if rng.random() < 0.3 else self.other_answer(relation, own, rng)
-        return fact(ask(rng.choice(RELATIONS[relation].train), x), answer)
+        return fact(ask(_wording(RELATIONS[relation].train, rng), x), answer)
 
     def _stranger(self, index: int, stranger: int, relation: str, pictured: bool, rng: random.Random) -> str:
         """Words for another thing that do not fit the one that is asked about."""
@@ -80,3 +81,8 @@ class Contexts:
         if pictured:
             return self.questions.phrase(index, relation, rng)
         return self.questions.world.name(self.questions.entities[index])
+
+
+def _wording(templates: Sequence[str], rng: random.Random) -> str:
+    template = rng.choice(templates)
+    return shorten(template, rng) if rng.random() < 0.3 else template

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
@@ -64,6 +65,7 @@ class LanguageTrainer:
         self.muon = Muon(matrices, plan.muon_rate)
         self.adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self.step = 0
+        self.practice = mixture.questions.practice
         self._forward = torch.compile(self.decoder.forward) if plan.compile else self.decoder.forward
         self._path = out / "language.checkpoint"
 
@@ -76,6 +78,7 @@ class LanguageTrainer:
         checkpoint.restore_module("projector", self.projector, tensors)
         checkpoint.restore_optimizer("muon", self.muon, tensors)
         checkpoint.restore_optimizer("adam", self.adam, tensors)
+        self.practice.load(tensors)
         self.step = int(notes["step"])
         return True
 
@@ -84,10 +87,11 @@ class LanguageTrainer:
         tensors = checkpoint.module_tensors("decoder", self.decoder)
         tensors |= checkpoint.module_tensors("projector", self.projector)
         tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
-        checkpoint.save(self._path, tensors, {"step": self.step})
+        checkpoint.save(self._path, tensors | self.practice.tensors(), {"step": self.step})
 
-    def run(self) -> None:
-        """Train to `plan.steps`; the next step's rows are drawn in a second thread meanwhile."""
+    def run(self, until: int | None = None) -> None:
+        """Train to step `until` (the end by default); the next rows are drawn in a second thread meanwhile."""
+        last = self.plan.steps if until is None else min(until, self.plan.steps)
         plan, saved_s = self.plan, time.monotonic()
         self.model.train()
         with (
@@ -95,22 +99,32 @@ class LanguageTrainer:
             ThreadPoolExecutor(1) as drawer,
         ):
             coming = drawer.submit(self._draw, self.step)
-            while self.step < plan.steps:
-                batch = coming.result()
+            while self.step < last:
+                batch, facts = coming.result()
+                if self.step % self.practice.period == 0:
+                    self.practice.renew()
                 coming = drawer.submit(self._draw, self.step + 1)
                 loss, hits = self._train(batch)
+                missed = torch.bincount(batch.owner, (~hits).float(), minlength=len(facts)) > 0
+                self.practice.mark(facts, missed.numpy())
                 self.step += 1
                 if report.due(self.step):
-                    report.show(self.step, {"loss": float(loss), "token_hit": float(hits), "rate": self._rate()})
+                    report.show(self.step, self._values(loss, hits))
                 if time.monotonic() - saved_s > plan.checkpoint_s:
                     self.save()
                     saved_s = time.monotonic()
         self.save()
 
-    def _draw(self, step: int) -> Packed:
+    def _values(self, loss: torch.Tensor, hits: torch.Tensor) -> dict[str, float]:
+        hit = float(hits.float().mean())
+        return {"loss": float(loss), "hit": hit, "miss": self.practice.mean_miss(), "rate": self._rate()}
+
+    def _draw(self, step: int) -> tuple[Packed, np.ndarray]:
         mix, config = self.mixture.mix, self.model.config
         rows = self.mixture.step(step)
-        return pack(rows, mix.length, config.image_token_index, config.text_config.pad_token_id, torch.bfloat16)
+        facts = np.array([segment.fact for row in rows for segment in row.segments])
+        packed = pack(rows, mix.length, config.image_token_index, config.text_config.pad_token_id, torch.bfloat16)
+        return packed, facts
 
     def _rate(self) -> float:
         plan = self.plan
@@ -125,7 +139,8 @@ class LanguageTrainer:
         pictures = self._pictures(batch.pictures, g)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self._logits(batch, pictures)
-        loss = F.cross_entropy(logits.float(), batch.answers.to(self.device))
+        answers = batch.answers.to(self.device)
+        loss = F.cross_entropy(logits.float(), answers)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"language loss is {loss.item()} at step {self.step}; resume with a lower rate")
         self.muon.zero_grad()
@@ -133,7 +148,9 @@ class LanguageTrainer:
         loss.backward()
         self.muon.step()
         self.adam.step()
-        return loss.detach(), (logits.argmax(1) == batch.answers.to(self.device)).float().mean()
+        with torch.no_grad():  # arg max is several times slower than max here
+            hits = logits.gather(1, answers.unsqueeze(1)).squeeze(1) >= logits.amax(1)
+        return loss.detach(), hits.cpu()
 
     def _pictures(self, rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
         """A random view of each picture, with a little noise: (P, 16, width)."""

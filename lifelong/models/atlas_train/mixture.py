@@ -18,10 +18,10 @@ from streams.atlas.world import World
 class Mix:
     """Rows per step by kind, and tokens per row."""
 
-    pictures: int = 11
-    places: int = 3
-    names: int = 5
-    contexts: int = 3
+    pictures: int = 12
+    places: int = 2
+    names: int = 4
+    contexts: int = 4
     length: int = 192
 
     @property
@@ -47,14 +47,14 @@ class Mixture:
         rng = random.Random(self.seed * 1_000_003 + step)
         drawn: list[tuple[tuple[int, ...], list[Pair]]] = []
         everyone = range(len(self._renderings))
-        for index in rng.sample(everyone, self.mix.pictures):
+        for index in self.questions.needy(self.mix.pictures, False, rng):
             drawn.append((self._picture(index, rng), self.questions.picture(index, rng)))
         for _ in range(self.mix.places):
             together = rng.sample(everyone, rng.choice((2, 2, 2, 3, 4)))
             images = tuple(self._picture(index, rng)[0] for index in together)
-            drawn.append((images, self.questions.places(together, 14, rng)))
+            drawn.append((images, self.questions.places(together, 18, rng)))
         for _ in range(self.mix.names):
-            pairs = [p for index in rng.sample(everyone, 6) for p in self.questions.named(index, 3, rng)]
+            pairs = [p for index in self.questions.needy(6, True, rng) for p in self.questions.named(index, 4, rng)]
             drawn.append(((), pairs))
         for number in range(self.mix.contexts):
             if number % 3 == 2:
@@ -62,7 +62,7 @@ class Mixture:
                 drawn.append(((), pairs))
             else:
                 index = rng.choice(self.questions.fit)
-                drawn.append((self._picture(index, rng), self.contexts.pairs(index, True, 7, rng)))
+                drawn.append((self._picture(index, rng), self.contexts.pairs(index, True, 8, rng)))
         segments = self.segments([pair for _, pairs in drawn for pair in pairs])
         rows, at = [], 0
         for images, pairs in drawn:
@@ -77,8 +77,8 @@ class Mixture:
         texts = [text for pair in pairs for text in (pair.question, pair.answer)]
         ids = [encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
         return [
-            Segment((*question, self._mark), (*answer, self._end))
-            for question, answer in zip(ids[::2], ids[1::2], strict=True)
+            Segment((*question, self._mark), (*answer, self._end), pair.fact)
+            for pair, question, answer in zip(pairs, ids[::2], ids[1::2], strict=True)
         ]
 
     def _picture(self, index: int, rng: random.Random) -> tuple[int, ...]:

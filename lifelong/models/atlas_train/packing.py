@@ -17,10 +17,11 @@ from lifelong.models.atlas import IMAGE_TOKENS
 
 @dataclass(frozen=True)
 class Segment:
-    """Token numbers of one question (with its answer mark) and of its answer (with the end token)."""
+    """Token numbers of one question (with its mark) and its answer (with the end token); `fact` is kept as is."""
 
     prompt: Sequence[int]
     answer: Sequence[int]
+    fact: int = -1
 
     def __len__(self) -> int:
         # The end token is only predicted, never read.
