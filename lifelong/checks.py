@@ -61,7 +61,7 @@ def checks_for(kind: type[Editor]) -> list[Check]:
         left_out |= {contract.an_unrouted_query_sees_the_base, contract.an_unchanged_route_keeps_the_answer}
     if not kind.trains:
         left_out.add(contract.what_fit_learnt_can_be_carried_over)
-    if not getattr(kind, "append_only", False):
+    if not kind.append_only:
         left_out.add(contract.order_does_not_matter)
     return [Check(c.__name__, (c.__doc__ or "").strip(), c) for c in CHECKS if c not in left_out]
 

@@ -133,7 +133,8 @@ class Editor(ABC):
 
     Class attributes say what it is: `Options` (its settings), `turn` (edits per batch; the simulator forms the
     batches), `routed` (False when an edit may change any answer, as weight editors do), `removes` (whether `remove`
-    works), `trains` (whether `fit` learns anything), `privileged` (sees the probes: only the oracle).
+    works), `trains` (whether `fit` learns anything), `append_only` (edits never touch each other, so their order does
+    not matter), `privileged` (sees the probes: only the oracle).
     `revision` must change whenever an answer may change although its route did not.
     """
 
@@ -142,6 +143,7 @@ class Editor(ABC):
     routed: ClassVar[bool] = True
     removes: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    append_only: ClassVar[bool] = False
     privileged: ClassVar[bool] = False
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
@@ -156,6 +158,10 @@ class Editor(ABC):
 
     def fit(self, pool: Pool) -> None:
         """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
+        return self.options.model_dump(mode="json")
 
     def fitted(self) -> State:
         """Return what `fit` learnt, so that it can be cached by content and shipped."""

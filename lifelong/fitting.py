@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lifelong.checkpoint import load_state, save_state
 from lifelong.editor import Editor, EditorOptions, State, editor_class
@@ -69,15 +68,9 @@ class Fit:
         return State(*load_state(places["cached"])), "learnt"
 
 
-def fit_options(editor: Editor) -> Mapping[str, Any]:
-    """Return the options that decide what `fit` learns: those the editor names, or all of them."""
-    chosen = getattr(editor, "fit_options", None)
-    return chosen() if chosen is not None else editor.options.model_dump(mode="json")
-
-
 def fit_digest(name: str, editor: Editor, pool: Pool) -> str:
     """Return 16 hexadecimal digits that identify a fit; for an editor of a user's own file its source counts too."""
     own = name.endswith(".py")
     source = hashlib.sha256(Path(inspect.getfile(type(editor))).read_bytes()).hexdigest() if own else ""
-    parts = [name, source, dict(fit_options(editor)), editor.vlm.digest, pool.digest, len(pool.items), pool.seed]
+    parts = [name, source, dict(editor.fit_options()), editor.vlm.digest, pool.digest, len(pool.items), pool.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

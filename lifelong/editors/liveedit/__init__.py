@@ -62,6 +62,7 @@ class LiveEdit(Editor):
     Options = LiveEditOptions
     removes = True
     trains = True
+    append_only = True
     options: LiveEditOptions
 
     def __init__(self, vlm: VLM, options: LiveEditOptions | None = None, *, seed: int = 0) -> None:
@@ -81,6 +82,10 @@ class LiveEdit(Editor):
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
         train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return all options but the one that only routing reads."""
+        return self.options.model_dump(mode="json", exclude={"text_only"})
 
     def fitted(self) -> State:
         """Return all module weights in half precision."""

@@ -1,0 +1,59 @@
+"""The main job, shortened to 30 edits, on the shipped model and weights: `make curves EDITS=30` in one process."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import lifelong
+from reports.page import write_report
+
+EDITORS = ("none", "ft", "grace", "liveedit", "rag")
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("curves")
+    changes = {"edits": 30, "out": str(out), "panels.latency_routes": 20, "panels.latency_answers": 5}
+    folders = [lifelong.run("curves", quiet=True, **{"editor": editor, **changes}) for editor in EDITORS]
+    return write_report(folders, out / "report").parent
+
+
+@pytest.fixture(scope="module")
+def summary(curves: Path) -> dict[str, dict[str, float]]:
+    rows = pl.read_csv(curves / "tables" / "summary.csv").iter_rows(named=True)
+    return {row["editor"]: row for row in rows}
+
+
+def test_liveedit_ships_what_it_learnt() -> None:
+    """The run must not train: the fit of the shipped configuration, model and pool is in the package."""
+    from lifelong.compose import prepare, resolve
+
+    ready = prepare(resolve("curves", {"editor": "liveedit", "edits": 30}))
+    assert ready.fit is not None and ready.fit.places(Path("nowhere"))["shipped"].is_file()
+
+
+def test_grace_is_reliable_right_after_each_edit(summary: dict) -> None:
+    assert summary["grace"]["reliability right after the edit"] >= 0.95
+
+
+def test_the_unedited_model_is_exactly_flat(curves: Path) -> None:
+    table = pl.read_csv(curves / "tables" / "degradation.csv").filter(pl.col("editor") == "none")
+    kept = table.filter(pl.col("measure").str.contains("locality|must not"))
+    assert len(kept) > 10 and set(kept["mean"]) == {1.0}
+
+
+def test_fine_tuning_loses_locality(summary: dict) -> None:
+    names = ("text locality", "modal locality: near", "modal locality: same image", "modal locality: far")
+    assert min(summary["ft"][name] for name in names) < 1
+
+
+def test_liveedit_is_reliable_and_general(summary: dict) -> None:
+    row = summary["liveedit"]
+    for name in ("reliability (retention)", "text generality", "modal generality"):
+        assert row[name] > 0.8, name
+
+
+def test_every_figure_of_the_page_is_there(curves: Path) -> None:
+    names = {p.stem for p in (curves / "figures").glob("*.png")}
+    assert {"degradation", "scorers", "age_heatmap", "routing", "latency", "memory", "prompt_kinds"} <= names

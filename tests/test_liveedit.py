@@ -1,0 +1,102 @@
+"""LiveEdit on a tiny random model: what is trained is what is applied, and who meets which expert."""
+
+import numpy as np
+import pytest
+import torch
+
+from lifelong.editor import Keys, Route
+from lifelong.editors.liveedit import LiveEdit, LiveEditOptions, train
+from lifelong.editors.liveedit.rows import expert_inputs, rows_of
+from streams.stream import Stream, load_stream
+from streams.types import Edit, Query
+
+OPTIONS = {"width": 16, "heads": 2, "features": 2, "steps": 2, "batch": 4, "routing_batch": 6, "pool": 12}
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    return load_stream("toy", edits=12, seed=0)
+
+
+@pytest.fixture
+def editor(tiny_vlm) -> LiveEdit:
+    out = LiveEdit(tiny_vlm, LiveEditOptions(**OPTIONS))
+    for name, parameter in out.modules.named_parameters():
+        if "expert_generator.out" in name:
+            parameter.data.mul_(20)  # a random model hardly notices a residual of the usual size
+    return out
+
+
+def all_kept(keys: Keys) -> Keys:
+    """The same keys with thresholds that every expert passes."""
+    low = np.full_like(keys["threshold"], -1e6)
+    return Keys({**keys.arrays, "threshold": low})
+
+
+def test_training_and_editing_apply_the_same_residual(editor: LiveEdit, stream: Stream) -> None:
+    """The logits that `fit` optimises are those of the hook that answers, with several experts mixed."""
+    edits = [e for e in stream.edits if e.query.image][:3]
+    editor.edit(edits)
+    queries, targets = [e.query for e in edits], [e.target for e in edits]
+    hidden = editor.vlm.hidden(queries, editor.layer, targets)
+    with torch.no_grad():
+        u, v = editor.modules.experts(*expert_inputs(hidden, editor.vlm.embeddings(), editor.vlm.device))
+        rows = rows_of(hidden, editor.vlm.device)
+        psi = editor.modules.edit_side.text_branch(rows.prompt, rows.prompt_seen)
+        trained = train._resume(editor.vlm, editor.modules, hidden, torch.ones(3, 3, dtype=torch.bool), u, v, psi)
+    routes = editor.route(all_kept(editor.encode(queries)))
+    assert [len(r.ids) for r in routes] == [3, 3, 3]
+    with editor.applied(queries, routes) as answerer:
+        scored = answerer.score(targets)
+    base = editor.vlm.score(queries, targets)
+    for logits, found, before in zip(trained, scored, base, strict=True):
+        ids = torch.as_tensor(found.target_ids, dtype=torch.long)
+        expected = logits.log_softmax(-1).gather(1, ids[:, None])[:, 0].detach().numpy()
+        np.testing.assert_allclose(found.logprobs, expected, atol=2e-4)
+        assert np.abs(found.logprobs - before.logprobs).max() > 1e-2
+
+
+def test_soft_weights_are_sigmoid_times_softmax(editor: LiveEdit, stream: Stream) -> None:
+    edits = [e for e in stream.edits if e.query.image][:4]
+    editor.edit(edits)
+    keys = all_kept(editor.encode([edits[0].query]))
+    route = editor.route(keys)[0]
+    scores = {
+        e.id: float(
+            editor.banks["image"].payload("text", editor.banks["image"].rows_of([e.id])).numpy()[0] @ keys["text"][0]
+        )
+        for e in edits
+    }
+    total = sum(np.exp(s) for s in scores.values())
+    expected = {i: np.exp(s) / total / (1 + np.exp(-s)) for i, s in scores.items()}
+    assert dict(zip(route.ids, route.weights, strict=True)) == pytest.approx(expected, rel=1e-5)
+    assert list(route.weights) == sorted(route.weights, reverse=True)
+
+
+def test_a_text_query_meets_experts_of_text_edits_only(editor: LiveEdit, stream: Stream) -> None:
+    image = next(e for e in stream.edits if e.query.image)
+    text = Edit("text-edit", Query("What is the colour of thing 3?"), "blue", "thing 3")
+    editor.edit([image, text])
+    routes = editor.route(all_kept(editor.encode([text.query, image.query])))
+    assert [r.ids for r in routes] == [("text-edit",), (image.id,)]
+
+
+def test_the_papers_form_leaves_text_queries_unedited(tiny_vlm) -> None:
+    editor = LiveEdit(tiny_vlm, LiveEditOptions(**OPTIONS, text_only="paper", generator="paper"))
+    text = Edit("text-edit", Query("What is the colour of thing 3?"), "blue", "thing 3")
+    editor.edit([text])
+    assert editor.bank_len() == 0
+    assert editor.route(all_kept(editor.encode([text.query]))) == [Route()]
+
+
+def test_fit_learns_to_prefer_its_own_edits_and_leaves_the_model_alone(tiny_vlm, stream: Stream) -> None:
+    options = LiveEditOptions(**{**OPTIONS, "steps": 40, "routing_batch": 8})
+    editor = LiveEdit(tiny_vlm, options)
+    before = tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs
+    history = train.fit(tiny_vlm, editor.modules, stream.pool(24, 0), editor.layer, options, seed=0)
+    assert history[-1]["hard_neighbour"] < history[0]["hard_neighbour"]
+    assert np.array_equal(before, tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs)
+    other = LiveEdit(tiny_vlm, options)
+    other.load_fitted(editor.fitted())
+    keys = other.encode([stream.edits[0].query])
+    assert np.abs(keys["visual"] - editor.encode([stream.edits[0].query])["visual"]).max() < 1e-2
