@@ -12,11 +12,13 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -224,16 +226,7 @@ def editor_class(name: str) -> type[Editor]:
     exactly one editor.
     """
     if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"editor={name}: no such file. Give a path to a Python file with one Editor class."
-            )
-        spec = importlib.util.spec_from_file_location("lifelong_user_" + path.stem, path)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"editor={name}: Python cannot load this file as a module.")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = _module_of(Path(name))
     else:
         if name not in editor_names():
             near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
@@ -253,3 +246,24 @@ def editor_class(name: str) -> type[Editor]:
         names = ", ".join(c.__name__ for c in found) or "none"
         raise ValueError(f"editor={name}: the module must define exactly one Editor class; found {names}.")
     return found[0]
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Return a user's file as a module; a file that has not changed is loaded once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"editor={path}: no such file. Give a path to a Python file with one Editor class.")
+    source = str(path.resolve()).encode() + path.read_bytes()
+    name = f"lifelong_user_{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"editor={path}: Python cannot load this file as a module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # annotations, dataclasses and `inspect` look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -97,3 +97,16 @@ def test_a_changed_editor_file_is_another_run(tmp_path: Path) -> None:
         file.write_text(body.format(line))
         folders.append(lifelong.dry_run(**{**SMALL, "editor": str(file)}))
     assert folders[0] != folders[1]
+
+
+def test_an_editor_file_may_postpone_annotations_and_learn(tmp_path: Path) -> None:
+    file = tmp_path / "learns.py"
+    file.write_text(
+        "from __future__ import annotations\nfrom typing import Literal\n"
+        "from lifelong import Editor, EditorOptions\n\n"
+        'class Mine(EditorOptions):\n    kind: Literal["a", "b"] = "a"\n\n'
+        "class Learns(Editor):\n    Options = Mine\n    trains = True\n\n    def edit(self, edits):\n        pass\n"
+    )
+    assert lifelong.dry_run(**{**SMALL, "editor": str(file), "editor.kind": "b", "fit.edits": 2}).name
+    with pytest.raises(ConfigError, match="kind"):
+        lifelong.dry_run(**{**SMALL, "editor": str(file), "editor.kind": "c"})
