@@ -49,6 +49,7 @@ class Spent:
     wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("encode", "route", "answer"), 0.0))
     asked: int = 0
     reused: int = 0
+    not_finite: int = 0
 
     @contextmanager
     def on(self, part: str):
@@ -90,6 +91,7 @@ class Panel:
         self._book = RouteBook(editor)
         self._memory: dict[str, Remembered] = {}
         self._spent = Spent()
+        self.not_finite = 0  # answers so far whose log-probabilities were no numbers: they count as any wrong answer
 
     def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         """Return the facts about edits that just became visible, and about those `settings.gaps` before them.
@@ -131,9 +133,8 @@ class Panel:
         ids = list(history)
         if not self.editor.routed and not last:
             ids = log_age_sample(ids, self.settings.sample)
-        facts: list[Probed | Gauged | Timed] = []
-        facts += self._ask(step, sim_s, ids, self._general)
-        facts += self._gauges(step, sim_s)
+        asked = self._ask(step, sim_s, ids, self._general)
+        facts: list[Probed | Gauged | Timed] = [*asked, *self._gauges(step, sim_s)]
         if history:
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
             facts += latency.measure(
@@ -252,6 +253,9 @@ class Panel:
                     answerer, part, max_tokens=self.baseline.max_tokens, decode_all=self.settings.decode_all
                 )
             found.update((ask.query.digest, reply) for ask, reply in zip(part, got, strict=True))
+        broken = sum(not reply.finite for reply in found.values())
+        self.not_finite += broken
+        self._spent.not_finite += broken
         return found
 
     def _asks(self, items: Sequence[Item]) -> list[Ask]:
@@ -284,6 +288,7 @@ class Panel:
             ("process", "rss_bytes", rss_bytes(), 1),
             ("panel", "probes_asked", spent.asked, 1),
             ("panel", "probes_reused", spent.reused, spent.asked),
+            ("panel", "answers_not_finite", spent.not_finite, spent.asked),
             *(("panel", f"{part}_wall_s", wall_s, spent.asked) for part, wall_s in spent.wall_s.items()),
         ]
         return [Gauged(step, sim_s, kind, name, float(value), n) for kind, name, value, n in values]
