@@ -93,7 +93,7 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
 
 
 @pytest.mark.parametrize(
-    ("measure", "least"), [("train", 0.95), ("template", 0.87), ("text", 0.95), ("multi", 0.9), ("context", 0.7)]
+    ("measure", "least"), [("train", 0.82), ("template", 0.78), ("text", 0.96), ("multi", 0.75), ("hop", 0.95)]
 )
 def test_shipped_model_knows_a_sample_of_the_atlas(examiner: Examiner, measure: str, least: float):
     slices = ("drawn",) if measure == "train" else (measure,)
