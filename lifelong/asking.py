@@ -45,6 +45,11 @@ class Reply:
     text: str
     forced: Mapping[str, Forced]
 
+    @property
+    def finite(self) -> bool:
+        """Whether every target's log-probabilities are numbers (else the model, as edited, is broken)."""
+        return all(bool(np.isfinite(f.logprobs).all()) for f in self.forced.values())
+
 
 def rows_of(asks: Sequence[Ask]) -> list[tuple[int, str]]:
     """Return one (index of the ask, target) per row that a model has to score."""

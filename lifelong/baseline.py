@@ -95,6 +95,7 @@ class Baseline:
             if known is None:
                 answerer = vlm.answerer([part[i].query for i, _ in rows_of(part)])
                 known = replies(answerer, part, max_tokens=limit)
+                _check_finite(vlm, part, known)
                 if path is not None:
                     _write(path, part, known)
             found.update((ask.query.digest, reply) for ask, reply in zip(part, known, strict=True))
@@ -135,6 +136,15 @@ class Baseline:
 def answer_tokens(vlm: VLM, targets: Iterable[str]) -> int:
     """Return how many tokens a decoded answer may have: 16, or twice the longest target."""
     return max([16, *(2 * len(vlm.target_ids(target)) for target in sorted(set(targets)))])
+
+
+def _check_finite(vlm: VLM, asks: Sequence[Ask], known: Sequence[Reply]) -> None:
+    for ask, reply in zip(asks, known, strict=True):
+        if not reply.finite:
+            raise FloatingPointError(
+                f"model={vlm.name}: the unedited model's answer to {ask.query.prompt!r} is not finite. The usual "
+                "causes: damaged weights, or a dtype too narrow for them (try dtype=float32)."
+            )
 
 
 def _name(asks: Sequence[Ask], max_tokens: int) -> str:

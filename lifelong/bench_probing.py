@@ -122,8 +122,13 @@ def compare(
     }
 
 
-def compare_run(source: Any = None, **changes: Any) -> dict[str, Any]:
-    """Compare for a recipe, a file or a `RunConfig` with key=value changes, as `run` takes them; writes none."""
+def compare_run(
+    source: Any = None, *, on_progress: Callable[[int, int], None] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Compare for a recipe, a file or a `RunConfig` with key=value changes, as `run` takes them; writes no run.
+
+    Returns what `compare` does, with the names of editor, stream and model; raises what `run` and `compare` raise.
+    """
     from lifelong.compose import prepare, resolve
 
     ready = prepare(resolve(source, changes))
@@ -133,8 +138,19 @@ def compare_run(source: Any = None, **changes: Any) -> dict[str, Any]:
     chosen = PanelSettings(**ready.config.panels.model_dump(exclude={"at", "every"}))
     settings = replace(chosen, latency_routes=0, latency_answers=0)
     steps = ready.config.panels.steps(len(stream.edits))
-    seed = ready.config.seed
-    return compare(ready.vlm, ready.editor(), stream, steps, baseline=baseline, settings=settings, seed=seed)
+    config = ready.config
+    found = compare(
+        ready.vlm,
+        ready.editor(),
+        stream,
+        steps,
+        baseline=baseline,
+        settings=settings,
+        seed=config.seed,
+        on_progress=on_progress,
+    )
+    names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
+    return names | found
 
 
 def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:

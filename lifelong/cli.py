@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lifelong.cli_bench import app as bench_app
 from lifelong.config import ConfigError, parse_words
 
 LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+app.add_typer(bench_app, name="bench")
 
 Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
@@ -41,10 +43,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
+    except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError):
+            text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
         print(f"lifelong: {text if len(text) < LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
         sys.exit(2)
 
@@ -201,7 +205,9 @@ def model_eval(
         print(json.dumps(measures, indent=1))
         return
     for name, found in measures.items():
-        print(f"{name:<16} {found['accuracy']:.4f}  n {found['n']}")
+        print(f"{name:<22} {found['accuracy']:.4f}  n {found['n']}")
+        for relation, part in found["relations"].items():
+            print(f"    {relation:<18} {part['accuracy']:.4f}  n {part['n']}")
 
 
 @app.command("train-atlas")

@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -82,6 +82,8 @@ class Panels(_Frozen):
             return {"at": (value,)}
         if isinstance(value, list | tuple):
             return {"at": tuple(value)}
+        if isinstance(value, Mapping) and type(value.get("at")) is int:
+            value = {**value, "at": (value["at"],)}
         nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
         return {**value, "at": STEPS} if nothing else value
 
@@ -128,7 +130,7 @@ class RunConfig(_Frozen):
     cache: str = ""
     cache_bytes: int = Field(default=2**30, ge=0)
     threads: int = Field(default=0, ge=0)
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "cpu"
 
     def cache_folder(self) -> Path:

@@ -244,7 +244,9 @@ def editor_class(name: str) -> type[Editor]:
     ]
     if len(found) != 1:
         names = ", ".join(c.__name__ for c in found) or "none"
-        raise ValueError(f"editor={name}: the module must define exactly one Editor class; found {names}.")
+        raise ValueError(
+            f"editor={name}: the module must define exactly one Editor class, with its `edit`; found {names}."
+        )
     return found[0]
 
 
@@ -263,7 +265,12 @@ def _module_of(path: Path) -> ModuleType:
     sys.modules[name] = module  # annotations, dataclasses and `inspect` look a class's module up there
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:  # a user's file may raise anything: what and where it was is all that helps
         del sys.modules[name]
-        raise
+        if not isinstance(error, Exception):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"editor={path}: this file cannot be run ({said}). Mend it and try `lifelong check`."
+        ) from error
     return module

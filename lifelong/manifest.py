@@ -1,10 +1,11 @@
-"""What a run was made with and on: versions, hardware, threads, seeds, git state, load. Plain data."""
+"""What a run was made with and on: versions, hardware, threads, seeds, git state, load, memory. Plain data."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,14 @@ def _git(folder: Path, *words: str) -> str:
 def load_average() -> tuple[float, ...]:
     """Return the machine's load over 1, 5 and 15 minutes (empty where the system does not tell)."""
     return tuple(round(x, 2) for x in os.getloadavg()) if hasattr(os, "getloadavg") else ()
+
+
+def rss_bytes() -> int:
+    """Return the resident memory of this process in bytes (its peak where the system has no /proc)."""
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -6,12 +6,10 @@ edit's id to its probes). Answers are taken from an earlier panel where nothing 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifelong import latency
@@ -19,6 +17,7 @@ from lifelong.asking import Ask, Reply, chunks_of, replies, rows_of
 from lifelong.baseline import Baseline
 from lifelong.editor import Editor, Route
 from lifelong.log import Gauged, Probed, Timed
+from lifelong.manifest import rss_bytes
 from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure, wanted_top
 from lifelong.reuse import Remembered, RouteBook, reuse_key
 from lifelong.sampling import draw, log_age_sample
@@ -49,7 +48,6 @@ class Spent:
     wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("encode", "route", "answer"), 0.0))
     asked: int = 0
     reused: int = 0
-    not_finite: int = 0
 
     @contextmanager
     def on(self, part: str):
@@ -91,12 +89,12 @@ class Panel:
         self._book = RouteBook(editor)
         self._memory: dict[str, Remembered] = {}
         self._spent = Spent()
-        self.not_finite = 0  # answers so far whose log-probabilities were no numbers: they count as any wrong answer
+        self.not_finite = 0  # answers since the last full panel whose log-probabilities were no numbers
 
     def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         """Return the facts about edits that just became visible, and about those `settings.gaps` before them.
 
-        To be called at every step, also where `settings.instant` is off: it is how the panel learns of edits.
+        Called at every step, also where `settings.instant` is off: it is how the panel learns of edits.
         """
         due: dict[str, None] = {}
         for edit in edits:
@@ -253,9 +251,7 @@ class Panel:
                     answerer, part, max_tokens=self.baseline.max_tokens, decode_all=self.settings.decode_all
                 )
             found.update((ask.query.digest, reply) for ask, reply in zip(part, got, strict=True))
-        broken = sum(not reply.finite for reply in found.values())
-        self.not_finite += broken
-        self._spent.not_finite += broken
+        self.not_finite += sum(not reply.finite for reply in found.values())
         return found
 
     def _asks(self, items: Sequence[Item]) -> list[Ask]:
@@ -282,25 +278,14 @@ class Panel:
 
     def _gauges(self, step: int, sim_s: float) -> list[Gauged]:
         spent, self._spent = self._spent, Spent()
+        not_finite, self.not_finite = self.not_finite, 0
         values = [
             ("bank", "bank_len", self.editor.bank_len(), 1),
             ("bank", "bank_bytes", self.editor.nbytes(), 1),
             ("process", "rss_bytes", rss_bytes(), 1),
             ("panel", "probes_asked", spent.asked, 1),
             ("panel", "probes_reused", spent.reused, spent.asked),
-            ("panel", "answers_not_finite", spent.not_finite, spent.asked),
+            ("panel", "answers_not_finite", not_finite, spent.asked),
             *(("panel", f"{part}_wall_s", wall_s, spent.asked) for part, wall_s in spent.wall_s.items()),
         ]
         return [Gauged(step, sim_s, kind, name, float(value), n) for kind, name, value, n in values]
-
-
-def rss_bytes() -> int:
-    """Return the resident memory of this process in bytes (its peak where the system has no /proc)."""
-    statm = Path("/proc/self/statm")
-    if statm.is_file():
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import simpy
@@ -33,7 +33,9 @@ class ResumeError(RuntimeError):
 
 
 class PanelLike(Protocol):
-    """What the loop asks of a panel."""
+    """What the loop asks of a panel; `not_finite` counts answers since the last full one that were no numbers."""
+
+    not_finite: int
 
     def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         """Return facts about edits that just became visible; called at every step."""
@@ -220,6 +222,12 @@ class _Loop:
             self._hold_panel(step, end, last)
 
     def _log_edits(self, job: Job, done: _Done, step: int, sim_s: float) -> None:
+        before = self.panel.not_finite
+        with self.tally.probing():
+            probed = self.panel.instant(step, sim_s, job.edits)
+        if (broken := self.panel.not_finite - before) and not done.collapsed:
+            done = replace(done, collapsed=True, note=f"{broken} answers after {job.edits[-1].id} are not finite")
+            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": done.note})
         for edit, arrival in zip(job.edits, job.arrivals, strict=True):
             self.facts.append(
                 Edited(
@@ -238,8 +246,6 @@ class _Loop:
             )
             if edit.supersedes:
                 self.retired[edit.supersedes] = edit.id
-        with self.tally.probing():
-            probed = self.panel.instant(step, sim_s, job.edits)
         self.facts += probed
         event = {"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s}
         self.tell({**event, "bank_len": self.editor.bank_len(), "collapsed": done.collapsed, "facts": probed})
@@ -249,8 +255,7 @@ class _Loop:
         sim_s = now / NANO
         with self.tally.probing():
             facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
-        self.facts += facts
-        self.facts += self.tally.gauges(step, sim_s)
+        self.facts += [*facts, *self.tally.gauges(step, sim_s)]
         with self.tally.committing():
             self.log.commit(self.panels, self.facts, self._state(now))
         self.facts, self.panels = [], self.panels + 1
@@ -287,8 +292,7 @@ class _Loop:
         self.history, self.retired = list(plain["history"]), dict(plain["retired"])
         self.clock.load(plain["clock"])
         self.tally.load(plain["tally"])
-        prefix = "editor/"
-        tensors = {n.removeprefix(prefix): t for n, t in saved.tensors.items() if n.startswith(prefix)}
+        tensors = {n.removeprefix("editor/"): t for n, t in saved.tensors.items() if n.startswith("editor/")}
         self.editor.load(State(tensors, saved.meta["editor"]))
         rows = self.log.table(Probed).to_batches()
         facts = (Probed(**row) for batch in rows for row in batch.to_pylist())

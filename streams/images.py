@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,22 +53,32 @@ def side_by_side(images: list[Image.Image]) -> Image.Image:
     return row
 
 
-def decode(data: bytes, what: str) -> Image.Image:
-    """Return the picture in encoded bytes as RGB; raises `ImageError` that begins with `what`."""
+def decode(data: bytes, what: str, *, quick: bool = False) -> Image.Image:
+    """Return the picture in encoded bytes as RGB; raises `ImageError` that begins with `what`.
+
+    `quick` may give a smaller picture (a JPEG at an eighth), all of whose data was read all the same.
+    """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, in our own words
+            image = Image.open(io.BytesIO(data))
+        with image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and image.width * image.height > limit:
-                raise ImageError(f"{what}: {image.width} x {image.height} pixels, more than the limit of {limit}.")
+                raise ImageError(
+                    f"{what}: {image.width} x {image.height} pixels, more than the limit of {limit}. Scale it down."
+                )
+            if quick:
+                image.draft("RGB", (1, 1))
             return _on_white(image)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{what}: {error}") from error
+        raise ImageError(f"{what}: {str(error).rstrip('.')}. Scale it down.") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{what}: not a picture that Pillow can read ({len(data)} bytes).") from error
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{what}: broken picture ({error}).") from error
+        raise ImageError(f"{what}: broken picture ({error}). Fetch or save it again.") from error
 
 
 def file_path(root: str, relative: str) -> Path:
@@ -87,10 +98,16 @@ def file_path(root: str, relative: str) -> Path:
     return path
 
 
-def file_ref(root: str | Path, relative: str) -> ImageRef:
-    """Return the reference of a picture file: its digest is that of the file's bytes; raises `ImageError`."""
+def file_ref(root: str | Path, relative: str, *, check: bool = False) -> ImageRef:
+    """Return the reference of a picture file: its digest is that of the file's bytes; raises `ImageError`.
+
+    With `check` the picture is decoded to its end, so that a broken one is found now and not in the middle of a run.
+    """
     path = file_path(str(root), relative)
-    return ImageRef(f"file:{relative}", hashlib.sha256(_read(path, relative)).hexdigest()[:16], str(root))
+    data = _read(path, relative)
+    if check:
+        decode(data, f"Image file:{relative} ({path})", quick=True)
+    return ImageRef(f"file:{relative}", hashlib.sha256(data).hexdigest()[:16], str(root))
 
 
 def _read(path: Path, relative: str) -> bytes:

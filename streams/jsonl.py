@@ -27,9 +27,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-from PIL import Image, UnidentifiedImageError
-
-from streams.images import ImageError, file_path, file_ref
+from streams.images import ImageError, file_ref
 from streams.order import generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
@@ -63,11 +61,12 @@ class Options(StreamOptions):
 
 @dataclass(frozen=True)
 class _Where:
-    """The place of a value, for error messages, and the folder of its pictures."""
+    """The place of a value, for error messages, the folder of its pictures and those that were read before."""
 
     file: str
     line: int
     root: str
+    seen: dict[str, ImageRef]
 
     def error(self, field: str, problem: str) -> StreamError:
         return StreamError(f"{self.file}, line {self.line}, field {field!r}: {problem}")
@@ -83,10 +82,11 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     root = options.root or str(path.parent)
     items: dict[str, list[PoolItem]] = {"edit": [], "fit": [], "general": []}
     lines_of: dict[str, int] = {}
+    seen: dict[str, ImageRef] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        where = _Where(str(path), number, root)
+        where = _Where(str(path), number, root, seen)
         split, item = _record(line, where)
         _check_id(item.edit, lines_of, where)
         items[split].append(item)
@@ -103,7 +103,10 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     source = Source(lambda edit: table[edit.id], lambda n, s: _pool(items["fit"], n, s, path))
     general = tuple(_general(item) for item in items["general"])
     if not chosen:
-        raise StreamError(f"{path}: no record of split 'edit' ({len(lines)} lines were read).")
+        raise StreamError(
+            f"{path}: no record of split 'edit' ({len(lines)} lines were read). Expected lines such as "
+            '{"prompt": "What is this?", "target": "a heron"}.'
+        )
     return Stream("jsonl", digest, tuple(item.edit for item in chosen), general, source)
 
 
@@ -111,7 +114,9 @@ def _record(line: str, where: _Where) -> tuple[str, PoolItem]:
     try:
         data = json.loads(line)
     except json.JSONDecodeError as error:
-        raise StreamError(f"{where.file}, line {where.line}, column {error.colno}: no JSON ({error.msg}).") from error
+        raise StreamError(
+            f"{where.file}, line {where.line}, column {error.colno}: no JSON ({error.msg}). One object a line."
+        ) from error
     if not isinstance(data, dict):
         raise StreamError(f"{where.file}, line {where.line}: expected an object, got {type(data).__name__}.")
     _only(data, _EDIT_FIELDS, "", where)
@@ -202,10 +207,10 @@ def _image(data: Mapping[str, Any], prefix: str, where: _Where) -> ImageRef | No
         return None
     relative = _text(data, "image", where, prefix.rstrip("."))
     try:
-        ref = file_ref(where.root, relative)
-        with Image.open(file_path(where.root, relative)):  # reads the header only
-            return ref
-    except (ImageError, OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        if relative not in where.seen:
+            where.seen[relative] = file_ref(where.root, relative, check=True)
+        return where.seen[relative]
+    except ImageError as error:
         raise where.error(f"{prefix}image", f"{error}") from error
 
 

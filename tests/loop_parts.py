@@ -63,6 +63,8 @@ class BankEditor(Editor):
 class HomePanel:
     """One probe per edit: is its query routed to it? Notes how it was called."""
 
+    not_finite = 0
+
     def __init__(self, editor: Editor, edits: Iterable[Edit]) -> None:
         self.editor = editor
         self.queries = {e.id: e.query for e in edits}
@@ -99,6 +101,8 @@ class HomePanel:
 
 class SilentPanel:
     """Asks nothing."""
+
+    not_finite = 0
 
     def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         return []

@@ -47,7 +47,7 @@ def test_edits_probes_general_and_fit_are_read(write):
         ({"targt": "x"}, r"line 2, field 'targt': no such field. Did you mean 'target'"),
         ({"image": "b.png"}, r"line 2, field 'image'.*b\.png"),
         ({"image": "../b.png"}, r"line 2, field 'image'.*leaves its root"),
-        ({"image": "mine.jsonl"}, r"line 2, field 'image'.*cannot identify"),
+        ({"image": "mine.jsonl"}, r"line 2, field 'image'.*not a picture"),
         ({"probes": [{"axis": "localty", "prompt": "p", "target": "t"}]}, r"field 'probes\[0\]\.axis'.*'localty'"),
         ({"probes": [{"axis": "locality", "target": "t"}]}, r"field 'probes\[0\]\.prompt': it is missing"),
         ({"supersedes": "later"}, r"field 'supersedes': no record before"),

@@ -1,0 +1,65 @@
+"""The `bench` commands: measurements of this package itself, printed as words or as JSON.
+
+Each is a documented Python call with its words read and its result printed; nothing is written but caches.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Measure the simulator itself.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure the simulator itself."""
+
+
+@app.command("probing")
+def probing_command(
+    words: Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
+) -> None:
+    """Compare incremental with brute-force probing: one run, one process, equal facts enforced.
+
+    Takes what `lifelong run` takes and writes no run. Exit code 2 when a reused answer differs from asking again.
+    """
+    from lifelong.bench_probing import compare_run
+    from lifelong.cli import split_words
+
+    source, changes = split_words(words)
+    found = compare_run(source, on_progress=_every_tenth(), **changes)
+    print(json.dumps(found, indent=1) if as_json else probing_text(found))
+
+
+def probing_text(found: Mapping[str, Any]) -> str:
+    """Return what `compare` measured as lines of words: seconds of each side, their ratio, shares and rates."""
+    lines = [
+        f"{found['editor']} on {found['stream']}: {found['edits']} edits, {found['probes']} probes a side",
+        f"incremental  {found['incremental_wall_s']:10.2f} s  {found['incremental_probes_per_s']:10.1f} probes/s",
+        f"brute force  {found['brute_wall_s']:10.2f} s  {found['brute_probes_per_s']:10.1f} probes/s",
+        f"speed-up     {found['speed_up']:10.2f}",
+        f"unchanged    {found['reused_share']:10.1%} of the probes kept the answer of an unchanged route",
+        "facts        equal on both sides",
+    ]
+    for side, name in (("incremental", "incremental"), ("brute", "brute force")):
+        parts = found[f"{side}_parts"]
+        spent = "  ".join(f"{key.removesuffix('_wall_s')} {parts[key]:.2f}" for key in sorted(parts))
+        lines.append(f"seconds of {name}: {spent or 'none'}")
+    return "\n".join(lines)
+
+
+def _every_tenth() -> Callable[[int, int], None]:
+    said = [0]
+
+    def on_progress(step: int, edits: int) -> None:
+        if step * 10 // edits > said[0]:
+            said[0] = step * 10 // edits
+            print(f"bench: {step}/{edits} edits", file=sys.stderr, flush=True)
+
+    return on_progress
