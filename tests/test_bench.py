@@ -1,0 +1,50 @@
+"""The bench of probing through the command line: what it prints is what it measured, and it writes no run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from runs_alike import SMALL
+
+from lifelong import cli, cli_bench
+
+
+def bench(monkeypatch, capsys, out: Path, *words: str, **changes: object) -> tuple[int, str, str]:
+    settings = [f"{k}={v}" for k, v in {**SMALL, "out": out, **changes}.items()]
+    monkeypatch.setattr(sys, "argv", ["lifelong", "bench", "probing", *settings, *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0), *capsys.readouterr()
+
+
+def test_both_sides_are_measured_and_no_run_is_written(monkeypatch, capsys, tmp_path: Path) -> None:
+    code, out, err = bench(monkeypatch, capsys, tmp_path, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["facts_equal"] and (found["editor"], found["edits"]) == ("grace", 6)
+    assert found["speed_up"] == pytest.approx(found["brute_wall_s"] / found["incremental_wall_s"])
+    assert found["incremental_probes_per_s"] == pytest.approx(found["probes"] / found["incremental_wall_s"])
+    assert 0.2 < found["reused_share"] < 1, "the first answers of the edits' own probes are never reused"
+    assert "6/6 edits" in err and [p.name for p in tmp_path.iterdir()] == [".cache"]
+
+
+def test_an_editor_that_never_reuses_gains_nothing_from_reuse(monkeypatch, capsys, tmp_path: Path) -> None:
+    """ft may change any answer, so every probe is asked again by both sides."""
+    changes = {"editor": "ft", "editor.steps": 2, "edits": 2}
+    assert json.loads(bench(monkeypatch, capsys, tmp_path, "--json", **changes)[1])["reused_share"] == 0
+
+
+def test_the_words_say_seconds_ratio_share_and_rate() -> None:
+    sides = {"incremental": 2.0, "brute": 8.0}
+    found = {f"{side}_wall_s": wall_s for side, wall_s in sides.items()}
+    found |= {f"{side}_probes_per_s": 100 / wall_s for side, wall_s in sides.items()}
+    found |= {f"{side}_parts": {"answer_wall_s": wall_s - 1, "route_wall_s": 1.0} for side, wall_s in sides.items()}
+    text = cli_bench.probing_text(
+        {"editor": "e", "stream": "s", "edits": 5, "probes": 100, "reused_share": 0.75, "speed_up": 4.0} | found
+    )
+    for part in ("e on s: 5 edits, 100 probes", "2.00 s        50.0 probes/s", "8.00 s        12.5 probes/s"):
+        assert part in text, text
+    for part in ("speed-up           4.00", "75.0%", "seconds of brute force: answer 7.00  route 1.00"):
+        assert part in text, text
