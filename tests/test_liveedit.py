@@ -13,6 +13,10 @@ from streams.types import Edit, Query
 OPTIONS = {"width": 16, "heads": 2, "features": 2, "steps": 2, "batch": 4, "routing_batch": 6, "pool": 12}
 
 
+def options(**changes: object) -> LiveEditOptions:
+    return LiveEditOptions.model_validate({**OPTIONS, **changes})
+
+
 @pytest.fixture(scope="module")
 def stream() -> Stream:
     return load_stream("toy", edits=12, seed=0)
@@ -20,7 +24,7 @@ def stream() -> Stream:
 
 @pytest.fixture
 def editor(tiny_vlm) -> LiveEdit:
-    out = LiveEdit(tiny_vlm, LiveEditOptions(**OPTIONS))
+    out = LiveEdit(tiny_vlm, options())
     for name, parameter in out.modules.named_parameters():
         if "expert_generator.out" in name:
             parameter.data.mul_(20)  # a random model hardly notices a residual of the usual size
@@ -82,7 +86,7 @@ def test_a_text_query_meets_experts_of_text_edits_only(editor: LiveEdit, stream:
 
 
 def test_the_papers_form_leaves_text_queries_unedited(tiny_vlm) -> None:
-    editor = LiveEdit(tiny_vlm, LiveEditOptions(**OPTIONS, text_only="paper", generator="paper"))
+    editor = LiveEdit(tiny_vlm, options(text_only="paper", generator="paper"))
     text = Edit("text-edit", Query("What is the colour of thing 3?"), "blue", "thing 3")
     editor.edit([text])
     assert editor.bank_len() == 0
@@ -90,13 +94,13 @@ def test_the_papers_form_leaves_text_queries_unedited(tiny_vlm) -> None:
 
 
 def test_fit_learns_to_prefer_its_own_edits_and_leaves_the_model_alone(tiny_vlm, stream: Stream) -> None:
-    options = LiveEditOptions(**{**OPTIONS, "steps": 40, "routing_batch": 8})
-    editor = LiveEdit(tiny_vlm, options)
+    chosen = options(steps=40, routing_batch=8)
+    editor = LiveEdit(tiny_vlm, chosen)
     before = tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs
-    history = train.fit(tiny_vlm, editor.modules, stream.pool(24, 0), editor.layer, options, seed=0)
+    history = train.fit(tiny_vlm, editor.modules, stream.pool(24, 0), editor.layer, chosen, seed=0)
     assert history[-1]["hard_neighbour"] < history[0]["hard_neighbour"]
     assert np.array_equal(before, tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs)
-    other = LiveEdit(tiny_vlm, options)
+    other = LiveEdit(tiny_vlm, chosen)
     other.load_fitted(editor.fitted())
     keys = other.encode([stream.edits[0].query])
     assert np.abs(keys["visual"] - editor.encode([stream.edits[0].query])["visual"]).max() < 1e-2

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lifelong.editor import State
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from reports.figures import pick
 from reports.page import write_report
@@ -52,7 +53,7 @@ def fake_run(folder: Path, editor: str, keep: float, seed: int = 0) -> Path:
             facts += [
                 Timed(step, bank, operation, 1e-4 * (1 + rng.random()) * max(1, bank) ** 0.5) for _ in range(60)
             ]
-        log.commit(panel, facts, type("S", (), {"tensors": {}, "meta": {}})())
+        log.commit(panel, facts, State({}, {}))
     log.finish()
     return log.folder
 

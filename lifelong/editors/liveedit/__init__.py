@@ -49,7 +49,7 @@ class LiveEditOptions(EditorOptions):
     sentinel_tokens: int = Field(16, ge=1, description="tokens of the sentinel (paper: those of an image)")
     generator: Literal["copying", "paper"] = "copying"
     text_only: Literal["extended", "paper"] = "extended"
-    steps: int = Field(900, ge=1, description="optimiser steps of fit")
+    steps: int = Field(400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
