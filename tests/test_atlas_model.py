@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -65,22 +66,22 @@ def test_shipped_model_is_small_float32_and_of_the_promised_size():
 def test_auto_classes_answer_a_batch_of_zero_to_four_pictures():
     folder = atlas.atlas_folder()
     processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForImageTextToText.from_pretrained(folder).eval()
+    model: Any = AutoModelForImageTextToText.from_pretrained(folder).eval()
     world = load_world()
     kenya, japan = world.by_id["f-ke"], world.by_id["f-jp"]
     one, two = (_picture(e.id, e.training[0]) for e in (kenya, japan))
     texts = [
         _prompt(processor, 0, "What is the capital of Kenya?"),
         _prompt(processor, 1, "What is the capital of this picture?"),
-        _prompt(processor, 2, "What is the capital of the picture on the right?"),
-        _prompt(processor, 4, "What is the capital of the third picture?"),
+        _prompt(processor, 2, "What is the country of the picture on the right?"),
+        _prompt(processor, 4, "What is the country of the third picture?"),
     ]
     inputs = processor(
         text=texts, images=[[], [one], [one, two], [two, two, one, two]], return_tensors="pt", padding=True
     )
     out = model.generate(**inputs, max_new_tokens=8)[:, inputs["input_ids"].shape[1] :]
     answers = [t.strip() for t in processor.tokenizer.batch_decode(out, skip_special_tokens=True)]
-    assert answers == ["Nairobi", "Nairobi", "Tokyo", "Nairobi"]
+    assert answers == ["Nairobi", "Nairobi", "Japan", "Kenya"]
 
 
 def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():

@@ -30,7 +30,7 @@ from lifelong.models.atlas_train.progress import Reporter
 class LanguagePlan:
     """Rates and lengths of stage 2."""
 
-    steps: int = 5000
+    steps: int = 8000
     muon_rate: float = 5e-3
     adam_rate: float = 2e-3
     warmup: int = 60
