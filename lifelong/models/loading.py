@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import cached_file  # type: ignore[attr-defined]
+from transformers.utils import logging as transformers_logging
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TEXT_FILES = (".json", ".jinja", ".txt", ".model")
@@ -26,6 +27,7 @@ def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, st
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
     from lifelong.models import atlas
 
+    transformers_logging.disable_progress_bar()  # a run has a display of its own
     atlas.register()  # folders of this architecture load like any other
     source = str(atlas.atlas_folder()) if name_or_path == "atlas" else name_or_path
     processor = AutoProcessor.from_pretrained(source)
