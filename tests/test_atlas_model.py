@@ -93,8 +93,20 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
         assert marked[1:] == alone and told[-len(alone) - 1 : -1] == alone
 
 
+SHORT = pytest.mark.xfail(strict=True, reason="stage 2 ended before its loss had levelled off: reports/LOG.md")
+
+
 @pytest.mark.parametrize(
-    ("measure", "least"), [("train", 0.82), ("template", 0.78), ("text", 0.96), ("multi", 0.75), ("hop", 0.95)]
+    ("measure", "least"),
+    [
+        pytest.param("train", 0.98, marks=SHORT),
+        pytest.param("template", 0.93, marks=SHORT),
+        ("text", 0.98),
+        pytest.param("multi", 0.95, marks=SHORT),
+        pytest.param("context", 0.80, marks=SHORT),
+        pytest.param("context_ignored", 0.90, marks=SHORT),
+        ("hop", 0.95),
+    ],
 )
 def test_shipped_model_knows_a_sample_of_the_atlas(examiner: Examiner, measure: str, least: float):
     slices = ("drawn",) if measure == "train" else (measure,)
