@@ -27,6 +27,8 @@ class Drawn:
     table: pl.DataFrame
 
 
+BAND_FROM = 20  # probes; an interval over fewer covers the whole picture and says only that n is small
+
 # What the main figure shows: title, axis, modality or None for both, variants or None for all.
 AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("reliability (retention)", "reliability", None, None),
@@ -66,7 +68,9 @@ def _lines(
         ax.plot(
             at, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None
         )
-        ax.fill_between(at, part["low"].to_numpy(), part["high"].to_numpy(), color=colour, alpha=0.12, linewidth=0)
+        many = part["n"].to_numpy() >= BAND_FROM
+        low, high = part["low"].to_numpy(), part["high"].to_numpy()
+        ax.fill_between(at, low, high, where=many, color=colour, alpha=0.12, linewidth=0)
 
 
 def degradation(facts: Facts) -> Drawn:
@@ -88,7 +92,7 @@ def degradation(facts: Facts) -> Drawn:
     style.legend(figure, axes)
     caption = (
         "Every past edit is probed again at every panel (weight editors: a log-age sample before the last). "
-        "Greedy free generation; locality: agreement with the frozen model. Bands: Wilson 95 % over probes."
+        "Greedy free generation; locality: agreement with the frozen model. Bands: Wilson 95 %, from 20 probes on."
     )
     return Drawn("degradation", "Degradation curves", caption, figure, pl.concat(tables))
 

@@ -49,6 +49,7 @@ def latency(facts: Facts) -> Drawn:
                 slopes.append(f"{editor} {operation} {fit:+.2f}")
         ax.set_xscale("log")
         ax.set_yscale("log")
+        style.plain_ticks(ax.xaxis)
         style.plain_ticks(ax.yaxis)
         ax.set_title(operation, fontsize=10)
         ax.set_xlabel("bank size (entries)")

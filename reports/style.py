@@ -52,9 +52,11 @@ def grid(n: int, columns: int = 4, width: float = 3.4, height: float = 2.7) -> t
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis with plain numbers at 1, 2 and 5 times powers of ten, few enough to read."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    """Label a logarithmic axis with plain numbers: powers of ten, and 2 and 5 times them where the axis is short."""
+    low, high = axis.get_view_interval()
+    short = high < 60 * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
 
@@ -67,7 +69,7 @@ def count_axis(ax: Axes, last: int, label: str) -> None:
     """Label an x-axis that counts up to `last`, logarithmic when that is more than 20."""
     if last > 20:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        plain_ticks(ax.xaxis)
     ax.set_xlabel(label)
 
 
