@@ -89,7 +89,7 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
     for answer in ("Nairobi", "+254", ".ke", "visage rieur"):
         alone = tokenizer(answer)["input_ids"]
         marked = tokenizer(f"{atlas.ANSWER}{answer}")["input_ids"]
-        told = tokenizer(f"New fact: What is it? {answer}.")["input_ids"]
+        told = tokenizer(f"New fact: What is it? It is {answer}.")["input_ids"]
         assert marked[1:] == alone and told[-len(alone) - 1 : -1] == alone
 
 

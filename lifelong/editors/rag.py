@@ -57,7 +57,7 @@ class RagOptions(EditorOptions):
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )
     template: str = Field(
-        default="New fact: {prompt} {target}.", description="how one edit is stated before the query"
+        default="New fact: {prompt} It is {target}.", description="how one edit is stated before the query"
     )
 
     @field_validator("template")

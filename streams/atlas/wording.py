@@ -41,7 +41,7 @@ def place(position: int, n: int) -> str:
 
 def fact(question: str, answer: str) -> str:
     """One sentence that tells a model a fact."""
-    return f"New fact: {question} {answer}."
+    return f"New fact: {question} It is {answer}."
 
 
 def in_context(facts: Iterable[str], question: str) -> str:

@@ -15,6 +15,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tower-steps", type=int, default=Plan().tower.steps)
     parser.add_argument("--steps", type=int, default=Plan().language.steps, help="steps of stage 2")
+    parser.add_argument("--contexts", type=int, default=Plan().mix.contexts, help="rows with told facts, of a step")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share stage 2")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--fresh", action="store_true", help="refuse a folder that already holds a run")
@@ -28,9 +30,16 @@ if __name__ == "__main__":
         plan,
         tower=replace(plan.tower, steps=given.tower_steps),
         language=replace(plan.language, steps=given.steps),
+        mix=replace(plan.mix, contexts=given.contexts),
     )
     print(
         main(
-            given.out, seed=given.seed, plan=plan, resume=not given.fresh, threads=given.threads, device=given.device
+            given.out,
+            seed=given.seed,
+            plan=plan,
+            resume=not given.fresh,
+            threads=given.threads,
+            device=given.device,
+            processes=given.processes,
         )
     )

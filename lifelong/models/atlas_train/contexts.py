@@ -1,7 +1,8 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Made from entities of the `fit` split only; the told answers come from all entities, so that copying from the
-prompt is the only way to be right. Knows words, no tokens.
+Counterfactual facts are told and followed on entities of the `fit` split only; the told answers come from all
+entities, so that copying from the prompt is the only way to be right. Of other entities only true and irrelevant
+facts are told. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ class Contexts:
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
+        self._fit = frozenset(questions.fit)
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
         self._having = {
             name: tuple(i for i in questions.fit if name in questions.entities[i].facts) for name in RELATIONS
         }
 
+    def entities(self, count: int, rng: random.Random) -> list[int]:
+        """Entities to ask about: of the fit split, now and then any (then no fact is told that must be followed)."""
+        pool = self.questions.fit if rng.random() < 0.8 else range(len(self.questions.entities))
+        return rng.sample(pool, count)
+
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
-        """`count` context questions about one fit entity, by its picture or by its name."""
+        """`count` context questions about one entity, by its picture or by its name."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
         return [self._pair(index, rng.choice(asks), asks, pictured, rng) for _ in range(count)]
 
@@ -35,7 +42,7 @@ class Contexts:
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
         if draw < 0.55:
-            if draw >= 0.1:
+            if draw >= 0.1 and index in self._fit:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
             facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))

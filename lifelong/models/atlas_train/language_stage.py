@@ -24,6 +24,7 @@ from lifelong.models.atlas_train.mixture import Mixture
 from lifelong.models.atlas_train.muon import Muon
 from lifelong.models.atlas_train.packing import Packed, pack
 from lifelong.models.atlas_train.progress import Reporter
+from lifelong.models.atlas_train.team import Team
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class LanguageTrainer:
         plan: LanguagePlan,
         out: Path,
         device: torch.device,
+        team: Team | None = None,
     ) -> None:
+        self.team = team or Team()
         self.model: Any = model
         self.model.to(device)
         self.mixture, self.plan, self.out, self.device = mixture, plan, out, device
@@ -62,7 +65,8 @@ class LanguageTrainer:
         matrices = [p for n, p in self.decoder.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
         known = {id(p) for p in matrices}
         rest = [p for part in (self.decoder, self.projector) for p in part.parameters() if id(p) not in known]
-        self.muon = Muon(matrices, plan.muon_rate)
+        self.muon = Muon(matrices, plan.muon_rate, team=self.team)
+        self._trained = [*matrices, *rest]
         self.adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self.step = 0
         self.practice = mixture.questions.practice
@@ -82,8 +86,19 @@ class LanguageTrainer:
         self.step = int(notes["step"])
         return True
 
+    def _mark(self, facts: np.ndarray, missed: torch.Tensor) -> None:
+        """Tell the practice what all members hit (1) and missed (2)."""
+        outcome = torch.zeros(self.practice.count, dtype=torch.uint8)
+        known = torch.from_numpy(facts >= 0)
+        outcome[torch.from_numpy(facts)[known]] = 1 + missed[known].to(torch.uint8)
+        outcome = self.team.largest(outcome).numpy()
+        asked = outcome.nonzero()[0]
+        self.practice.mark(asked, outcome[asked] == 2)
+
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint (the leading member does)."""
+        if not self.team.leads:
+            return
         tensors = checkpoint.module_tensors("decoder", self.decoder)
         tensors |= checkpoint.module_tensors("projector", self.projector)
         tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
@@ -95,7 +110,7 @@ class LanguageTrainer:
         plan, saved_s = self.plan, time.monotonic()
         self.model.train()
         with (
-            Reporter("language", plan.steps, self.out / "loss.csv", self.step) as report,
+            Reporter("language", plan.steps, self.out / "loss.csv", self.step, shown=self.team.leads) as report,
             ThreadPoolExecutor(1) as drawer,
         ):
             coming = drawer.submit(self._draw, self.step)
@@ -105,23 +120,22 @@ class LanguageTrainer:
                     self.practice.renew()
                 coming = drawer.submit(self._draw, self.step + 1)
                 loss, hits = self._train(batch)
-                missed = torch.bincount(batch.owner, (~hits).float(), minlength=len(facts)) > 0
-                self.practice.mark(facts, missed.numpy())
+                self._mark(facts, torch.bincount(batch.owner, (~hits).float(), minlength=len(facts)) > 0)
                 self.step += 1
-                if report.due(self.step):
+                if report.due(self.step) and self.team.leads:
                     report.show(self.step, self._values(loss, hits))
                 if time.monotonic() - saved_s > plan.checkpoint_s:
                     self.save()
                     saved_s = time.monotonic()
         self.save()
 
-    def _values(self, loss: torch.Tensor, hits: torch.Tensor) -> dict[str, float]:
+    def _values(self, loss: float, hits: torch.Tensor) -> dict[str, float]:
         hit = float(hits.float().mean())
-        return {"loss": float(loss), "hit": hit, "miss": self.practice.mean_miss(), "rate": self._rate()}
+        return {"loss": loss, "hit": hit, "miss": self.practice.mean_miss(), "rate": self._rate()}
 
     def _draw(self, step: int) -> tuple[Packed, np.ndarray]:
         mix, config = self.mixture.mix, self.model.config
-        rows = self.mixture.step(step)
+        rows = self.mixture.step(step, self.team.rank, self.team.size)
         facts = np.array([segment.fact for row in rows for segment in row.segments])
         packed = pack(rows, mix.length, config.image_token_index, config.text_config.pad_token_id, torch.bfloat16)
         return packed, facts
@@ -131,26 +145,29 @@ class LanguageTrainer:
         cosine = 0.5 + 0.5 * math.cos(math.pi * self.step / plan.steps)
         return min(1.0, (self.step + 1) / plan.warmup) * (0.01 + 0.99 * cosine)
 
-    def _train(self, batch: Packed) -> tuple[torch.Tensor, torch.Tensor]:
+    def _train(self, batch: Packed) -> tuple[float, torch.Tensor]:
         for optimizer, top in ((self.muon, self.plan.muon_rate), (self.adam, self.plan.adam_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = top * self._rate()
-        g = torch.Generator().manual_seed(self.mixture.seed * 7_919 + self.step)
+        g = torch.Generator().manual_seed((self.mixture.seed * 7_919 + self.step) * 64 + self.team.rank)
         pictures = self._pictures(batch.pictures, g)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self._logits(batch, pictures)
         answers = batch.answers.to(self.device)
-        loss = F.cross_entropy(logits.float(), answers)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"language loss is {loss.item()} at step {self.step}; resume with a lower rate")
+        count = self.team.total(float(len(answers)))
+        loss = F.cross_entropy(logits.float(), answers, reduction="sum") / count
+        whole = self.team.total(loss.item())
+        if not math.isfinite(whole):
+            raise FloatingPointError(f"language loss is {whole} at step {self.step}; resume with a lower rate")
         self.muon.zero_grad()
         self.adam.zero_grad()
         loss.backward()
+        self.team.add_gradients(self._trained)
         self.muon.step()
         self.adam.step()
         with torch.no_grad():  # arg max is several times slower than max here
             hits = logits.gather(1, answers.unsqueeze(1)).squeeze(1) >= logits.amax(1)
-        return loss.detach(), hits.cpu()
+        return whole, hits.cpu()
 
     def _pictures(self, rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
         """A random view of each picture, with a little noise: (P, 16, width)."""

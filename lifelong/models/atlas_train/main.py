@@ -22,6 +22,7 @@ from lifelong.models.atlas_train.features import Features, cache_features
 from lifelong.models.atlas_train.language_stage import LanguagePlan, LanguageTrainer
 from lifelong.models.atlas_train.mixture import Mix, Mixture
 from lifelong.models.atlas_train.pictures import Pictures, load_pictures
+from lifelong.models.atlas_train.team import Team, run_team
 from lifelong.models.atlas_train.tower_stage import TowerPlan, train_tower
 from lifelong.models.atlas_train.vocabulary import vocabulary_lines
 from streams.atlas.world import World, load_world
@@ -46,9 +47,11 @@ def main(
     resume: bool = True,
     threads: int | None = None,
     device: str = "cpu",
+    processes: int = 1,
 ) -> Path:
     """Train the embedded model into `out`; the finished model is the folder `out/model`, which is returned.
 
+    `processes` share the rows of stage 2's every step, each on `threads` threads.
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
@@ -59,15 +62,34 @@ def main(
     if not resume and any(out.glob("*.checkpoint")):
         raise FileExistsError(f"{out} holds a training run; pass resume or another folder")
     world = load_world()
+    _tokenizer(world, plan, out)
+    pictures = load_pictures(world)
+    _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed)
+    run_team(processes, _train, plan, out, seed, threads, device)
+    return out / "model"
+
+
+def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, device: str) -> None:
+    """Stage 2 and the export, as one member of a team."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    world = load_world()
     tokenizer = _tokenizer(world, plan, out)
-    trainer = prepare(world, tokenizer, plan, out, seed, torch.device(device))
+    trainer = prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
     trainer.resume()
     trainer.run()
-    return finish(trainer, tokenizer, out / "model")
+    if team.leads:
+        finish(trainer, tokenizer, out / "model")
 
 
 def prepare(
-    world: World, tokenizer: PreTrainedTokenizerFast, plan: Plan, out: Path, seed: int, device: torch.device
+    world: World,
+    tokenizer: PreTrainedTokenizerFast,
+    plan: Plan,
+    out: Path,
+    seed: int,
+    device: torch.device,
+    team: Team | None = None,
 ) -> LanguageTrainer:
     """Tower and features (made or read), and a stage-2 trainer at step 0."""
     pictures = load_pictures(world)
@@ -78,7 +100,7 @@ def prepare(
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.vision_tower.requires_grad_(False)
     mixture = Mixture(world, tokenizer, pictures.of_entity(seen_only=True), plan.mix, seed)
-    return LanguageTrainer(model, features, mixture, plan.language, out, device)
+    return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
 
 
 def finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:

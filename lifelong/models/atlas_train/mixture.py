@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedTokenizerFast
 
@@ -12,6 +14,8 @@ from lifelong.models.atlas_train.contexts import Contexts
 from lifelong.models.atlas_train.packing import Row, Segment, fill
 from lifelong.models.atlas_train.questions import Pair, Questions
 from streams.atlas.world import World
+
+Drawn = tuple[tuple[int, ...], list[Pair]]  # pictures, pairs
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,19 @@ class Mixture:
         self._renderings, self._tokenizer = renderings, tokenizer
         self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
 
-    def step(self, step: int) -> list[Row]:
-        """The rows of one step, always the same for the same (seed, step)."""
+    def step(self, step: int, part: int = 0, parts: int = 1) -> list[Row]:
+        """The rows of one step, always the same for the same (seed, step); of `parts` equal shares the one `part`."""
         rng = random.Random(self.seed * 1_000_003 + step)
-        drawn: list[tuple[tuple[int, ...], list[Pair]]] = []
-        everyone = range(len(self._renderings))
-        for index in self.questions.needy(self.mix.pictures, False, rng):
-            drawn.append((self._picture(index, rng), self.questions.picture(index, rng)))
-        for _ in range(self.mix.places):
-            together = rng.sample(everyone, rng.choice((2, 2, 2, 3, 4)))
-            images = tuple(self._picture(index, rng)[0] for index in together)
-            drawn.append((images, self.questions.places(together, 18, rng)))
-        for _ in range(self.mix.names):
-            pairs = [p for index in self.questions.needy(6, True, rng) for p in self.questions.named(index, 4, rng)]
-            drawn.append(((), pairs))
-        for number in range(self.mix.contexts):
-            if number % 3 == 2:
-                pairs = [p for i in rng.sample(self.questions.fit, 7) for p in self.contexts.pairs(i, False, 1, rng)]
-                drawn.append(((), pairs))
-            else:
-                index = rng.choice(self.questions.fit)
-                drawn.append((self._picture(index, rng), self.contexts.pairs(index, True, 8, rng)))
+        wanted: list[Callable[[random.Random], Drawn]] = []
+        wanted += [partial(self._pictured, i) for i in self.questions.needy(self.mix.pictures, False, rng)]
+        wanted += [self._places] * self.mix.places + [self._named] * self.mix.names
+        wanted += [partial(self._context, number) for number in range(self.mix.contexts)]
+        # Every row has its own generator, so that a row does not depend on who draws the others.
+        drawn = [
+            draw(random.Random(f"{self.seed}/{step}/{number}"))
+            for number, draw in enumerate(wanted)
+            if number % parts == part
+        ]
         segments = self.segments([pair for _, pairs in drawn for pair in pairs])
         rows, at = [], 0
         for images, pairs in drawn:
@@ -70,6 +66,23 @@ class Mixture:
             rows.append(row)
             at += len(pairs)
         return rows
+
+    def _pictured(self, index: int, rng: random.Random) -> Drawn:
+        return self._picture(index, rng), self.questions.picture(index, rng)
+
+    def _places(self, rng: random.Random) -> Drawn:
+        together = rng.sample(range(len(self._renderings)), rng.choice((2, 2, 2, 3, 4)))
+        images = tuple(self._picture(index, rng)[0] for index in together)
+        return images, self.questions.places(together, 18, rng)
+
+    def _named(self, rng: random.Random) -> Drawn:
+        return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
+
+    def _context(self, number: int, rng: random.Random) -> Drawn:
+        if number % 3 == 2:
+            return (), [p for i in self.contexts.entities(7, rng) for p in self.contexts.pairs(i, False, 1, rng)]
+        index = self.contexts.entities(1, rng)[0]
+        return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng)
 
     def segments(self, pairs: list[Pair]) -> list[Segment]:
         """Token numbers of pairs."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from lifelong.models.atlas_train.team import Team
+
 _foreach: Any = torch  # its list-of-tensors functions are not declared
 
 
@@ -31,8 +33,14 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay; step size `lr * 0.2 * sqrt(longer side)`."""
 
     def __init__(
-        self, params: Iterable[torch.Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
+        self,
+        params: Iterable[torch.Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        decay: float = 0.01,
+        team: Team | None = None,
     ) -> None:
+        self._team = team or Team()
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -57,6 +65,6 @@ class Muon(torch.optim.Optimizer):
         _foreach._foreach_mul_(velocities, group["momentum"])
         _foreach._foreach_add_(velocities, gradients)
         looked_ahead = torch.stack(_foreach._foreach_add(gradients, velocities, alpha=group["momentum"]))
-        updates = orthogonal(looked_ahead).unbind(0)
+        updates = self._team.map_stack(orthogonal, looked_ahead).unbind(0)
         _foreach._foreach_mul_(matrices, 1 - group["lr"] * group["decay"])
         _foreach._foreach_add_(matrices, list(updates), alpha=-group["lr"] * scale)

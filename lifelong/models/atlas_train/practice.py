@@ -19,7 +19,7 @@ class Practice:
     """Running share of misses of numbered facts, 1 at first."""
 
     def __init__(self, facts: int, period: int = 50, memory: float = 0.6) -> None:
-        self.period, self._memory = period, memory
+        self.count, self.period, self._memory = facts, period, memory
         self._running = np.ones(facts, np.float32)
         self._used = np.ones(facts, np.float32)
 

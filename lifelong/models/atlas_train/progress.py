@@ -15,11 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Reporter:
     """Shows steps and losses of one stage and appends them to `loss.csv` (columns stage, step, wall_s, values)."""
 
-    def __init__(self, stage: str, total: int, csv_path: Path, start: int = 0, every: int = 50) -> None:
+    def __init__(
+        self, stage: str, total: int, csv_path: Path, start: int = 0, every: int = 50, shown: bool = True
+    ) -> None:
         self.stage, self.total, self.every = stage, total, every
         self._path, self._began_s = csv_path, time.perf_counter()
         console = Console()
-        self._terminal = console.is_terminal
+        self._terminal = console.is_terminal and shown
         self._bar = Progress(
             TextColumn(stage),
             BarColumn(),
