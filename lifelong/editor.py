@@ -14,7 +14,7 @@ import inspect
 import pkgutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from streams.types import Edit, Pool, Query
+from streams.types import Edit, Pool, Probe, Query
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,6 +157,10 @@ class Editor(ABC):
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> None:
         """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result."""
+
+    def reveal(self, probes_of: Callable[[str], Sequence[Probe]]) -> None:
+        """Take the table of probes by edit id; whoever asks probes calls it, on privileged editors only."""
+        raise UnsupportedError(f"{type(self).__name__} is not privileged: it must not see probes.")
 
     def fit(self, pool: Pool) -> None:
         """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""

@@ -80,6 +80,8 @@ class Panel:
         self.baseline = baseline
         self.seed = seed
         self._probes_of = probes_of
+        if editor.privileged:
+            editor.reveal(probes_of)
         self._general = general
         self._kind_of = kind_of
         self._kinds: dict[str, str] = {}

@@ -17,6 +17,7 @@ EDITORS_MAY = (
     "lifelong.editor",
     "lifelong.bank",
     "lifelong.ops",
+    "lifelong.retrieval",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.models.encoders",

@@ -1,0 +1,185 @@
+"""IKE: demonstrations of how new facts are to be used, the retrieved edit, then the question (arXiv 2305.12740).
+
+Knows queries, edits, frozen encoders and the pool's demonstrations; it changes no weight and no hidden state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from lifelong.bank import Bank, Eviction
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.models.encoders import text_encoder
+from lifelong.retrieval import Fact, FactBook, KeyKind
+from streams.types import Edit, Pool, PoolItem, Prompt, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
+"""The forms of eight demonstrations, nearest fact first: copy, update, retain in the paper's ratio 1 : 3 : 4."""
+
+
+class IkeOptions(EditorOptions):
+    """Settings of IKE."""
+
+    demonstrations: int = Field(
+        8, ge=0, description="demonstrations k before the edit (paper 32, for 6 billion weights)"
+    )
+    keys: KeyKind = Field("text", description="what queries and edits are compared by; text is as published")
+    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both")
+    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="least cosine in scope; none: every query gets its nearest edit, as published"
+    )
+    capacity: int | None = Field(None, ge=1, description="most edits kept; none: all")
+    eviction: Eviction = Field("never", description="what makes room in a full bank")
+    pool: int = Field(512, ge=1, description="training items asked of the stream, each with its demonstrations")
+
+
+class Ike(Editor):
+    """In-context knowledge editing (arXiv 2305.12740, sections 3 and 4).
+
+    An expert is the statement of one edit with its k demonstrations. It routes by the cosine of the query's text to
+    the stored edits' prompts, top-1. Nothing is trained: `fit` keeps the pool's demonstrations, the memory that the
+    paper retrieves from: C = (c_1 .. c_k), each c_i a new fact with a question and its answer: the fact's own prompt
+    (copy), a rephrased one with the new answer (update), or another one with its old answer (retain), 1 : 3 : 4. They
+    are chosen once per edit, cos(c_1, f) < .. < cos(c_k, f): the nearest stands next to the edit. Prompt: C, f, q.
+
+    Memory per edit: its key (encoder width), its words and its choice of k. A query costs N products, and a prompt
+    longer by k demonstrations and the edit: many times the question's own length at any N.
+    Deviations: the paper is told which fact a query is about; a stream of edits has to find it, so the top-1 of the
+    bank is taken, always (a wrong or irrelevant fact then stands in the prompt: locality falls, as published), or
+    only above `threshold`. Pictures go with the question only. The default encoder is the model itself, not MiniLM.
+    """
+
+    Options = IkeOptions
+    removes: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+    append_only: ClassVar[bool] = True
+    options: IkeOptions
+
+    def __init__(self, vlm: VLM, options: IkeOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.book = FactBook(
+            vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
+            capacity=o.capacity, eviction=o.eviction,
+        )  # fmt: skip
+        self.text = text_encoder(o.encoder, vlm)
+        self.demonstrations: list[dict[str, list[str]]] = []  # per pool fact: form -> texts
+        self.memory = Bank(self.text.width, metric="ip")
+        self.chosen: dict[str, tuple[str, ...]] = {}  # edit id -> its demonstrations, in the order of the prompt
+
+    def fit(self, pool: Pool) -> None:
+        """Keep the pool's demonstrations and embed their facts; no weight is learnt."""
+        facts = [Fact(item.edit.query.prompt, item.edit.target) for item in pool.items]
+        self.demonstrations = [forms_of(item, fact) for item, fact in zip(pool.items, facts, strict=True)]
+        self._remember(torch.from_numpy(self._embed(facts)))
+
+    def _embed(self, facts: Sequence[Fact]) -> np.ndarray:
+        return self.text.encode([f.said for f in facts])
+
+    def _remember(self, keys: torch.Tensor) -> None:
+        self.memory = Bank(self.text.width, metric="ip")
+        self.memory.add([str(i) for i in range(len(keys))], keys.numpy())
+
+    def fit_options(self) -> dict[str, Any]:
+        """Return the options that decide what is kept."""
+        return self.options.model_dump(mode="json", include={"encoder"})
+
+    def fitted(self) -> State:
+        """Return the demonstrations and their facts' embeddings."""
+        keys = self.memory.keys_of(np.arange(len(self.memory)))
+        return State({"keys": torch.from_numpy(keys)}, {"demonstrations": self.demonstrations})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over demonstrations."""
+        self.demonstrations = [dict(forms) for forms in state.meta["demonstrations"]]
+        self._remember(state.tensors["keys"].float())
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Store each edit with its demonstrations; one that supersedes another replaces it."""
+        self.chosen |= self._choose({e.id: Fact(e.query.prompt, e.target) for e in edits})
+        for gone in self.book.add(edits):
+            del self.chosen[gone]
+
+    def _choose(self, facts: Mapping[str, Fact]) -> dict[str, tuple[str, ...]]:
+        """Return k demonstrations for each fact, those of the nearest one last; their forms follow `PATTERN`."""
+        k = min(self.options.demonstrations, len(self.memory))
+        if k == 0 or not facts:
+            return dict.fromkeys(facts, ())
+        found = self.memory.search(self._embed(list(facts.values())), k)
+        return {i: tuple(map(self._shown, rows, range(k)))[::-1] for i, rows in zip(facts, found.rows, strict=True)}
+
+    def _shown(self, row: int, rank: int) -> str:
+        forms = self.demonstrations[row]
+        texts = forms.get(PATTERN[rank % len(PATTERN)]) or forms["copy"]
+        return texts[rank // len(PATTERN) % len(texts)]
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return `key` (n, width) and `image` (n, 1), 1 for queries with a picture."""
+        return self.book.keys(queries)
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the nearest edit of each query, if it reaches the threshold."""
+        least = self.options.threshold
+        return self.book.route(keys, 1, None if least is None else {"image": least, "text": least})
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer each query after its edit's demonstrations and the edit itself."""
+        pairs = zip(queries, routes, strict=True)
+        yield self.vlm.answerer([self.prompt(q, r.ids[0]) if r.in_scope else q for q, r in pairs])
+
+    def prompt(self, query: Query, edit_id: str) -> Prompt:
+        """Return the prompt of a query that is served by an edit."""
+        words = [*self.chosen[edit_id], self.book.facts[edit_id].said, query.prompt]
+        return Prompt.of(Query(" ".join(words), query.image))
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget edits; one that is not stored any more is passed over."""
+        self.book.remove(ids)
+        for edit_id in ids:
+            self.chosen.pop(edit_id, None)
+
+    def nbytes(self) -> int:
+        """Return the bytes of keys, words and choices (8 each); the demonstrations themselves do not grow."""
+        return self.book.nbytes() + 8 * sum(map(len, self.chosen.values()))
+
+    def bank_len(self) -> int:
+        """Return the number of stored edits."""
+        return len(self.book)
+
+    def state(self) -> State:
+        """Return the bank and the words of every edit; its demonstrations follow from them."""
+        inner = self.book.state()
+        return State(inner.tensors, {"revision": self.revision, **inner.meta})
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        super().load(state)
+        self.book.load(state)
+        self.chosen = self._choose(self.book.facts)
+
+
+def forms_of(item: PoolItem, fact: Fact) -> dict[str, list[str]]:
+    """Return the demonstrations of one training item by form; each states the new fact, asks, and answers."""
+    forms: dict[str, list[str]] = {"copy": [_shown(fact, fact.prompt, fact.target)], "update": [], "retain": []}
+    for probe in item.probes:
+        if probe.axis == "generality" and probe.query.prompt != fact.prompt:
+            forms["update"].append(_shown(fact, probe.query.prompt, probe.target))
+        elif probe.axis == "locality":
+            forms["retain"].append(_shown(fact, probe.query.prompt, probe.target))
+    return {form: list(dict.fromkeys(texts)) for form, texts in forms.items() if texts}
+
+
+def _shown(fact: Fact, prompt: str, answer: str) -> str:
+    return f"{fact.said} {prompt} {answer}."

@@ -1,0 +1,197 @@
+"""LTE: the model is taught to obey a fact before the question; editing is then retrieval (arXiv 2402.11905).
+
+Knows queries, edits, frozen encoders and the model's exchanged weights; nothing of probes, clocks or panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field
+
+from lifelong.bank import Eviction
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editors.lte import train
+from lifelong.editors.lte.adapter import Adapter
+from lifelong.models.layout import Scored
+from lifelong.retrieval import FactBook, KeyKind
+from streams.types import Edit, Pool, Prompt, Query
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lifelong.models.vlm import VLM
+
+T = TypeVar("T")
+UNFITTED = 0.3
+"""The cosine above which an edit is in scope before `fit` (LiveEdit's port, for an encoder of sentences)."""
+
+
+class LteOptions(EditorOptions):
+    """Settings of LTE; rank, steps and learning rate are for a model of six layers."""
+
+    depth: float = Field(
+        0.0, ge=0, le=1, description="depth below which no layer is trained; 0: all are, as published"
+    )
+    modules: tuple[str, ...] = Field(
+        ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"), min_length=1, description="linear parts of a layer"
+    )
+    rank: int = Field(16, ge=1, description="rank of the change of each weight")
+    alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank")
+    active: Literal["always", "in_scope"] = Field(
+        "always", description="when the trained weights answer: from the first edit on (published) or in scope"
+    )
+    keys: KeyKind = Field("text", description="what queries and edits are compared by; text is as published")
+    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both")
+    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
+    threshold: float | None = Field(None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit")
+    capacity: int | None = Field(None, ge=1, description="most edits kept; none: all")
+    eviction: Eviction = Field("never", description="what makes room in a full bank")
+    steps: int = Field(300, ge=1, description="optimiser steps of fit")
+    batch: int = Field(12, ge=1, description="edits a step; five questions each")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW, with a warm-up and a cosine to a hundredth")
+    pool: int = Field(1500, ge=1, description="training items asked of the stream")
+
+
+class Lte(Editor):
+    """Learning to edit (arXiv 2402.11905): alignment once (section 3.1), then retrieval at each query (section 3.2).
+
+    An expert is the statement of one edit. It routes by the cosine of the query's text to the stored `prompt target`,
+    top-1, above a threshold. `fit` trains low-rank changes W + (alpha / rank) B A of the decoder's linear maps, so
+    that with the statement before the question in-scope questions get the new answer, and out-of-scope questions, or
+    any without a statement, the old one (losses in `train.py`). An edit is one embedding, no gradient.
+
+    Memory per edit: its key (encoder width) and its words. A query costs N products and a prompt longer by one
+    statement. The trained weights are active for every query from the first edit on, in scope or not, as in the
+    paper: so an edit may change any answer (`routed` is False), and locality is lost where alignment moved the model.
+    With `active="in_scope"` queries without a route are the base's.
+    Deviations: low rank instead of all weights; the project's wording of a statement; the threshold is calibrated on
+    the pool (the published one belongs to another encoder); old answers are kept by a divergence from the base on the
+    true answer's tokens, as LiveEdit's port does, where the paper trains on the old answer's text; the statement
+    holds no picture.
+    """
+
+    Options = LteOptions
+    routed: ClassVar[bool] = False
+    removes: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+    append_only: ClassVar[bool] = True
+    options: LteOptions
+
+    def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.book = FactBook(
+            vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
+            answers=True, capacity=o.capacity, eviction=o.eviction,
+        )  # fmt: skip
+        self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
+        self.thresholds = {"image": UNFITTED, "text": UNFITTED}
+        self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`
+
+    def fit(self, pool: Pool) -> None:
+        """Align the low-rank changes on the pool, and calibrate the thresholds."""
+        train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed)
+        self.thresholds = self.book.calibrated(pool, UNFITTED)
+        self.load_fitted(self.fitted())
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns."""
+        kept = {"threshold", "active", "capacity", "eviction"}
+        return self.options.model_dump(mode="json", exclude=kept)
+
+    def fitted(self) -> State:
+        """Return the low-rank changes in half precision, and the thresholds."""
+        return State(
+            {name: t.half().contiguous() for name, t in self.adapter.state_dict().items()},
+            {"thresholds": self.thresholds},
+        )
+
+    def load_fitted(self, state: State) -> None:
+        """Take over low-rank changes and thresholds."""
+        self.adapter.load_state_dict({name: t.float() for name, t in state.tensors.items()}, strict=True)
+        self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
+        self.weights = {name: w.detach() for name, w in self.adapter.weights().items()}
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Store each edit; one that supersedes another replaces it."""
+        self.book.add(edits)
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return `key` (n, width) and `image` (n, 1), 1 for queries with a picture."""
+        return self.book.keys(queries)
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the nearest edit of each query, if it reaches the threshold."""
+        given = self.options.threshold
+        return self.book.route(keys, 1, self.thresholds if given is None else {"image": given, "text": given})
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer each query after its edit's statement, with the trained weights where they are active."""
+        pairs = list(zip(queries, routes, strict=True))
+        prompts = tuple(stated(q, self.book.facts[r.ids[0]].said) if r.in_scope else Prompt.of(q) for q, r in pairs)
+        always = self.options.active == "always" and len(self.book) > 0
+        yield _Partly(self.vlm, prompts, self.weights, {i for i, (_, r) in enumerate(pairs) if always or r.in_scope})
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
+        self.book.remove(ids)
+
+    def nbytes(self) -> int:
+        """Return the bytes of keys and words; the trained weights do not grow."""
+        return self.book.nbytes()
+
+    def bank_len(self) -> int:
+        """Return the number of stored edits."""
+        return len(self.book)
+
+    def state(self) -> State:
+        """Return the bank and the words of every edit."""
+        inner = self.book.state()
+        return State(inner.tensors, {"revision": self.revision, **inner.meta})
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        super().load(state)
+        self.book.load(state)
+
+
+def stated(query: Query, said: str) -> Prompt:
+    """Return the prompt that states a fact and then asks; the picture is the question's."""
+    return Prompt.of(Query(f"{said} {query.prompt}", query.image))
+
+
+class _Partly:
+    """Answers some rows under exchanged weights and the others by the base."""
+
+    def __init__(
+        self, vlm: VLM, prompts: tuple[Prompt, ...], weights: Mapping[str, Tensor], active: set[int]
+    ) -> None:
+        self.vlm, self.prompts, self.weights, self.active = vlm, prompts, weights, active
+
+    def score(self, targets: Sequence[str], *, top: int = 0) -> list[Scored]:
+        """Teacher-force one target per row."""
+
+        def ask(rows: list[int]) -> list[Scored]:
+            return self.vlm.score([self.prompts[r] for r in rows], [targets[r] for r in rows], top=top)
+
+        return self._asked(range(len(self.prompts)), ask)
+
+    def generate(self, rows: Sequence[int] | None = None, *, max_tokens: int = 16) -> list[str]:
+        """Decode some rows (all by default), in the order given."""
+
+        def ask(rows: list[int]) -> list[str]:
+            return self.vlm.generate([self.prompts[r] for r in rows], max_tokens=max_tokens)
+
+        return self._asked(range(len(self.prompts)) if rows is None else rows, ask)
+
+    def _asked(self, rows: Sequence[int], ask: Callable[[list[int]], list[T]]) -> list[T]:
+        plain, changed = [r for r in rows if r not in self.active], [r for r in rows if r in self.active]
+        found = dict(zip(plain, ask(plain), strict=True))
+        with self.vlm.swap(self.weights):
+            found |= dict(zip(changed, ask(changed), strict=True))
+        return [found[r] for r in rows]

@@ -1,0 +1,129 @@
+"""LTE's alignment on a pool of edits (arXiv 2402.11905, section 3.1). Knows no bank and no routing.
+
+Per item and step: the edit's own question and a rephrased or dependent one, after the statement (new answer, negative
+log-likelihood); an out-of-scope question after the statement of this or of another edit (old answer); and a question
+of either kind without any statement (old answer). Old answers are kept by KL(base || trained) at the answer's tokens,
+each of the two with weight one half.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong.editors.lte.adapter import Adapter
+from lifelong.ops import NotFiniteError, answer_loss
+from lifelong.retrieval import Fact
+from streams.types import Pool, PoolItem, Prompt, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+Asked = tuple[Prompt, str]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training item: its statement, and (query, answer) pairs by kind; `inside` begins with the edit's own."""
+
+    said: str
+    inside: tuple[tuple[Query, str], ...]
+    outside: tuple[tuple[Query, str], ...]
+
+
+def example_of(item: PoolItem) -> Example:
+    """Return what training reads of one item."""
+    edit = item.edit
+    inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
+    outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
+    return Example(Fact(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
+
+
+def fit(vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int) -> list[dict[str, float]]:
+    """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
+    from rich.progress import track
+
+    examples = [e for e in map(example_of, pool.items) if e.outside]
+    if not examples:
+        raise ValueError(f"lte: none of {len(pool.items)} pool items has an out-of-scope question; one is needed.")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x17E]))
+    adapter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(adapter.parameters(), lr=options.learning_rate, weight_decay=0.0)
+    history: list[dict[str, float]] = []
+    try:
+        for step in track(range(options.steps), description="fit lte"):
+            share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate * max(share, 0.01)
+            parts = step_losses(vlm, adapter, examples, options.batch, rng)
+            total = torch.stack(list(parts.values())).sum()
+            if not bool(torch.isfinite(total)):
+                raise NotFiniteError(f"lte: the training loss is {float(total)} at step {step}; lower learning_rate.")
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
+            optimizer.step()
+            if step % 25 == 0 or step == options.steps - 1:
+                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+    finally:
+        adapter.requires_grad_(False)
+    return history
+
+
+def step_losses(
+    vlm: VLM, adapter: Adapter, examples: Sequence[Example], batch: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the losses of one step on a random batch."""
+    chosen = [examples[i] for i in rng.permutation(len(examples))[:batch]]
+    groups = questions(chosen, rng)
+    asked = [pair for group in groups.values() for pair in group]
+    hidden = vlm.hidden([p for p, _ in asked], adapter.first, [t for _, t in asked])
+    new = len(groups["reliability"]) + len(groups["generality"])
+    with torch.no_grad():
+        old = vlm.resume(hidden.take(range(new, len(asked))), answers_only=True)
+    with vlm.swap(adapter.weights()):
+        logits = vlm.resume(hidden, grad=True, answers_only=True)
+        # The graph is complete here: going back needs no exchanged weight.
+    losses = [answer_loss(logits[i], hidden.target_ids[i]) for i in range(new)]
+    losses += [divergence(old[i - new], logits[i]) for i in range(new, len(asked))]
+    out, at = {}, 0
+    for name, group in groups.items():
+        weight = 0.5 if name in ("stated", "plain") else 1.0
+        out[name] = weight * torch.stack(losses[at : at + len(group)]).mean()
+        at += len(group)
+    return out
+
+
+def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Asked]]:
+    """Return one prompt with its answer per example and kind."""
+    out: dict[str, list[Asked]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
+    for e in chosen:
+        other = chosen[int(rng.integers(len(chosen)))]
+        told = e.said if rng.random() < 0.5 else other.said
+        out["reliability"].append(_after(e.said, *e.inside[0]))
+        out["generality"].append(_after(e.said, *_one(e.inside[1:] or e.inside, rng)))
+        out["stated"].append(_after(told, *_one(e.outside, rng)))
+        query, answer = _one(e.outside if rng.random() < 0.5 else e.inside, rng)
+        out["plain"].append((Prompt.of(query), answer))
+    return out
+
+
+def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[Query, str]:
+    return pairs[int(rng.integers(len(pairs)))]
+
+
+def _after(said: str, query: Query, answer: str) -> Asked:
+    return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer
+
+
+def divergence(base: Tensor, trained: Tensor) -> Tensor:
+    """Return KL(base || trained), the mean over positions of logits (positions, vocabulary)."""
+    p, q = F.log_softmax(base.float(), -1), F.log_softmax(trained.float(), -1)
+    return (p.exp() * (p - q)).sum(-1).mean()

@@ -1,0 +1,172 @@
+"""RECIPE: each edit is a short continuous prompt, retrieved if it beats a knowledge sentinel (arXiv 2405.03279).
+
+Knows queries, edits, banks and the model's embedding layer; nothing of probes, clocks or panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from lifelong.bank import Bank
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editors.recipe import train
+from lifelong.editors.recipe.modules import RecipeModules
+from lifelong.editors.recipe.reading import Reader, Slots, float_rows
+from lifelong.ops import NotFiniteError
+from streams.types import Edit, Pool, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+class RecipeOptions(EditorOptions):
+    """Settings of RECIPE; widths and learning rate are for a small frozen encoder, the rest is as published."""
+
+    keys: Literal["text", "both"] = Field(
+        "text", description="what the router reads: text only, as published, or the question with its picture"
+    )
+    depth: float = Field(1 / 3, ge=0, le=1, description="depth of the hidden states that are read (paper: RoBERTa's)")
+    width: int = Field(512, ge=1, description="width of representations (paper 4096)")
+    prompt_tokens: int = Field(3, ge=1, description="continuous prompt tokens of an edit")
+    sentinel_tokens: int = Field(10, ge=1, description="learned tokens of the knowledge sentinel")
+    answer_tokens: int = Field(
+        6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
+    )
+    steps: int = Field(400, ge=1, description="optimiser steps of fit")
+    batch: int = Field(16, ge=1, description="edits a step whose prompts are trained; three questions each")
+    routing_batch: int = Field(160, ge=2, description="edits a step whose retrieval is trained")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam (paper 1e-5, with the encoder trained too)")
+    pool: int = Field(3000, ge=2, description="training items asked of the stream")
+
+
+class Recipe(Editor):
+    """Retrieval-augmented continuous prompts for lifelong editing (arXiv 2405.03279, sections 3.2 to 3.4).
+
+    An expert is p = 3 continuous prompt tokens that stand before the question. With x = [pooled; mean; max; min] of a
+    frozen encoder's token states (4 h): knowledge r = y + ReLU(W2 y + b2), y = W1 x + b1 of "prompt target", a query
+    likewise with its own weights; prompt (p, d) = reshape(W4 (r + ReLU(W3 r + b3)) + b4). It routes by
+    q . k / sqrt(width) to the top-1 edit iff that beats the sentinel's score, strictly. `fit` trains both
+    representations, the sentinel and the prompt writer: -log likelihood of edit and rephrase, KL(base || edited) of
+    local questions, and three contrastive losses (`losses.py`). An edit is one partial forward pass, no gradient.
+
+    Memory per edit: width + p d floats. A query costs N x width products and p more tokens.
+    Text-only keys cannot tell apart edits whose prompts are one string; `keys="both"` reads the picture too.
+    Deviations: the encoder is the model's own lower layers, frozen, not a trained RoBERTa ("pooled" is the last
+    token's state, the only one that has seen all others); the sentinel's tokens are learned as token states, not as
+    the encoder's input; the prompt writer also gets the answer's token embeddings through a linear map, since pooled
+    states of a small decoder's lower layers need not tell which tokens to write (`answer_tokens=0` is the paper's
+    form); in a template with pictures first, the continuous prompt stands after them; a superseding edit replaces the
+    old one, of which the paper says nothing.
+    The released evaluation lets the router read the answer and drops the picture: here it reads the query only.
+    """
+
+    Options = RecipeOptions
+    removes: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+    append_only: ClassVar[bool] = True
+    options: RecipeOptions
+
+    def __init__(self, vlm: VLM, options: RecipeOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.reader = Reader(vlm, vlm.layer_at(o.depth), pictures=o.keys == "both")
+        self.slots = Slots(vlm, o.prompt_tokens)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.modules = RecipeModules(
+                self.reader.width, vlm.width, rep=o.width, d=vlm.width, prompt_tokens=o.prompt_tokens,
+                sentinel_tokens=o.sentinel_tokens, answer_tokens=o.answer_tokens,
+            ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.bank = Bank(o.width, metric="ip")
+
+    def fit(self, pool: Pool) -> None:
+        """Train every module on the pool's edits and probes."""
+        train.fit(self.vlm, self.modules, self.reader, self.slots, pool, self.options, seed=self.seed)
+        self.load_fitted(self.fitted())
+
+    def fitted(self) -> State:
+        """Return all module weights in half precision."""
+        return State({name: t.half().contiguous() for name, t in self.modules.state_dict().items()}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over module weights."""
+        self.modules.load_state_dict({name: t.float() for name, t in state.tensors.items()}, strict=True)
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Write and store each edit's prompt; raises `NotFiniteError` naming an edit without a finite one."""
+        x = self.reader.features([train.knowledge_of(e.query, e.target) for e in edits])
+        told = self.reader.answers([e.target for e in edits], self.options.answer_tokens)
+        with torch.no_grad():
+            reps = self.modules.knowledge(x)
+            prompts = self.modules.prompt(reps, told)
+        for edit, rep, prompt in zip(edits, reps, prompts, strict=True):
+            if not (bool(torch.isfinite(rep).all()) and bool(torch.isfinite(prompt).all())):
+                raise NotFiniteError(f"recipe, edit {edit.id}: its continuous prompt is not finite.")
+            if edit.supersedes is not None and edit.supersedes in self.bank:
+                self.bank.remove([edit.supersedes])
+            self.bank.add([edit.id], float_rows(rep[None]), {"prompt": prompt[None].float()})
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return `query` (n, width), over the root of the width, and `sentinel` (n, 1), the score to beat."""
+        with torch.no_grad():
+            reps = self.modules.query(self.reader.features(queries))
+            sentinel = self.modules.scores(reps, self.modules.sentinel())
+        scaled = float_rows(reps) / np.float32(np.sqrt(self.options.width))
+        return Keys({"query": scaled, "sentinel": float_rows(sentinel)})
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the nearest edit of each query, if it beats the sentinel."""
+        if not len(self.bank) or not len(keys):
+            return [Route()] * len(keys)
+        found = self.bank.search(keys["query"], 1, keys.memo("query"))
+        revisions = self.bank.revision_of(found.rows[:, 0])
+        routes = []
+        for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
+            beaten = score > float(keys["sentinel"][i, 0])
+            routes.append(Route(ids, (score,), (1.0,), (int(revisions[i]),)) if beaten else Route())
+        return routes
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer each routed query behind its edit's continuous prompt, the others as they are."""
+        inside = [i for i, r in enumerate(routes) if r.in_scope]
+        if not inside:
+            yield self.vlm.answerer(queries)
+            return
+        prompts = self.bank.payload("prompt", self.bank.rows_of([routes[i].ids[0] for i in inside]))
+        written = dict(zip(inside, prompts, strict=True))
+        asked = [self.slots.before(q) if i in written else q for i, q in enumerate(queries)]
+        with self.vlm.hook(self.vlm.structure.embedding, self.slots.writer(written)):
+            yield self.vlm.answerer(asked)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget edits; one that is not stored any more (replaced) is passed over."""
+        self.bank.remove([i for i in ids if i in self.bank])
+
+    def nbytes(self) -> int:
+        """Return the bytes of representations and continuous prompts."""
+        return self.bank.nbytes()
+
+    def bank_len(self) -> int:
+        """Return the number of stored edits."""
+        return len(self.bank)
+
+    def state(self) -> State:
+        """Return the bank."""
+        inner = self.bank.state()
+        return State(inner.tensors, {"revision": self.revision, "bank": inner.meta})
+
+    def load(self, state: State) -> None:
+        """Go on from a bank."""
+        super().load(state)
+        self.bank.load(State(state.tensors, state.meta["bank"]))
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return all options: every one decides what `fit` learns."""
+        return self.options.model_dump(mode="json")

@@ -1,0 +1,119 @@
+"""What RECIPE's modules read of the frozen model, and where its continuous prompt stands. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lifelong.editors.recipe.modules import pooled_features
+from lifelong.models.layout import Layout
+from streams.types import Prompt, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+CHUNK = 256
+
+
+class Reader:
+    """Features of texts (and pictures) from the model's own hidden states at one layer.
+
+    Text: [last; mean; max; min] over the prompt's tokens, read without the picture: 4 h. With `pictures` the question
+    is read with its picture, and [mean; max; min] of the image tokens follow, zero where there is none: 7 h.
+    """
+
+    def __init__(self, vlm: VLM, layer: int, *, pictures: bool) -> None:
+        self.vlm, self.layer, self.pictures = vlm, layer, pictures
+        self.width = (7 if pictures else 4) * vlm.width
+
+    def features(self, queries: Sequence[Query]) -> Tensor:
+        """Return (n, width) float32 on the model's device."""
+        out = torch.zeros(len(queries), self.width, device=self.vlm.device)
+        for low in range(0, len(queries), CHUNK):
+            out[low : low + CHUNK] = self._features(queries[low : low + CHUNK])
+        return out
+
+    def _features(self, queries: Sequence[Query]) -> Tensor:
+        asked = [Prompt.of(q) if self.pictures else Prompt((q.prompt,)) for q in queries]
+        hidden = self.vlm.hidden(asked, self.layer)
+        pairs = list(zip(hidden.states, hidden.prompt, hidden.image, strict=True))
+        words = [s.float()[m.to(s.device)] for s, m, _ in pairs]
+        padded, seen = _pad(words)
+        x = pooled_features(padded, seen, torch.stack([w[-1] for w in words]))
+        if not self.pictures:
+            return x
+        looks = torch.zeros(len(asked), 3 * self.vlm.width, device=x.device)
+        at = [i for i, (_, _, image) in enumerate(pairs) if bool(image.any())]
+        if at:
+            padded, seen = _pad([pairs[i][0].float()[pairs[i][2].to(x.device)] for i in at])
+            looks[at] = pooled_features(padded, seen, padded[:, 0])[:, self.vlm.width :]
+        return torch.cat([x, looks], dim=1)
+
+    def answers(self, targets: Sequence[str], tokens: int) -> Tensor:
+        """Return the input embeddings (n, tokens, width) of the answers' first tokens, zero beyond their end."""
+        out = torch.zeros(len(targets), tokens, self.vlm.width, device=self.vlm.device)
+        for i, target in enumerate(targets):
+            ids = self.vlm.target_ids(target)[:tokens]
+            out[i, : len(ids)] = self.vlm.embeddings()[ids].detach().float()
+        return out
+
+
+def _pad(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    lengths = torch.tensor([len(p) for p in parts], device=parts[0].device)
+    padded = pad_sequence(list(parts), batch_first=True)
+    return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]
+
+
+class Slots:
+    """Places for continuous prompt tokens: a special token of the tokenizer, repeated before the question.
+
+    Its embeddings are overwritten, so that what it means does not matter. Where a chat template puts pictures first,
+    the slots stand after them and before the words.
+    """
+
+    def __init__(self, vlm: VLM, tokens: int) -> None:
+        self.vlm, self.tokens = vlm, tokens
+        tokenizer = vlm.tokenizer
+        names = (tokenizer.pad_token, tokenizer.unk_token, tokenizer.eos_token, *tokenizer.all_special_tokens)
+        query = Query("Where is it?")
+        for name in dict.fromkeys(n for n in names if n):
+            self.id, self.text = int(tokenizer.convert_tokens_to_ids(name)), name * tokens
+            plain, slotted = vlm.reader.read([Prompt.of(query), self.before(query)])
+            if int((plain.ids == self.id).sum()) == 0 and int((slotted.ids == self.id).sum()) == tokens:
+                return
+        raise ValueError(f"recipe: no special token of {vlm.name} can hold the place of a continuous prompt.")
+
+    def before(self, query: Query) -> Prompt:
+        """Return a query's prompt with the slots before its words."""
+        return Prompt((self.text, *Prompt.of(query).parts))
+
+    def where(self, ids: Tensor, prompt: Tensor) -> Tensor:
+        """Return the mask of the slots among ids (..., tokens), of which `prompt` are the prompt's own."""
+        found = (ids.to(prompt.device) == self.id) & prompt
+        return found & (found.cumsum(-1) <= self.tokens)  # a question may contain the token's text itself
+
+    def writer(self, written: Mapping[int, Tensor]) -> Callable[..., Any]:
+        """Return a hook of the embedding layer that writes row r's continuous prompt (tokens, width) at prefill."""
+
+        def write(module: Any, args: tuple[Any, ...], output: Tensor, layout: Layout) -> Tensor | None:
+            here = [i for i, row in enumerate(layout.rows.tolist()) if row in written]
+            if layout.decode_step or not here:
+                return None
+            ids, at = args[0], torch.zeros_like(layout.prompt)
+            at[here] = self.where(ids[here], layout.prompt[here])
+            changed = output.clone()
+            values = torch.cat([written[layout.rows[i].item()] for i in here])
+            changed[at] = values.to(output.device, output.dtype)
+            return changed
+
+        return write
+
+
+def float_rows(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a float32 array."""
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,182 @@
+"""Training of RECIPE's modules on a pool of edits (arXiv 2405.03279, section 3.4; all loss weights 1).
+
+Knows features of the frozen model, computed once, and the model from its first layer on. Knows nothing of banks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.editors.recipe import losses
+from lifelong.editors.recipe.modules import RecipeModules
+from lifelong.editors.recipe.reading import Reader, Slots
+from lifelong.models.layout import Hidden
+from lifelong.ops import NotFiniteError, answer_loss
+from streams.types import Pool, PoolItem, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training item: row numbers of the table of features, and what the rows ask and answer."""
+
+    fact: tuple[str, str]
+    knowledge: int
+    inside: tuple[int, ...]
+    outside: tuple[int, ...]
+
+
+@dataclass
+class Table:
+    """Features of every row, computed once; `asked` holds (query, answer)."""
+
+    asked: list[tuple[Query, str]] = field(default_factory=list)
+    features: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def add(self, query: Query, answer: str) -> int:
+        """Return the number of a new row."""
+        self.asked.append((query, answer))
+        return len(self.asked) - 1
+
+
+def knowledge_of(query: Query, target: str) -> Query:
+    """Return an edit as the text that is its knowledge: prompt and answer."""
+    return Query(f"{query.prompt} {target}", query.image)
+
+
+def example_of(item: PoolItem, table: Table) -> Example:
+    """Register the rows of one item."""
+    edit = item.edit
+    inside = [table.add(edit.query, edit.target)]
+    inside += [table.add(p.query, p.target) for p in item.probes if p.axis == "generality"]
+    outside = [table.add(p.query, p.target) for p in item.probes if p.reference == "baseline"]
+    known = table.add(knowledge_of(edit.query, edit.target), edit.target)
+    return Example((edit.subject, edit.relation), known, tuple(inside), tuple(outside))
+
+
+def fit(
+    vlm: VLM, modules: RecipeModules, reader: Reader, slots: Slots, pool: Pool, options: Any, *, seed: int
+) -> list[dict[str, float]]:
+    """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
+    from rich.progress import track
+
+    table = Table()
+    examples = [e for e in (example_of(item, table) for item in pool.items) if e.outside]
+    if len(examples) < 2:
+        raise ValueError(f"recipe: {len(examples)} of {len(pool.items)} pool items have a local question; need 2.")
+    table.features = reader.features([q for q, _ in table.asked])
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EC1]))
+    modules.train().requires_grad_(True)
+    optimizer = torch.optim.Adam(modules.parameters(), lr=options.learning_rate)
+    history: list[dict[str, float]] = []
+    try:
+        for step in track(range(options.steps), description="fit recipe"):
+            share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate * max(share, 0.01)
+            chosen = _draw(examples, options.routing_batch, rng)
+            parts = editing_losses(vlm, modules, reader, slots, table, chosen[: options.batch], options, rng)
+            parts |= routing_losses(modules, table, chosen, rng)
+            total = torch.stack(list(parts.values())).sum()
+            if not bool(torch.isfinite(total)):
+                raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+            optimizer.step()
+            if step % 25 == 0 or step == options.steps - 1:
+                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+    finally:
+        modules.eval().requires_grad_(False)
+    return history
+
+
+def _draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:
+    """Draw examples whose facts all differ: two targets of one fact would each be the other's false negative."""
+    out: dict[tuple[str, str], Example] = {}
+    for i in rng.permutation(len(examples)):
+        out.setdefault(examples[i].fact, examples[i])
+        if len(out) == n:
+            break
+    return list(out.values())
+
+
+def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
+    return rows[int(rng.integers(len(rows)))]
+
+
+def editing_losses(
+    vlm: VLM,
+    modules: RecipeModules,
+    reader: Reader,
+    slots: Slots,
+    table: Table,
+    chosen: Sequence[Example],
+    options: Any,
+    rng: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Return reliability, generality and locality of the questions behind their edits' continuous prompts."""
+    n = len(chosen)
+    rows = [e.inside[0] for e in chosen] + [_one(e.inside[1:] or e.inside, rng) for e in chosen]
+    rows += [_one(e.outside, rng) for e in chosen]
+    asked, answers = [table.asked[r][0] for r in rows], [table.asked[r][1] for r in rows]
+    reps = modules.knowledge(table.features[[e.knowledge for e in chosen]])
+    targets = [table.asked[e.knowledge][1] for e in chosen]
+    told = reader.answers(targets, options.answer_tokens) if options.answer_tokens else None
+    prompts = modules.prompt(reps, told).repeat(3, 1, 1)
+    hidden = vlm.hidden([slots.before(q) for q in asked], 0, answers)
+    logits = vlm.resume(with_prompts(vlm, slots, hidden, prompts), grad=True, answers_only=True)
+    with torch.no_grad():
+        base = vlm.resume(vlm.hidden(asked[2 * n :], 0, answers[2 * n :]), answers_only=True)
+    nll = [answer_loss(logits[i], hidden.target_ids[i]) for i in range(2 * n)]
+    kept = [losses.divergence(base[i], logits[2 * n + i]) for i in range(n)]
+    return {
+        "reliability": torch.stack(nll[:n]).mean(),
+        "generality": torch.stack(nll[n:]).mean(),
+        "locality": torch.stack(kept).mean(),
+    }
+
+
+def with_prompts(vlm: VLM, slots: Slots, hidden: Hidden, prompts: Tensor) -> Hidden:
+    """Return inputs of layer 0 with continuous prompts (n, tokens, width) in the place of the slots' embeddings."""
+    own = vlm.embeddings()[slots.id].detach()
+    states = []
+    for i, state in enumerate(hidden.states):
+        ids = torch.nn.functional.pad(hidden.encoded[i].ids, (0, len(state) - len(hidden.encoded[i].ids)))
+        at = slots.where(ids, hidden.prompt[i]).nonzero()[:, 0].to(state.device)
+        # What the model adds to an embedding (a learned position, say) stays.
+        states.append(state.index_add(0, at, (prompts[i] - own).to(state.dtype)))
+    fields = (hidden.image, hidden.prompt, hidden.answer, hidden.target_ids, hidden.encoded)
+    return Hidden(hidden.layer, tuple(states), *fields)
+
+
+def routing_losses(
+    modules: RecipeModules, table: Table, chosen: Sequence[Example], rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the three contrastive losses of one batch."""
+
+    def queries(rows: Sequence[int]) -> Tensor:
+        return modules.query(table.features[list(rows)])
+
+    knowledge = modules.knowledge(table.features[[e.knowledge for e in chosen]])
+    sentinel = modules.sentinel()
+    first, second = (queries([_one(e.inside, rng) for e in chosen]) for _ in range(2))
+    outside = queries([_one(e.outside, rng) for e in chosen])
+
+    def scored(asked: Tensor) -> tuple[Tensor, Tensor]:
+        return modules.scores(asked, knowledge), modules.scores(asked, sentinel)[:, 0]
+
+    return {
+        "own_knowledge": losses.own_knowledge(*scored(first)),
+        "own_missing": losses.own_missing(*scored(second)),
+        "nothing_known": losses.nothing_known(*scored(outside)),
+    }
