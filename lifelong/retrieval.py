@@ -109,7 +109,7 @@ class FactBook:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def route(self, keys: Keys, k: int, least: Mapping[str, float] | None = None) -> list[Route]:
-        """Return the at most k nearest edits whose cosine reaches `least` (for queries with `image`, with `text` only)."""
+        """Return the at most k nearest edits that reach `least` (for queries with an `image`, with `text` only)."""
         if not len(self.facts) or not len(keys):
             return [Route()] * len(keys)
         found = self.bank.search(keys["key"], min(k, len(self.facts)), keys.memo("key"))

@@ -9,7 +9,8 @@ Memory per edit: 2 rank width + 2 k module_width floats. A query costs one produ
 kept expert, 2 rank width multiplications a token. Deviations, each an option: the generator also sees the answer's
 tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
-them unedited). The published training feeds the layer's output to that layer again; here it is fed once.
+them unedited). The published training feeds the layer's output to that layer again; here it is fed once. The paper's
+ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 KINDS = ("image", "text")
+ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
 
 
 class LiveEditOptions(EditorOptions):
@@ -49,6 +51,10 @@ class LiveEditOptions(EditorOptions):
     sentinel_tokens: int = Field(16, ge=1, description="tokens of the sentinel (paper: those of an image)")
     generator: Literal["copying", "paper"] = "copying"
     text_only: Literal["extended", "paper"] = "extended"
+    soft_relative: bool = Field(True, description="train soft routing by the relative loss (ablation: false)")
+    soft_absolute: bool = Field(True, description="train soft routing by the absolute loss (ablation: false)")
+    soft_routing: bool = Field(True, description="weigh the experts kept; false: their plain mean (ablation)")
+    prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
     steps: int = Field(400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
@@ -74,6 +80,7 @@ class LiveEdit(Editor):
             self.modules = LiveEditModules(
                 vlm.width, width=o.width, k=o.features, rank=o.rank, heads=o.heads, scale=o.scale,
                 image_tokens=o.sentinel_tokens, generator=o.generator,
+                prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.banks = {kind: Bank(o.features * o.width, metric="ip") for kind in KINDS}
 
@@ -84,8 +91,9 @@ class LiveEdit(Editor):
         train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but the one that only routing reads."""
-        return self.options.model_dump(mode="json", exclude={"text_only"})
+        """Return all options but the one that only routing reads; of the ablations those that are made."""
+        whole = {name for name in ABLATED if getattr(self.options, name)}
+        return self.options.model_dump(mode="json", exclude={"text_only", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision."""
@@ -148,6 +156,8 @@ class LiveEdit(Editor):
         scores = bank.payload("text", kept.rows).numpy() @ text
         shares = np.exp(scores - scores.max())
         weights = shares / shares.sum() / (1 + np.exp(-scores))
+        if not self.options.soft_routing:
+            weights = np.full_like(scores, 1 / len(scores))
         order = np.lexsort((kept.rows, -weights))
         ids = tuple(kept.ids[i] for i in order)
         revisions = tuple(int(r) for r in bank.revision_of(kept.rows[order]))

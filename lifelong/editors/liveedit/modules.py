@@ -50,6 +50,8 @@ class CrossAttention(nn.Module):
 class VisualBranch(nn.Module):
     """Read k visual features: the prompt specialises learned queries, which then read the image tokens."""
 
+    guided = True  # False: the learned queries read the image as they are (ablation)
+
     def __init__(self, d: int, width: int, k: int, heads: int) -> None:
         super().__init__()
         self.layernorm = nn.LayerNorm(d)
@@ -60,8 +62,9 @@ class VisualBranch(nn.Module):
     def forward(self, prompt: Tensor, prompt_seen: Tensor, image: Tensor, image_seen: Tensor) -> Tensor:
         """Return (batch, k, width) from prompt and image states (batch, tokens, d)."""
         queries = self.query_vectors.expand(len(prompt), -1, -1)
-        guided = self.prompt_cross_attention(queries, self.layernorm(prompt), prompt_seen)
-        return self.image_cross_attention(guided, self.layernorm(image), image_seen)
+        if self.guided:
+            queries = self.prompt_cross_attention(queries, self.layernorm(prompt), prompt_seen)
+        return self.image_cross_attention(queries, self.layernorm(image), image_seen)
 
 
 class TextBranch(nn.Module):
@@ -158,11 +161,14 @@ class LiveEditModules(nn.Module):
         scale: float,
         image_tokens: int,
         generator: str = "copying",
+        prompt_guided: bool = True,
+        soft_routing: bool = True,
     ) -> None:
         super().__init__()
-        self.width, self.rank = width, rank
+        self.width, self.rank, self.soft_routing = width, rank, soft_routing
         self.edit_side = Extractor(d, width, k, heads)
         self.input_side = Extractor(d, width, k, heads)
+        self.edit_side.visual_branch.guided = self.input_side.visual_branch.guided = prompt_guided
         self.vision_sentinel = _latents(image_tokens, d)
         self.residual_layernorm = nn.LayerNorm(d)
         self.expert_generator_u: PaperGenerator | None = None

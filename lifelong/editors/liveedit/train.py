@@ -163,9 +163,9 @@ def step_losses(
     """Return the losses of one step: experts on a small batch, routing on a large one."""
     kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
     chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
-    return expert_losses(vlm, modules, table, chosen[: options.batch], rng) | routing_losses(
-        vlm, modules, table, chosen, rng
-    )
+    parts = expert_losses(vlm, modules, table, chosen[: options.batch], rng)
+    parts |= routing_losses(vlm, modules, table, chosen, rng)
+    return {name: part for name, part in parts.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
 def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Example]:
@@ -236,6 +236,8 @@ def _resume(
     # A softmax over the active experts only that is zero, gradient and all, where a row has none.
     shares = (scores - scores.detach().amax(1, keepdim=True)).exp() * active
     weights = torch.sigmoid(scores) * shares / shares.sum(1, keepdim=True).clamp(min=1e-12)
+    if not modules.soft_routing:
+        weights = active.to(scores) / active.sum(1, keepdim=True).clamp(min=1)
     lengths = [len(s) for s in hidden.states]
     states = torch.nn.utils.rnn.pad_sequence(list(hidden.states), batch_first=True).to(vlm.device)
     # Every row may use every expert: one product with all of them is smaller than a gather per row.
