@@ -30,18 +30,25 @@ class IkeOptions(EditorOptions):
     """Settings of IKE."""
 
     demonstrations: int = Field(
-        8, ge=0, description="demonstrations k before the edit (paper 32, for 6 billion weights)"
+        default=8, ge=0, description="demonstrations k before the edit (paper 32, for 6 billion weights)"
     )
-    keys: KeyKind = Field("text", description="what queries and edits are compared by; text is as published")
-    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both")
-    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
+    keys: KeyKind = Field(default="text", description="what queries and edits are compared by; text is as published")
+    image_weight: float = Field(
+        default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
+    )
+    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
     threshold: float | None = Field(
-        None, ge=-1, le=1, description="least cosine in scope; none: every query gets its nearest edit, as published"
+        default=None,
+        ge=-1,
+        le=1,
+        description="least cosine in scope; none: every query gets its nearest edit, as published",
     )
-    capacity: int | None = Field(None, ge=1, description="most edits kept; none: all")
-    eviction: Eviction = Field("never", description="what makes room in a full bank")
-    pool: int = Field(512, ge=1, description="training items asked of the stream, each with its demonstrations")
+    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
+    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
+    pool: int = Field(
+        default=512, ge=1, description="training items asked of the stream, each with its demonstrations"
+    )
 
 
 class Ike(Editor):

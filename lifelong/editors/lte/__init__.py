@@ -33,27 +33,34 @@ class LteOptions(EditorOptions):
     """Settings of LTE; rank, steps and learning rate are for a model of six layers."""
 
     depth: float = Field(
-        0.0, ge=0, le=1, description="depth below which no layer is trained; 0: all are, as published"
+        default=0.0, ge=0, le=1, description="depth below which no layer is trained; 0: all are, as published"
     )
     modules: tuple[str, ...] = Field(
-        ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"), min_length=1, description="linear parts of a layer"
+        default=("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj"),
+        min_length=1,
+        description="linear parts of a layer",
     )
-    rank: int = Field(16, ge=1, description="rank of the change of each weight")
-    alpha: float = Field(32.0, gt=0, description="the change is scaled by alpha / rank")
+    rank: int = Field(default=16, ge=1, description="rank of the change of each weight")
+    alpha: float = Field(default=32.0, gt=0, description="the change is scaled by alpha / rank")
     active: Literal["always", "in_scope"] = Field(
-        "always", description="when the trained weights answer: from the first edit on (published) or in scope"
+        default="always",
+        description="when the trained weights answer: from the first edit on (published) or in scope",
     )
-    keys: KeyKind = Field("text", description="what queries and edits are compared by; text is as published")
-    image_weight: float = Field(0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both")
-    encoder: str = Field("base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field("base", description="image encoder: base or path:FOLDER")
-    threshold: float | None = Field(None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit")
-    capacity: int | None = Field(None, ge=1, description="most edits kept; none: all")
-    eviction: Eviction = Field("never", description="what makes room in a full bank")
-    steps: int = Field(300, ge=1, description="optimiser steps of fit")
-    batch: int = Field(12, ge=1, description="edits a step; five questions each")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW, with a warm-up and a cosine to a hundredth")
-    pool: int = Field(1500, ge=1, description="training items asked of the stream")
+    keys: KeyKind = Field(default="text", description="what queries and edits are compared by; text is as published")
+    image_weight: float = Field(
+        default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
+    )
+    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
+    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
+    )
+    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
+    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
+    steps: int = Field(default=300, ge=1, description="optimiser steps of fit")
+    batch: int = Field(default=12, ge=1, description="edits a step; five questions each")
+    learning_rate: float = Field(default=1e-3, gt=0, description="AdamW, with a warm-up and a cosine to a hundredth")
+    pool: int = Field(default=1500, ge=1, description="training items asked of the stream")
 
 
 class Lte(Editor):

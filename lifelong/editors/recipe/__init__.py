@@ -29,20 +29,22 @@ class RecipeOptions(EditorOptions):
     """Settings of RECIPE; widths and learning rate are for a small frozen encoder, the rest is as published."""
 
     keys: Literal["text", "both"] = Field(
-        "text", description="what the router reads: text only, as published, or the question with its picture"
+        default="text", description="what the router reads: text only, as published, or the question with its picture"
     )
-    depth: float = Field(1 / 3, ge=0, le=1, description="depth of the hidden states that are read (paper: RoBERTa's)")
-    width: int = Field(512, ge=1, description="width of representations (paper 4096)")
-    prompt_tokens: int = Field(3, ge=1, description="continuous prompt tokens of an edit")
-    sentinel_tokens: int = Field(10, ge=1, description="learned tokens of the knowledge sentinel")
+    depth: float = Field(
+        default=1 / 3, ge=0, le=1, description="depth of the hidden states that are read (paper: RoBERTa's)"
+    )
+    width: int = Field(default=512, ge=1, description="width of representations (paper 4096)")
+    prompt_tokens: int = Field(default=3, ge=1, description="continuous prompt tokens of an edit")
+    sentinel_tokens: int = Field(default=10, ge=1, description="learned tokens of the knowledge sentinel")
     answer_tokens: int = Field(
-        6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
+        default=6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
     )
-    steps: int = Field(400, ge=1, description="optimiser steps of fit")
-    batch: int = Field(16, ge=1, description="edits a step whose prompts are trained; three questions each")
-    routing_batch: int = Field(160, ge=2, description="edits a step whose retrieval is trained")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam (paper 1e-5, with the encoder trained too)")
-    pool: int = Field(3000, ge=2, description="training items asked of the stream")
+    steps: int = Field(default=400, ge=1, description="optimiser steps of fit")
+    batch: int = Field(default=16, ge=1, description="edits a step whose prompts are trained; three questions each")
+    routing_batch: int = Field(default=160, ge=2, description="edits a step whose retrieval is trained")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam (paper 1e-5, with the encoder trained too)")
+    pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
 
 
 class Recipe(Editor):

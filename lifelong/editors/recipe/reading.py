@@ -101,13 +101,14 @@ class Slots:
         """Return a hook of the embedding layer that writes row r's continuous prompt (tokens, width) at prefill."""
 
         def write(module: Any, args: tuple[Any, ...], output: Tensor, layout: Layout) -> Tensor | None:
-            here = [i for i, row in enumerate(layout.rows.tolist()) if row in written]
+            rows = layout.rows.tolist()
+            here = [i for i, row in enumerate(rows) if row in written]
             if layout.decode_step or not here:
                 return None
             ids, at = args[0], torch.zeros_like(layout.prompt)
             at[here] = self.where(ids[here], layout.prompt[here])
             changed = output.clone()
-            values = torch.cat([written[layout.rows[i].item()] for i in here])
+            values = torch.cat([written[rows[i]] for i in here])
             changed[at] = values.to(output.device, output.dtype)
             return changed
 
