@@ -18,8 +18,8 @@ from streams.atlas.wording import ask, fact, in_context
 class Contexts:
     """Draws context pairs for `fit` entities."""
 
-    def __init__(self, questions: Questions) -> None:
-        self.questions = questions
+    def __init__(self, questions: Questions, echo: float = 0.0) -> None:
+        self.questions, self.echo = questions, echo
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
         self._fit = frozenset(questions.fit)
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
@@ -38,6 +38,8 @@ class Contexts:
         return [self._pair(index, rng.choice(asks), asks, pictured, rng) for _ in range(count)]
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
+        if index in self._fit and rng.random() < self.echo:
+            return self._echo(index, a, pictured, rng)
         draw = rng.random()
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
@@ -50,6 +52,12 @@ class Contexts:
             facts.append(self._irrelevant(index, a, asks, pictured, rng))
         rng.shuffle(facts)
         return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
+
+    def _echo(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
+        """A told answer of one to five others in a row, asked for at once: many tokens to copy, nothing to know."""
+        answer = " ".join(rng.choice(self._any) for _ in range(rng.randint(1, 5)))
+        question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
+        return Pair(in_context([fact(question, answer)], question), answer)
 
     def other_answer(self, relation: str, answer: str, rng: random.Random) -> str:
         """Another entity's answer of the relation, now and then of any relation."""

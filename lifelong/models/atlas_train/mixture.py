@@ -27,6 +27,7 @@ class Mix:
     names: int = 4
     contexts: int = 4
     length: int = 192
+    echo: float = 0.0  # share of context questions on fit entities that only train copying
 
     @property
     def rows(self) -> int:
@@ -41,7 +42,7 @@ class Mixture:
         self, world: World, tokenizer: PreTrainedTokenizerFast, renderings: list[list[int]], mix: Mix, seed: int
     ) -> None:
         self.questions = Questions(world)
-        self.contexts = Contexts(self.questions)
+        self.contexts = Contexts(self.questions, mix.echo)
         self.mix, self.seed = mix, seed
         self._renderings, self._tokenizer = renderings, tokenizer
         self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
