@@ -18,8 +18,8 @@ from streams.atlas.wording import ask, fact, in_context
 class Contexts:
     """Draws context pairs for `fit` entities."""
 
-    def __init__(self, questions: Questions, echo: float = 0.0) -> None:
-        self.questions, self.echo = questions, echo
+    def __init__(self, questions: Questions) -> None:
+        self.questions = questions
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
         self._fit = frozenset(questions.fit)
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
@@ -32,14 +32,19 @@ class Contexts:
         pool = self.questions.fit if rng.random() < 0.8 else range(len(self.questions.entities))
         return rng.sample(pool, count)
 
-    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
-        """`count` context questions about one entity, by its picture or by its name."""
+    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
+        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
-        return [self._pair(index, rng.choice(asks), asks, pictured, rng) for _ in range(count)]
+        if index not in self._fit:
+            echo = 0.0
+        return [
+            self._echo(index, rng.choice(asks), pictured, rng)
+            if rng.random() < echo
+            else self._pair(index, rng.choice(asks), asks, pictured, rng)
+            for _ in range(count)
+        ]
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
-        if index in self._fit and rng.random() < self.echo:
-            return self._echo(index, a, pictured, rng)
         draw = rng.random()
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
