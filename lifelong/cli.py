@@ -194,13 +194,13 @@ def model_eval(
     model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
 ) -> None:
     """Measure what the embedded model knows, by free generation over all facts."""
-    from lifelong.models import atlas_eval
+    from lifelong.models import atlas_eval, atlas_table
 
     asked, right = atlas_eval.examine(model, note=_say)
     if table is not None:
-        atlas_eval.write_table(asked, right, table)
+        atlas_table.write_table(asked, right, table)
         _say(f"table: {table}")
-    measures = atlas_eval.metrics(asked, right)
+    measures = atlas_table.metrics(asked, right)
     if as_json:
         print(json.dumps(measures, indent=1))
         return

@@ -45,15 +45,18 @@ class Contexts:
         ]
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
-        draw = rng.random()
+        """Told facts of which one or none answers the question: which one is to be copied, if any, is to be learnt."""
+        draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if draw < 0.55:
-            if draw >= 0.1 and index in self._fit:
+        if draw < 0.6:
+            if draw >= 0.05 and index in self._fit:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
             facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
-        while not facts or (rng.random() < 0.2 and len(facts) < 3):
+        else:
+            irrelevant = max(irrelevant, 1)
+        for _ in range(irrelevant):
             facts.append(self._irrelevant(index, a, asks, pictured, rng))
         rng.shuffle(facts)
         return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
