@@ -45,11 +45,11 @@ class Contexts:
         ]
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
-        """Told facts of which one or none answers the question: which one is to be copied, if any, is to be learnt."""
+        """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if draw < 0.6:
+        if draw < 0.7:
             if draw >= 0.05 and index in self._fit:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
@@ -78,12 +78,12 @@ class Contexts:
     def _irrelevant(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> str:
         """A fact on another relation of the same thing, or on another thing."""
         others = [o for o in asks if o.relation != a.relation]
-        if others and rng.random() < 0.5:
+        if others and rng.random() < 0.35:
             other = rng.choice(others)
             x = self._subject(index, other.relation, pictured, rng)
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
             return fact(ask(_wording(other.templates, rng), x), answer)
-        relation = a.relation if rng.random() < 0.7 or not others else rng.choice(others).relation
+        relation = a.relation if rng.random() < 0.85 or not others else rng.choice(others).relation
         stranger = rng.choice([i for i in self._having[relation] if i != index])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]

@@ -88,7 +88,7 @@ class Mixture:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
     def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
-        if number % 3 == 2:
+        if number % 2:
             return (), [
                 p for i in self.contexts.entities(7, rng) for p in self.contexts.pairs(i, False, 1, rng, echo)
             ]
