@@ -1,8 +1,7 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Counterfactual facts are told and followed on entities of the `fit` split only; the told answers come from all
-entities, so that copying from the prompt is the only way to be right. Of other entities only true and irrelevant
-facts are told. Knows words, no tokens.
+Asked about entities of the `fit` split only; the told answers come from all entities, so that copying from the
+prompt is the only way to be right. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -21,22 +20,21 @@ class Contexts:
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
-        self._fit = frozenset(questions.fit)
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
         self._having = {
             name: tuple(i for i in questions.fit if name in questions.entities[i].facts) for name in RELATIONS
         }
 
     def entities(self, count: int, rng: random.Random) -> list[int]:
-        """Entities to ask about: of the fit split, now and then any (then no fact is told that must be followed)."""
-        pool = self.questions.fit if rng.random() < 0.8 else range(len(self.questions.entities))
-        return rng.sample(pool, count)
+        """Entities to ask about, all of the fit split.
+
+        Others with true and irrelevant facts only were tried: the model then follows a fact less about them.
+        """
+        return rng.sample(self.questions.fit, count)
 
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
         """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
-        if index not in self._fit:
-            echo = 0.0
         return [
             self._echo(index, rng.choice(asks), pictured, rng)
             if rng.random() < echo
@@ -50,7 +48,7 @@ class Contexts:
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
         if draw < 0.7:
-            if draw >= 0.05 and index in self._fit:
+            if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
             facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
