@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lifelong.asking import Ask, Forced, Reply, chunks_of, replies, rows_of
-from lifelong.files import write_atomic
+from lifelong.files import held, write_atomic
 from lifelong.measure import wanted_top
 from lifelong.scorers import SCORER_VERSION
 from streams.types import Probe, Query, digest_of
@@ -88,19 +88,20 @@ class Baseline:
         folder = None if cache is None else Path(cache) / f"{vlm.digest}-{SCORER_VERSION}"
         asks = asks_of(probes)
         found: dict[str, Reply] = {}
-        for chunk in chunks_of(asks, CHUNK_ROWS):
-            part = [asks[i] for i in chunk]
-            path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
-            known = None if path is None else _read(path, part)
-            if known is None:
-                answerer = vlm.answerer([part[i].query for i, _ in rows_of(part)])
-                known = replies(answerer, part, max_tokens=limit)
-                _check_finite(vlm, part, known)
-                if path is not None:
-                    _write(path, part, known)
-            found.update((ask.query.digest, reply) for ask, reply in zip(part, known, strict=True))
-            if on_progress is not None:
-                on_progress(len(found), len(asks))
+        todo = [[asks[i] for i in chunk] for chunk in chunks_of(asks, CHUNK_ROWS)]
+        # What another process is computing now is put off and read when all else is done.
+        for wait in (False, True):
+            put_off = []
+            for part in todo:
+                path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
+                known = _answers(vlm, part, limit, path, wait)
+                if known is None:
+                    put_off.append(part)
+                    continue
+                found.update((ask.query.digest, reply) for ask, reply in zip(part, known, strict=True))
+                if on_progress is not None:
+                    on_progress(len(found), len(asks))
+            todo = put_off
         return cls(found, limit)
 
     def reply(self, query: Query) -> Reply:
@@ -136,6 +137,30 @@ class Baseline:
 def answer_tokens(vlm: VLM, targets: Iterable[str]) -> int:
     """Return how many tokens a decoded answer may have: 16, or twice the longest target."""
     return max([16, *(2 * len(vlm.target_ids(target)) for target in sorted(set(targets)))])
+
+
+def _answers(vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, wait: bool) -> list[Reply] | None:
+    """Return the replies of a chunk, read or computed; None while another process computes it and `wait` is off."""
+    if path is None:
+        return _compute(vlm, asks, max_tokens)
+    known = _read(path, asks)
+    if known is not None:
+        return known
+    with held(path.with_suffix(".lock"), wait=wait) as ours:
+        if not ours:
+            return None
+        known = _read(path, asks)  # another process may have finished it since
+        if known is None:
+            known = _compute(vlm, asks, max_tokens)
+            _write(path, asks, known)
+    return known
+
+
+def _compute(vlm: VLM, asks: Sequence[Ask], max_tokens: int) -> list[Reply]:
+    answerer = vlm.answerer([asks[i].query for i, _ in rows_of(asks)])
+    known = replies(answerer, asks, max_tokens=max_tokens)
+    _check_finite(vlm, asks, known)
+    return known
 
 
 def _check_finite(vlm: VLM, asks: Sequence[Ask], known: Sequence[Reply]) -> None:

@@ -194,13 +194,13 @@ def model_eval(
     model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
 ) -> None:
     """Measure what the embedded model knows, by free generation over all facts."""
-    from lifelong.models import atlas_eval
+    from lifelong.models import atlas_eval, atlas_table
 
     asked, right = atlas_eval.examine(model, note=_say)
     if table is not None:
-        atlas_eval.write_table(asked, right, table)
+        atlas_table.write_table(asked, right, table)
         _say(f"table: {table}")
-    measures = atlas_eval.metrics(asked, right)
+    measures = atlas_table.metrics(asked, right)
     if as_json:
         print(json.dumps(measures, indent=1))
         return
@@ -214,14 +214,15 @@ def model_eval(
 def train_atlas(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    threads: Annotated[int | None, typer.Option("--threads")] = None,
+    processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
     device: Annotated[str, typer.Option("--device")] = "cpu",
     fresh: Annotated[bool, typer.Option("--fresh", help="Refuse a folder that holds a training run.")] = False,
 ) -> None:
     """Train the embedded model (resumable); prints the folder of the finished model."""
     from lifelong.models.atlas_train.main import main as train
 
-    print(train(out, seed=seed, resume=not fresh, threads=threads, device=device))
+    print(train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes))
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lifelong import manifest as made_with
 from lifelong.config import ConfigError, Part, RunConfig, hash8, load_config
 from lifelong.editor import Editor, editor_class
+from lifelong.files import held
 from lifelong.fitting import Fit
 from lifelong.log import Fact, LogError, RunLog
 from lifelong.parts import check_arrivals, editor_options, load_model, load_stream, make_clock, make_editor
@@ -245,20 +246,11 @@ class Stopwatch:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; raises `LogError` when another one is running in it."""
-    import fcntl
-
-    path = folder.parent / f".{folder.name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise LogError(f"{folder}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
-    with file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LogError(f"{folder}: another process is running this run now.") from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+            ours = stack.enter_context(held(folder.parent / f".{folder.name}.lock"))
+        except OSError as error:
+            raise LogError(f"{folder}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
+        if not ours:
+            raise LogError(f"{folder}: another process is running this run now.")
+        yield

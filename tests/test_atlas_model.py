@@ -15,8 +15,9 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from lifelong.models import atlas
-from lifelong.models.atlas_eval import Examiner, metrics
+from lifelong.models.atlas_eval import Examiner
 from lifelong.models.atlas_probes import probes
+from lifelong.models.atlas_table import metrics
 from lifelong.models.atlas_train import checkpoint
 from lifelong.models.atlas_train.augment import augment
 from lifelong.models.atlas_train.contexts import Contexts

@@ -1,4 +1,4 @@
-"""Measures what a trained atlas model answers, by greedy free generation over all facts, and writes it as a table.
+"""Measures what a trained atlas model answers, by greedy free generation over all facts.
 
 A question need not be decoded when teacher forcing already shows the outcome by a clear margin: every target
 token, with the end token, is the most likely one; or, where only one answer is accepted, the first other
@@ -18,18 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from lifelong.models.atlas import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
-from lifelong.models.atlas_probes import SLICES, Asked, hop_relation, probes
+from lifelong.models.atlas_probes import SLICES, Asked, probes
+from lifelong.models.atlas_table import metrics
 from lifelong.models.atlas_train.packing import Row, Segment, fill, pack
-from streams.atlas.hops import HOPS
-from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World, load_world
 
 MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
@@ -233,77 +230,6 @@ def _work(folder: Path, slices: tuple[str, ...], entities: frozenset[str]) -> np
     return Examiner(folder, world, entities=shown).answers_right(asked)
 
 
-def metrics(asked: Sequence[Asked], right: np.ndarray) -> dict[str, Any]:
-    """Accuracy and n of every measure, in all and per relation (and per split for the context measures)."""
-    groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for item, mark in zip(asked, right.tolist(), strict=True):
-        for name in _measures(item):
-            groups[name]["all"].append(mark)
-            groups[name][item.relation].append(mark)
-    return {
-        name: {
-            "accuracy": float(np.mean(marks["all"])),
-            "n": len(marks["all"]),
-            "relations": {
-                relation: {"accuracy": float(np.mean(values)), "n": len(values)}
-                for relation, values in sorted(marks.items())
-                if relation != "all"
-            },
-        }
-        for name, marks in groups.items()
-    }
-
-
-def _measures(item: Asked) -> tuple[str, ...]:
-    if item.slice == "drawn":
-        return ("train" if item.seen else "rendering",)
-    if item.slice.startswith("context"):
-        return (item.slice, f"{item.slice}_{item.split}")
-    if item.slice == "hop" and item.template_split == "held_out":
-        return ("hop_template",)
-    return (item.slice,)
-
-
 def evaluate(folder: Path | None = None, **options: Any) -> dict[str, Any]:
     """Measures of a model folder by name: accuracy, n, relations; options as for `examine`."""
     return metrics(*examine(folder, **options))
-
-
-def write_table(asked: Sequence[Asked], right: np.ndarray, path: Path) -> None:
-    """Write what is known, one row per question, as the Parquet table that the edit generator reads.
-
-    Columns entity, relation, rendering ('' for text), template, template_split, modality, correct. Plain facts
-    of the first rendering are repeated under their identity's two-step name (`country>capital`).
-    """
-    following = {h.answer_relation: [] for h in HOPS}
-    for hop in HOPS:
-        if RELATIONS[hop.relation].identity:
-            following[hop.answer_relation].append(hop)
-    world = load_world()
-    columns: dict[str, list[Any]] = defaultdict(list)
-    for item, mark in zip(asked, right.tolist(), strict=True):
-        if item.slice not in ("drawn", "template", "text", "text_template", "hop"):
-            continue
-        entity = world.by_id[item.entity]
-        names = [item.relation]
-        if item.slice in ("drawn", "template") and item.rendering == entity.training[0]:
-            names += [hop_relation(h) for h in following.get(item.relation, ()) if h.relation in entity.facts]
-        for name in names:
-            columns["entity"].append(item.entity)
-            columns["relation"].append(name)
-            columns["rendering"].append(item.rendering)
-            columns["template"].append(item.template)
-            columns["template_split"].append(item.template_split)
-            columns["modality"].append("picture" if item.rendering else "text")
-            columns["correct"].append(mark)
-    words = ("entity", "relation", "rendering", "template_split", "modality")
-    arrays = {name: pa.array(columns[name]).dictionary_encode() for name in words}
-    arrays["template"] = pa.array(columns["template"], pa.int8())
-    arrays["correct"] = pa.array(columns["correct"], pa.bool_())
-    order = (*words[:3], "template", *words[3:], "correct")
-    pq.write_table(pa.table({n: arrays[n] for n in order}), path, compression="zstd", compression_level=9)
-
-
-def table(path: Path, folder: Path | None = None, **options: Any) -> None:
-    """Ask everything and write the table of known facts to `path`."""
-    write_table(*examine(folder, **options), path)

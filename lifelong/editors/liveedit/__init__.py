@@ -59,6 +59,7 @@ class LiveEditOptions(EditorOptions):
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
+    half: bool = Field(True, description="fit trains the routers with bfloat16 products (edits stay in float32)")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
 
 
@@ -215,9 +216,9 @@ class LiveEdit(Editor):
 
 def input_features(modules: LiveEditModules, rows: Rows) -> dict[str, Tensor]:
     """Return the input side's features, scaled so that a plain inner product with the edit side's is the score."""
-    visual = modules.input_side.visual_branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen).flatten(1)
+    seen, unseen = modules.seen_and_sentinel(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen)
+    visual, sentinel = seen.flatten(1), unseen.flatten(1)
     text = modules.input_side.text_branch(rows.prompt, rows.prompt_seen).flatten(1)
-    sentinel = modules.sentinel_features(rows.prompt, rows.prompt_seen).flatten(1)
     scale = modules.similarity(torch.ones(1, 1, 1), torch.ones(1, 1, 1)).item()  # 1 / sqrt(width), k = 1
     scale *= modules.width / visual.shape[1]
     return {"visual": visual * scale, "text": text * scale, "threshold": (visual * sentinel).sum(1, True) * scale}

@@ -10,7 +10,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def _latents(rows: int, width: int) -> nn.Parameter:
@@ -37,13 +36,9 @@ class CrossAttention(nn.Module):
             return t.view(t.shape[0], t.shape[1], self.heads, -1).transpose(1, 2)
 
         scale = 1 / math.sqrt(self.query.out_features / self.heads)
-        mixed = F.scaled_dot_product_attention(
-            split(self.query(x)),
-            split(self.key(y)),
-            split(self.value(y)),
-            attn_mask=seen[:, None, None, :],
-            scale=scale,
-        )
+        # Written out: for so few queries the fused kernel gains nothing, and its bfloat16 gradient is very slow.
+        scores = split(self.query(x)) @ split(self.key(y)).transpose(2, 3) * scale
+        mixed = scores.masked_fill(~seen[:, None, None, :], float("-inf")).softmax(-1) @ split(self.value(y))
         return mixed.transpose(1, 2).flatten(2)
 
 
@@ -61,10 +56,18 @@ class VisualBranch(nn.Module):
 
     def forward(self, prompt: Tensor, prompt_seen: Tensor, image: Tensor, image_seen: Tensor) -> Tensor:
         """Return (batch, k, width) from prompt and image states (batch, tokens, d)."""
+        return self.look(self.guide(prompt, prompt_seen), image, image_seen)
+
+    def guide(self, prompt: Tensor, prompt_seen: Tensor) -> Tensor:
+        """Return the learned queries as a prompt specialises them, (batch, k, width)."""
         queries = self.query_vectors.expand(len(prompt), -1, -1)
-        if self.guided:
-            queries = self.prompt_cross_attention(queries, self.layernorm(prompt), prompt_seen)
-        return self.image_cross_attention(queries, self.layernorm(image), image_seen)
+        if not self.guided:
+            return queries
+        return self.prompt_cross_attention(queries, self.layernorm(prompt), prompt_seen)
+
+    def look(self, guided: Tensor, image: Tensor, image_seen: Tensor) -> Tensor:
+        """Return what specialised queries read in image states, (batch, k, width)."""
+        return self.image_cross_attention(guided, self.layernorm(image), image_seen)
 
 
 class TextBranch(nn.Module):
@@ -187,11 +190,18 @@ class LiveEditModules(nn.Module):
         assert self.expert_generator_u is not None and self.expert_generator_v is not None
         return self.expert_generator_u(states, seen), self.expert_generator_v(states, seen)
 
-    def sentinel_features(self, prompt: Tensor, prompt_seen: Tensor) -> Tensor:
-        """Return the input side's visual features of the sentinel under each prompt, (batch, k, width)."""
+    def seen_and_sentinel(
+        self, prompt: Tensor, prompt_seen: Tensor, image: Tensor, image_seen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the input side's visual features of images and of the sentinel under each prompt.
+
+        Both (batch, k, width); the prompt specialises the queries once for the two.
+        """
+        branch = self.input_side.visual_branch
+        guided = branch.guide(prompt, prompt_seen)
         sentinel = self.vision_sentinel.expand(len(prompt), -1, -1)
         everything = torch.ones(sentinel.shape[:2], dtype=torch.bool, device=prompt.device)
-        return self.input_side.visual_branch(prompt, prompt_seen, sentinel, everything)
+        return branch.look(guided, image, image_seen), branch.look(guided, sentinel, everything)
 
     def similarity(self, left: Tensor, right: Tensor) -> Tensor:
         """Return (n, m) scores of features (n, k, width) and (m, k, width): the mean inner product over k, scaled."""

@@ -163,9 +163,10 @@ def step_losses(
     """Return the losses of one step: experts on a small batch, routing on a large one."""
     kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
     chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
-    parts = expert_losses(vlm, modules, table, chosen[: options.batch], rng)
-    parts |= routing_losses(vlm, modules, table, chosen, rng)
-    return {name: part for name, part in parts.items() if getattr(options, name, True)}  # an ablated loss is off
+    found = expert_losses(vlm, modules, table, chosen[: options.batch], rng)
+    with torch.autocast(vlm.device.type, torch.bfloat16, enabled=options.half):
+        found |= routing_losses(vlm, modules, table, chosen, rng)
+    return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
 def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Example]:
@@ -180,11 +181,6 @@ def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Exa
 
 def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
     return rows[int(rng.integers(len(rows)))]
-
-
-def _visual(modules: LiveEditModules, rows: Rows, side: str) -> Tensor:
-    branch = getattr(modules, side).visual_branch
-    return branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen)
 
 
 def expert_losses(
@@ -258,11 +254,11 @@ def routing_losses(
     left = rows_of(table.take([*like, *unlike]), vlm.device)
     right = rows_of(table.take([*edits, *unlike]), vlm.device)
     n = len(chosen)
-    phi_bar, phi_hat = _visual(modules, left, "input_side"), _visual(modules, right, "edit_side")
-    sentinel = modules.sentinel_features(left.prompt, left.prompt_seen)
+    phi_bar, sentinel = modules.seen_and_sentinel(left.prompt, left.prompt_seen, left.seen, left.seen_seen)
+    phi_hat = modules.edit_side.visual_branch(right.prompt, right.prompt_seen, right.seen, right.seen_seen)
     threshold = (phi_bar.flatten(1) * sentinel.flatten(1)).sum(1) / (phi_bar.shape[1] * math.sqrt(modules.width))
-    psi_bar = modules.input_side.text_branch(*_prompt(left))[:n]
-    psi_hat = modules.edit_side.text_branch(*_prompt(right))[:n]
+    psi_bar = modules.input_side.text_branch(left.prompt[:n], left.prompt_seen[:n])
+    psi_hat = modules.edit_side.text_branch(right.prompt[:n], right.prompt_seen[:n])
     soft = modules.similarity(psi_bar, psi_hat)
     to_edits = modules.similarity(phi_bar, phi_hat[:n])
     to_locals = modules.similarity(phi_bar[:n], phi_hat[n:])

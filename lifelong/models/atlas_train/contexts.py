@@ -1,8 +1,7 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Counterfactual facts are told and followed on entities of the `fit` split only; the told answers come from all
-entities, so that copying from the prompt is the only way to be right. Of other entities only true and irrelevant
-facts are told. Knows words, no tokens.
+Asked about entities of the `fit` split only; the told answers come from all entities, so that copying from the
+prompt is the only way to be right. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -21,35 +20,50 @@ class Contexts:
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
-        self._fit = frozenset(questions.fit)
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
         self._having = {
             name: tuple(i for i in questions.fit if name in questions.entities[i].facts) for name in RELATIONS
         }
 
     def entities(self, count: int, rng: random.Random) -> list[int]:
-        """Entities to ask about: of the fit split, now and then any (then no fact is told that must be followed)."""
-        pool = self.questions.fit if rng.random() < 0.8 else range(len(self.questions.entities))
-        return rng.sample(pool, count)
+        """Entities to ask about, all of the fit split.
 
-    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
-        """`count` context questions about one entity, by its picture or by its name."""
+        Others with true and irrelevant facts only were tried: the model then follows a fact less about them.
+        """
+        return rng.sample(self.questions.fit, count)
+
+    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
+        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
-        return [self._pair(index, rng.choice(asks), asks, pictured, rng) for _ in range(count)]
+        return [
+            self._echo(index, rng.choice(asks), pictured, rng)
+            if rng.random() < echo
+            else self._pair(index, rng.choice(asks), asks, pictured, rng)
+            for _ in range(count)
+        ]
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
-        draw = rng.random()
+        """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
+        draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if draw < 0.55:
-            if draw >= 0.1 and index in self._fit:
+        if draw < 0.7:
+            if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
             facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
-        while not facts or (rng.random() < 0.2 and len(facts) < 3):
+        else:
+            irrelevant = max(irrelevant, 1)
+        for _ in range(irrelevant):
             facts.append(self._irrelevant(index, a, asks, pictured, rng))
         rng.shuffle(facts)
         return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
+
+    def _echo(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
+        """A told answer of one to five others in a row, asked for at once: many tokens to copy, nothing to know."""
+        answer = " ".join(rng.choice(self._any) for _ in range(rng.randint(1, 5)))
+        question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
+        return Pair(in_context([fact(question, answer)], question), answer)
 
     def other_answer(self, relation: str, answer: str, rng: random.Random) -> str:
         """Another entity's answer of the relation, now and then of any relation."""
@@ -62,12 +76,12 @@ class Contexts:
     def _irrelevant(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> str:
         """A fact on another relation of the same thing, or on another thing."""
         others = [o for o in asks if o.relation != a.relation]
-        if others and rng.random() < 0.5:
+        if others and rng.random() < 0.35:
             other = rng.choice(others)
             x = self._subject(index, other.relation, pictured, rng)
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
             return fact(ask(_wording(other.templates, rng), x), answer)
-        relation = a.relation if rng.random() < 0.7 or not others else rng.choice(others).relation
+        relation = a.relation if rng.random() < 0.85 or not others else rng.choice(others).relation
         stranger = rng.choice([i for i in self._having[relation] if i != index])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]

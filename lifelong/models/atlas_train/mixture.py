@@ -27,6 +27,10 @@ class Mix:
     names: int = 4
     contexts: int = 4
     length: int = 192
+    echo: float = 0.05  # share of context questions that only train copying
+    copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
+    copy_contexts: int = 10
+    copy_echo: float = 0.85
 
     @property
     def rows(self) -> int:
@@ -49,10 +53,15 @@ class Mixture:
     def step(self, step: int, part: int = 0, parts: int = 1) -> list[Row]:
         """The rows of one step, always the same for the same (seed, step); of `parts` equal shares the one `part`."""
         rng = random.Random(self.seed * 1_000_003 + step)
+        copying = step < self.mix.copy_steps
+        contexts = self.mix.copy_contexts if copying else self.mix.contexts
         wanted: list[Callable[[random.Random], Drawn]] = []
         wanted += [partial(self._pictured, i) for i in self.questions.needy(self.mix.pictures, False, rng)]
         wanted += [self._places] * self.mix.places + [self._named] * self.mix.names
-        wanted += [partial(self._context, number) for number in range(self.mix.contexts)]
+        wanted += [
+            partial(self._context, self.mix.copy_echo if copying else self.mix.echo, number)
+            for number in range(contexts)
+        ]
         # Every row has its own generator, so that a row does not depend on who draws the others.
         drawn = [
             draw(random.Random(f"{self.seed}/{step}/{number}"))
@@ -78,11 +87,13 @@ class Mixture:
     def _named(self, rng: random.Random) -> Drawn:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
-    def _context(self, number: int, rng: random.Random) -> Drawn:
-        if number % 3 == 2:
-            return (), [p for i in self.contexts.entities(7, rng) for p in self.contexts.pairs(i, False, 1, rng)]
+    def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
+        if number % 2:
+            return (), [
+                p for i in self.contexts.entities(7, rng) for p in self.contexts.pairs(i, False, 1, rng, echo)
+            ]
         index = self.contexts.entities(1, rng)[0]
-        return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng)
+        return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng, echo)
 
     def segments(self, pairs: list[Pair]) -> list[Segment]:
         """Token numbers of pairs."""
