@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lifelong.compose import run
 from lifelong.editor import UnsupportedError
 from lifelong.editors.none import Unedited
 from lifelong.editors.oracle import Oracle
+from lifelong.log import Probed, RunLog
 from streams.stream import Stream, load_stream
 
 
@@ -71,6 +73,14 @@ def test_edits_learn_their_questions_also_when_the_probes_come_later(tiny_vlm, s
     late.reveal(stream.probes)
     queries = [p.query for p in stream.probes(stream.edits[0].id)]
     assert late.route(late.encode(queries)) == oracle.route(oracle.encode(queries))
+
+
+def test_in_a_run_every_answer_is_right_at_every_step(tmp_path):
+    """The ceiling: all in-scope probes of all edits, and agreement with the base on all others, at every panel."""
+    folder = run(quiet=True, editor="oracle", stream="toy", model="tiny", edits=6, out=str(tmp_path), panels=[2, 6])
+    rows = RunLog.open(folder).table(Probed).to_pylist()
+    kept = [r["score"] for r in rows if r["edit_id"] and r["scorer"] == "generated"]
+    assert len(kept) > 100 and set(kept) == {1.0}
 
 
 def test_other_editors_refuse_to_see_probes(tiny_vlm, stream):

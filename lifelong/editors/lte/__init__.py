@@ -74,7 +74,7 @@ class Lte(Editor):
     Memory per edit: its key (encoder width) and its words. A query costs N products and a prompt longer by one
     statement. The trained weights are active for every query from the first edit on, in scope or not, as in the
     paper: so an edit may change any answer (`routed` is False), and locality is lost where alignment moved the model.
-    With `active="in_scope"` queries without a route are the base's.
+    With `active="in_scope"` queries without a route are the base's, and the editor is a routed one.
     Deviations: low rank instead of all weights; the project's wording of a statement; the threshold is calibrated on
     the pool (the published one belongs to another encoder); old answers are kept by a divergence from the base on the
     true answer's tokens, as LiveEdit's port does, where the paper trains on the old answer's text; the statement
@@ -98,6 +98,8 @@ class Lte(Editor):
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
         self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`
+        if o.active == "in_scope":  # then no edit changes an answer without being routed to
+            self.routed = True  # type: ignore[misc]
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
