@@ -65,11 +65,8 @@ def edit_side(m: LiveEditModules, hidden: Tensor, spans: dict) -> tuple[Tensor, 
 
 def input_side(m: LiveEditModules, hidden: Tensor, spans: dict) -> tuple[Tensor, Tensor, Tensor]:
     image, prompt = part(hidden, spans["image"]), part(hidden, spans["prompt"])
-    return (
-        m.input_side.visual_branch(prompt, seen(prompt), image, seen(image)),
-        m.input_side.text_branch(prompt, seen(prompt)),
-        m.sentinel_features(prompt, seen(prompt)),
-    )
+    visual, sentinel = m.seen_and_sentinel(prompt, seen(prompt), image, seen(image))
+    return visual, m.input_side.text_branch(prompt, seen(prompt)), sentinel
 
 
 def expert(m: LiveEditModules, hidden: Tensor, spans: dict) -> tuple[Tensor, Tensor]:
