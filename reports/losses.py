@@ -33,9 +33,10 @@ def draw_losses(source: str | Path, target: str | Path) -> Path:
     figure, axes = grid(len(wanted))
     for ax, (stage, name) in zip(axes, wanted, strict=True):
         rows = table.filter((pl.col("stage") == stage) & (pl.col("name") == name))
-        middle = rows["value"].rolling_median(SMOOTH, min_samples=1)
+        middle = rows["value"].rolling_median(SMOOTH, min_samples=1, center=True)
         ax.plot(rows["step"], rows["value"], color="#0072B2", linewidth=0.6, alpha=0.5)
-        ax.plot(rows["step"], middle, color="#0072B2", linewidth=1.6)
+        if len(rows) > 2 * SMOOTH:
+            ax.plot(rows["step"], middle, color="#0072B2", linewidth=1.6)
         ax.set_title(f"{stage}: {name}", fontsize=9)
         ax.set_xlabel("training step")
     figure.suptitle(f"Training, as recorded (thin) and running median of {SMOOTH} records (thick)", fontsize=10)
