@@ -219,10 +219,14 @@ def train_atlas(
     device: Annotated[str, typer.Option("--device")] = "cpu",
     fresh: Annotated[bool, typer.Option("--fresh", help="Refuse a folder that holds a training run.")] = False,
 ) -> None:
-    """Train the embedded model (resumable); prints the folder of the finished model."""
+    """Train the embedded model (resumable), draw its losses, print the folder of the finished model."""
     from lifelong.models.atlas_train.main import main as train
 
-    print(train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes))
+    model = train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes)
+    from reports.losses import draw_losses
+
+    _say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
+    print(model)
 
 
 def _say(text: str) -> None:
