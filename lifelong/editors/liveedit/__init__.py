@@ -55,7 +55,7 @@ class LiveEditOptions(EditorOptions):
     soft_absolute: bool = Field(True, description="train soft routing by the absolute loss (ablation: false)")
     soft_routing: bool = Field(True, description="weigh the experts kept; false: their plain mean (ablation)")
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
-    steps: int = Field(400, ge=1, description="optimiser steps of fit")
+    steps: int = Field(800, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
