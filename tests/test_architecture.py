@@ -17,6 +17,8 @@ EDITORS_MAY = (
     "lifelong.editor",
     "lifelong.bank",
     "lifelong.ops",
+    "lifelong.regions",
+    "lifelong.hypernet",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.models.encoders",
