@@ -1,4 +1,4 @@
-"""MEND's transform against fixed reference vectors, its gradients against autograd, and the editor on a tiny model."""
+"""MEND's transform against fixed reference vectors, its gradients against autograd, the editor on a tiny model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lifelong.editor import CollapseError
+from lifelong.editor import CollapseError, State
 from lifelong.editors.mend import Mend, MendOptions
 from lifelong.editors.mend.network import GradientTransform, RunningMoments
 from lifelong.hypernet import Factors, gradient_factors, lessons_of, outcome_of
@@ -117,11 +117,21 @@ def nll(editor: Mend, edits: list[Edit]) -> list[float]:
         return [s.nll for s in answerer.score([e.target for e in edits])]
 
 
-def test_training_beats_the_untrained_transform(tiny_vlm):
-    stream = load_stream("toy", edits=8, seed=1)
-    options = MendOptions(steps=60, batch=8, first_layer=0.5, learning_rate=1e-3, rate_learning_rate=1e-3)
+SHORT = MendOptions(steps=60, batch=8, first_layer=0.5, learning_rate=1e-3, rate_learning_rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def learnt(tiny_vlm) -> State:
+    """What a short fit gives."""
+    editor = Mend(tiny_vlm, SHORT)
+    editor.fit(load_stream("toy", edits=8, seed=1).pool(64, 0))
+    return editor.fitted()
+
+
+def test_training_beats_the_untrained_transform(tiny_vlm, learnt):
+    stream, options = load_stream("toy", edits=8, seed=1), SHORT
     trained, fresh = Mend(tiny_vlm, options), Mend(tiny_vlm, options)
-    trained.fit(stream.pool(64, 0))
+    trained.load_fitted(learnt)
     gains = []
     for edit in stream.edits:
         (base,) = nll(Mend(tiny_vlm, options), [edit])
@@ -133,15 +143,16 @@ def test_training_beats_the_untrained_transform(tiny_vlm):
     assert np.mean(gains[0::2]) > np.mean(gains[1::2]) + 0.5 and np.mean(gains[1::2]) > 0
 
 
-def test_edits_add_up_on_the_live_weights_and_wear_the_first_one_out(tiny_vlm):
-    editor = Mend(tiny_vlm, MendOptions(rate=3e-3))
+def test_edits_add_up_on_the_live_weights_and_wear_the_first_one_out(tiny_vlm, learnt):
+    editor = Mend(tiny_vlm, SHORT)
+    editor.load_fitted(learnt)
     editor.edit([EDIT])
     once = {n: w - editor.weights.base[n] for n, w in editor.weights.now.items()}
     (after,) = nll(editor, [EDIT])
     for i, edit in enumerate(load_stream("toy", edits=30, seed=2).edits):
         editor.edit([replace(edit, id=f"e{i}")])
     grown = {n: w - editor.weights.base[n] for n, w in editor.weights.now.items()}
-    assert nll(editor, [EDIT])[0] > after and editor.revision == 31
+    assert nll(editor, [EDIT])[0] > after + 0.5 and editor.revision == 31
     assert all(grown[n].norm() > 2 * once[n].norm() for n in once)
 
 

@@ -46,7 +46,7 @@ class KeOptions(EditorOptions):
     margin_decay: float = Field(
         default=0.8, gt=0, le=1, description="of the bound while over 90 % of edits are right"
     )
-    dual_rate: float = Field(default=0.1, gt=0, description="step of the multiplier (dual ascent)")
+    dual_rate: float = Field(default=0.1, ge=0, description="step of the multiplier (dual ascent); 0: free")
     learning_rate: float = Field(default=3e-4, gt=0, description="centred RMSprop")
     warm_up: float = Field(default=1 / 30, ge=0, lt=1, description="share of steps with a rising learning rate")
     clip: float = Field(default=1.0, gt=0, description="largest norm of a training gradient")

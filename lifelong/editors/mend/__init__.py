@@ -56,7 +56,7 @@ class Mend(Editor):
 
     There is no expert and no route: each edit adds its own change to the live weights,
     W <- W - rate_W sum_t delta~_t u~_t^T over its tokens t, where (u~, delta~) = g(u, delta) (Eq. 3), u (tokens, in)
-    is W's input and delta (tokens, out) the gradient of -log p(answer) at its output, taken at the live weights. `fit`
+    is W's input and delta (tokens, out) the gradient of -log p(answer) at its output, at the live weights. `fit`
     trains g, one per shape of weights (two low-rank residual layers, shared, with a scale and shift per matrix), and
     the rates, on edit_weight NLL(rewordings, pictures) + local_weight KL(base || edited); moments are frozen after.
     Memory: the edited weights, whatever the number of edits (twice that with `average`); an edit is one forward and
