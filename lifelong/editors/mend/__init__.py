@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
 from lifelong.editors.mend.network import GradientTransform
 from lifelong.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
-from lifelong.ops import bytes_of
+from lifelong.ops import bytes_of, weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
 from streams.types import Edit, Pool, Query
 
@@ -77,8 +77,8 @@ class Mend(Editor):
         o = self.options
         self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
         linear = self.region.linear()
-        self.parameters = {name: vlm.name_of(m.weight) for name, m in linear.items()}
-        self.weights = RunningWeights(vlm, {vlm.name_of(m.weight): m.weight for m in linear.values()})
+        self.parameters = {name: vlm.name_of(weight_of(m)) for name, m in linear.items()}
+        self.weights = RunningWeights(vlm, {self.parameters[name]: weight_of(m) for name, m in linear.items()})
         shapes: dict[tuple[int, ...], list[str]] = {}
         for name, module in linear.items():
             shapes.setdefault(tuple(module.weight.shape), []).append(name)
