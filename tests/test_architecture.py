@@ -18,6 +18,8 @@ EDITORS_MAY = (
     "lifelong.bank",
     "lifelong.ops",
     "lifelong.retrieval",
+    "lifelong.regions",
+    "lifelong.hypernet",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.models.encoders",
