@@ -19,6 +19,7 @@ EDITORS_MAY = (
     "lifelong.ops",
     "lifelong.models.vlm",
     "lifelong.models.layout",
+    "lifelong.patches",
     "lifelong.models.encoders",
     "streams.types",
 )

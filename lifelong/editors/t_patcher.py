@@ -16,7 +16,9 @@ from torch import Tensor
 
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
 from lifelong.ops import generator
-from lifelong.patches import Activation, Patches, Site, Teaching, patched, silent_states, teach
+from lifelong.patches.neurons import Activation, Patches, Site, patched
+from lifelong.patches.taps import silent_states
+from lifelong.patches.training import Teaching, teach
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
@@ -47,13 +49,13 @@ class TPatcherOptions(EditorOptions):
 
 
 class TPatcher(Editor):
-    """One trained neuron per wrongly predicted token in the last FFN (arXiv 2301.09785, section 4).
+    """One trained neuron per wrongly predicted token in the last FFN (arXiv 2301.09785).
 
-    An expert is up to 5 neurons (key k, bias b, value v): FFN(q) + sum act(q k + b) v, Eqs. 4-5. There is no routing:
-    all neurons of all edits act on every token of every query. Trained per edit: keys from q / |q|^2 of the wrong
-    token, random values times a trained amplifier (from 10); loss = NLL + activation loss (Eq. 8; top 5 of exp(-a))
-    + 5 memory losses (Eqs. 9-10; top 1,000 of exp(a_m + 3) and exp(a_m - a + 3)) over stored states a_m, which are
-    `fit`'s and those of all earlier edits. Afterwards the neurons are frozen.
+    An expert is up to 5 neurons (key k, bias b, value v): FFN(q) + sum act(q k + b) v. There is no routing: all
+    neurons of all edits act on every token of every query. Trained per edit: keys from q / |q|^2 of the wrong token,
+    random values times a trained amplifier (from 10); loss = NLL + activation loss (mean of the 5 largest exp(-a)) +
+    5 memory losses (means of the 1,000 largest exp(a_m + 3) and exp(a_m - a + 3)), where a is the activation at home
+    and a_m on stored states, `fit`'s and those of all earlier edits. Afterwards the neurons are frozen.
     Memory per edit: up to 5 (3 width + 1) floats (the state a neuron was trained on is kept, to stay silent there
     later). A query costs 2 n width multiplications a token for n stored neurons, an edit the same a step.
     Deviations: new neurons have no gate where the model's own FFN has one, and a ReLU, so that a silent neuron is
@@ -105,7 +107,7 @@ class TPatcher(Editor):
         self._keep(state.tensors["silent"])
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Train and freeze the neurons of each edit; raises `NotFiniteError`, storing nothing, on a non-finite one."""
+        """Train and freeze each edit's neurons; a non-finite one raises `NotFiniteError` and stores nothing."""
         for edit in edits:
             if self.options.supersede == "replace" and edit.supersedes is not None:
                 self.remove([edit.supersedes])
