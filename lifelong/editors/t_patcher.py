@@ -39,6 +39,9 @@ class TPatcherOptions(EditorOptions):
     steps: int = Field(default=200, ge=1)
     check_every: int = Field(default=25, ge=1, description="steps between two looks at whether it may stop")
     stop_loss: float = Field(default=0.1, ge=0, description="stop when every token is right and below this (nats)")
+    stop_leak: float = Field(
+        default=0.001, ge=0, le=1, description="and when a new neuron fires on at most this share of stored states"
+    )
     scale: float = Field(default=10.0, gt=0, description="initial amplifier of the random values; it is trained")
     activation_weight: float = Field(default=1.0, ge=0, description="weight of firing on the edit")
     memory_weight: float = Field(default=5.0, ge=0, description="weight of silence on stored states")
@@ -60,8 +63,9 @@ class TPatcher(Editor):
     later). A query costs 2 n width multiplications a token for n stored neurons, an edit the same a step.
     Deviations: new neurons have no gate where the model's own FFN has one, and a ReLU, so that a silent neuron is
     exactly silent; an edit that the model gets right already stores nothing; of more than 5 wrong tokens the first 5
-    get a neuron; tokens are those of the answer and its end, never of the prompt. A withdrawal drops the edit's own
-    neurons; later ones were trained beside them.
+    get a neuron; training goes on until the new neurons are silent on stored states too (`stop_leak`: what fires on a
+    few per cent of them would, after 1,000 edits, fire on everything); tokens are those of the answer and its end,
+    never of the prompt. A withdrawal drops the edit's own neurons; later ones were trained beside them.
     """
 
     Options = TPatcherOptions
@@ -78,7 +82,14 @@ class TPatcher(Editor):
         self.patches = Patches(vlm.width, vlm.width, o.activation)
         self.site = Site(module, self.patches, torch.zeros(0, vlm.width))
         self.how = Teaching(
-            o.learning_rate, o.steps, o.check_every, o.stop_loss, o.activation_weight, o.memory_weight, o.scale
+            o.learning_rate,
+            o.steps,
+            o.check_every,
+            o.stop_loss,
+            o.stop_leak,
+            o.activation_weight,
+            o.memory_weight,
+            o.scale,
         )
 
     def fit(self, pool: Pool) -> None:

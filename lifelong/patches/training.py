@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Teaching:
-    """How new neurons are trained; defaults are T-Patcher's but for the number of steps."""
+    """How new neurons are trained; defaults are T-Patcher's but for the number of steps.
+
+    Training ends early when, at a look every `check_every` steps, every token is right with a loss below `stop_loss`
+    and the share of stored states that any new neuron fires on is at most `stop_leak`.
+    """
 
     rate: float = 1e-2
     steps: int = 200
     check_every: int = 25
     stop_loss: float = 0.1
+    stop_leak: float = 0.001
     activation_weight: float = 1.0
     memory_weight: float = 5.0
     scale: float = 10.0
@@ -107,7 +112,9 @@ def teach(
             acts = (seen[i][at].float() * neurons.keys).sum(-1)[None] + neurons.bias
             loss = loss + how.activation_weight * activation_loss(acts)
             if len(stored[i]) and how.memory_weight:
-                loss = loss + how.memory_weight * memory_loss(stored[i] @ neurons.keys.T + neurons.bias, acts)
+                elsewhere = stored[i] @ neurons.keys.T + neurons.bias
+                learnt = learnt and float((elsewhere.detach() > 0).any(1).float().mean()) <= how.stop_leak
+                loss = loss + how.memory_weight * memory_loss(elsewhere, acts)
         return loss
 
     descend(

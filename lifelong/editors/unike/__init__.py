@@ -89,7 +89,7 @@ class Unike(Editor):
         if self.options.silent:
             asked = [(p.query, p.target) for item in pool.items for p in item.probes]
             modules = [site.module for site in self.sites]
-            states = silent_states(self.vlm, modules, asked, self.options.silent, others=4, seed=self.seed)
+            states = silent_states(self.vlm, modules, asked, self.options.silent, others=1, seed=self.seed)
             pairs = zip(self.sites, states, strict=True)
             self.sites = [Site(site.module, site.patches, s) for site, s in pairs]
         self.load_fitted(self.fitted())  # in half precision, as it is kept

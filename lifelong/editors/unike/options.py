@@ -40,10 +40,13 @@ class UnikeOptions(EditorOptions):
     steps: int = Field(default=100, ge=1)
     check_every: int = Field(default=10, ge=1, description="steps between two looks at whether it may stop")
     stop_loss: float = Field(default=0.1, ge=0, description="stop when every token is right and below this (nats)")
+    stop_leak: float = Field(
+        default=0.001, ge=0, le=1, description="and when new neurons fire on at most this share of stored states"
+    )
     scale: float = Field(default=10.0, gt=0, description="initial amplifier of the random values; it is trained")
     activation_weight: float = Field(default=1.0, ge=0)
     memory_weight: float = Field(default=5.0, ge=0, description="weight of silence on stored states")
-    silent: int = Field(default=2048, ge=0, description="stored states of unrelated questions in each layer")
+    silent: int = Field(default=4096, ge=0, description="stored states of unrelated questions in each layer")
     memory: int = Field(default=4000, ge=2, description="triplets that fit makes")
     inner: int = Field(default=512, ge=2, description="inner width of the encoders")
     fit_steps: int = Field(default=400, ge=1, description="contrastive steps in each layer")
@@ -64,6 +67,7 @@ class UnikeOptions(EditorOptions):
             self.steps,
             self.check_every,
             self.stop_loss,
+            self.stop_leak,
             self.activation_weight,
             self.memory_weight,
             self.scale,
