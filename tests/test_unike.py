@@ -18,7 +18,7 @@ from lifelong.editors.unike.latent import Memory, attend, mix, relevance, zeta
 from lifelong.patches.neurons import Neurons, Patches
 from lifelong.sweeps import cells
 from streams.stream import load_stream
-from streams.types import Edit, ImageRef, Query
+from streams.types import Edit, ImageRef, Prompt, Query
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "unike"
 EDIT = Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl")
@@ -79,6 +79,7 @@ def test_zeta_and_the_patched_output_equal_the_reference(golden):
         new.keys.copy_(t["patch.K"])
         new.bias.copy_(t["patch.b_K"])
         new.raw.copy_(t["patch.V"] / 2)
+        assert new.turned is not None
         new.turned.copy_(t["W_zeta"])
     q, out = t["patch.q"], t["patch.out"]
     assert torch.allclose(t["patch.ffn_out"] + new.added(q), out, atol=1e-5)
@@ -177,6 +178,7 @@ def test_in_context_states_the_nearest_facts_before_the_question(tiny_vlm, fitte
     editor = make(tiny_vlm, fitted, intrinsic=False, external="in-context", demonstrations=2)
     editor.edit([EDIT])
     (prompt,) = editor._asked([EDIT.query])
+    assert isinstance(prompt, Prompt)
     assert prompt.text.endswith("New fact: Who made this bowl? It is Ann. Who made this bowl?")
     assert prompt.text.count("New fact:") == 2 and len(prompt.images) == 1
     with editor.applied([EDIT.query], editor.route(editor.encode([EDIT.query]))) as answerer:

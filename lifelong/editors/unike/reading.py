@@ -53,15 +53,20 @@ class Reader:
     def ends(self, queries: Sequence[Query]) -> Tensor:
         """Return the frozen inputs of the patched layers at the last prompt token, (n, layers, width)."""
         keys = [("unike", q.digest, *self.layers) for q in queries]
-        kept = [self.vlm.cache.get(key) for key in keys]
-        missing = [i for i, one in enumerate(kept) if one is None]
+        cached = {i: self.vlm.cache.get(key) for i, key in enumerate(keys)}
+        kept: dict[int, Tensor] = {i: one for i, one in cached.items() if one is not None}
+        missing = [i for i in range(len(queries)) if i not in kept]
         for low in range(0, len(missing), CHUNK):
             part = missing[low : low + CHUNK]
             ends = torch.stack(ends_of(self.vlm, self.layers, [queries[i] for i in part], None), 1)
             for i, one in zip(part, ends, strict=True):
                 kept[i] = one.clone()
                 self.vlm.cache.put(keys[i], kept[i], one.numel() * one.element_size())
-        return torch.stack(kept) if kept else torch.zeros(0, len(self.layers), self.vlm.width)
+        return (
+            torch.stack([kept[i] for i in range(len(queries))])
+            if kept
+            else torch.zeros(0, len(self.layers), self.vlm.width)
+        )
 
     def read(self, queries: Sequence[Query]) -> list[Reading]:
         """Return what queries read in each layer."""

@@ -61,7 +61,7 @@ def spaces(
     raw, numbers = torch.cat([h_sem, h_pos, h_neg]), np.tile(np.arange(n), 3)
     kinds = ("question",) * n + ("true",) * n + ("false",) * n
     labels = np.array(kinds)
-    parts = (
+    parts: tuple[tuple[Kind, torch.Tensor, torch.Tensor, tuple[str, ...], np.ndarray, np.ndarray], ...] = (
         ("semantic", raw, semantic, kinds, numbers, numbers),
         ("truthful", raw[n:], truthful, kinds[n:], numbers[n:], labels[n:]),
     )
