@@ -22,6 +22,7 @@ EDITORS_MAY = (
     "lifelong.hypernet",
     "lifelong.models.vlm",
     "lifelong.models.layout",
+    "lifelong.patches",
     "lifelong.models.encoders",
     "streams.types",
 )

@@ -1,0 +1,169 @@
+"""T-Patcher: a few neurons in the last FFN for every mistake (Huang et al., arXiv 2301.09785).
+
+Knows edits, queries and the model's hooks; it does not route: every neuron sees every query and is silent by
+training only. The neurons themselves, their losses and their training are in `lifelong.patches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.ops import generator
+from lifelong.patches.neurons import Activation, Patches, Site, patched
+from lifelong.patches.taps import silent_states
+from lifelong.patches.training import Teaching, teach
+from streams.types import Edit, Pool, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+class TPatcherOptions(EditorOptions):
+    """Settings of T-Patcher; as published, but for `steps` (published 2,000) and `memory` (published 40,000), which
+    are scaled to a model 256 wide on two cores."""
+
+    layer: float = Field(
+        default=1.0, ge=0, le=1, description="depth of the patched layer as a fraction; 1 is the last layer"
+    )
+    module: str = Field(default="mlp", description="feed-forward module inside that layer")
+    neurons: int = Field(default=5, ge=1, description="most neurons of one edit, one per wrongly predicted token")
+    activation: Activation = Field(default="relu", description="of the new neurons")
+    learning_rate: float = Field(default=1e-2, gt=0, description="Adam")
+    steps: int = Field(default=200, ge=1)
+    check_every: int = Field(default=25, ge=1, description="steps between two looks at whether it may stop")
+    stop_loss: float = Field(default=0.1, ge=0, description="stop when every token is right and below this (nats)")
+    stop_leak: float = Field(
+        default=0.001, ge=0, le=1, description="and when a new neuron fires on at most this share of stored states"
+    )
+    scale: float = Field(default=10.0, gt=0, description="initial amplifier of the random values; it is trained")
+    activation_weight: float = Field(default=1.0, ge=0, description="weight of firing on the edit")
+    memory_weight: float = Field(default=5.0, ge=0, description="weight of silence on stored states")
+    memory: int = Field(default=4096, ge=0, description="stored states of unrelated questions, collected by fit")
+    supersede: Literal["keep", "replace"] = Field(
+        default="keep", description="what becomes of the old edit's neurons: keep both (published) or drop them"
+    )
+
+
+class TPatcher(Editor):
+    """One trained neuron per wrongly predicted token in the last FFN (arXiv 2301.09785).
+
+    An expert is up to 5 neurons (key k, bias b, value v): FFN(q) + sum act(q k + b) v. There is no routing: all
+    neurons of all edits act on every token of every query. Trained per edit: keys from q / |q|^2 of the wrong token,
+    random values times a trained amplifier (from 10); loss = NLL + activation loss (mean of the 5 largest exp(-a)) +
+    5 memory losses (means of the 1,000 largest exp(a_m + 3) and exp(a_m - a + 3)), where a is the activation at home
+    and a_m on stored states, `fit`'s and those of all earlier edits. Afterwards the neurons are frozen.
+    Memory per edit: up to 5 (3 width + 1) floats (the state a neuron was trained on is kept, to stay silent there
+    later). A query costs 2 n width multiplications a token for n stored neurons, an edit the same a step.
+    Deviations: new neurons have no gate where the model's own FFN has one, and a ReLU, so that a silent neuron is
+    exactly silent; an edit that the model gets right already stores nothing; of more than 5 wrong tokens the first 5
+    get a neuron; training goes on until the new neurons are silent on stored states too (`stop_leak`: what fires on a
+    few per cent of them would, after 1,000 edits, fire on everything); tokens are those of the answer and its end,
+    never of the prompt. A withdrawal drops the edit's own neurons; later ones were trained beside them.
+    """
+
+    Options = TPatcherOptions
+    routed: ClassVar[bool] = False
+    removes = True
+    trains = True
+    options: TPatcherOptions
+
+    def __init__(self, vlm: VLM, options: TPatcherOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.layer = vlm.layer_at(o.layer)
+        module = vlm.submodule(self.layer, o.module)
+        self.patches = Patches(vlm.width, vlm.width, o.activation)
+        self.site = Site(module, self.patches, torch.zeros(0, vlm.width))
+        self.how = Teaching(
+            o.learning_rate,
+            o.steps,
+            o.check_every,
+            o.stop_loss,
+            o.stop_leak,
+            o.activation_weight,
+            o.memory_weight,
+            o.scale,
+        )
+
+    def fit(self, pool: Pool) -> None:
+        """Collect states of the pool's questions where the model should stay as it is (the paper's memory)."""
+        asked = [(p.query, p.target) for item in pool.items for p in item.probes]
+        asked += [(item.edit.query, item.edit.target) for item in pool.items]
+        if self.options.memory and asked:
+            found = silent_states(
+                self.vlm, [self.site.module], asked, self.options.memory, others=0, seed=self.seed
+            )  # the last layer's output is read at predicting positions only
+            self._keep(found[0])
+
+    def _keep(self, states: Tensor) -> None:
+        self.site = Site(self.site.module, self.patches, states.half().float())
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide which states are collected."""
+        return self.options.model_dump(mode="json", include={"layer", "module", "memory"})
+
+    def fitted(self) -> State:
+        """Return the collected states, in half precision."""
+        return State({"silent": self.site.silent.half()}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over collected states."""
+        self._keep(state.tensors["silent"])
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Train and freeze each edit's neurons; a non-finite one raises `NotFiniteError` and stores nothing."""
+        for edit in edits:
+            if self.options.supersede == "replace" and edit.supersedes is not None:
+                self.remove([edit.supersedes])
+            hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
+            taught = teach(
+                self.vlm,
+                hidden,
+                [self.site],
+                self._wrong,
+                self.how,
+                generator(self.seed, edit.id),
+                what=f"t_patcher, edit {edit.id}",
+            )
+            for one in taught:
+                self.patches.add(edit.id, one.rows)
+                self.revision += 1
+
+    def _wrong(self, right: Tensor) -> list[int]:
+        return (~right).nonzero()[:, 0].tolist()[: self.options.neurons]
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with every stored neuron in the patched layer."""
+        with patched(self.vlm, [self.site]):
+            yield self.vlm.answerer(queries, from_layer=self.layer if len(self.patches) else None)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Drop the neurons of edits; one without any (known before, or replaced) is passed over."""
+        self.patches.remove(ids)
+        self.revision += 1
+
+    def nbytes(self) -> int:
+        """Return the bytes of all neurons and of the states they were trained on."""
+        return self.patches.nbytes()
+
+    def bank_len(self) -> int:
+        """Return the number of neurons."""
+        return len(self.patches)
+
+    def state(self) -> State:
+        """Return all neurons."""
+        inner = self.patches.state()
+        return State(inner.tensors, {"revision": self.revision, "patches": inner.meta})
+
+    def load(self, state: State) -> None:
+        """Go on from stored neurons."""
+        super().load(state)
+        self.patches.load(State(state.tensors, state.meta["patches"]))

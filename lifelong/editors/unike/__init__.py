@@ -1,0 +1,251 @@
+"""UniKE: trained neurons and a latent in-context memory that share one view of truth (Pan et al., arXiv 2409.19872).
+
+Knows edits, queries, banks and the model's hooks; nothing of probes, clocks or panels. It does not route: neurons and
+memory meet every query, and what they leave alone they leave alone by training and by a small alpha. The neurons are
+those of `lifelong.patches`; the memory is in `latent`, the encoders in `encoders`, `fit` in `train`, pictures of the
+two spaces in `spaces`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.editor import Answerer, CollapseError, Editor, Route, State
+from lifelong.editors.unike import train
+from lifelong.editors.unike.latent import Memory
+from lifelong.editors.unike.options import FIT, UnikeOptions
+from lifelong.editors.unike.reading import Reader, Reading
+from lifelong.ops import generator
+from lifelong.patches.neurons import Patches, Site, patched
+from lifelong.patches.taps import silent_states
+from lifelong.patches.training import teach
+from streams.types import Edit, Pool, Prompt, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+__all__ = ["Unike", "UnikeOptions"]
+
+
+class Unike(Editor):
+    """Intrinsic and external knowledge unified in the latent space (arXiv 2409.19872).
+
+    An expert is 10 neurons in the FFN of each of the last four layers, FFN(q) + o (V + beta zeta') with o = act(q K +
+    b) and zeta' = W zeta, W learnt with them, trained as T-Patcher's are (arXiv 2301.09785), one neuron after another
+    for the positions that predict the answer. The external part: of a memory of pairs (state at a question's end,
+    state at its answer's end) the 40 nearest by cosine are read by attention, and a layer's attention output becomes
+    (1 - alpha) h + alpha h_know, alpha = cos(Enc_sem(h_know), h) at the last prompt token: the paper's text, which
+    its Eq. 7 prints with exchanged weights. No routing. `fit` makes the memory (question, true answer, the model's
+    own wrong one), trains one semantic and one truthfulness encoder a layer contrastively, and takes zeta = mean
+    Enc_tru(h_pos) - mean Enc_tru(h_neg).
+    Memory per edit: 4 layers x (10 (3 width + 1) + 2 width) floats. A query costs, a layer and token, 2 n width
+    multiplications for n neurons and 2 k width for the attention, and one search of (memory + N) width per layer.
+    Deviations. The 40 picked and alpha come from the frozen model's states, so they are the same at every decode step
+    and whatever was edited; what attends is the state as it is. Alpha is never below 0, so that an irrelevant memory
+    is left out, not subtracted. Edits join the memory (`remember`): without it the external part cannot know a new
+    target, and the published reliability of "latent IKE only" says that it does. Nothing acts before the first edit.
+    Attention has one head, no projections and 1 / sqrt(width). New neurons have no gate. The released code never
+    mixes, patches two layers and overwrites the values; it is not followed.
+    """
+
+    Options = UnikeOptions
+    routed: ClassVar[bool] = False
+    removes = True
+    trains = True
+    options: UnikeOptions
+
+    def __init__(self, vlm: VLM, options: UnikeOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        if vlm.layers < 2:
+            raise ValueError(f"unike needs a model of at least 2 decoder layers; this one has {vlm.layers}.")
+        self.layers = list(range(max(1, vlm.layers - o.layers), vlm.layers))
+        self.from_layer = self.layers[0] - 1  # its output is what the first patched layer's memory is read with
+        self.sites = [
+            Site(vlm.submodule(i, o.module), Patches(vlm.width, vlm.width, o.activation), torch.zeros(0, vlm.width))
+            for i in self.layers
+        ]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.memories = [Memory(vlm.width, o.inner) for _ in self.layers]
+        self.directions: list[dict[str, Tensor]] = []
+        self.demonstrations: list[tuple[str, str]] = []
+        self.facts: dict[str, tuple[str, str]] = {}
+        self.reader = Reader(vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention)
+
+    # What fit learns
+
+    def fit(self, pool: Pool) -> None:
+        """Make the memory, train the encoders, take the directions, and collect states to be silent on."""
+        found = train.triplets(self.vlm, pool, self.options.memory, seed=self.seed)
+        self.directions = train.fit(self.vlm, self.layers, self.memories, found, self.options, seed=self.seed)
+        self.demonstrations = [(t.query.prompt, t.true) for t in found]
+        if self.options.silent:
+            asked = [(p.query, p.target) for item in pool.items for p in item.probes]
+            modules = [site.module for site in self.sites]
+            states = silent_states(self.vlm, modules, asked, self.options.silent, others=1, seed=self.seed)
+            pairs = zip(self.sites, states, strict=True)
+            self.sites = [Site(site.module, site.patches, s) for site, s in pairs]
+        self.load_fitted(self.fitted())  # in half precision, as it is kept
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns; all ablations share one fit."""
+        return self.options.model_dump(mode="json", include=FIT)
+
+    def fitted(self) -> State:
+        """Return memory, encoders, directions and silent states of each layer, in half precision."""
+        tensors: dict[str, Tensor] = {}
+        for i, (memory, site) in enumerate(zip(self.memories, self.sites, strict=True)):
+            kept = {"sem": memory.h_sem, "pos": memory.h_pos, "silent": site.silent}
+            kept |= self.directions[i] if self.directions else {}
+            tensors |= {f"{i}/{name}": t.half().contiguous() for name, t in kept.items()}
+            tensors |= train.parts_of(f"{i}/enc_sem", memory.semantic)
+            tensors |= train.parts_of(f"{i}/enc_tru", memory.truthful)
+        return State(tensors, {"demonstrations": [list(pair) for pair in self.demonstrations]})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over what an equal `fit` learnt."""
+        t = {name: tensor.float() for name, tensor in state.tensors.items()}
+        for i, memory in enumerate(self.memories):
+            for part, module in (("enc_sem", memory.semantic), ("enc_tru", memory.truthful)):
+                mark = f"{i}/{part}/"
+                module.load_state_dict({n.removeprefix(mark): w for n, w in t.items() if n.startswith(mark)})
+            memory.learn(t[f"{i}/sem"], t[f"{i}/pos"])
+        self.sites = [Site(s.module, s.patches, t[f"{i}/silent"]) for i, s in enumerate(self.sites)]
+        learnt = [i for i in range(len(self.layers)) if f"{i}/truthful" in t]
+        self.directions = [{name: t[f"{i}/{name}"] for name in ("truthful", "semantic")} for i in learnt]
+        self.demonstrations = [(prompt, true) for prompt, true in state.meta["demonstrations"]]
+
+    # Editing
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Remember each edit and train its neurons; raises `NotFiniteError`, storing nothing, on a non-finite one."""
+        for edit in edits:
+            if edit.id in self.facts:
+                raise ValueError(f"Edit {edit.id!r} is stored already; withdraw it first.")
+            self._remember(edit)
+            try:
+                if self.options.intrinsic:
+                    self._teach(edit)
+            except CollapseError:
+                self._forget([edit.id])
+                raise
+            self.revision += 1
+
+    def _remember(self, edit: Edit) -> None:
+        self.facts[edit.id] = (edit.query.prompt, edit.target)
+        if self.options.remember and self.options.external != "none":
+            ends = self.reader.ends([edit.query])
+            answers = train.ends_of(self.vlm, self.layers, [edit.query], [edit.target])
+            for i, memory in enumerate(self.memories):
+                memory.add(edit.id, ends[0, i], answers[i][0])
+
+    def _teach(self, edit: Edit) -> None:
+        m = len(self.vlm.target_ids(edit.target))
+        asked = self._asked([edit.query])
+        reading = self._read([edit.query])
+        hidden = self.vlm.hidden(asked, self.from_layer, [edit.target])
+        taught = teach(
+            self.vlm,
+            hidden,
+            self.sites,
+            lambda right: [j % m for j in range(self.options.pairs)],
+            self.options.teaching(),
+            generator(self.seed, edit.id),
+            what=f"unike, edit {edit.id}",
+            around=lambda: self.reader.mixed(reading),
+            directions=self._directions(),
+        )
+        for one in taught:
+            one.site.patches.add(edit.id, one.rows)
+
+    def _directions(self) -> list[Tensor | None]:
+        """Return zeta of each layer, or nothing where there is none."""
+        kind = self.options.zeta
+        if kind == "none" or not self.directions:
+            return [None] * len(self.layers)
+        if kind != "random":
+            return [d[kind] for d in self.directions]
+        rng = generator(self.seed, "zeta")
+        noise = [torch.randn(self.vlm.width, generator=rng) for _ in self.directions]
+        return [n / n.norm() * d["truthful"].norm() for n, d in zip(noise, self.directions, strict=True)]
+
+    # Answering
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with all neurons and what each query reads in the memory."""
+        if not self.facts:
+            yield self.vlm.answerer(queries)
+            return
+        asked, reading = self._asked(queries), self._read(queries)
+        with self.reader.mixed(reading), patched(self.vlm, self.sites):
+            yield self.vlm.answerer(asked, from_layer=self.from_layer)
+
+    def _read(self, queries: Sequence[Query]) -> list[Reading]:
+        return self.reader.read(queries) if self.options.external == "latent" else []
+
+    def _asked(self, queries: Sequence[Query]) -> list[Query | Prompt]:
+        """Return the queries, with the nearest facts before them where the external part is in the prompt."""
+        if self.options.external != "in-context":
+            return list(queries)
+        first, asked = self.memories[0], []
+        known, nearest = len(first.pool), first.pick(self.reader.ends(queries)[:, 0], self.options.demonstrations)
+        for query, picked in zip(queries, nearest, strict=True):
+            own = first.edits.ids_of(np.where(picked >= known, picked - known, -1))
+            facts = [
+                self.facts[own[j]] if own[j] else self.demonstrations[row] for j, row in enumerate(picked) if row >= 0
+            ]
+            said = [self.options.template.format(prompt=p, target=t) for p, t in reversed(facts)]  # the nearest last
+            asked.append(Prompt.of(Query(" ".join([*said, query.prompt]), query.image)))
+        return asked
+
+    # State
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Drop the neurons and memories of edits; unknown ones are passed over."""
+        self._forget(ids)
+        self.revision += 1
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        for edit_id in ids:
+            self.facts.pop(edit_id, None)
+        for site, memory in zip(self.sites, self.memories, strict=True):
+            site.patches.remove(ids)
+            memory.edits.remove([i for i in ids if i in memory.edits])
+
+    def nbytes(self) -> int:
+        """Return the bytes of all neurons, remembered edits and their words (the pool's memory does not grow)."""
+        states = sum(s.patches.nbytes() for s in self.sites) + sum(m.edits.nbytes() for m in self.memories)
+        return states + sum(len(prompt.encode()) + len(target.encode()) for prompt, target in self.facts.values())
+
+    def bank_len(self) -> int:
+        """Return the number of stored edits."""
+        return len(self.facts)
+
+    def state(self) -> State:
+        """Return neurons, remembered edits and their words."""
+        tensors: dict[str, Tensor] = {}
+        meta: list[dict[str, Any]] = []
+        for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
+            parts = {"patches": site.patches.state(), "edits": memory.edits.state()}
+            tensors |= {f"{i}/{part}/{name}": t for part, s in parts.items() for name, t in s.tensors.items()}
+            meta.append({part: dict(s.meta) for part, s in parts.items()})
+        facts = [[edit_id, prompt, target] for edit_id, (prompt, target) in self.facts.items()]
+        return State(tensors, {"revision": self.revision, "layers": meta, "facts": facts})
+
+    def load(self, state: State) -> None:
+        """Go on from a state."""
+        super().load(state)
+        for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
+            for part, holder in (("patches", site.patches), ("edits", memory.edits)):
+                mark = f"{i}/{part}/"
+                mine = {n.removeprefix(mark): t for n, t in state.tensors.items() if n.startswith(mark)}
+                holder.load(State(mine, state.meta["layers"][i][part]))
+        self.facts = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["facts"]}

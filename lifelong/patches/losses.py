@@ -1,0 +1,54 @@
+"""Where a new neuron should fire and where not: T-Patcher's losses (arXiv 2301.09785).
+
+Knows pre-activations only. The published forms (`exp`, `margin`, `expmargin`; the largest or all) are one class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Form = Literal["exp", "margin", "expmargin"]
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Mean of the `top` largest penalties (None: all) of numbers that should be below `-margin`.
+
+    `exp` is exp of every value, `margin` the positive values, `expmargin` exp of the positive values.
+    """
+
+    form: Form = "exp"
+    margin: float = 0.0
+    top: int | None = None
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the penalty of values of any shape: a scalar, 0 where there are none."""
+        flat = values.reshape(-1) + self.margin
+        if self.form != "exp":
+            flat = flat[flat > 0]
+        if not len(flat):
+            return values.sum() * 0
+        if self.top is not None and len(flat) > self.top:
+            flat = flat.topk(self.top, sorted=False).values  # exp keeps the order
+        return (flat if self.form == "margin" else flat.exp()).mean()
+
+
+ACTIVE = Penalty(top=5)
+SILENT = Penalty(margin=3.0, top=1000)
+
+
+def activation_loss(acts: Tensor, penalty: Penalty = ACTIVE) -> Tensor:
+    """Return the loss of neurons that do not fire on their own tokens: pre-activations (batch, n)."""
+    return penalty.of(-acts)
+
+
+def memory_loss(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolute: Penalty = SILENT) -> Tensor:
+    """Return the loss of neurons that fire on stored states: pre-activations (m, n) there, (batch, n) at home.
+
+    One term compares with the activation at home, one wants silence.
+    """
+    every = stored[:, None].expand(-1, len(acts), -1)
+    return relative.of(every - acts[None]) + absolute.of(every)
