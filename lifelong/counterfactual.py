@@ -20,7 +20,7 @@ from lifelong.models.batching import Row
 from lifelong.models.decode import text_of
 from lifelong.models.layout import Scored
 from lifelong.ops import NotFiniteError, answer_loss
-from lifelong.scope import inside_of, share_of
+from lifelong.scope_training import inside_of, share_of
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from lifelong.bank import Bank
 from lifelong.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
 from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.ops import NotFiniteError
-from lifelong.scope import Fusion, ScopeClassifier, ScopeFeatures, ScopeTraining, fit_scope, rho
+from lifelong.scope import Fusion, ScopeClassifier, ScopeFeatures, rho
+from lifelong.scope_training import ScopeTraining, fit_scope
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

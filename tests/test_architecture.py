@@ -19,7 +19,6 @@ EDITORS_MAY = (
     "lifelong.ops",
     "lifelong.scope",
     "lifelong.scope_memory",
-    "lifelong.counterfactual",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.models.encoders",

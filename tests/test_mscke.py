@@ -15,16 +15,8 @@ from torch import Tensor
 from lifelong.counterfactual import CopyTraining, CounterfactualCopy
 from lifelong.editor import Keys
 from lifelong.editors.mscke import Mscke, MsckeOptions
-from lifelong.scope import (
-    ScopeClassifier,
-    ScopeTraining,
-    fit_scope,
-    fuse,
-    inside_of,
-    outside_of,
-    rho,
-    squared_distances,
-)
+from lifelong.scope import Fusion, ScopeClassifier, fuse, rho, squared_distances
+from lifelong.scope_training import ScopeTraining, fit_scope, inside_of, outside_of
 from lifelong.sweeps import cells
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Pool, Query
@@ -38,6 +30,11 @@ SMALL = {"width": 16, "steps": 4, "batch": 8, "answer_batch": 4}
 
 def options(**changes: object) -> MsckeOptions:
     return MsckeOptions.model_validate({**SMALL, **changes})
+
+
+def model_of(editor: Mscke) -> CounterfactualCopy:
+    assert isinstance(editor.model, CounterfactualCopy)
+    return editor.model
 
 
 def route(editor: Mscke, query: Query):
@@ -67,7 +64,8 @@ def all_of(images: Tensor, n: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("fusion", ["dot", "cat", "text"])
 def test_distances_and_scores_equal_the_published_ones(reference, n: int, fusion: str) -> None:
     case, t = reference
-    kind = {"dot": "dot", "cat": "concatenation", "text": "text"}[fusion]
+    kinds: dict[str, Fusion] = {"dot": "dot", "cat": "concatenation", "text": "text"}
+    kind = kinds[fusion]
     text, image = t["edit_text"][:n], t["edit_image"][:n]
     edits = fuse(kind, text, *(all_of(image, n) if kind == "dot" else alone(image)))
     apart = squared_distances(fuse(kind, t["query_text"], *alone(t["query_image"])), edits)
@@ -190,18 +188,17 @@ def test_stored_keys_never_move_and_are_never_encoded_again(tiny_vlm, monkeypatc
 
 def test_a_query_in_scope_is_answered_after_the_edit_with_its_own_picture(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options())
-    for name in editor.model.learnt:
-        editor.model.learnt[name] += 0.05
-    editor.load_fitted(editor.fitted())
+    model = model_of(editor)
+    model.load_fitted({name: change + 0.05 for name, change in model.learnt.items()})
     editor.edit([EDIT])
-    (told,) = [editor.model.told(EDIT.query, ("Who made this bowl?", "Ann"))]
+    told = model.told(EDIT.query, ("Who made this bowl?", "Ann"))
     assert told.parts == (PICTURE, "New fact: Who made this bowl? It is Ann. Who made this bowl?")
     stranger = Query("Where?", ImageRef("noise:z", "z"))
     queries = [stranger, EDIT.query]
     routes = editor.route(editor.encode(queries))
     with editor.applied(queries, routes) as answerer:
         scored, said = answerer.score(["Bob", "Ann"]), answerer.generate(max_tokens=3)
-    with tiny_vlm.swap(editor.model.copy):
+    with tiny_vlm.swap(model.copy):
         expected = tiny_vlm.score([told], ["Ann"])[0]
         assert said[1] == tiny_vlm.generate([told], max_tokens=3)[0]
     assert np.allclose(scored[1].logprobs, expected.logprobs, atol=1e-4)
@@ -215,7 +212,7 @@ def test_a_reedit_replaces_the_old_answer_only_when_asked_to(tiny_vlm) -> None:
         editor = Mscke(tiny_vlm, options(supersede=mode))
         for edit in (EDIT, again):
             editor.edit([edit])
-        assert editor.bank.ids() == left and sorted(editor.model.words) == left
+        assert editor.bank.ids() == left and sorted(model_of(editor).words) == left
     assert route(editor, EDIT.query).ids == ("again",)
 
 
@@ -223,9 +220,9 @@ def test_a_full_bank_forgets_the_oldest_edit_and_its_words(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options(capacity=2, eviction="fifo"))
     for i, prompt in enumerate(["Who?", "Where is it?", "When was that?"]):
         editor.edit([Edit(str(i), Query(prompt), "Ann", "x")])
-    assert sorted(editor.model.words) == ["1", "2"] and editor.bank_len() == 2
+    assert sorted(model_of(editor).words) == ["1", "2"] and editor.bank_len() == 2
     editor.remove(["0", "1"])
-    assert sorted(editor.model.words) == ["2"]
+    assert sorted(model_of(editor).words) == ["2"]
 
 
 # Training
