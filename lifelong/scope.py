@@ -113,7 +113,8 @@ class ScopeClassifier(nn.Module):
             words = words + self.text.log_scale.exp() * self.target(target)
         if self.fusion == "text":
             return words
-        looks = self.image(patches)
+        looks = patches.new_zeros(*seen.shape, words.shape[1])
+        looks[seen] = self.image(patches[seen])  # padding costs nothing
         if self.fusion == "cross-attention":
             asked = self.asks(words) / math.sqrt(words.shape[1])
             return torch.cat([words, attend(asked, self.offers(looks), self.gives(looks), seen)], 1)
