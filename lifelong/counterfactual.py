@@ -34,8 +34,8 @@ class Counterfactual(Protocol):
     says. Where a route's weight is below 1 the two answers are mixed: log[(1 - w) base + w counterfactual].
     """
 
-    def fit(self, pool: Pool, *, seed: int) -> None:
-        """Learn from a pool."""
+    def fit(self, pool: Pool, *, seed: int) -> list[float]:
+        """Learn from a pool and return the loss every 25 steps; raises `NotFiniteError` on divergence."""
         ...
 
     def fitted(self) -> dict[str, Tensor]:
@@ -110,12 +110,8 @@ class CounterfactualCopy:
 
     # Training
 
-    def fit(self, pool: Pool, *, seed: int) -> None:
-        """Train the copy on questions in scope; raises `NotFiniteError` on divergence."""
-        self.train(pool, seed=seed)
-
-    def train(self, pool: Pool, *, seed: int) -> list[float]:
-        """Train the copy and return the loss (nats per token) every 25 steps."""
+    def fit(self, pool: Pool, *, seed: int) -> list[float]:
+        """Train the copy on questions in scope and return the loss (nats per token) every 25 steps."""
         from rich.progress import track
 
         asked = [

@@ -265,7 +265,7 @@ def test_the_trained_copy_answers_better_than_the_base_and_leaves_it_alone(tiny_
     asked = [(model.told(p.query, (i.edit.query.prompt, i.edit.target)), p.target)
              for i in pools[1].items for p in inside_of(i)]  # fmt: skip
     untouched = tiny_vlm.score([EDIT.query], ["Ann"])[0].logprobs
-    model.train(pools[0], seed=0)
+    model.fit(pools[0], seed=0)
     losses = []
     for weights in ({}, model.copy):
         with tiny_vlm.swap(weights):
