@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
-from lifelong.ops import answer_loss, bytes_of, descend, weight_of
+from lifelong.regions import ABOUT, RunningWeights, find_region, fine_tune
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class FtOptions(EditorOptions):
     layer: float = Field(
         default=1.0, ge=0, le=1, description="depth of the tuned layer as a fraction; 1 is the last layer"
     )
-    module: str = Field(default="mlp.down_proj", description="module inside that layer whose weight is tuned")
+    module: str = Field(default="mlp.down_proj", description=f"what is tuned: {ABOUT}; language is mlp.down_proj")
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     steps: int = Field(default=25, ge=1)
@@ -39,7 +38,13 @@ class FtOptions(EditorOptions):
 
 
 class FineTuning(Editor):
-    """Constrained or free fine-tuning of one layer (arXiv 2411.15432; with `norm`: arXiv 2012.00363)."""
+    """Constrained or free fine-tuning of one layer (arXiv 2411.15432; with `norm`: arXiv 2012.00363).
+
+    There is no expert and no route: all edits share one weight W (out, in), and later ones overwrite earlier ones.
+    Each edit minimises -log p(answer) over W by AdamW until `stop_loss`; the rest is frozen. Memory: W, whatever the
+    number of edits; a query costs nothing extra. `module=vision` tunes the connector instead (MMEdit's region study,
+    arXiv 2310.08475): an edit without a picture cannot be learnt there and leaves everything as it is.
+    """
 
     Options = FtOptions
     routed: ClassVar[bool] = False
@@ -47,58 +52,40 @@ class FineTuning(Editor):
 
     def __init__(self, vlm: VLM, options: FtOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
-        self.layer = vlm.layer_at(self.options.layer)
-        base = weight_of(vlm.submodule(self.layer, self.options.module))
-        self.name = vlm.name_of(base)
-        self.base = base.detach().clone()
-        self.weight = self.base.clone()
+        layer = vlm.layer_at(self.options.layer)
+        self.region = find_region(vlm, self.options.module, [layer], ("mlp.down_proj",))
+        self.weights = RunningWeights(vlm, self.region.parameters())
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Tune the weight on the batch; a non-finite loss or weight raises `ValueError` and changes nothing."""
-        if not edits:
-            return
-        hidden = self.vlm.hidden([e.query for e in edits], self.layer, [e.target for e in edits])
-        weight = self.weight.clone().requires_grad_()
-
-        def loss_of() -> Tensor:
-            with self.vlm.swap({self.name: weight}):
-                rows = self.vlm.resume(hidden, grad=True, answers_only=True)
-            pairs = zip(rows, hidden.target_ids, strict=True)
-            return torch.stack([answer_loss(*pair) for pair in pairs]).mean()
-
-        descend(
-            torch.optim.AdamW([weight], lr=self.options.learning_rate, weight_decay=self.options.weight_decay),
-            loss_of,
-            steps=self.options.steps,
-            done=lambda loss: loss < self.options.stop_loss,
-            what=f"ft, edit {', '.join(e.id for e in edits)}",
-            after=lambda: self._project(weight),
+        """Tune the weights on the batch; a collapse raises `CollapseError` and changes nothing."""
+        o = self.options
+        fine_tune(
+            self.region,
+            self.weights,
+            edits,
+            lambda values: torch.optim.AdamW(values, lr=o.learning_rate, weight_decay=o.weight_decay),
+            steps=o.steps,
+            stop_loss=o.stop_loss,
+            what="ft",
+            norm=o.norm,
         )
-        self.weight = weight.detach()
-        self.revision += 1
-
-    def _project(self, weight: Tensor) -> None:
-        bound = self.options.norm
-        if bound is None:
-            return
-        with torch.no_grad():
-            weight.copy_(torch.clamp(weight, self.base - bound, self.base + bound))
+        self.revision += bool(edits)
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
-        """Answer with the tuned weight swapped in."""
-        with self.vlm.swap({self.name: self.weight}):
-            yield self.vlm.answerer(queries, from_layer=self.layer)
+        """Answer with the tuned weights swapped in."""
+        with self.weights.swapped():
+            yield self.vlm.answerer(queries, from_layer=self.region.layer)
 
     def nbytes(self) -> int:
-        """Return the bytes of the tuned weight, whatever the number of edits."""
-        return bytes_of([self.weight])
+        """Return the bytes of the tuned weights, whatever the number of edits."""
+        return self.weights.nbytes()
 
     def state(self) -> State:
-        """Return the tuned weight."""
-        return State({"weight": self.weight}, {"revision": self.revision})
+        """Return the tuned weights."""
+        return State(self.weights.now, {"revision": self.revision})
 
     def load(self, state: State) -> None:
-        """Go on from a tuned weight."""
+        """Go on from tuned weights."""
         super().load(state)
-        self.weight = state.tensors["weight"].to(self.base).clone()
+        self.weights.load(state.tensors)

@@ -50,8 +50,11 @@ class PromptReader:
             )
         return [*ids, end_id]
 
-    def read(self, prompts: Sequence[Prompt]) -> list[Encoded]:
-        """Return the encoded prompts; images that are new are taken through the vision side in one go."""
+    def read(self, prompts: Sequence[Prompt], *, see: bool = True) -> list[Encoded]:
+        """Return the encoded prompts; images that are new are taken through the vision side in one go.
+
+        With `see` false they are not: the vision side is not the base's now, its features must not be kept.
+        """
         found: dict[str, Encoded] = {}
         pixels: dict[str, dict[str, Tensor]] = {}
         for prompt in prompts:
@@ -60,7 +63,7 @@ class PromptReader:
             kept = self.cache.get(("prompt", prompt.digest)) or self._quick(prompt)
             if kept is None:
                 kept, values = self._process(prompt)
-                if values and self.keeps_features:
+                if values and self.keeps_features and see:
                     pixels[prompt.digest] = values
             size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
             self.cache.put(("prompt", prompt.digest), kept, size)

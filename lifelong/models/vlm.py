@@ -26,7 +26,7 @@ from lifelong.models.passes import Passes
 from lifelong.models.prompts import OpenImage, PromptReader
 from lifelong.models.quirk import find_quirk
 from lifelong.models.scoring import scored_rows
-from lifelong.models.structure import find_structure, find_submodule
+from lifelong.models.structure import VISION, find_structure, find_submodule
 from streams.types import Prompt, Query
 
 Asked = Query | Prompt
@@ -159,6 +159,21 @@ class VLM:
         """Return the two verbs above bound to prompts; with `from_layer` scoring resumes from cached inputs of it."""
         return VLMAnswerer(self, tuple(prompts), from_layer)
 
+    def answer_logits(
+        self, prompts: Sequence[Asked], targets: Sequence[str], *, grad: bool = False
+    ) -> list[Tensor]:
+        """Return the logits (m, vocab) that predict the m target tokens of every row, from whole forward passes.
+
+        `grad` keeps the graph: exchanged parameters can be differentiated, those of the vision side too.
+        """
+        out: dict[int, Tensor] = {}
+        with torch.set_grad_enabled(grad):
+            for batch in self.passes.batches(self._rows(prompts, targets, None)):
+                logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
+                parts = logits.split([len(r.target_ids) for r in batch.rows])
+                out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
+        return [out[i] for i in range(len(prompts))]
+
     # Hidden states
 
     def hidden(self, prompts: Sequence[Asked], layer: int, targets: Sequence[str] | None = None) -> Hidden:
@@ -243,7 +258,7 @@ class VLM:
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
         if targets is not None and len(targets) != len(asked):
             raise ValueError(f"{len(targets)} targets were given for {len(asked)} prompts; expected one per prompt.")
-        encoded = self.reader.read(asked)
+        encoded = self.reader.read(asked, see=self.changes.lowest > VISION)
         ids = [tuple(self.target_ids(t)) for t in targets] if targets is not None else [()] * len(asked)
         names = range(len(asked)) if rows is None else rows
         return [Row(i, names[i], encoded[i], ids[i], asked[i]) for i in range(len(asked))]

@@ -1,0 +1,177 @@
+"""LoRA-FT: one low-rank adapter, made by the peft library, tuned again on every edit.
+
+Knows edits, the model's linear modules and peft's LoRA layers; it does not route. peft is an optional dependency and
+is imported when the first editor is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.ops import bytes_of, descend, generator
+from lifelong.regions import ABOUT, find_region, layers_from, require_sound
+from streams.types import Edit, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+NAME = "running"
+
+
+class LoraOptions(EditorOptions):
+    """Settings of LoRA-FT; defaults are those of the EasyEdit survey's multimodal port."""
+
+    first_layer: float = Field(
+        default=0.0, ge=0, le=1, description="depth of the lowest adapted layer; all above too"
+    )
+    module: str = Field(default="language", description=f"what is adapted: {ABOUT}; language is `targets`")
+    targets: tuple[str, ...] = Field(
+        default=("self_attn.q_proj", "self_attn.v_proj"),
+        min_length=1,
+        description="parts of a layer for module=language; MemEIC's baseline: mlp.down_proj and mlp.up_proj",
+    )
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=32, gt=0, description="the adapter's output is scaled by alpha / rank")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="of the adapter's input while it is tuned")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0, description="MemEIC's baseline: AdamW at 1e-4, 10 steps")
+    decay: float = Field(default=0.9, gt=0, le=1, description="the learning rate is multiplied by this at each step")
+    steps: int = Field(default=5, ge=1)
+    stop_loss: float = Field(default=0.0, ge=0, description="stop below this loss (nats per answer token); 0: never")
+
+
+class LoraTuning(Editor):
+    """Sequential LoRA fine-tuning (LoRA: arXiv 2106.09685; as an editor's baseline: arXiv 2308.07269).
+
+    There is no expert and no route: y = W x + (alpha / rank) B A x with one A (rank, in) and B (out, rank) per
+    adapted module, kept and tuned again by each edit on -log p(answer); W is frozen, later edits overwrite earlier.
+    A begins as peft has it (Kaiming uniform, drawn from the run's seed), B at 0. Memory: all A and B, whatever the
+    number of edits; a query costs 2 rank (in + out) multiplications a token and module, whatever the number of edits.
+    `module=vision` adapts the connector's linear modules; an edit without a picture cannot be learnt there.
+    Deviations: LoRA, where the port also offers AdaLoRA; dropout is drawn from the run's seed and the edit's id.
+    """
+
+    Options = LoraOptions
+    routed: ClassVar[bool] = False
+    options: LoraOptions
+
+    def __init__(self, vlm: VLM, options: LoraOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = {name: _adapter(m, o) for name, m in self.region.linear().items()}
+        self.base = {n: m.weight.detach() for n, m in self.region.linear().items()}
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Tune the adapter on the batch; a collapse raises `CollapseError` and changes nothing."""
+        reached = [e for e in edits if self.region.reaches(e.query)]
+        if reached:
+            before = self._copy()
+            try:
+                self._tune(reached)
+            except Exception:
+                self._put(before)
+                raise
+        self.revision += bool(edits)
+
+    def _tune(self, edits: Sequence[Edit]) -> None:
+        o, what = self.options, f"lora, edit {', '.join(e.id for e in edits)}"
+        questions = self.region.questions([e.query for e in edits], [e.target for e in edits])
+        kind = torch.optim.SGD if o.optimizer == "sgd" else torch.optim.AdamW
+        optimizer = kind(list(self._tensors().values()), lr=o.learning_rate)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, o.decay)
+
+        def loss_of() -> Tensor:
+            return questions.losses().mean()
+
+        with torch.random.fork_rng(devices=[]), self._adapted():
+            torch.manual_seed(generator(self.seed, edits[0].id).initial_seed())
+            self._train(True)
+            try:
+                descend(
+                    optimizer,
+                    loss_of,
+                    steps=o.steps,
+                    done=lambda loss: loss < o.stop_loss,
+                    what=what,
+                    after=schedule.step,
+                )
+            finally:
+                self._train(False)
+        with torch.no_grad():
+            whole = {n: self.base[n] + layer.get_delta_weight(NAME) for n, layer in self.layers.items()}
+        require_sound(whole, self.base, what)
+
+    def _train(self, on: bool) -> None:
+        for layer in self.layers.values():
+            layer.lora_dropout[NAME].train(on)
+
+    @contextmanager
+    def _adapted(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, module in self.region.linear().items():
+                stack.enter_context(self.vlm.hook(module, _adder(self.layers[name])))
+            yield
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with the adapter beside every adapted module."""
+        with self._adapted():
+            yield self.vlm.answerer(queries, from_layer=self.region.layer)
+
+    def _tensors(self) -> dict[str, nn.Parameter]:
+        sides = ((n, side, getattr(layer, f"lora_{side}")) for n, layer in self.layers.items() for side in "AB")
+        return {f"{name}.{side}": held[NAME].weight for name, side, held in sides}
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self._tensors().items()}
+
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, p in self._tensors().items():
+                p.copy_(values[name])
+
+    def nbytes(self) -> int:
+        """Return the bytes of the adapter, whatever the number of edits."""
+        return bytes_of(self._tensors().values())
+
+    def state(self) -> State:
+        """Return the adapter's matrices."""
+        return State(self._copy(), {"revision": self.revision})
+
+    def load(self, state: State) -> None:
+        """Go on from an adapter's matrices."""
+        super().load(state)
+        self._put(state.tensors)
+
+
+def _adapter(module: nn.Module, options: LoraOptions) -> Any:
+    """Return peft's LoRA layer around a linear module, which is not put into the model and changes nothing in it."""
+    try:
+        from peft import LoraConfig
+        from peft.tuners.lora import Linear
+    except ImportError as error:
+        raise ValueError("editor=lora works through the peft library: pip install peft") from error
+    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout)  # type: ignore[arg-type]
+    layer = Linear(module, NAME, config, r=options.rank, lora_alpha=options.alpha)  # type: ignore[arg-type]
+    return layer.eval()
+
+
+def _adder(layer: Any) -> Any:
+    """Return a hook that adds what an adapter says to its module's output."""
+    down, up = layer.lora_A[NAME], layer.lora_B[NAME]
+
+    def add(module: Any, args: Any, output: Any, layout: Any) -> Tensor:
+        read = down(layer.lora_dropout[NAME](args[0].to(down.weight.dtype)))
+        return output + (up(read) * layer.scaling[NAME]).to(output.dtype)
+
+    return add

@@ -1,0 +1,189 @@
+"""MEND: a trained network turns an edit's gradient into a better weight change (arXiv 2110.11309).
+
+Knows edits, a model's linear modules and what hypernetwork editors share; nothing of probes, clocks or panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editors.mend.network import GradientTransform
+from lifelong.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.ops import bytes_of
+from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
+from streams.types import Edit, Pool, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+class MendOptions(EditorOptions):
+    """Settings of MEND; defaults are EasyEdit's for a 7B LLaVA, with fewer and larger training steps."""
+
+    first_layer: float = Field(default=0.906, ge=0, le=1, description="depth of the lowest edited layer; 29 of 32")
+    module: str = Field(default="language", description=f"what is edited: {ABOUT}; language is `targets`")
+    targets: tuple[str, ...] = Field(
+        default=("mlp.down_proj", "mlp.up_proj"), min_length=1, description="parts of a layer for module=language"
+    )
+    rank: float = Field(default=0.127, gt=0, le=1, description="rank as a share of in + out; 1920 of 15104")
+    rate: float = Field(default=1e-4, gt=0, description="step of every matrix before training; it is learnt")
+    average: bool = Field(
+        default=False,
+        description="the token-weighted mean of all edits' changes instead of their sum (LiveEdit's port)",
+    )
+    edit_weight: float = Field(
+        default=0.1, ge=0, description="of the loss of reworded questions, and of new pictures"
+    )
+    local_weight: float = Field(default=1.0, ge=0, description="of the loss of questions to leave alone, each kind")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Adam; EasyEdit 1e-6 over 30,000 steps")
+    rate_learning_rate: float = Field(default=1e-4, gt=0, description="Adam's for the learned steps")
+    clip: float = Field(default=100.0, gt=0, description="largest norm of a training gradient")
+    steps: int = Field(default=1000, ge=1, description="optimiser steps of fit")
+    batch: int = Field(default=12, ge=1, description="edits a training step, each with weights of its own")
+    pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
+
+
+class Mend(Editor):
+    """Model editor networks with gradient decomposition (arXiv 2110.11309).
+
+    There is no expert and no route: each edit adds its own change to the live weights,
+    W <- W - rate_W sum_t delta~_t u~_t^T over its tokens t, where (u~, delta~) = g(u, delta) (Eq. 3), u (tokens, in)
+    is W's input and delta (tokens, out) the gradient of -log p(answer) at its output, at the live weights. `fit`
+    trains g, one per shape of weights (two low-rank residual layers, shared, with a scale and shift per matrix), and
+    the rates, on edit_weight NLL(rewordings, pictures) + local_weight KL(base || edited); moments are frozen after.
+    Memory: the edited weights, whatever the number of edits (twice that with `average`); an edit is one forward and
+    one backward pass, a query costs nothing extra. In a long stream the gradients of the edited model leave the
+    moments that g was trained on and the changes add up: it collapses, as published.
+    Deviations: the rates begin at -`rate` in W + rate ..., the paper's sign; released code begins at +, uphill, and
+    learns the sign. Training rewordings include the edit's own question, a member of its equivalence neighbourhood.
+    A training step takes `batch` edits with weights of their own instead of one. `module=vision` edits the connector.
+    """
+
+    Options = MendOptions
+    routed: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    options: MendOptions
+
+    def __init__(self, vlm: VLM, options: MendOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
+        linear = self.region.linear()
+        self.parameters = {name: vlm.name_of(m.weight) for name, m in linear.items()}
+        self.weights = RunningWeights(vlm, {vlm.name_of(m.weight): m.weight for m in linear.values()})
+        shapes: dict[tuple[int, ...], list[str]] = {}
+        for name, module in linear.items():
+            shapes.setdefault(tuple(module.weight.shape), []).append(name)
+        self.place = {n: (f"{out}x{wide}", i) for (out, wide), ns in shapes.items() for i, n in enumerate(ns)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.networks = nn.ModuleDict({
+                f"{out}x{wide}": GradientTransform(
+                    wide, out, rank=max(1, round(o.rank * (wide + out))), modes=len(names), rate=-o.rate
+                )
+                for (out, wide), names in shapes.items()
+            }).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.sums = {name: torch.zeros_like(w) for name, w in self.weights.base.items()} if o.average else {}
+        self.tokens = 0
+
+    # Training
+
+    def fit(self, pool: Pool) -> None:
+        """Train the transforms and rates on the pool's edits, each applied alone to the base."""
+        o = self.options
+        lessons = lessons_of(pool, self.region, "mend")
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, 0x3E4D]))
+        draw = drawer(lessons, o.batch, rng)
+
+        def loss_of(step: int) -> Tensor:
+            chosen = draw()
+            questions = self.region.questions([x.edit.query for x in chosen], [x.edit.target for x in chosen])
+            found, _ = gradient_factors(self.region, questions, "mend")
+            outcome = outcome_of(self.region, self.changes(found), chosen, rng)
+            parts = [o.edit_weight * v for v in outcome.same.values()]
+            return torch.stack([*parts, *(o.local_weight * v for v in outcome.local.values())]).sum()
+
+        rates = [n.rate for n in self.networks.values()]
+        rest = [p for n, p in self.networks.named_parameters() if not n.endswith(".rate")]
+        optimizer = torch.optim.Adam(
+            [{"params": rest}, {"params": rates, "lr": o.rate_learning_rate}], lr=o.learning_rate
+        )
+        train(self.networks, optimizer, loss_of, steps=o.steps, clip=o.clip, share=lambda _: 1.0, what="mend")
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return all options but the one that only sequential editing reads."""
+        return self.options.model_dump(mode="json", exclude={"average"})
+
+    def fitted(self) -> State:
+        """Return the transforms with their moments and rates."""
+        return State({k: v.clone() for k, v in self.networks.state_dict().items()}, {"matrices": list(self.place)})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over transforms."""
+        self.networks.load_state_dict(dict(state.tensors), strict=True)
+
+    # Editing
+
+    def changes(self, found: Mapping[str, Factors]) -> dict[str, Factors]:
+        """Return each row's change of every weight: left rate * delta~, right u~, over the tokens kept."""
+        out = {}
+        for name, f in found.items():
+            shape, mode = self.place[name]
+            network: Any = self.networks[shape]
+            u, delta = network(f.right[f.kept], f.left[f.kept], mode)
+            left = torch.zeros_like(f.left).masked_scatter(f.kept[..., None], network.rate[mode] * delta)
+            right = torch.zeros_like(f.right).masked_scatter(f.kept[..., None], u)
+            out[name] = Factors(left, right, f.kept)
+        return out
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Add the batch's change to the live weights; a collapse raises `CollapseError` and changes nothing."""
+        reached = [e for e in edits if self.region.reaches(e.query)]
+        if reached:
+            self._change(reached, f"mend, edit {', '.join(e.id for e in reached)}")
+        self.revision += bool(edits)
+
+    def _change(self, edits: Sequence[Edit], what: str) -> None:
+        questions = self.region.questions([e.query for e in edits], [e.target for e in edits])
+        with self.weights.swapped():
+            found, _ = gradient_factors(self.region, questions, what)
+        with torch.no_grad():
+            steps = {self.parameters[n]: f.dense() for n, f in self.changes(found).items()}
+        if not self.options.average:
+            self.weights.take({n: w + steps[n].to(w.dtype) for n, w in self.weights.now.items()}, what)
+            return
+        tokens = sum(len(ids) for ids in questions.target_ids)
+        sums = {n: s + tokens * steps[n].to(s.dtype) for n, s in self.sums.items()}
+        total = self.tokens + tokens
+        self.weights.take({n: w + sums[n] / total for n, w in self.weights.base.items()}, what)
+        self.sums, self.tokens = sums, total
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with the edited weights swapped in."""
+        with self.weights.swapped():
+            yield self.vlm.answerer(queries, from_layer=self.region.layer)
+
+    def nbytes(self) -> int:
+        """Return the bytes of the edited weights (and of the sums behind a mean), whatever the number of edits."""
+        return self.weights.nbytes() + bytes_of(self.sums.values())
+
+    def state(self) -> State:
+        """Return the edited weights, and the sums behind a mean."""
+        sums = {f"sum/{name}": s for name, s in self.sums.items()}
+        return State({**self.weights.now, **sums}, {"revision": self.revision, "tokens": self.tokens})
+
+    def load(self, state: State) -> None:
+        """Go on from edited weights."""
+        super().load(state)
+        self.weights.load(state.tensors)
+        self.tokens = int(state.meta["tokens"])
+        self.sums = {name: state.tensors[f"sum/{name}"].to(s).clone() for name, s in self.sums.items()}
