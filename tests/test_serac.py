@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lifelong.counterfactual import CounterfactualCopy, mixed
+from lifelong.counterfactual import CounterfactualCopy
 from lifelong.editor import Keys, Route
 from lifelong.editors.serac import Serac, SeracOptions
 from lifelong.scope_training import outside_of
+from lifelong.split_answers import mixed
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
