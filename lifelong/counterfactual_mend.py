@@ -60,7 +60,9 @@ class CounterfactualMend:
         """Keep an edit's change of the base; raises `NotFiniteError` that names it where that is not finite."""
         what = f"{self.what}, edit {edit.id}"
         changes = self.transforms.changes_of([edit], what)
-        kept = {n: (f.left[0][f.kept[0]].detach().cpu(), f.right[0][f.kept[0]].detach().cpu()) for n, f in changes.items()}
+        kept = {
+            n: (f.left[0][f.kept[0]].detach().cpu(), f.right[0][f.kept[0]].detach().cpu()) for n, f in changes.items()
+        }
         if not all(bool(torch.isfinite(t).all()) for pair in kept.values() for t in pair):
             raise NotFiniteError(f"{what}: its weight change is not finite.")
         self.factors[edit.id] = kept
@@ -113,6 +115,8 @@ class CounterfactualMend:
         """Go on from every edit's factors."""
         names = list(self.region.linear())
         self.factors = {
-            edit_id: {n: (state.tensors[f"{i}/{j}/left"], state.tensors[f"{i}/{j}/right"]) for j, n in enumerate(names)}
+            edit_id: {
+                n: (state.tensors[f"{i}/{j}/left"], state.tensors[f"{i}/{j}/right"]) for j, n in enumerate(names)
+            }
             for i, edit_id in enumerate(state.meta["ids"])
         }

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.ops import weight_of
 from lifelong.regions import Region
 from streams.types import Edit, Pool
 
@@ -116,7 +117,7 @@ class GradientTransforms:
         self.region = region
         shapes: dict[tuple[int, ...], list[str]] = {}
         for name, module in region.linear().items():
-            shapes.setdefault(tuple(module.weight.shape), []).append(name)
+            shapes.setdefault(tuple(weight_of(module).shape), []).append(name)
         self.place = {n: (f"{out}x{wide}", i) for (out, wide), ns in shapes.items() for i, n in enumerate(ns)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

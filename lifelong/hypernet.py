@@ -150,18 +150,14 @@ def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
     out = []
     for item in pool.items:
         if region.reaches(item.edit.query):
-            same = {"text": (_asked(item.edit), *_pick(item, region, "text", True))}
-            same["image"] = _pick(item, region, "image", True)
+            same = {m: _pick(item, region, m, True) for m in ("text", "image")}
+            same["text"] = ((item.edit.query, item.edit.target), *same["text"])
             local = {m: _pick(item, region, m, False) for m in ("text", "image")}
             if any(local.values()):
                 out.append(Lesson(item.edit, _filled(same), _filled(local)))
     if len(out) < 2:
         raise ValueError(f"{what}: {len(out)} of {len(pool.items)} pool items can be learnt from; 2 are needed.")
     return out
-
-
-def _asked(edit: Edit) -> Asked:
-    return edit.query, edit.target
 
 
 def _filled(sides: Mapping[str, tuple[Asked, ...]]) -> dict[str, tuple[Asked, ...]]:

@@ -144,7 +144,7 @@ class ScopeMemory(Editor):
         return self.options.model_dump(mode="json", exclude=AFTER_FIT)
 
     def fitted(self) -> State:
-        """Return the classifier's weights and what the counterfactual model learnt, in half precision."""
+        """Return the classifier's weights and what the counterfactual model learnt, the former in half precision."""
         scope = {f"scope/{n}": t.detach().half().contiguous() for n, t in self.classifier.state_dict().items()}
         return State(scope | {f"counterfactual/{n}": t for n, t in self.model.fitted().items()}, {})
 

@@ -19,6 +19,8 @@ EDITORS_MAY = (
     "lifelong.ops",
     "lifelong.scope",
     "lifelong.scope_memory",
+    "lifelong.counterfactual",
+    "lifelong.counterfactual_mend",
     "lifelong.regions",
     "lifelong.hypernet",
     "lifelong.gradient_transform",

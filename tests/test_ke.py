@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
 EDIT = Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl")
-SMALL = {"condition": 32, "hidden": 16, "head": 16}
+SMALL: dict[str, Any] = {"condition": 32, "hidden": 16, "head": 16}
 
 
 def factors(rows: int = 2, terms: int = 4, out: int = 3, wide: int = 5) -> Factors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
 EDIT = Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl")
-FAST = {"optimizer": "adamw", "learning_rate": 2e-2, "steps": 30, "decay": 1.0, "dropout": 0.0}
+FAST: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-2, "steps": 30, "decay": 1.0, "dropout": 0.0}
 
 
 def nll(editor: LoraTuning, edit: Edit) -> float:

@@ -12,9 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lifelong import contract
+from lifelong.check_bench import Bench
 from lifelong.counterfactual import CopyTraining, CounterfactualCopy
+from lifelong.counterfactual_mend import CounterfactualMend
 from lifelong.editor import Keys
 from lifelong.editors.mscke import Mscke, MsckeOptions
+from lifelong.ops import NotFiniteError
 from lifelong.scope import Fusion, ScopeClassifier, fuse, rho, squared_distances
 from lifelong.scope_training import ScopeTraining, fit_scope, inside_of, outside_of
 from lifelong.sweeps import cells
@@ -274,6 +278,74 @@ def test_the_trained_copy_answers_better_than_the_base_and_leaves_it_alone(tiny_
     assert np.array_equal(untouched, tiny_vlm.score([EDIT.query], ["Ann"])[0].logprobs)
 
 
+# MEND as the counterfactual part
+
+
+MEND = {"counterfactual": "mend", "mend_layer": 0.5, "mend_learning_rate": 1e-3}
+
+
+def mend_of(editor: Mscke) -> CounterfactualMend:
+    assert isinstance(editor.model, CounterfactualMend)
+    return editor.model
+
+
+def test_each_row_meets_the_weight_change_of_its_own_edit(tiny_vlm) -> None:
+    editor = Mscke(tiny_vlm, options(**MEND))
+    model, other = mend_of(editor), Edit("b", Query("Where is the long bridge?"), "Rome", "bridge")
+    for network in model.transforms.networks.values():
+        network.rate.data.fill_(-3e-2)  # large enough to be seen untrained
+    for edit in (EDIT, other):
+        editor.edit([edit])
+    stranger = Query("When?", ImageRef("noise:z", "z"))
+    queries, targets = [other.query, stranger, EDIT.query], ["Rome", "Noon", "Ann"]
+    routes = editor.route(editor.encode(queries))
+    assert [r.ids for r in routes] == [("b",), (), ("a",)]
+    with editor.applied(queries, routes) as answerer:
+        together, said = answerer.score(targets), answerer.generate([2, 0], max_tokens=3)
+    for row, edit in ((0, other), (2, EDIT)):
+        weights = {}
+        for name, module in model.region.linear().items():
+            left, right = model.factors[edit.id][name]
+            weights[tiny_vlm.name_of(module.weight)] = module.weight.detach() + left.T @ right
+        with tiny_vlm.swap(weights):
+            alone = tiny_vlm.score([queries[row]], [targets[row]])[0]
+            assert said[[2, 0].index(row)] == tiny_vlm.generate([queries[row]], max_tokens=3)[0]
+        assert np.allclose(together[row].logprobs, alone.logprobs, atol=1e-4)
+        assert alone.nll < tiny_vlm.score([queries[row]], [targets[row]])[0].nll - 0.1
+    assert np.array_equal(together[1].logprobs, tiny_vlm.score([stranger], ["Noon"])[0].logprobs)
+
+
+def test_an_edit_without_a_finite_change_is_not_stored(tiny_vlm) -> None:
+    editor = Mscke(tiny_vlm, options(**MEND))
+    for network in mend_of(editor).transforms.networks.values():
+        network.rate.data.fill_(float("inf"))
+    with pytest.raises(NotFiniteError, match="edit a"):
+        editor.edit([EDIT])
+    assert editor.bank_len() == 0 and not mend_of(editor).factors
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        contract.a_batch_equals_its_rows,
+        contract.an_unrouted_query_sees_the_base,
+        contract.state_goes_on_exactly,
+        contract.state_is_plain,
+        contract.removal_restores_the_base,
+        contract.bytes_grow_with_the_bank,
+        contract.the_base_is_untouched_after_an_error,
+        contract.what_fit_learnt_can_be_carried_over,
+    ],
+)
+def test_the_contract_holds_with_mend_inside(check, mend_bench) -> None:
+    check(mend_bench)
+
+
+@pytest.fixture(scope="module")
+def mend_bench(tiny_vlm) -> Bench:
+    return Bench(Mscke, tiny_vlm, {"width": 16, **MEND})
+
+
 def test_a_pool_without_questions_in_scope_is_refused(tiny_vlm, pools) -> None:
     bare = Pool(tuple(replace(item, probes=()) for item in pools[1].items), "bare")
     with pytest.raises(ValueError, match="0 of 24 pool items"):
@@ -282,4 +354,4 @@ def test_a_pool_without_questions_in_scope_is_refused(tiny_vlm, pools) -> None:
 
 def test_the_ablation_recipe_crosses_fusions_with_what_answers() -> None:
     found = [cell.config.editor for cell in cells("mscke-ablation")]
-    assert len(found) == 8 and {part.name for part in found} == {"mscke"}
+    assert len(found) == 12 and {part.name for part in found} == {"mscke"}

@@ -17,6 +17,7 @@ from torch import Tensor
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
 from lifelong.editors.ke.network import Hypernetwork, size_of
 from lifelong.hypernet import drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.ops import weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
 from streams.types import Edit, Pool, Query
 
@@ -81,8 +82,8 @@ class KnowledgeEditor(Editor):
         o = self.options
         self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
         linear = self.region.linear()
-        self.parameters = {name: vlm.name_of(m.weight) for name, m in linear.items()}
-        self.weights = RunningWeights(vlm, {vlm.name_of(m.weight): m.weight for m in linear.values()})
+        self.parameters = {name: vlm.name_of(weight_of(m)) for name, m in linear.items()}
+        self.weights = RunningWeights(vlm, {self.parameters[name]: weight_of(m) for name, m in linear.items()})
         shapes = {name: (int(m.weight.shape[0]), int(m.weight.shape[1])) for name, m in linear.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
 from lifelong.gradient_transform import GradientTransforms, TransformTraining
-from lifelong.ops import bytes_of
+from lifelong.ops import bytes_of, weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
 from streams.types import Edit, Pool, Query
 
@@ -76,8 +76,8 @@ class Mend(Editor):
         o = self.options
         self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
         linear = self.region.linear()
-        self.parameters = {name: vlm.name_of(m.weight) for name, m in linear.items()}
-        self.weights = RunningWeights(vlm, {vlm.name_of(m.weight): m.weight for m in linear.values()})
+        self.parameters = {name: vlm.name_of(weight_of(m)) for name, m in linear.items()}
+        self.weights = RunningWeights(vlm, {self.parameters[name]: weight_of(m) for name, m in linear.items()})
         self.transforms = GradientTransforms(self.region, rank=o.rank, rate=o.rate, seed=seed)
         self.sums = {name: torch.zeros_like(w) for name, w in self.weights.base.items()} if o.average else {}
         self.tokens = 0

@@ -6,10 +6,13 @@ a scope classifier (`scope_memory`): what its classifier sees and how it fuses t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lifelong.counterfactual import Counterfactual
+from lifelong.counterfactual_mend import CounterfactualMend
+from lifelong.gradient_transform import TransformTraining
 from lifelong.scope import Fusion
 from lifelong.scope_memory import ScopeMemory, ScopeOptions
 
@@ -18,6 +21,15 @@ class MsckeOptions(ScopeOptions):
     """Settings of MSCKE; the defaults are the paper's where `ScopeOptions` names no other value."""
 
     fusion: Fusion = Field("dot", description="how words and picture become one key; text: the picture is left out")
+    counterfactual: Literal["trained", "context", "mend"] = Field(
+        "trained",
+        description="what answers in scope: a trained copy of the last layers, the base reading the edit, or the base"
+        " with the edit's own weight change by MEND",
+    )
+    mend_layer: float = Field(0.906, ge=0, le=1, description="depth of the lowest layer MEND changes; 29 of 32")
+    mend_learning_rate: float = Field(
+        1e-4, gt=0, description="of MEND's transforms (published 1e-6 over 30,000 steps)"
+    )
     image_encoder: str = Field(
         default="base",
         description="frozen image encoder: base (the tokens the model sees) or path:FOLDER (one vector)",
@@ -36,7 +48,9 @@ class Mscke(ScopeMemory):
 
     Keys are (N, 2 width) float32 and never encoded again: 8 width bytes and the edit's words (about 1.1 KiB in all)
     per edit; a query costs one encoding of its words and picture, 2 N width multiplications and, in scope, a pass
-    with a longer prompt.
+    with a longer prompt. With `counterfactual="mend"` (MSCKE-MEND) an expert is MEND's weight change of one edit
+    (arXiv 2110.11309), taken at the base and never added to another's: it keeps (tokens, in + out) floats per matrix,
+    some hundred KiB an edit, and a query in scope costs two thin products per matrix instead of a longer prompt.
 
     Deviations. The released `dot` attends over the pictures of all items in the call, so with one cached edit it is
     plain concatenation and with more every key holds the others' pictures: keys move as the bank grows (an edit's
@@ -56,3 +70,15 @@ class Mscke(ScopeMemory):
 
     def _reads(self) -> tuple[Fusion, str | None]:
         return self.options.fusion, self.options.image_encoder
+
+    def _counterfactual(self) -> Counterfactual:
+        o = self.options
+        if o.counterfactual != "mend":
+            return super()._counterfactual()
+        how = TransformTraining(
+            learning_rate=o.mend_learning_rate, rate_learning_rate=o.mend_learning_rate, steps=o.steps,
+            batch=max(2, o.answer_batch // 2),
+        )  # fmt: skip
+        return CounterfactualMend(
+            self.vlm, depth=o.mend_layer, rank=0.127, rate=1e-4, how=how, seed=self.seed, what=self._name
+        )
