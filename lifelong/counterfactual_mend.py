@@ -1,4 +1,4 @@
-"""A counterfactual model made of weight changes: every edit keeps its own, from MEND's trained transform of its gradient.
+"""A counterfactual model made of weight changes: every edit keeps its own, MEND's trained transform of its gradient.
 
 The changes never meet: a query in scope is answered by the base plus the change of its one edit (arXiv 2411.12790,
 MSCKE-MEND). Knows regions, transforms and routes; nothing of scope or banks.
@@ -25,6 +25,7 @@ from streams.types import Edit, Pool, Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
+SIDES = ("left", "right")
 TARGETS = ("mlp.down_proj", "mlp.up_proj")
 
 
@@ -41,7 +42,7 @@ class CounterfactualMend:
         self.vlm, self.how, self.what = vlm, how, what
         self.region = find_region(vlm, "language", layers_from(vlm, depth), TARGETS)
         self.transforms = GradientTransforms(self.region, rank=rank, rate=rate, seed=seed)
-        self.factors: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+        self.factors: dict[str, dict[str, tuple[Tensor, ...]]] = {}
 
     def fit(self, pool: Pool, *, seed: int) -> list[float]:
         """Train the transforms as MEND does: reworded questions, and questions to leave alone; keeps no losses."""
@@ -107,7 +108,7 @@ class CounterfactualMend:
             f"{i}/{j}/{side}": self.factors[edit_id][name][k]
             for i, edit_id in enumerate(ids)
             for j, name in enumerate(names)
-            for k, side in enumerate(("left", "right"))
+            for k, side in enumerate(SIDES)
         }
         return State(tensors, {"ids": ids})
 

@@ -1,6 +1,6 @@
 """MEND's trained part: from an edit's gradient to a better weight change (arXiv 2110.11309, section 3).
 
-`GradientTransform` belongs to one weight shape, `GradientTransforms` to all matrices of a region, with their training.
+`GradientTransform` belongs to one weight shape, `GradientTransforms` to a region's matrices, with their training.
 Knows activations and gradients per token, regions and pools; nothing of what becomes of a change.
 """
 
@@ -98,8 +98,8 @@ class GradientTransform(nn.Module):
 
 @dataclass(frozen=True)
 class TransformTraining:
-    """How transforms are trained: weights of the losses, learning rates of the transforms and of their steps, clipping,
-    optimiser steps, edits a step."""
+    """How transforms are trained: weights of the losses, learning rates of the transforms and of the matrices' rates,
+    clipping, optimiser steps, edits a step."""
 
     edit_weight: float = 0.1
     local_weight: float = 1.0
@@ -111,7 +111,7 @@ class TransformTraining:
 
 
 class GradientTransforms:
-    """The transforms of all matrices of a region, one for each shape; `rate` is every matrix's step before training."""
+    """The transforms of all matrices of a region, one for each shape; `rate`: each matrix's step untrained."""
 
     def __init__(self, region: Region, *, rank: float, rate: float, seed: int) -> None:
         self.region = region

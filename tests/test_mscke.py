@@ -293,7 +293,7 @@ def test_each_row_meets_the_weight_change_of_its_own_edit(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options(**MEND))
     model, other = mend_of(editor), Edit("b", Query("Where is the long bridge?"), "Rome", "bridge")
     for network in model.transforms.networks.values():
-        network.rate.data.fill_(-3e-2)  # large enough to be seen untrained
+        network.get_parameter("rate").data.fill_(-3e-2)  # large enough to be seen untrained
     for edit in (EDIT, other):
         editor.edit([edit])
     stranger = Query("When?", ImageRef("noise:z", "z"))
@@ -318,7 +318,7 @@ def test_each_row_meets_the_weight_change_of_its_own_edit(tiny_vlm) -> None:
 def test_an_edit_without_a_finite_change_is_not_stored(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options(**MEND))
     for network in mend_of(editor).transforms.networks.values():
-        network.rate.data.fill_(float("inf"))
+        network.get_parameter("rate").data.fill_(float("inf"))
     with pytest.raises(NotFiniteError, match="edit a"):
         editor.edit([EDIT])
     assert editor.bank_len() == 0 and not mend_of(editor).factors

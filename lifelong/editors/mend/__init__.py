@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
 from lifelong.gradient_transform import GradientTransforms, TransformTraining

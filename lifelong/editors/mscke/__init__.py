@@ -27,9 +27,7 @@ class MsckeOptions(ScopeOptions):
         " with the edit's own weight change by MEND",
     )
     mend_layer: float = Field(0.906, ge=0, le=1, description="depth of the lowest layer MEND changes; 29 of 32")
-    mend_learning_rate: float = Field(
-        1e-4, gt=0, description="of MEND's transforms (published 1e-6 over 30,000 steps)"
-    )
+    mend_learning_rate: float = Field(1e-4, gt=0, description="of MEND's transforms (published 1e-6, 30,000 steps)")
     image_encoder: str = Field(
         default="base",
         description="frozen image encoder: base (the tokens the model sees) or path:FOLDER (one vector)",
