@@ -162,12 +162,12 @@ class ScopeMemory(Editor):
     def edit(self, edits: Sequence[Edit]) -> None:
         """Store each edit's key; raises `NotFiniteError` naming an edit without a finite one."""
         for edit in edits:
-            if self.options.supersede == "replace" and edit.supersedes is not None:
-                self.remove([edit.supersedes])
             key = self._keys([edit.query], [edit.target])
             if not np.isfinite(key).all():
                 raise NotFiniteError(f"{self._name}, edit {edit.id}: its scope key is not finite.")
-            self.model.take(edit)
+            self.model.take(edit)  # whatever fails has failed by now: nothing was changed
+            if self.options.supersede == "replace" and edit.supersedes is not None:
+                self.remove([edit.supersedes])
             self.model.drop(self.bank.add([edit.id], key))
 
     def encode(self, queries: Sequence[Query]) -> Keys:
