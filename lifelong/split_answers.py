@@ -104,6 +104,8 @@ class SplitAnswerer:
 
     def _mixed(self, rows: Sequence[int], ids: Sequence[Sequence[int]]) -> list[Tensor]:
         """Return the mixture's log-probabilities (m, vocab) where it predicts the m given tokens of each row."""
+        if not rows:
+            return []
         base = _predictions(self.vlm, [self.plain[r] for r in rows], ids)
         with self._changed(True, rows):
             counterfactual = _predictions(self.vlm, [self.asked[r] for r in rows], ids)
