@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lifelong.editor import CollapseError, State
 from lifelong.editors.mend import Mend, MendOptions
-from lifelong.editors.mend.network import GradientTransform, RunningMoments
+from lifelong.gradient_transform import GradientTransform, RunningMoments
 from lifelong.hypernet import Factors, gradient_factors, lessons_of, outcome_of
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
@@ -97,7 +97,7 @@ def test_rows_of_a_training_batch_meet_their_own_weights(tiny_vlm, module):
     asked = [(x.edit.query, x.edit.target) for x in lessons]
     found, _ = gradient_factors(editor.region, editor.region.questions(*zip(*asked, strict=True)), "test")
     with torch.no_grad():
-        change = editor.changes(found)
+        change = editor.transforms.changes(found)
         together = outcome_of(editor.region, change, lessons, np.random.default_rng(0))
         rng, alone = np.random.default_rng(0), []
         for i, lesson in enumerate(lessons):

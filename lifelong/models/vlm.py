@@ -159,9 +159,7 @@ class VLM:
         """Return the two verbs above bound to prompts; with `from_layer` scoring resumes from cached inputs of it."""
         return VLMAnswerer(self, tuple(prompts), from_layer)
 
-    def answer_logits(
-        self, prompts: Sequence[Asked], targets: Sequence[str], *, grad: bool = False
-    ) -> list[Tensor]:
+    def answer_logits(self, prompts: Sequence[Asked], targets: Sequence[str], *, grad: bool = False) -> list[Tensor]:
         """Return the logits (m, vocab) that predict the m target tokens of every row, from whole forward passes.
 
         `grad` keeps the graph: exchanged parameters can be differentiated, those of the vision side too.

@@ -9,14 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
-from lifelong.editors.mend.network import GradientTransform
-from lifelong.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.ops import bytes_of, weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
 from streams.types import Edit, Pool, Query
@@ -79,18 +76,7 @@ class Mend(Editor):
         linear = self.region.linear()
         self.parameters = {name: vlm.name_of(weight_of(m)) for name, m in linear.items()}
         self.weights = RunningWeights(vlm, {self.parameters[name]: weight_of(m) for name, m in linear.items()})
-        shapes: dict[tuple[int, ...], list[str]] = {}
-        for name, module in linear.items():
-            shapes.setdefault(tuple(module.weight.shape), []).append(name)
-        self.place = {n: (f"{out}x{wide}", i) for (out, wide), ns in shapes.items() for i, n in enumerate(ns)}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.networks = nn.ModuleDict({
-                f"{out}x{wide}": GradientTransform(
-                    wide, out, rank=max(1, round(o.rank * (wide + out))), modes=len(names), rate=-o.rate
-                )
-                for (out, wide), names in shapes.items()
-            }).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.transforms = GradientTransforms(self.region, rank=o.rank, rate=o.rate, seed=seed)
         self.sums = {name: torch.zeros_like(w) for name, w in self.weights.base.items()} if o.average else {}
         self.tokens = 0
 
@@ -99,24 +85,10 @@ class Mend(Editor):
     def fit(self, pool: Pool) -> None:
         """Train the transforms and rates on the pool's edits, each applied alone to the base."""
         o = self.options
-        lessons = lessons_of(pool, self.region, "mend")
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, 0x3E4D]))
-        draw = drawer(lessons, o.batch, rng)
-
-        def loss_of(step: int) -> Tensor:
-            chosen = draw()
-            questions = self.region.questions([x.edit.query for x in chosen], [x.edit.target for x in chosen])
-            found, _ = gradient_factors(self.region, questions, "mend")
-            outcome = outcome_of(self.region, self.changes(found), chosen, rng)
-            parts = [o.edit_weight * v for v in outcome.same.values()]
-            return torch.stack([*parts, *(o.local_weight * v for v in outcome.local.values())]).sum()
-
-        rates = [n.rate for n in self.networks.values()]
-        rest = [p for n, p in self.networks.named_parameters() if not n.endswith(".rate")]
-        optimizer = torch.optim.Adam(
-            [{"params": rest}, {"params": rates, "lr": o.rate_learning_rate}], lr=o.learning_rate
+        how = TransformTraining(
+            o.edit_weight, o.local_weight, o.learning_rate, o.rate_learning_rate, o.clip, o.steps, o.batch
         )
-        train(self.networks, optimizer, loss_of, steps=o.steps, clip=o.clip, share=lambda _: 1.0, what="mend")
+        self.transforms.fit(pool, how, seed=self.seed, what="mend")
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only sequential editing reads."""
@@ -124,25 +96,16 @@ class Mend(Editor):
 
     def fitted(self) -> State:
         """Return the transforms with their moments and rates."""
-        return State({k: v.clone() for k, v in self.networks.state_dict().items()}, {"matrices": list(self.place)})
+        return State(
+            {k: v.clone() for k, v in self.transforms.networks.state_dict().items()},
+            {"matrices": list(self.transforms.place)},
+        )
 
     def load_fitted(self, state: State) -> None:
         """Take over transforms."""
-        self.networks.load_state_dict(dict(state.tensors), strict=True)
+        self.transforms.networks.load_state_dict(dict(state.tensors), strict=True)
 
     # Editing
-
-    def changes(self, found: Mapping[str, Factors]) -> dict[str, Factors]:
-        """Return each row's change of every weight: left rate * delta~, right u~, over the tokens kept."""
-        out = {}
-        for name, f in found.items():
-            shape, mode = self.place[name]
-            network: Any = self.networks[shape]
-            u, delta = network(f.right[f.kept], f.left[f.kept], mode)
-            left = torch.zeros_like(f.left).masked_scatter(f.kept[..., None], network.rate[mode] * delta)
-            right = torch.zeros_like(f.right).masked_scatter(f.kept[..., None], u)
-            out[name] = Factors(left, right, f.kept)
-        return out
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Add the batch's change to the live weights; a collapse raises `CollapseError` and changes nothing."""
@@ -152,15 +115,13 @@ class Mend(Editor):
         self.revision += bool(edits)
 
     def _change(self, edits: Sequence[Edit], what: str) -> None:
-        questions = self.region.questions([e.query for e in edits], [e.target for e in edits])
         with self.weights.swapped():
-            found, _ = gradient_factors(self.region, questions, what)
-        with torch.no_grad():
-            steps = {self.parameters[n]: f.dense() for n, f in self.changes(found).items()}
+            changes = self.transforms.changes_of(edits, what)
+        steps = {self.parameters[n]: f.dense() for n, f in changes.items()}
         if not self.options.average:
             self.weights.take({n: w + steps[n].to(w.dtype) for n, w in self.weights.now.items()}, what)
             return
-        tokens = sum(len(ids) for ids in questions.target_ids)
+        tokens = sum(len(self.vlm.target_ids(e.target)) for e in edits)
         sums = {n: s + tokens * steps[n].to(s.dtype) for n, s in self.sums.items()}
         total = self.tokens + tokens
         self.weights.take({n: w + sums[n] / total for n, w in self.weights.base.items()}, what)
