@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 EDITS ?= 2000
-JOBS ?= 1
+JOBS ?= 2
 CURVES := runs/curves
 BIN := .venv/bin
 SOURCES := lifelong streams reports tests
