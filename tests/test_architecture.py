@@ -16,7 +16,9 @@ DOORS = {"faiss": "lifelong/bank.py", "simpy": "lifelong/simulate.py"}
 EDITORS_MAY = (
     "lifelong.editor",
     "lifelong.bank",
+    "lifelong.low_rank",
     "lifelong.ops",
+    "lifelong.radius_bank",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.models.encoders",
