@@ -18,7 +18,7 @@ LONG = 100
 """Beyond so many tokens the largest distance stands for a sequence, as in the released code."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """A side memory: its change of the weight (out, in), its edits, and the least distance seen after one of them.
 
@@ -52,7 +52,7 @@ def sequence_distance(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def hinge(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
-    """Return the activation loss (eq. 5) of distances of edits (n,) and of unrelated queries (m,), every pair compared.
+    """Return the activation loss (eq. 5) of movements of edits (n,) and of unrelated queries (m,), in all pairs.
 
     Unrelated ones should stay below alpha, edits above beta, and each edit gamma above each unrelated query; every
     term is the mean over its violations only.
