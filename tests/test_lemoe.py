@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from lifelong.editor import Keys
-from lifelong.editors.lemoe import Lemoe, LemoeOptions, clustered, gates
+from lifelong.editors.lemoe import Lemoe, LemoeOptions, clustered, gates, whitening
 from lifelong.low_rank import residual
+from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
 WORDS = ("bowl", "bridge", "tree", "coat", "lamp", "ship")
@@ -47,6 +48,24 @@ def test_the_value_is_the_projection_of_the_mean_input_embedding(tiny_vlm):
     mean = mean / mean.square().mean().sqrt()
     value = F.normalize(editor.up @ F.silu(editor.down @ mean), dim=0)
     assert np.allclose(editor.encode([query])["value"][0], value.numpy(), atol=1e-5)
+
+
+def test_whitened_inputs_are_uncorrelated_and_of_equal_variance():
+    inputs = torch.randn(400, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 1.0, 0.5]) + 7
+    inputs[:, 2] += inputs[:, 0]
+    mean, white = whitening(inputs, shrink=1e-6)
+    assert torch.allclose(torch.cov(white @ (inputs - mean).T), torch.eye(3), atol=1e-2)
+
+
+def test_a_fitted_whitening_tells_questions_apart_better_than_none(tiny_vlm):
+    plain, fitted = Lemoe(tiny_vlm), Lemoe(tiny_vlm)
+    fitted.fit(load_stream("toy", edits=2, seed=0).pool(24, 0))
+    queries = [e.query for e in load_stream("toy", edits=12, seed=0).edits]
+    alike = []
+    for editor in (plain, fitted):
+        values = editor.encode(queries)["value"]
+        alike.append(float((values @ values.T)[np.triu_indices(len(values), 1)].mean()))
+    assert alike[1] < alike[0] - 0.2
 
 
 def test_clustering_puts_like_with_like_and_no_group_overflows():

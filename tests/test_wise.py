@@ -90,7 +90,7 @@ def test_a_subspace_is_random_of_its_share_and_another_for_every_shard():
 
 WORDS = ("bowl", "bridge", "tree", "coat")
 EDITS = [Edit(w, Query(f"Who made this {w}?", ImageRef(f"noise:{w}", w)), w[:3], w) for w in WORDS]
-EASY = {"learning_rate": 0.3, "stop_loss": 0.3, "alpha": 0.05, "beta": 1.0, "gamma": 0.5, "layer": 0.25}
+EASY = {"learning_rate": 0.3, "stop_loss": 0.3, "layer": 0.25}
 
 
 def wise(vlm, **options) -> Wise:

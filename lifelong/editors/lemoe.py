@@ -5,9 +5,9 @@ Knows queries, edits, banks and the model's hooks; nothing of probes, clocks or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from lifelong.bank import Bank
 from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.low_rank import adder, fresh_factors
 from lifelong.ops import answer_exact, answer_loss, descend, generator
-from streams.types import Edit, Query
+from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -42,6 +42,10 @@ class LemoeOptions(EditorOptions):
     route_width: int = Field(default=256, ge=1, description="width of anchors and of the projection to them")
     unit: bool = Field(default=True, description="anchors and values of unit length; false: raw inner products")
     temperature: float = Field(default=0.02, gt=0, description="divides the scores of unit anchors and values")
+    pool: int = Field(default=1000, ge=2, description="training questions asked of the stream, for the whitening")
+    shrink: float = Field(
+        default=0.1, gt=0, description="share of the mean variance added to every direction before whitening"
+    )
     anchor_weight: float = Field(default=1.0, ge=0, description="weight of the loss that ties a batch to its anchor")
     learning_rate: float | None = Field(
         default=None, gt=0, description="AdamW; none: the published 2e-4 for a model 4096 wide, in inverse proportion"
@@ -82,12 +86,22 @@ def gates(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     return best, shares.gather(-1, best)
 
 
+def whitening(inputs: Tensor, shrink: float) -> tuple[Tensor, Tensor]:
+    """Return the mean (width,) of inputs (n, width) and the matrix that whitens their differences from it."""
+    mean = inputs.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov(inputs.T))
+    values = values.clamp_min(0)
+    floor = shrink * values.mean() + 1e-12
+    return mean, vectors @ torch.diag((values + floor).rsqrt()) @ vectors.T
+
+
 class Lemoe(Editor):
     """Mixture-of-experts adaptor with key-value anchor routing (arXiv 2406.20030, sections 4.1 to 4.3).
 
     An expert is a small MLP, up SiLU(down x), beside `module`: W x + lambda sum_k g_k f_k(x) at every token, trained
     on one batch of edits and then frozen with its anchor. A query's value v = W_up SiLU(W_down x), x the mean of its
     input embeddings (words and image), meets every anchor; g = softmax over all anchors, of which the top k serve.
+    `fit` learns the whitening of x, a part of W_down, from questions of the pool.
 
     Shapes: value and anchor (route_width,); down (rank, width), up (width, rank). Memory: 2 rank width +
     route_width floats per `per_expert` edits. A query costs one product with all anchors (N / per_expert of them)
@@ -97,16 +111,18 @@ class Lemoe(Editor):
     against those before it does not know the edits that those serve. A batch is an expert even if it is short of
     edits, so nothing ever waits. One edit cannot be taken out of its expert.
 
-    Deviations: the projection is drawn once from the seed and not trained (a projection that moves unsettles the
-    routes of frozen anchors, which LiveEdit's port shows); an anchor begins as the mean value of its batch, and a
-    loss -log g is added to the answer's, whose gradient through the gate alone hardly moves it; anchors and values
-    have unit length: with `unit=False` an anchor grows along what all queries share and takes over old ones; inputs
-    of the projection are scaled to unit mean square. Experts are of inner width 32 as in LiveEdit's port (paper: a
-    whole MLP). Ordering edits by clusters needs edits to order: `window` > 1 waits for that many experts' worth.
+    Deviations: the projection is a whitening and a draw from the seed, frozen before the first edit (one that is
+    trained with the experts moves under frozen anchors, which LiveEdit's port shows; without whitening the values of
+    all questions are alike and the first anchor gets most of them); an anchor begins as the mean value of its batch,
+    and a loss -log g is added to the answer's, whose gradient through the gate alone hardly moves it; anchors and
+    values have unit length: with `unit=False` a long anchor gets queries that are near another. Experts are of inner
+    width 32 as in LiveEdit's port (paper: a whole MLP). Ordering edits by clusters needs edits to order: `window` > 1
+    waits for that many experts' worth.
     """
 
     Options = LemoeOptions
     turn = 20
+    trains = True
     options: LemoeOptions
 
     def __init__(self, vlm: VLM, options: LemoeOptions | None = None, *, seed: int = 0) -> None:
@@ -118,9 +134,31 @@ class Lemoe(Editor):
         source = torch.Generator().manual_seed(seed)
         self.down = torch.randn(o.route_width, vlm.width, generator=source) / vlm.width**0.5
         self.up = torch.randn(o.route_width, o.route_width, generator=source) / o.route_width**0.5
+        self.mean, self.white = torch.zeros(vlm.width), torch.eye(vlm.width)
         self.bank = Bank(o.route_width, metric="ip")
         self.members: dict[str, tuple[str, ...]] = {}
         self.expert_of: dict[str, str] = {}
+
+    # What fit learns
+
+    def fit(self, pool: Pool) -> None:
+        """Learn the whitening from the questions of the pool's edits and of what they must not change."""
+        asked = [q for i in pool.items for q in (i.edit.query, *(p.query for p in i.probes if p.axis == "locality"))]
+        queries = list(dict.fromkeys(asked))[: 2 * self.options.pool]
+        if len(queries) > 1:
+            self.mean, self.white = whitening(self._inputs(queries), self.options.shrink)
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return what decides the whitening."""
+        return {"pool": self.options.pool, "shrink": self.options.shrink}
+
+    def fitted(self) -> State:
+        """Return the whitening."""
+        return State({"mean": self.mean, "white": self.white}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over a whitening."""
+        self.mean, self.white = state.tensors["mean"].clone(), state.tensors["white"].clone()
 
     # Editing
 
@@ -143,7 +181,7 @@ class Lemoe(Editor):
         self.expert_of |= {e.id: expert for e in edits}
 
     def _train(self, edits: Sequence[Edit], values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return anchor (route_width,), down (rank, width) and up (width, rank), trained on edits and their values."""
+        """Return anchor (route_width,), down (rank, width) and up (width, rank) after training on edits."""
         o, device = self.options, self.vlm.device
         down, up = fresh_factors(o.rank, self.vlm.width, self.vlm.width, generator(self.seed, edits[0].id))
         trained = [t.to(device).requires_grad_() for t in (self._sized(values.mean(0)), down, up)]
@@ -190,11 +228,16 @@ class Lemoe(Editor):
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return `value` (n, route_width): the projection of the mean input embedding."""
         values = np.zeros((len(queries), self.options.route_width), np.float32)
-        for i, states in enumerate(self.vlm.capture(queries, self.vlm.decoder_layer(0))):
-            mean = states.float().mean(0).cpu()
-            mean = mean / mean.square().mean().sqrt().clamp_min(1e-12)
-            values[i] = self._sized(self.up @ F.silu(self.down @ mean)).numpy()
+        for i, one in enumerate(self._inputs(queries) if queries else ()):
+            inner = self.down @ (self.white @ (one - self.mean))
+            values[i] = self._sized(self.up @ F.silu(inner)).numpy()
         return Keys({"value": values})
+
+    def _inputs(self, queries: Sequence[Query]) -> Tensor:
+        """Return mean input embeddings, (n, width), scaled to unit mean square."""
+        rows = self.vlm.capture(queries, self.vlm.decoder_layer(0))
+        means = torch.stack([states.float().mean(0).cpu() for states in rows])
+        return means / means.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
 
     def route(self, keys: Keys) -> list[Route]:
         """Return the members of the top k experts with their gates; scores are those of the anchors."""

@@ -29,7 +29,7 @@ ROUNDING = 1e-4
 
 
 class WiseOptions(EditorOptions):
-    """Settings of WISE; defaults are published for LLaMA-2-7B (layer 27 of 32), scaled where a default is none."""
+    """Settings of WISE; defaults are those published for LLaMA-2-7B (layer 27 of 32)."""
 
     layer: float = Field(default=0.84, ge=0, le=1, description="depth of the edited layer as a fraction")
     module: str = Field(default="mlp.down_proj", description="linear module inside that layer that has side memories")
@@ -43,10 +43,13 @@ class WiseOptions(EditorOptions):
     norm: float = Field(default=1.0, gt=0, description="largest change of one element")
     steps: int = Field(default=70, ge=1)
     learning_rate: float = Field(default=1.0, gt=0, description="plain gradient descent")
-    stop_loss: float = Field(default=1e-2, ge=0, description="stop when every token is right and below this in all")
-    alpha: float | None = Field(default=None, ge=0, description="most an unrelated query may move; none: 5, scaled")
-    beta: float | None = Field(default=None, ge=0, description="least an edit should move; none: 20, scaled")
-    gamma: float | None = Field(default=None, ge=0, description="least gap between both; none: 10, scaled")
+    stop_loss: float = Field(default=0.1, ge=0, description="stop when every token is right and below this in all")
+    alpha: float = Field(default=5.0, ge=0, description="most that an unrelated query should move")
+    beta: float = Field(default=20.0, ge=0, description="least that an edit should move")
+    gamma: float = Field(default=10.0, ge=0, description="least gap between both")
+    unit: float = Field(
+        default=20.0, gt=0, description="norm that the module's unedited output has where alpha to gamma are measured"
+    )
     ratio: float = Field(
         default=0.88, gt=0, description="share of the least movement of its own edits from which a memory serves"
     )
@@ -59,11 +62,6 @@ class WiseOptions(EditorOptions):
         if self.merge % self.shard:
             raise ValueError(f"merge={self.merge} must be a multiple of shard={self.shard}: whole shards are merged")
         return self
-
-    def hinges(self, width: int) -> tuple[float, float, float]:
-        """Return alpha, beta and gamma for a model of a width: the published ones go with the root of the width."""
-        given, scale = (self.alpha, self.beta, self.gamma), (width / 4096) ** 0.5
-        return tuple(p * scale if g is None else g for g, p in zip(given, (5.0, 20.0, 10.0), strict=True))  # type: ignore[return-value]
 
 
 class Wise(Editor):
@@ -84,9 +82,11 @@ class Wise(Editor):
 
     Deviations: a query's movement is the mean over its last `tokens` prompt tokens (the paper does not say which; the
     released code averages prompt and answer, so its router sees the answer; keys of whole prompts would be the
-    activations themselves). `ratio` is the released code's, the paper's is 1. Repeated merges weigh memories by their
-    shards (the paper merges once). The released code loses shards between freezing and merging; here they serve.
-    Without `fit` the two hinges that need unrelated questions are left out.
+    activations themselves). In the hinges movements are scaled so that the module's unedited output has norm `unit`:
+    the published thresholds and rate then fit models of any scale (unscaled, one step passes them on a model with
+    large activations, and they separate nothing). `ratio` is the released code's, the paper's is 1. Repeated merges
+    weigh memories by their shards (the paper merges once). The released code loses shards between freezing and
+    merging; here they serve. Without `fit` the two hinges that need unrelated questions are left out.
     """
 
     Options = WiseOptions
@@ -111,7 +111,7 @@ class Wise(Editor):
         self.unrelated = list(dict.fromkeys(probes))[: self.options.outside]
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return how many questions are kept."""
+        """Return how many are kept."""
         return {"outside": self.options.outside}
 
     def fitted(self) -> State:
@@ -156,7 +156,9 @@ class Wise(Editor):
         if self.unrelated:
             one = int(torch.randint(len(self.unrelated), (1,), generator=source))
             outside = self.encode([self.unrelated[one]])
-        limits, right = o.hinges(self.vlm.width), False
+        inputs, seen = (torch.from_numpy(inside[name]) for name in ("input", "seen"))
+        unedited = sequence_distance(moved(inputs @ self.weight.float().cpu().T, None, "none"), seen)
+        scale, right = o.unit / float(unedited), False
 
         def loss_of() -> Tensor:
             nonlocal right
@@ -165,7 +167,8 @@ class Wise(Editor):
             right = answer_exact(logits, hidden.target_ids[0])
             near = self._movement(inside, change)
             far = near.new_zeros(0) if outside is None else self._movement(outside, change)
-            return answer_loss(logits, hidden.target_ids[0]) + hinge(near, far, *limits)
+            push = hinge(near * scale, far * scale, o.alpha, o.beta, o.gamma)
+            return answer_loss(logits, hidden.target_ids[0]) + push
 
         descend(
             torch.optim.SGD([change], lr=o.learning_rate),
