@@ -96,7 +96,7 @@ def whitening(inputs: Tensor, shrink: float) -> tuple[Tensor, Tensor]:
 
 
 class Lemoe(Editor):
-    """Mixture-of-experts adaptor with key-value anchor routing (arXiv 2406.20030, sections 4.1 to 4.3).
+    """Mixture-of-experts adaptor with key-value anchor routing (arXiv 2406.20030).
 
     An expert is a small MLP, up SiLU(down x), beside `module`: W x + lambda sum_k g_k f_k(x) at every token, trained
     on one batch of edits and then frozen with its anchor. A query's value v = W_up SiLU(W_down x), x the mean of its

@@ -51,7 +51,7 @@ class MeloOptions(EditorOptions):
 
 
 class Melo(Editor):
-    """Neuron-indexed dynamic LoRA (arXiv 2312.11795, equations 4 to 8 and algorithm 1).
+    """Neuron-indexed dynamic LoRA (arXiv 2312.11795).
 
     An expert is a block: `rank` rows of LoRA beside `module` in each of `layers` layers, trained on one batch of
     `turn` edits, W x + B_b A_b x with A uniform and B zero at first, and frozen after it. A query routes to the

@@ -1,6 +1,6 @@
 """MELO's vector database: clusters of keys that say which member, and so which block, serves a query.
 
-Knows keys, labels and the published rule (arXiv 2312.11795, section 3.3); nothing of LoRA or models.
+Knows keys, labels and the published rule (arXiv 2312.11795); nothing of LoRA or models.
 """
 
 from __future__ import annotations

@@ -68,10 +68,10 @@ class Wise(Editor):
     """Lifelong editing in a side memory with a router of activations (arXiv 2405.14768, sections 2.3.1 and 2.3.2).
 
     An expert is a side memory W' of one linear map W, shared by all edits of its shard. A query a moves by
-    |a (W' - W)| (eq. 3); the memory that it moves farthest serves it where that is at least `ratio` of the least
-    movement of the memory's own edits (eq. 4), else W does. Every edit trains the live memory by gradient descent on
-    NLL + hinge losses of movements (eq. 5 and 6) inside a random subspace; each `shard` edits it is frozen, each
-    `merge` edits frozen ones are merged by TIES (eq. 7): into one (mode merge), or one per `merge` edits (mode
+    D(a) = |a (W' - W)|; the memory that it moves farthest serves it where that is at least `ratio` of the least
+    movement of the memory's own edits, else W does. Every edit trains the live memory by gradient descent on
+    NLL + [D_out - alpha]+ + [beta - D_in]+ + [D_out - D_in + gamma]+ inside a random subspace; each `shard` edits it is frozen, each
+    `merge` edits frozen ones are merged by TIES: into one (mode merge), or one per `merge` edits (mode
     retrieve). `fit` learns no weight; it keeps unrelated questions for the hinge losses.
 
     Shapes: a memory is (out, in); the key of a query (tokens, in). Memory does not grow with edits but with memories:

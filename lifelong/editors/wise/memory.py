@@ -1,6 +1,6 @@
 """WISE's arithmetic: activation distances, hinge losses, masks, the choice of a memory, TIES merging.
 
-Knows tensors only; equations of arXiv 2405.14768. A memory is its change of the weight, W' - W, (out, in).
+Knows tensors only; arXiv 2405.14768, section 2.3. A memory is its change of the weight, W' - W, (out, in).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Memory:
 
 
 def token_distances(change: Tensor, original: Tensor | None, activation: Activation) -> Tensor:
-    """Return how far a memory moves each token's output (eq. 3): (..., tokens) of changes (..., tokens, out).
+    """Return how far a memory moves each token's output: (..., tokens) of changes (..., tokens, out).
 
     `original` are the unedited outputs of the same shape, which only an activation needs.
     """
@@ -52,7 +52,7 @@ def sequence_distance(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def hinge(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
-    """Return the activation loss (eq. 5) of movements of edits (n,) and of unrelated queries (m,), in all pairs.
+    """Return the activation loss of movements of edits (n,) and of unrelated queries (m,), in all pairs.
 
     Unrelated ones should stay below alpha, edits above beta, and each edit gamma above each unrelated query; every
     term is the mean over its violations only.
@@ -63,7 +63,7 @@ def hinge(inside: Tensor, outside: Tensor, alpha: float, beta: float, gamma: flo
 
 
 def subspace(shape: torch.Size, share: float, source: torch.Generator) -> Tensor:
-    """Return a random mask of a weight: 1 for about `share` of its elements, 0 elsewhere (section 2.3.2)."""
+    """Return a random mask of a weight: 1 for about `share` of its elements, 0 elsewhere."""
     return (torch.rand(shape, generator=source) < share).float()
 
 
