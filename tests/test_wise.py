@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,9 +45,9 @@ def test_hinge_losses_equal_the_reference(golden):
             assert float(loss) == pytest.approx(item[name]["loss"], abs=ATOL, rel=2e-5)
         if "masked_variant_silu" in item:
             tokens = token_moves(original, side, "silu")[:1]
-            parts = [sequence_distance(tokens, tensors[f"hinge{item['case']}.{m}_mask"]) for m in ("in", "out")]
+            near, far = (sequence_distance(tokens, tensors[f"hinge{item['case']}.{m}_mask"]) for m in ("in", "out"))
             wanted = item["masked_variant_silu"]["loss"]
-            assert float(hinge(*parts, *limits)) == pytest.approx(wanted, abs=ATOL, rel=2e-5)
+            assert float(hinge(near, far, *limits)) == pytest.approx(wanted, abs=ATOL, rel=2e-5)
 
 
 def test_ties_merges_equal_the_reference(golden):
@@ -90,7 +91,7 @@ def test_a_subspace_is_random_of_its_share_and_another_for_every_shard():
 
 WORDS = ("bowl", "bridge", "tree", "coat")
 EDITS = [Edit(w, Query(f"Who made this {w}?", ImageRef(f"noise:{w}", w)), w[:3], w) for w in WORDS]
-EASY = {"learning_rate": 0.3, "stop_loss": 0.3, "layer": 0.25}
+EASY: dict[str, Any] = {"learning_rate": 0.3, "stop_loss": 0.3, "layer": 0.25}
 
 
 def wise(vlm, **options) -> Wise:

@@ -70,9 +70,9 @@ class Wise(Editor):
     An expert is a side memory W' of one linear map W, shared by all edits of its shard. A query a moves by
     D(a) = |a (W' - W)|; the memory that it moves farthest serves it where that is at least `ratio` of the least
     movement of the memory's own edits, else W does. Every edit trains the live memory by gradient descent on
-    NLL + [D_out - alpha]+ + [beta - D_in]+ + [D_out - D_in + gamma]+ inside a random subspace; each `shard` edits it is frozen, each
-    `merge` edits frozen ones are merged by TIES: into one (mode merge), or one per `merge` edits (mode
-    retrieve). `fit` learns no weight; it keeps unrelated questions for the hinge losses.
+    NLL + [D_out - alpha]+ + [beta - D_in]+ + [D_out - D_in + gamma]+ inside a random subspace; each `shard` edits it
+    is frozen, each `merge` edits frozen ones are merged by TIES: into one (mode merge), or one per `merge` edits
+    (mode retrieve). `fit` learns no weight; it keeps unrelated questions for the hinges.
 
     Shapes: a memory is (out, in); the key of a query (tokens, in). Memory does not grow with edits but with memories:
     4 out in bytes each. A query costs one product of (tokens, in) and (in, out) per memory.
