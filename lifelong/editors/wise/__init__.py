@@ -130,23 +130,18 @@ class Wise(Editor):
         for edit in edits:
             if any(edit.id in memory.members for memory in self._memories()):
                 raise ValueError(f"Edit {edit.id!r} is already in a memory; an edit is learnt once.")
-            if self.live is None:
-                self.live = Memory(torch.zeros_like(self.weight, dtype=torch.float32))
-                self._begun += 1
-            try:
-                self.live = self._train(edit, self.live)
-            finally:
-                if not self.live.members:
-                    self.live, self._begun = None, self._begun - 1
-            if len(self.live.members) >= self.options.shard:
-                self.frozen.append(replace(self.live, shards=1))
+            begun = self._begun + (self.live is None)
+            live = self._train(edit, self.live or Memory(torch.zeros_like(self.weight, dtype=torch.float32)), begun)
+            self.live, self._begun = live, begun
+            if len(live.members) >= self.options.shard:
+                self.frozen.append(replace(live, shards=1))
                 self.live = None
                 self._merge()
 
-    def _train(self, edit: Edit, live: Memory) -> Memory:
-        """Return the live memory after an edit."""
+    def _train(self, edit: Edit, live: Memory, begun: int) -> Memory:
+        """Return the live memory, the `begun`-th, after an edit."""
         o, source = self.options, generator(self.seed, edit.id)
-        mask = subspace(live.change.shape, o.subspace, generator(self.seed, f"subspace {self._begun}"))
+        mask = subspace(live.change.shape, o.subspace, generator(self.seed, f"subspace {begun}"))
         mask = mask.to(self.vlm.device)
         change = live.change.clone().requires_grad_()
         handle = change.register_hook(lambda gradient: gradient * mask)
