@@ -157,7 +157,9 @@ class Wise(Editor):
 
         def loss_of() -> Tensor:
             nonlocal right
-            with self.vlm.hook(self.module, lambda module, args, output, layout: output + args[0] @ change.T):
+            with self.vlm.hook(
+                self.module, lambda _, args, out, __: out + (args[0].float() @ change.T).to(out.dtype)
+            ):
                 logits = self.vlm.resume(hidden, grad=True, answers_only=True)[0]
             right = answer_exact(logits, hidden.target_ids[0])
             near = self._movement(inside, change)
