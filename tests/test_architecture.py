@@ -16,6 +16,7 @@ DOORS = {"faiss": "lifelong/bank.py", "simpy": "lifelong/simulate.py"}
 EDITORS_MAY = (
     "lifelong.editor",
     "lifelong.bank",
+    "lifelong.low_rank",
     "lifelong.ops",
     "lifelong.retrieval",
     "lifelong.scope",
@@ -25,6 +26,7 @@ EDITORS_MAY = (
     "lifelong.regions",
     "lifelong.hypernet",
     "lifelong.gradient_transform",
+    "lifelong.radius_bank",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.patches",

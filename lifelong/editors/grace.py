@@ -17,19 +17,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lifelong.bank import Bank
 from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
+from lifelong.radius_bank import RadiusBank
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 Label = tuple[int, ...]
-
-# A radius may equal the distance of an edit's own key; the same key, computed in another batch, differs by
-# rounding. This relative slack keeps such an edit in scope and is far below any gap between two edits.
-SLACK = 1e-4
 
 
 @dataclass(frozen=True)
@@ -55,9 +51,8 @@ class Codebook:
     """
 
     def __init__(self, key_width: int, value_width: int, *, radius: float, moving_average: bool = False) -> None:
-        self.bank = Bank(key_width, metric="l2")
+        self.bank = RadiusBank(key_width, radius)
         self.value_width = value_width
-        self.radius = radius
         self.moving_average = moving_average
         self.labels: dict[str, Label] = {}
         self.members: dict[str, list[str]] = {}
@@ -69,7 +64,7 @@ class Codebook:
 
     def radii(self) -> list[float]:
         """Return the radius of every entry in order of storing."""
-        return [self._radius(entry) for entry in self.labels]
+        return self.bank.radii()
 
     def value(self, entry: str) -> Tensor:
         """Return a copy of an entry's value, (value width,)."""
@@ -78,17 +73,17 @@ class Codebook:
     def plan(self, key: np.ndarray, label: Label) -> Plan:
         """Return what the published rule does with a key (key width,) and a label; changes nothing."""
         if not len(self):
-            return Plan("first", None, 0.0, self.radius)
-        found = self.bank.search(key.reshape(1, -1), 1)
-        near, distance = found.ids[0][0], float(found.scores[0, 0])
-        radius = self._radius(near)
-        if distance > self.radius + radius:
-            return Plan("far", near, radius, self.radius)
-        if label != self.labels[near]:
-            return Plan("split", near, distance / 2 - 1e-5, distance / 2)
-        if distance > radius:
-            return Plan("expand", near, distance, radius)
-        return Plan("inside", near, radius, radius)
+            return Plan("first", None, 0.0, self.bank.radius)
+        near, distance = self.bank.nearest(key.reshape(1, -1))[0]
+        (radius,) = self.bank.radii([near])
+        match self.bank.judge(near, distance, label == self.labels[near]):
+            case "far":
+                return Plan("far", near, radius, self.bank.radius)
+            case "conflict":
+                return Plan("split", near, distance / 2 - 1e-5, distance / 2)
+            case "join":
+                wider = distance > radius
+                return Plan("expand" if wider else "inside", near, distance if wider else radius, radius)
 
     def commit(self, edit_id: str, key: np.ndarray, label: Label, plan: Plan, value: Tensor | None) -> str:
         """Do what was planned and return the entry; `value` (value width,) None keeps a joined entry's value.
@@ -98,7 +93,7 @@ class Codebook:
         if edit_id in self.entry_of:
             raise ValueError(f"Edit {edit_id!r} is already in the codebook; withdraw it first.")
         if plan.near is not None and plan.action in ("split", "expand"):
-            self.bank.update(plan.near, payloads={"radius": torch.tensor([plan.near_radius])})
+            self.bank.resize(plan.near, plan.near_radius)
         if plan.joins and plan.near is not None:
             entry = plan.near
             if plan.action == "expand" and self.moving_average:
@@ -111,8 +106,7 @@ class Codebook:
         else:
             entry = f"entry-{self._stored}"
             self._stored += 1
-            payloads = {"value": value.reshape(1, -1), "radius": torch.tensor([[plan.new_radius]])}
-            self.bank.add([entry], key.reshape(1, -1), payloads)
+            self.bank.put(entry, key, plan.new_radius, {"value": value.reshape(1, -1)})
             self.labels[entry], self.members[entry] = label, []
         self.members[entry].append(edit_id)
         self.entry_of[edit_id] = entry
@@ -120,13 +114,7 @@ class Codebook:
 
     def find(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str, float] | None]:
         """Return for every key row the nearest entry and its distance if inside its radius, else None."""
-        if not len(self) or not len(keys):
-            return [None] * len(keys)
-        found = self.bank.search(keys, 1, memo)
-        rows = found.rows[:, 0]
-        radii = self.bank.payload("radius", rows).reshape(-1).tolist()
-        pairs = zip(found.ids, found.scores[:, 0].tolist(), radii, strict=True)
-        return [(ids[0], d) if d <= radius + abs(radius) * SLACK else None for ids, d, radius in pairs]
+        return self.bank.inside(keys, memo)
 
     def remove(self, edit_id: str) -> None:
         """Take an edit out; an entry without members goes too, radii stay. Raises `KeyError` if unknown."""
@@ -149,9 +137,6 @@ class Codebook:
         self.members = {entry: list(members) for entry, _, members in state.meta["entries"]}
         self.entry_of = {edit: entry for entry, members in self.members.items() for edit in members}
         self._stored = int(state.meta["stored"])
-
-    def _radius(self, entry: str) -> float:
-        return float(self.bank.payload("radius", np.array([self.bank.row_of(entry)]))[0, 0])
 
 
 class GraceOptions(EditorOptions):

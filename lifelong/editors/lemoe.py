@@ -1,0 +1,297 @@
+"""LEMoE: a mixture of experts beside one MLP, a frozen expert per batch of edits, routed by anchors (2406.20030).
+
+Knows queries, edits, banks and the model's hooks; nothing of probes, clocks or panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from lifelong.bank import Bank
+from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.low_rank import adder, fresh_factors
+from lifelong.ops import answer_exact, answer_loss, descend, generator
+from streams.types import Edit, Pool, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+
+class LemoeOptions(EditorOptions):
+    """Settings of LEMoE; as published for LLaMA-2-7B (layer 18 of 32), widths those of LiveEdit's port."""
+
+    layer: float = Field(default=0.5625, ge=0, le=1, description="depth of the layer with the mixture as a fraction")
+    module: str = Field(default="mlp", description="module inside that layer that the experts stand beside")
+    per_expert: int = Field(default=20, ge=1, description="edits that share one expert")
+    window: int = Field(
+        default=1,
+        ge=1,
+        description="experts made of one batch, its edits put in order by clustering; 1: as they come",
+    )
+    rank: int = Field(default=32, ge=1, description="inner width of an expert")
+    top_k: int = Field(default=1, ge=1, description="experts that serve one query")
+    scale: float = Field(default=1.0, gt=0, description="weight of the mixture beside the module (lambda)")
+    route_width: int = Field(default=256, ge=1, description="width of anchors and of the projection to them")
+    unit: bool = Field(default=True, description="anchors and values of unit length; false: raw inner products")
+    temperature: float = Field(default=0.02, gt=0, description="divides the scores of unit anchors and values")
+    pool: int = Field(default=1000, ge=2, description="training questions asked of the stream, for the whitening")
+    shrink: float = Field(
+        default=0.1, gt=0, description="share of the mean variance added to every direction before whitening"
+    )
+    anchor_weight: float = Field(default=1.0, ge=0, description="weight of the loss that ties a batch to its anchor")
+    learning_rate: float | None = Field(
+        default=None, gt=0, description="AdamW; none: the published 2e-4 for a model 4096 wide, in inverse proportion"
+    )
+    steps: int = Field(default=100, ge=1)
+    stop_loss: float = Field(default=0.03, ge=0, description="stop when every token is right and below this in all")
+
+    def rate(self, width: int) -> float:
+        """Return AdamW's learning rate for a model of a width."""
+        return 2e-4 * 4096 / width if self.learning_rate is None else self.learning_rate
+
+
+def clustered(values: np.ndarray, size: int, seed: int, rounds: int = 10) -> list[list[int]]:
+    """Return the rows of values (n, width) in groups of at most `size`: k-means in which no cluster overflows.
+
+    A row whose nearest centre is full goes to the nearest one with room; the row that is surest chooses first.
+    """
+    n, count = len(values), -(-len(values) // size)
+    centres = values[np.random.default_rng(seed).choice(n, count, replace=False)]
+    groups: list[list[int]] = []
+    for _ in range(rounds):
+        gaps = ((values[:, None] - centres[None]) ** 2).sum(-1)  # (n, count)
+        groups = [[] for _ in range(count)]
+        for row in np.argsort(gaps.min(1), kind="stable").tolist():
+            group = next(g for g in np.argsort(gaps[row], kind="stable").tolist() if len(groups[g]) < size)
+            groups[group].append(row)
+        moved = np.stack([values[g].mean(0) if g else c for g, c in zip(groups, centres, strict=True)])
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return [sorted(group) for group in groups if group]
+
+
+def gates(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Return the numbers and gates, (n, k) each, of the top k experts: a softmax over all, not renormalised."""
+    shares = scores.softmax(-1)
+    best = scores.topk(min(top_k, scores.shape[-1]), dim=-1).indices
+    return best, shares.gather(-1, best)
+
+
+def whitening(inputs: Tensor, shrink: float) -> tuple[Tensor, Tensor]:
+    """Return the mean (width,) of inputs (n, width) and the matrix that whitens their differences from it."""
+    mean = inputs.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov(inputs.T))
+    values = values.clamp_min(0)
+    floor = shrink * values.mean() + 1e-12
+    return mean, vectors @ torch.diag((values + floor).rsqrt()) @ vectors.T
+
+
+class Lemoe(Editor):
+    """Mixture-of-experts adaptor with key-value anchor routing (arXiv 2406.20030).
+
+    An expert is a small MLP, up SiLU(down x), beside `module`: W x + lambda sum_k g_k f_k(x) at every token, trained
+    on one batch of edits and then frozen with its anchor. A query's value v = W_up SiLU(W_down x), x the mean of its
+    input embeddings (words and image), meets every anchor; g = softmax over all anchors, of which the top k serve.
+    `fit` learns the whitening of x, a part of W_down, from questions of the pool.
+
+    Shapes: value and anchor (route_width,); down (rank, width), up (width, rank). Memory: 2 rank width +
+    route_width floats per `per_expert` edits. A query costs one product with all anchors (N / per_expert of them)
+    and the k experts it gets. There is no scope: every query gets an expert once there is one.
+
+    Two things decay with the edits: gates shrink as more anchors share the softmax, and an anchor that was trained
+    against those before it does not know the edits that those serve. A batch is an expert even if it is short of
+    edits, so nothing ever waits. One edit cannot be taken out of its expert.
+
+    Deviations: the projection is a whitening and a draw from the seed, frozen before the first edit (one that is
+    trained with the experts moves under frozen anchors, which LiveEdit's port shows; without whitening the values of
+    all questions are alike and the first anchor gets most of them); an anchor begins as the mean value of its batch,
+    and a loss -log g is added to the answer's, whose gradient through the gate alone hardly moves it; anchors and
+    values have unit length: with `unit=False` a long anchor gets queries that are near another. Experts are of inner
+    width 32 as in LiveEdit's port (paper: a whole MLP). Ordering edits by clusters needs edits to order: `window` > 1
+    waits for that many experts' worth.
+    """
+
+    Options = LemoeOptions
+    turn = 20
+    trains = True
+    options: LemoeOptions
+
+    def __init__(self, vlm: VLM, options: LemoeOptions | None = None, *, seed: int = 0) -> None:
+        super().__init__(vlm, options, seed=seed)
+        o = self.options
+        self.turn = o.per_expert * o.window
+        self.layer = vlm.layer_at(o.layer)
+        self.module = vlm.submodule(self.layer, o.module)
+        source = torch.Generator().manual_seed(seed)
+        self.down = torch.randn(o.route_width, vlm.width, generator=source) / vlm.width**0.5
+        self.up = torch.randn(o.route_width, o.route_width, generator=source) / o.route_width**0.5
+        self.mean, self.white = torch.zeros(vlm.width), torch.eye(vlm.width)
+        self.bank = Bank(o.route_width, metric="ip")
+        self.members: dict[str, tuple[str, ...]] = {}
+        self.expert_of: dict[str, str] = {}
+
+    # What fit learns
+
+    def fit(self, pool: Pool) -> None:
+        """Learn the whitening from the questions of the pool's edits and of what they must not change."""
+        asked = [q for i in pool.items for q in (i.edit.query, *(p.query for p in i.probes if p.axis == "locality"))]
+        queries = list(dict.fromkeys(asked))[: 2 * self.options.pool]
+        if len(queries) > 1:
+            self.mean, self.white = whitening(self._inputs(queries), self.options.shrink)
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return what decides the whitening."""
+        return {"pool": self.options.pool, "shrink": self.options.shrink}
+
+    def fitted(self) -> State:
+        """Return the whitening."""
+        return State({"mean": self.mean, "white": self.white}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over a whitening."""
+        self.mean, self.white = state.tensors["mean"].clone(), state.tensors["white"].clone()
+
+    # Editing
+
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Train an expert for each group of the batch; raises `CollapseError` on a non-finite loss or weight."""
+        known = [e.id for e in edits if e.id in self.expert_of]
+        if known:
+            raise ValueError(f"Edits {known} already have an expert; an edit is learnt once.")
+        if not edits:
+            return
+        values = self.encode([e.query for e in edits])["value"]
+        for group in clustered(values, self.options.per_expert, self.seed):
+            self._edit_group([edits[i] for i in group], torch.from_numpy(values[group]))
+
+    def _edit_group(self, edits: Sequence[Edit], values: Tensor) -> None:
+        anchor, down, up = self._train(edits, values)
+        expert = f"expert-{len(self.members)}"
+        self.bank.add([expert], anchor[None].numpy(), {"down": down[None], "up": up[None]})
+        self.members[expert] = tuple(e.id for e in edits)
+        self.expert_of |= {e.id: expert for e in edits}
+
+    def _train(self, edits: Sequence[Edit], values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return anchor (route_width,), down (rank, width) and up (width, rank) after training on edits."""
+        o, device = self.options, self.vlm.device
+        down, up = fresh_factors(o.rank, self.vlm.width, self.vlm.width, generator(self.seed, edits[0].id))
+        trained = [t.to(device).requires_grad_() for t in (self._sized(values.mean(0)), down, up)]
+        anchor, down, up = trained
+        values = values.to(device)
+        frozen = torch.from_numpy(self.bank.keys_of(self.bank.rows_of(list(self.members)))).to(device)
+        hidden = self.vlm.hidden([e.query for e in edits], self.layer, [e.target for e in edits])
+        own = torch.zeros(len(edits), 1, dtype=torch.long, device=device)
+        right = False
+
+        def loss_of() -> Tensor:
+            nonlocal right
+            scores = values @ torch.cat([frozen, anchor[None]]).T / self._heat
+            share = scores.log_softmax(-1)[:, -1:]
+            with self.vlm.hook(self.module, adder(down[None], up[None], own, share.exp() * o.scale, F.silu)):
+                rows = self.vlm.resume(hidden, grad=True, answers_only=True)
+            pairs = list(zip(rows, hidden.target_ids, strict=True))
+            right = all(answer_exact(*pair) for pair in pairs)
+            return torch.stack([answer_loss(*pair) for pair in pairs]).mean() - o.anchor_weight * share.mean()
+
+        def keep_length() -> None:
+            with torch.no_grad():
+                anchor.copy_(self._sized(anchor))
+
+        descend(
+            torch.optim.AdamW(trained, lr=o.rate(self.vlm.width)),
+            loss_of,
+            steps=o.steps,
+            done=lambda loss: right and loss < o.stop_loss,
+            what=f"lemoe, edits {', '.join(e.id for e in edits)}",
+            after=keep_length,
+        )
+        return anchor.detach().cpu(), down.detach().cpu(), up.detach().cpu()
+
+    @property
+    def _heat(self) -> float:
+        return self.options.temperature if self.options.unit else 1.0
+
+    def _sized(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1) if self.options.unit else vectors
+
+    # Answering
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return `value` (n, route_width): the projection of the mean input embedding."""
+        values = np.zeros((len(queries), self.options.route_width), np.float32)
+        for i, one in enumerate(self._inputs(queries) if queries else ()):
+            inner = self.down @ (self.white @ (one - self.mean))
+            values[i] = self._sized(self.up @ F.silu(inner)).numpy()
+        return Keys({"value": values})
+
+    def _inputs(self, queries: Sequence[Query]) -> Tensor:
+        """Return mean input embeddings, (n, width), scaled to unit mean square."""
+        rows = self.vlm.capture(queries, self.vlm.decoder_layer(0))
+        means = torch.stack([states.float().mean(0).cpu() for states in rows])
+        return means / means.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return the members of the top k experts with their gates; scores are those of the anchors."""
+        if not self.members or not len(keys):
+            return [Route()] * len(keys)
+        found = self.bank.search(keys["value"], len(self.members), keys.memo("value"))
+        best, share = gates(torch.from_numpy(found.scores) / self._heat, self.options.top_k)
+        routes = []
+        for names, row, numbers, weights in zip(found.ids, found.scores, best.tolist(), share.tolist(), strict=True):
+            each = [(self.members[names[j]], float(row[j]), w) for j, w in zip(numbers, weights, strict=True)]
+            ids = tuple(i for members, _, _ in each for i in members)
+            scores = tuple(s for members, s, _ in each for _ in members)
+            gate = tuple(w for members, _, w in each for _ in members)
+            routes.append(Route(ids, scores, gate, (0,) * len(ids), group=len(ids) > 1))
+        return routes
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with the routed experts beside the module; before the first batch everyone sees the base."""
+        chosen = [{self.expert_of[i]: w for i, w in zip(r.ids, r.weights, strict=True)} for r in routes]
+        names = sorted({name for row in chosen for name in row})
+        if not names:
+            yield self.vlm.answerer(queries)
+            return
+        number, k = {name: j for j, name in enumerate(names)}, max(map(len, chosen))
+        experts, weights = torch.zeros(len(chosen), k, dtype=torch.long), torch.zeros(len(chosen), k)
+        for i, row in enumerate(chosen):
+            experts[i, : len(row)] = torch.tensor([number[name] for name in row])
+            weights[i, : len(row)] = torch.tensor(list(row.values()))
+        rows, device = self.bank.rows_of(names), self.vlm.device
+        down, up = (self.bank.payload(name, rows).to(device) for name in ("down", "up"))
+        hook = adder(down, up, experts.to(device), weights.to(device) * self.options.scale, F.silu)
+        with self.vlm.hook(self.module, hook):
+            yield self.vlm.answerer(queries, from_layer=self.layer)
+
+    # State
+
+    def nbytes(self) -> int:
+        """Return the bytes of anchors and experts."""
+        return self.bank.nbytes()
+
+    def bank_len(self) -> int:
+        """Return the number of experts."""
+        return len(self.members)
+
+    def state(self) -> State:
+        """Return anchors, experts and their members."""
+        bank = self.bank.state()
+        members = [[name, list(ids)] for name, ids in self.members.items()]
+        return State(bank.tensors, {"revision": self.revision, "bank": bank.meta, "members": members})
+
+    def load(self, state: State) -> None:
+        """Go on from anchors, experts and their members."""
+        super().load(state)
+        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.members = {name: tuple(ids) for name, ids in state.meta["members"]}
+        self.expert_of = {i: name for name, ids in self.members.items() for i in ids}

@@ -1,0 +1,63 @@
+"""A bank whose entries reach as far as a radius: what lies inside one, and what a new key is to its nearest one.
+
+The deferral rule that GRACE (arXiv 2211.11031) and MELO (arXiv 2312.11795) have in common. Knows keys, radii and
+whether two labels are equal; nothing of edits, values, clusters or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.bank import Bank
+
+Verdict = Literal["far", "join", "conflict"]
+
+# A radius may equal the distance of an edit's own key; the same key, computed in another batch, differs by
+# rounding. This relative slack keeps such an edit in scope and is far below any gap between two edits.
+SLACK = 1e-4
+
+
+class RadiusBank(Bank):
+    """Euclidean keys with a radius each; a new entry begins with `radius`. Of equally near entries the first wins."""
+
+    def __init__(self, width: int, radius: float) -> None:
+        super().__init__(width, metric="l2")
+        self.radius = radius
+
+    def put(self, entry: str, key: np.ndarray, radius: float, payloads: Mapping[str, Tensor] | None = None) -> None:
+        """Add one entry: its key (width,) and payloads with one leading row."""
+        self.add([entry], key.reshape(1, -1), {"radius": torch.tensor([[radius]]), **(payloads or {})})
+
+    def resize(self, entry: str, radius: float) -> None:
+        """Give an entry another radius."""
+        self.update(entry, payloads={"radius": torch.tensor([radius])})
+
+    def radii(self, entries: Sequence[str] | None = None) -> list[float]:
+        """Return the radii of some entries (all by default, in order of storing)."""
+        names = self.ids() if entries is None else entries
+        return self.payload("radius", self.rows_of(names)).reshape(-1).tolist() if names else []
+
+    def nearest(self, keys: np.ndarray) -> list[tuple[str, float]]:
+        """Return, per key row, the nearest entry and its distance; the bank must not be empty."""
+        found = self.search(keys, 1)
+        return [(ids[0], d) for ids, d in zip(found.ids, found.scores[:, 0].tolist(), strict=True)]
+
+    def judge(self, near: str, distance: float, same_label: bool) -> Verdict:
+        """Return what a new key is to its nearest entry: beyond both radii, of its label, or in conflict with it."""
+        if distance > self.radius + self.radii([near])[0]:
+            return "far"
+        return "join" if same_label else "conflict"
+
+    def inside(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str, float] | None]:
+        """Return, per key row, the nearest entry and its distance where it lies inside that entry's radius."""
+        if not len(self) or not len(keys):
+            return [None] * len(keys)
+        found = self.search(keys, 1, memo)
+        radii = self.payload("radius", found.rows[:, 0]).reshape(-1).tolist()
+        pairs = zip(found.ids, found.scores[:, 0].tolist(), radii, strict=True)
+        return [(ids[0], d) if d <= radius + abs(radius) * SLACK else None for ids, d, radius in pairs]
