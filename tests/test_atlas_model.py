@@ -94,7 +94,7 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
         assert marked[1:] == alone and told[-len(alone) - 1 : -1] == alone
 
 
-SHORT = pytest.mark.xfail(strict=True, reason="following told facts was still rising when training ended: reports/LOG.md")
+SHORT = pytest.mark.xfail(strict=True, reason="told facts were followed too rarely: reports/LOG.md")
 
 
 @pytest.mark.parametrize(
