@@ -19,6 +19,7 @@ from lifelong.config import ConfigError, Part, RunConfig, hash8, load_config
 from lifelong.editor import Editor, editor_class
 from lifelong.files import held
 from lifelong.fitting import Fit
+from lifelong.labels import run_label, run_title
 from lifelong.log import Fact, LogError, RunLog
 from lifelong.parts import check_arrivals, editor_options, load_model, load_stream, make_clock, make_editor
 from lifelong.progress import Progress
@@ -75,8 +76,14 @@ def prepare(config: RunConfig) -> Prepared:
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
-    folder = Path(config.out) / f"{config.title()}-{hash8(config, digests)}"
-    return Prepared(config, vlm, stream, fit, digests, folder)
+    return Prepared(config, vlm, stream, fit, digests, folder_of(config, digests))
+
+
+def folder_of(config: RunConfig, digests: Mapping[str, str]) -> Path:
+    """Return a run's folder: one of the editor's bare name where it is there, as earlier versions named them all."""
+    out, tail = Path(config.out), hash8(config, digests)
+    earlier = out / f"{config.title()}-{tail}"
+    return earlier if earlier.is_dir() else out / f"{run_title(config)}-{tail}"
 
 
 def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
@@ -101,7 +108,7 @@ def run(
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
     config = resolve(source, changes)
-    with Progress(config.title(), config.edits, quiet=quiet) as progress:
+    with Progress(run_title(config), config.edits, quiet=quiet) as progress:
         watch = Stopwatch()
         with watch.on("load"):
             ready = prepare(config)
@@ -142,7 +149,8 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 
     config = ready.config
     return {
-        "name": config.title(),
+        "name": run_title(config),
+        "label": run_label(config),
         "digests": dict(ready.digests),
         "versions": made_with.versions(),
         "hardware": made_with.hardware(),

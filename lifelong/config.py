@@ -137,9 +137,9 @@ class RunConfig(_Frozen):
         """Return where baselines and fits are kept for all runs: `cache`, or `.cache` beside the runs."""
         return Path(self.cache) if self.cache else Path(self.out) / ".cache"
 
-    def title(self) -> str:
-        """Return the name of the run folder without its hash."""
-        return self.name or f"{Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
+    def title(self, label: str = "") -> str:
+        """Return the name of the run folder without its hash; `label` stands for the editor's bare name."""
+        return self.name or f"{label or Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
 
     def table(self) -> dict[str, Any]:
         """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load_config` reads it."""

@@ -1,6 +1,6 @@
 """Many runs: the product of a grid, one operating-system process per cell, finished cells skipped.
 
-Knows configurations and the command line's `run`; nothing about what a run does.
+Knows configurations, runs' labels and the command line's `run`; nothing about what a run does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lifelong.config import ConfigError, RunConfig, find_table, from_table, near
+from lifelong.labels import label_of, run_label, words_of
 from lifelong.toml import to_toml
 
 SWEEP_KEYS = ("title", "run", "grid")
@@ -26,7 +27,7 @@ SWEEP_KEYS = ("title", "run", "grid")
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep: what sets it apart, and its configuration."""
+    """One run of a sweep: what sets it apart (its run's label and what else the grid varies), its configuration."""
 
     label: str
     config: RunConfig
@@ -59,9 +60,18 @@ def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
     found = []
     for values in itertools.product(*grid.values()):
         own = dict(zip(grid, values, strict=True))
-        label = " ".join(f"{k}={v}" for k, v in own.items())
-        found.append(Cell(label, from_table(table.get("run", {}), {**changes, **own})))
+        config = from_table(table.get("run", {}), {**changes, **own})
+        found.append(Cell(_label(config, own), config))
     return found
+
+
+def _label(config: RunConfig, own: Mapping[str, Any]) -> str:
+    try:
+        label = run_label(config)
+    except (ValueError, OSError, ImportError):  # the cell's own run says what is wrong with its editor
+        label = label_of(config.editor.name, config.editor.options)
+    rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
+    return " ".join([label, *words_of(rest)])
 
 
 def _values(given: Any) -> list[Any]:

@@ -55,34 +55,32 @@ def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[st
 def _lines(
     ax: Axes,
     table: pl.DataFrame,
-    colours: dict[str, tuple[str, str]],
-    dash: str = "-",
+    looks: dict[str, style.Look],
+    dash: str = "",
     label: bool = True,
     x: str = "step",
 ) -> None:
-    for editor, (colour, marker) in colours.items():
+    for editor, look in looks.items():
         part = table.filter(pl.col("editor") == editor).sort("step")
         if part.is_empty():
             continue
         at, y = part[x].to_numpy(), part["mean"].to_numpy()
-        ax.plot(
-            at, y, dash, color=colour, marker=marker, markersize=3.5, linewidth=1.4, label=editor if label else None
-        )
+        ax.plot(at, y, **look.line(dash), linewidth=1.4, label=editor if label else None)
         many = part["n"].to_numpy() >= BAND_FROM
         low, high = part["low"].to_numpy(), part["high"].to_numpy()
-        ax.fill_between(at, low, high, where=many, color=colour, alpha=0.12, linewidth=0)
+        ax.fill_between(at, low, high, where=many, color=look.colour, alpha=0.12, linewidth=0)
 
 
 def degradation(facts: Facts) -> Drawn:
     """Draw every axis of editing quality against the number of edits (generated answers)."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     shown = [a for a in AXES if not pick(rows, *a[1:]).is_empty()]
     figure, axes = style.grid(len(shown), columns=5)
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
         table = metrics.curve(pick(rows, axis, modality, variants), ("editor", "step"))
-        _lines(ax, table, colours)
+        _lines(ax, table, looks)
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
         style.score_axis(
@@ -100,7 +98,7 @@ def degradation(facts: Facts) -> Drawn:
 def scorer_gap(facts: Facts) -> Drawn:
     """Draw teacher-forced token accuracy against exact match of generated answers."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     shown = [
         a for a in AXES if a[1] in ("reliability", "generality", "portability") and not pick(rows, *a[1:]).is_empty()
     ]
@@ -110,7 +108,7 @@ def scorer_gap(facts: Facts) -> Drawn:
         for scorer, dash in (("generated", "-"), ("teacher_forced", ":")):
             part = pick(rows, axis, modality, variants).filter(pl.col("scorer") == scorer)
             table = metrics.curve(part, ("editor", "step"))
-            _lines(ax, table, colours, dash, label=scorer == "generated")
+            _lines(ax, table, looks, dash, label=scorer == "generated")
             tables.append(table.with_columns(pl.lit(title).alias("measure"), pl.lit(scorer).alias("scorer")))
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
@@ -126,7 +124,7 @@ def scorer_gap(facts: Facts) -> Drawn:
 def locality_conventions(facts: Facts) -> Drawn:
     """Draw locality in both published conventions beside agreement of generated answers."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("axis") == "locality"))
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     scorers = [
         s
         for s in ("generated", "locality_top1_answer", "locality_top1_all", "locality_top10_all")
@@ -142,7 +140,7 @@ def locality_conventions(facts: Facts) -> Drawn:
     }
     for ax, scorer in zip(axes, scorers, strict=False):
         table = metrics.curve(rows.filter(pl.col("scorer") == scorer), ("editor", "step"))
-        _lines(ax, table, colours)
+        _lines(ax, table, looks)
         ax.set_title(titles[scorer], fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
         style.score_axis(ax, "agreement with base")
@@ -167,7 +165,7 @@ def age_heatmap(facts: Facts) -> Drawn:
         drawn = ax.imshow(image, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="viridis")
         ax.set_xticks(range(len(steps)), [str(s) for s in steps], rotation=90, fontsize=7)
         ax.set_yticks(range(len(ages)), [f"≥ {a}" for a in ages], fontsize=7)
-        ax.set_title(editor, fontsize=10)
+        style.title(ax, editor)
         ax.set_xlabel("edits so far (step)")
         ax.set_ylabel("age of the edit (edits)")
         ax.grid(False)
@@ -183,7 +181,7 @@ def routing(facts: Facts) -> Drawn:
     sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
     table = metrics.curve(metrics.routing(rows), ("editor", "step", "measure")).join(sizes, on=["editor", "step"])
     table = table.filter(pl.col("bank_len") > 0)
-    routed = {e: c for e, c in style.palette(facts.editors).items() if e in _routed(facts)}
+    routed = {e: look for e, look in style.palette(facts.editors).items() if e in _routed(facts)}
     figure, axes = style.grid(2, width=4.2, height=3.2)
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):
         _lines(ax, table.filter(pl.col("measure") == measure), routed, x="bank_len")
@@ -204,7 +202,7 @@ def by_prompt_kind(facts: Facts) -> Drawn:
     """Draw reliability, generality and false fires split by how the edit's prompt names its subject."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("scorer") == "generated"))
     kinds = sorted(k for k in rows["prompt_kind"].unique() if k)
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     measures = {
         "reliability": rows.filter(pl.col("axis") == "reliability"),
         "generality": rows.filter(pl.col("axis") == "generality"),
@@ -216,7 +214,7 @@ def by_prompt_kind(facts: Facts) -> Drawn:
         for j, (measure, part) in enumerate(measures.items()):
             ax = axes[3 * i + j]
             table = metrics.curve(part.filter(pl.col("prompt_kind") == kind), ("editor", "step"))
-            _lines(ax, table, colours)
+            _lines(ax, table, looks)
             ax.set_title(f"{measure}, {kind} prompts", fontsize=10)
             style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
             style.score_axis(ax, "exact match" if measure != "locality" else "agreement with base")

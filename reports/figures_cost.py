@@ -19,7 +19,7 @@ OPERATIONS = ("encode", "route", "apply", "answer")
 
 def latency(facts: Facts) -> Drawn:
     """Draw p50, p90 and p99 of routing (encode + route) and of each operation against bank size, log-log."""
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     queries = facts.timed.filter(pl.col("operation").is_in(OPERATIONS))
     table = metrics.latency(queries)
     shown = [o for o in OPERATIONS if o in set(table["operation"])]
@@ -27,23 +27,14 @@ def latency(facts: Facts) -> Drawn:
     slopes = []
     for ax, operation in zip(axes, shown, strict=False):
         part = table.filter(pl.col("operation") == operation)
-        for editor, (colour, marker) in colours.items():
+        for editor, look in looks.items():
             mine = part.filter((pl.col("editor") == editor) & (pl.col("bank_len") > 0)).sort("bank_len")
             if mine.is_empty():
                 continue
             for column, dash in (("p50_s", "-"), ("p90_s", "--"), ("p99_s", ":")):
                 known = mine.filter(pl.col(column).is_not_null())
                 label = f"{editor} {column[:3]}" if column == "p50_s" else None
-                ax.plot(
-                    known["bank_len"],
-                    known[column] * 1e3,
-                    dash,
-                    color=colour,
-                    marker=marker,
-                    markersize=3.5,
-                    linewidth=1.3,
-                    label=label,
-                )
+                ax.plot(known["bank_len"], known[column] * 1e3, **look.line(dash), linewidth=1.3, label=label)
             fit = metrics.slope(mine["bank_len"].to_numpy(), mine["p50_s"].to_numpy())
             if not math.isnan(fit):
                 slopes.append(f"{editor} {operation} {fit:+.2f}")
@@ -69,8 +60,8 @@ def latency_split(facts: Facts) -> Drawn:
         facts.timed.group_by("editor").agg(pl.col("step").max()), on=["editor", "step"], how="semi"
     ).filter(pl.col("operation").is_in(OPERATIONS))
     table = last.group_by("editor", "operation").agg(pl.col("wall_s").median().alias("p50_s"), pl.len().alias("n"))
-    figure, (ax,) = style.grid(1, width=6.0, height=2.6)
     editors = [e for e in facts.editors if e in set(table["editor"])]
+    figure, (ax,) = style.grid(1, width=6.0, height=max(2.6, 1.2 + 0.22 * len(editors)))
     left = dict.fromkeys(editors, 0.0)
     for i, operation in enumerate(OPERATIONS):
         part = {
@@ -89,7 +80,7 @@ def latency_split(facts: Facts) -> Drawn:
 
 def memory(facts: Facts) -> Drawn:
     """Draw bank bytes and resident memory against edits, and state bytes per edit."""
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     table = (
         facts.gauged.group_by("editor", "step")
         .agg(pl.col("bank_len").mean(), pl.col("bank_bytes").mean(), pl.col("rss_bytes").max())
@@ -97,24 +88,14 @@ def memory(facts: Facts) -> Drawn:
     )
     figure, axes = style.grid(2, width=4.2, height=3.2)
     slopes = []
-    for editor, (colour, marker) in colours.items():
+    for editor, look in looks.items():
         part = table.filter(pl.col("editor") == editor)
         grown = part.filter(pl.col("bank_bytes") > 0)
         if not grown.is_empty():
-            axes[0].plot(
-                grown["step"],
-                grown["bank_bytes"] / 2**20,
-                "-",
-                color=colour,
-                marker=marker,
-                markersize=3.5,
-                label=editor,
-            )
+            axes[0].plot(grown["step"], grown["bank_bytes"] / 2**20, **look.line(), label=editor)
             last = grown.row(-1, named=True)
             slopes.append(f"{editor} {last['bank_bytes'] / last['step']:,.0f}")
-        axes[1].plot(
-            part["step"], part["rss_bytes"] / 2**20, "-", color=colour, marker=marker, markersize=3.5, label=editor
-        )
+        axes[1].plot(part["step"], part["rss_bytes"] / 2**20, **look.line(), label=editor)
     axes[0].set_ylabel("bytes that grow with edits (MiB)")
     axes[1].set_ylabel("resident memory of the process (MiB)")
     axes[1].set_ylim(bottom=0)
@@ -130,10 +111,10 @@ def memory(facts: Facts) -> Drawn:
 
 def edit_time(facts: Facts) -> Drawn:
     """Draw the measured time of one edit against the number of edits (running median of 50)."""
-    colours = style.palette(facts.editors)
+    looks = style.palette(facts.editors)
     figure, (ax,) = style.grid(1, width=5.0, height=3.2)
     tables = []
-    for editor, (colour, _) in colours.items():
+    for editor, look in looks.items():
         part = (
             facts.edited.filter(pl.col("editor") == editor)
             .sort("seed", "step")
@@ -142,7 +123,7 @@ def edit_time(facts: Facts) -> Drawn:
         if part.is_empty():
             continue
         smooth = part["edit_wall_s"].rolling_median(min(50, len(part)), min_samples=1)
-        ax.plot(part["step"], smooth * 1e3, "-", color=colour, linewidth=1.3, label=editor)
+        ax.plot(part["step"], smooth * 1e3, look.dash, color=look.colour, linewidth=1.3, label=editor)
         tables.append(part.select("editor", "seed", "step", "edit_wall_s"))
     ax.set_yscale("log")
     ax.set_xlabel("edits so far (step)")

@@ -36,7 +36,7 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}
 h1{margin-bottom:.2rem} .meta{color:#555} figure{margin:2.2rem 0} figure img{max-width:100%;height:auto}
 figcaption{color:#444;font-size:.92rem;max-width:60rem} table{border-collapse:collapse;font-size:.85rem}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap} th{white-space:normal}
 th:first-child,td:first-child{text-align:left} .wide{overflow-x:auto} td small{color:#777}
 """
 

@@ -1,8 +1,10 @@
-"""How every figure looks: one colour per editor, axis labels with units, captions with n. Knows no data."""
+"""How every figure looks: one colour and marker per editor, axis labels with units, one legend. Knows no data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
+from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -26,16 +28,47 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 
-def palette(editors: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return (colour, marker) per editor, the same for every figure of a report.
+DASHES = ("-", "--", "-.", ":")
+CHARACTER = 0.085  # inches that a character of a legend is wide
 
-    >>> palette(["ft", "none"])["none"][0]
+
+class Look(NamedTuple):
+    """How one editor's line looks. When colours begin again, another marker, hollow, and dashes tell lines apart."""
+
+    colour: str
+    marker: str
+    dash: str = "-"
+    hollow: bool = False
+
+    def line(self, dash: str = "") -> dict[str, Any]:
+        """Return matplotlib's words for a line; `dash` overrules, where a figure's dashes mean something else."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": dash or self.dash,
+            "markersize": 3.5,
+            "markerfacecolor": "white" if self.hollow else self.colour,
+        }
+
+
+def palette(editors: Sequence[str]) -> dict[str, Look]:
+    """Return the look of each editor in the order given, the same for every figure of a report.
+
+    >>> palette(["ft", "none"])["none"].colour
     '#000000'
     """
-    others = [e for e in sorted(set(editors)) if e != "none"]
-    out = {"none": ("#000000", "x")} if "none" in editors else {}
-    out.update({e: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, e in enumerate(others)})
+    others = [e for e in dict.fromkeys(editors) if e != "none"]
+    out = {"none": Look("#000000", "x")} if "none" in editors else {}
+    for i, editor in enumerate(others):
+        again, at = divmod(i, len(COLOURS))
+        marker, dash = MARKERS[(at + again) % len(MARKERS)], DASHES[again % len(DASHES)]
+        out[editor] = Look(COLOURS[at], marker, dash, again % 2 == 1)
     return out
+
+
+def title(ax: Axes, text: str) -> None:
+    """Write a title over an axis, in several lines where it is longer than the axis is wide."""
+    ax.set_title(fill(text, 34), fontsize=10)
 
 
 def grid(n: int, columns: int = 4, width: float = 3.4, height: float = 2.7) -> tuple[Figure, list[Axes]]:
@@ -80,11 +113,12 @@ def score_axis(ax: Axes, label: str) -> None:
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Draw one legend for all axes, below them."""
+    """Draw one legend for all axes, below them: as many columns as its labels leave room for, the figure higher."""
     seen: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             seen.setdefault(label, handle)
-    figure.legend(
-        list(seen.values()), list(seen), loc="outside lower center", ncols=min(6, max(1, len(seen))), frameon=False
-    )
+    widest = max(map(len, seen), default=0) * CHARACTER + 0.6
+    columns = max(1, min(6, len(seen), int(figure.get_figwidth() / widest)))
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(seen) // columns) - 1))
+    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=columns, frameon=False)

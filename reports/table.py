@@ -1,10 +1,15 @@
-"""Run folders to fact tables: reads run logs, adds `editor` and `seed` to every row. Computes no metric."""
+"""Run folders to fact tables: reads run logs, adds `editor` and `seed` to every row. Computes no metric.
+
+`editor` is the run's label: the editor and what sets its options apart, as the manifest has it.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,9 +29,9 @@ class Facts:
 
     @property
     def editors(self) -> list[str]:
-        """Editors in the order of the legend: the unedited reference first."""
+        """Editors (labels) in the order of the legend: the unedited reference first, numbers by their value."""
         names = self.gauged["editor"].unique().to_list()
-        return sorted(names, key=lambda e: (e != "none", e))
+        return sorted(names, key=lambda e: (e != "none", _naturally(e)))
 
 
 GAUGES = (
@@ -47,10 +52,11 @@ GAUGES = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run's facts come from: what a caption must say."""
+    """Where a run's facts come from: what a caption must say. `editor` is the run's label, `options` its editor's."""
 
     folder: Path
     editor: str
+    options: Mapping[str, Any]
     stream: str
     model: str
     clock: str
@@ -62,16 +68,15 @@ class RunInfo:
 def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     """Return the facts of all runs in one set of tables, and what each run was.
 
-    Raises `ValueError` when no folder is given, when a run has no committed panel, or when two runs of one editor and
-    seed would be averaged although they differ in configuration.
+    Several seeds of one label are averaged. Raises `ValueError` when no folder is given, when a run has no committed
+    panel, or when two runs of one label and seed would be averaged although they differ in configuration.
     """
     if not folders:
         raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
     parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: []}
     runs: list[RunInfo] = []
-    for folder in folders:
-        log = RunLog.open(folder)
-        info = _info(log)
+    logs = [RunLog.open(folder) for folder in folders]
+    for folder, log, info in zip(folders, logs, told_apart([_info(log) for log in logs]), strict=True):
         twin = next((r for r in runs if (r.editor, r.seed, r.stream) == (info.editor, info.seed, info.stream)), None)
         if twin is not None:
             raise ValueError(
@@ -99,6 +104,26 @@ def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
     return out.with_columns(missing).with_columns(pl.col(*GAUGES).fill_null(0.0)).sort("editor", "seed", "step")
 
 
+def told_apart(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """Return the runs, labels followed by those of the editors' options that runs of one label do not share.
+
+    So runs written before there were labels, or under other defaults, are never averaged with different ones.
+    """
+    out = []
+    for run in runs:
+        alike = [r.options for r in runs if r.editor == run.editor]
+        apart = [k for k, v in run.options.items() if any(o.get(k, v) != v for o in alike)]
+        words = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in run.options.items() if k in apart]
+        out.append(replace(run, editor=" ".join([run.editor, *words])))
+    return out
+
+
+def _naturally(label: str) -> list[tuple[int, float, str]]:
+    """Return a sorting key in which rank=8 comes before rank=16."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", label)
+    return [(0, float(part), "") if i % 2 else (1, 0.0, part) for i, part in enumerate(parts)]
+
+
 def _info(log: RunLog) -> RunInfo:
     config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
     hardware: Any = log.manifest.get("hardware", "")
@@ -106,7 +131,8 @@ def _info(log: RunLog) -> RunInfo:
         hardware = ", ".join(str(v) for v in hardware.values())
     return RunInfo(
         folder=log.folder,
-        editor=_name(config, "editor"),
+        editor=log.manifest.get("label") or _name(config, "editor"),
+        options=editor if isinstance(editor := config.get("editor"), dict) else {},
         stream=_name(config, "stream"),
         model=_name(config, "model"),
         clock=_name(config, "clock"),

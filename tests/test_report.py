@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from lifelong.editor import State
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
-from reports.figures import pick
+from reports.figures import degradation, pick
 from reports.page import write_report
+from reports.style import palette
 from reports.summary import speed
+from reports.table import load
 
 PROBES = [
     ("reliability", "edit", "image"),
@@ -26,14 +29,24 @@ PROBES = [
 ]
 
 
-def fake_run(folder: Path, editor: str, keep: float, seed: int = 0) -> Path:
-    """Write a run of 60 edits whose answers are right with probability `keep` ** (age / 20)."""
+STEPS = (1, 2, 5, 10, 20, 60)
+
+
+def fake_run(
+    folder: Path,
+    editor: str,
+    keep: float,
+    seed: int = 0,
+    label: str = "",
+    options: str = "",
+    steps: tuple[int, ...] = STEPS,
+) -> Path:
+    """Write a run whose answers are right with probability `keep` ** (age / 20); without a label as before labels."""
     rng = np.random.default_rng(seed)
-    config = f'editor = {{ name = "{editor}" }}\nstream = {{ name = "toy" }}\nmodel = {{ name = "tiny" }}\n'
-    log = RunLog.create(
-        folder / editor, config + f'clock = {{ name = "modelled" }}\nseed = {seed}\n', {"hardware": "here"}
-    )
-    for panel, step in enumerate((1, 2, 5, 10, 20, 60)):
+    config = f'editor = {{ name = "{editor}"{options} }}\nstream = {{ name = "toy" }}\nmodel = {{ name = "tiny" }}\n'
+    manifest = {"hardware": "here"} | ({"label": label} if label else {})
+    log = RunLog.create(folder / editor, config + f'clock = {{ name = "modelled" }}\nseed = {seed}\n', manifest)
+    for panel, step in enumerate(steps):
         facts: list[Edited | Probed | Gauged | Timed] = []
         facts += [Edited(step, float(step), f"e{step}", 0.0, float(step), 0.01 * (1 + rng.random()))]
         bank = 0 if editor == "none" else step
@@ -90,6 +103,44 @@ def test_two_runs_of_one_editor_and_seed_are_refused(tmp_path: Path) -> None:
     first, second = fake_run(tmp_path / "a", "ft", 0.5), fake_run(tmp_path / "b", "ft", 0.5)
     with pytest.raises(ValueError, match="drawn on top of each other"):
         write_report([first, second], tmp_path / "out")
+
+
+def test_runs_of_one_editor_are_told_apart_by_label_and_seeds_of_a_label_averaged(tmp_path: Path) -> None:
+    runs = [("liveedit", 0), ("liveedit", 1), ("liveedit rank=16", 0), ("liveedit rank=8", 0), ("none", 0)]
+    folders = [
+        fake_run(tmp_path / str(i), label.split()[0], 0.9, seed, label, steps=(1, 2))
+        for i, (label, seed) in enumerate(runs)
+    ]
+    facts, infos = load(folders)
+    assert facts.editors == ["none", "liveedit", "liveedit rank=8", "liveedit rank=16"]
+    assert [r.editor for r in infos] == [label for label, _ in runs]
+    last = degradation(facts).table.filter((pl.col("measure") == "text locality") & (pl.col("step") == 2))
+    assert dict(zip(last["editor"], last["n"], strict=True))["liveedit"] == 4  # two probes of either seed
+
+
+def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tmp_path: Path) -> None:
+    options = [(", rank = 4, soft = true", 0), (", rank = 4, soft = true", 1), (", rank = 8, soft = true, new = 1", 0)]
+    folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, s, "", o, (1,)) for i, (o, s) in enumerate(options)]
+    assert [r.editor for r in load(folders)[1]] == ["liveedit rank=4", "liveedit rank=4", "liveedit rank=8"]
+    assert [r.editor for r in load(folders[:2])[1]] == ["liveedit", "liveedit"]
+
+
+def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
+    labels = ["none", *(f"liveedit rank={i}" for i in range(40))]
+    looks = palette(labels)
+    assert len({(k.colour, k.marker, k.hollow) for k in looks.values()}) == 41  # also where dashes mean quantiles
+    assert len({(k.colour, k.dash) for k in looks.values()}) == 41  # also where a line has no markers
+    assert [e for e, k in looks.items() if k.colour == "#000000"] == ["none"]
+
+
+def test_fourteen_long_labels_leave_the_axes_their_room(tmp_path: Path) -> None:
+    labels = [f"liveedit prompt_guided=false soft_routing=false rank={i}" for i in range(14)]
+    folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, 0, x, steps=(1, 2)) for i, x in enumerate(labels)]
+    figure: Figure = degradation(load(folders)[0]).figure
+    figure.draw_without_rendering()
+    assert min(ax.get_position().height * figure.get_figheight() for ax in figure.axes) > 1.2
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
 
 
 def test_speed_is_counts_over_measured_seconds() -> None:
