@@ -119,7 +119,11 @@ def test_runs_of_one_editor_are_told_apart_by_label_and_seeds_of_a_label_average
 
 
 def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tmp_path: Path) -> None:
-    options = [(", rank = 4, soft = true", 0), (", rank = 4, soft = true", 1), (", rank = 8, soft = true, new = 1", 0)]
+    options = [
+        (", rank = 4, soft = true", 0),
+        (", rank = 4, soft = true", 1),
+        (", rank = 8, soft = true, new = 1", 0),
+    ]
     folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, s, "", o, (1,)) for i, (o, s) in enumerate(options)]
     assert [r.editor for r in load(folders)[1]] == ["liveedit rank=4", "liveedit rank=4", "liveedit rank=8"]
     assert [r.editor for r in load(folders[:2])[1]] == ["liveedit", "liveedit"]

@@ -57,9 +57,14 @@ class Catalogue:
         return tuple(e for e in self.world.entities if e.split == self.split)
 
     @cached_property
-    def by_domain(self) -> dict[str, tuple[Entity, ...]]:
-        """The entities of the split by their domain."""
-        return {d: tuple(e for e in self.entities if e.domain == d) for d in IDENTITY}
+    def donors(self) -> dict[str, tuple[Entity, ...]]:
+        """The entities whose answers may become new answers, by their domain.
+
+        Those of the split; for split 'fit' all: what is false of a fit entity tells nothing about another, and who
+        learns to write answers must have met the words of all of them.
+        """
+        found = self.world.entities if self.split == "fit" else self.entities
+        return {d: tuple(e for e in found if e.domain == d) for d in IDENTITY}
 
     def pictures(self, fact: Fact) -> tuple[str, ...]:
         """Return the renderings seen in training on which the fact is known."""

@@ -101,7 +101,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
             scene = Scene(catalogue, seed, frozenset({(edit.subject, edit.relation)}), held_out=False)
             items.append(PoolItem(edit, probes_of(edit, book.wordings[edit.id], scene)))
         round_ += 1
-    digest = digest_of(VERSION, "pool", _world_digest(world), known.digest, str(n), str(seed))
+    digest = digest_of(VERSION, "pool 2", _world_digest(world), known.digest, str(n), str(seed))
     return Pool(tuple(items), digest, seed)
 
 

@@ -41,7 +41,7 @@ def target(catalogue: Catalogue, fact: Fact, seed: int, version: int = 0) -> str
     entity, relation = catalogue.world.by_id[fact[0]], fact[1]
     group = tuple(r for r in linked(relation) if r in entity.facts)
     rng = generator(seed, "atlas", "donor", entity.id, ",".join(group), str(version))
-    donor = pick(rng, catalogue.by_domain[entity.domain], lambda d: _differs(entity, d, group))
+    donor = pick(rng, catalogue.donors[entity.domain], lambda d: _differs(entity, d, group))
     return None if donor is None else donor.facts[relation][0]
 
 

@@ -9,8 +9,10 @@ Memory per edit: 2 rank width + 2 k module_width floats. A query costs one produ
 kept expert, 2 rank width multiplications a token. Deviations, each an option: the generator also sees the answer's
 tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
-them unedited). The published training feeds the layer's output to that layer again; here it is fed once. The paper's
-ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
+them unedited); subjects held out of training set where the hard filter keeps an expert (`calibration=0` keeps the
+learnt limit), and half of training's steps mix pictures (`mixed=0`: none). Every step draws new targets for its
+edits, for which the paper has data enough. The published training feeds the layer's output to that layer again; here
+it is fed once. The paper's ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ class LiveEditOptions(EditorOptions):
     steps: int = Field(800, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(160, ge=2, description="edits a step whose features are trained")
+    calibration: float = Field(0.1, ge=0, lt=1, description="share of fit's subjects that only set the hard filter")
+    mixed: float = Field(0.5, ge=0, le=1, description="share of fit's steps whose pictures are mixed in pairs")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
     half: bool = Field(True, description="fit trains the routers with bfloat16 products (edits stay in float32)")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
@@ -83,13 +87,14 @@ class LiveEdit(Editor):
                 image_tokens=o.sentinel_tokens, generator=o.generator,
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
         self.banks = {kind: Bank(o.features * o.width, metric="ip") for kind in KINDS}
 
     # Training
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
-        train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
+        _, self.margins = train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only routing reads; of the ablations those that are made."""
@@ -97,11 +102,13 @@ class LiveEdit(Editor):
         return self.options.model_dump(mode="json", exclude={"text_only", *whole})
 
     def fitted(self) -> State:
-        """Return all module weights in half precision."""
-        return State({k: v.half().contiguous() for k, v in self.modules.state_dict().items()}, {"layer": self.layer})
+        """Return all module weights in half precision, and the margins of the hard filter."""
+        weights = {k: v.half().contiguous() for k, v in self.modules.state_dict().items()}
+        return State(weights, {"layer": self.layer, "margins": dict(self.margins)})
 
     def load_fitted(self, state: State) -> None:
-        """Take over module weights."""
+        """Take over module weights and margins."""
+        self.margins = dict(state.meta["margins"])
         self.modules.load_state_dict({k: v.float() for k, v in state.tensors.items()}, strict=True)
 
     # Editing
@@ -147,7 +154,7 @@ class LiveEdit(Editor):
             if kind == "text" and self.options.text_only == "paper" or not len(rows):
                 continue
             memo = keys.memo(kind)
-            limits = keys["threshold"][rows, 0]
+            limits = keys["threshold"][rows, 0] + self.margins[kind]
             for row, kept in zip(rows, self.banks[kind].above(keys["visual"][rows], limits, memo), strict=True):
                 if len(kept.ids):
                     routes[row] = self._weigh(self.banks[kind], kept, keys["text"][row])

@@ -171,6 +171,8 @@ class LiveEditModules(nn.Module):
         self.width, self.rank, self.soft_routing = width, rank, soft_routing
         self.edit_side = Extractor(d, width, k, heads)
         self.input_side = Extractor(d, width, k, heads)
+        # Both sides begin alike, so that a score begins as an inner product, also of what training never shows.
+        self.input_side.load_state_dict(self.edit_side.state_dict())
         self.edit_side.visual_branch.guided = self.input_side.visual_branch.guided = prompt_guided
         self.vision_sentinel = _latents(image_tokens, d)
         self.residual_layernorm = nn.LayerNorm(d)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,13 @@ def rows_of(hidden: Hidden, device: torch.device) -> Rows:
         prompts.append(states[prompt])
         looked.append(states[image] if bool(image.any()) else states[prompt])
     return Rows(*_pad(prompts), *_pad(looked))
+
+
+def mixed(rows: Rows, other: Tensor, share: float) -> Rows:
+    """Return rows whose looked-at states are a share of their own and the rest of row `other` (batch,) long."""
+    both = rows.seen_seen & rows.seen_seen[other]
+    seen = torch.where(both[..., None], share * rows.seen + (1 - share) * rows.seen[other], rows.seen)
+    return replace(rows, seen=seen)
 
 
 def expert_inputs(hidden: Hidden, embeddings: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,100 +16,33 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong.editors.liveedit import losses
+from lifelong.editors.liveedit.calibration import held_out, margin
+from lifelong.editors.liveedit.examples import Example, Table, Targets, examples_of, joined
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
 from lifelong.ops import NotFiniteError
-from streams.types import Pool, PoolItem, Probe, Query
+from streams.types import Pool
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-@dataclass(frozen=True)
-class Example:
-    """One training item as row numbers of the table of hidden states."""
-
-    edit: int
-    rephrases: tuple[int, ...]
-    locals: tuple[int, ...]
-    fact: tuple[str, str]
-    has_image: bool
-
-
-@dataclass
-class Table:
-    """Hidden states of every row, in half precision, and the examples made of them."""
-
-    vlm: VLM
-    layer: int
-    asked: list[tuple[Query, str]] = field(default_factory=list)
-    places: dict[tuple[str, str], int] = field(default_factory=dict)
-    hidden: Hidden | None = None
-
-    def add(self, query: Query, target: str) -> int:
-        """Return the row of a question with its answer."""
-        key = (query.digest, target)
-        if key not in self.places:
-            self.places[key] = len(self.asked)
-            self.asked.append((query, target))
-        return self.places[key]
-
-    def compute(self) -> None:
-        """Run the lower layers once over every row."""
-        parts = []
-        for start in range(0, len(self.asked), 512):
-            chunk = self.asked[start : start + 512]
-            got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
-            states = tuple(s.to(torch.bfloat16) for s in got.states)
-            parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
-        names = ("states", "image", "prompt", "answer", "target_ids", "encoded")
-        self.hidden = Hidden(self.layer, *(tuple(x for p in parts for x in getattr(p, n)) for n in names))
-
-    def take(self, rows: Sequence[int]) -> Hidden:
-        """Return some rows in float32."""
-        assert self.hidden is not None
-        got = self.hidden.take(list(rows))
-        states = tuple(s.float() for s in got.states)
-        return Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded)
-
-
-def examples_of(items: Sequence[PoolItem], table: Table) -> list[Example]:
-    """Register every row that training reads and return the items that have a rephrase and a local question."""
-    out = []
-    for item in items:
-        edit, seen = item.edit, item.edit.query.image is not None
-
-        def rows(probes: list[Probe]) -> tuple[int, ...]:
-            return tuple(table.add(p.query, p.target) for p in probes)
-
-        same = [p for p in item.probes if p.axis == "generality" and (p.query.image is not None) == seen]
-        other = [
-            p
-            for p in item.probes
-            if (p.axis == "locality" or (p.axis == "specificity" and p.reference == "baseline"))
-            and (p.query.image is not None) == seen  # the other kind of question never meets this expert
-        ]
-        if same and other:
-            place = table.add(edit.query, edit.target)
-            out.append(Example(place, rows(same), rows(other), (edit.subject, edit.relation), seen))
-    if len(out) < 2:
-        raise ValueError(
-            f"liveedit: {len(out)} of {len(items)} pool items have a rephrase and a local question; 2 are needed."
-        )
-    return out
-
-
 def fit(
     vlm: VLM, modules: LiveEditModules, pool: Pool, layer: int, options: Any, *, seed: int
-) -> list[dict[str, float]]:
-    """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Train the modules in place; returns the losses every 25 steps and the hard filter's margin for each kind.
+
+    Raises `NotFiniteError` on divergence.
+    """
     from rich.progress import track
 
     table = Table(vlm, layer)
     examples = examples_of(pool.items, table)
     table.compute()
+    targets = Targets(pool.items)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x11FE]))
+    examples, unseen = held_out(examples, options.calibration, rng)
     modules.train().requires_grad_(True)
     optimizers = _optimizers(modules, options.learning_rate)
     history: list[dict[str, float]] = []
@@ -121,7 +53,8 @@ def fit(
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["base_lr"] * share
-            parts = step_losses(vlm, modules, table, examples, options, rng)
+            crowd = min(1.0, 3 * step / options.steps)
+            parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(
@@ -137,7 +70,10 @@ def fit(
                 history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
-    return history
+    kinds = {"image": True, "text": False}
+    return history, {
+        k: margin(modules, table, [e for e in unseen if e.has_image == sees]) for k, sees in kinds.items()
+    }
 
 
 def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optimizer]:
@@ -158,14 +94,22 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
 
 
 def step_losses(
-    vlm: VLM, modules: LiveEditModules, table: Table, examples: list[Example], options: Any, rng: np.random.Generator
+    vlm: VLM,
+    modules: LiveEditModules,
+    table: Table,
+    examples: list[Example],
+    targets: Targets,
+    options: Any,
+    rng: np.random.Generator,
+    crowd: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return the losses of one step: experts on a small batch, routing on a large one."""
     kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
     chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
-    found = expert_losses(vlm, modules, table, chosen[: options.batch], rng)
+    found = expert_losses(vlm, modules, table, chosen[: options.batch], targets, rng, crowd)
+    mix = float(rng.random()) if kind and rng.random() < options.mixed else 1.0
     with torch.autocast(vlm.device.type, torch.bfloat16, enabled=options.half):
-        found |= routing_losses(vlm, modules, table, chosen, rng)
+        found |= routing_losses(vlm, modules, table, chosen, rng, mix)
     return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
@@ -184,25 +128,32 @@ def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
 
 
 def expert_losses(
-    vlm: VLM, modules: LiveEditModules, table: Table, chosen: list[Example], rng: np.random.Generator
+    vlm: VLM,
+    modules: LiveEditModules,
+    table: Table,
+    chosen: list[Example],
+    targets: Targets,
+    rng: np.random.Generator,
+    crowd: float,
 ) -> dict[str, Tensor]:
     """Return reliability, generality (summed over two rephrases) and locality of generated experts.
 
     As in the paper's training, row b is served by its own expert and a random prefix of the batch (locality rows:
-    the prefix only), weighted by the soft router.
+    the prefix only), weighted by the soft router. The prefix is at most the share `crowd` of the batch: it grows
+    while training begins, since experts that write nothing sensible yet would only be noise to each other.
     """
     n, device = len(chosen), vlm.device
-    edits = table.take([e.edit for e in chosen])
+    rows = [e.edit for e in chosen] + [_one(e.rephrases, rng) for _ in range(2) for e in chosen]
+    served = table.with_targets(rows, [targets.draw(e.fact[1], rng) for e in chosen] * 3)
+    edits = served.take(list(range(n)))
     u, v = modules.experts(*expert_inputs(edits, vlm.embeddings(), device))
     psi = modules.edit_side.text_branch(*_prompt(rows_of(edits, device)))
-    rows = (
-        [e.edit for e in chosen] + [_one(e.rephrases, rng) for e in chosen] + [_one(e.rephrases, rng) for e in chosen]
-    )
-    rows += [_one(e.locals, rng) for e in chosen]
     own = torch.eye(n, dtype=torch.bool)
-    prefix = [torch.arange(n)[None] < torch.as_tensor(rng.integers(0, n + 1, n))[:, None] for _ in range(3)]
+    prefix = [
+        torch.arange(n)[None] < torch.as_tensor(rng.integers(0, round(crowd * n) + 1, n))[:, None] for _ in range(3)
+    ]
     active = torch.cat([own | prefix[0], own | prefix[1], own | prefix[1], prefix[2]]).to(device)
-    hidden = table.take(rows)
+    hidden = joined([served, table.take([_one(e.locals, rng) for e in chosen])])
     edited = _resume(vlm, modules, hidden, active, u, v, psi)
     losses_by_row = [_nll(edited[i], hidden.target_ids[i]) for i in range(3 * n)]
     with torch.no_grad():
@@ -245,15 +196,28 @@ def _resume(
 
 
 def routing_losses(
-    vlm: VLM, modules: LiveEditModules, table: Table, chosen: list[Example], rng: np.random.Generator
+    vlm: VLM,
+    modules: LiveEditModules,
+    table: Table,
+    chosen: list[Example],
+    rng: np.random.Generator,
+    mix: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Return the soft (relative, absolute) and hard (neighbour, prototype) losses of one large batch."""
+    """Return the soft (relative, absolute) and hard (neighbour, prototype) losses of one large batch.
+
+    With `mix` < 1 the pictures' states of every example are a share `mix` of its own and the rest of another
+    example's, the same one on both sides: subjects that no pool holds, so that routing learns to tell apart more
+    than the pool's (not in the paper).
+    """
     edits = [e.edit for e in chosen]
     like = [_one((e.edit, *e.rephrases), rng) for e in chosen]
     unlike = [_one(e.locals, rng) for e in chosen]
     left = rows_of(table.take([*like, *unlike]), vlm.device)
     right = rows_of(table.take([*edits, *unlike]), vlm.device)
     n = len(chosen)
+    if mix < 1.0:
+        other = torch.as_tensor(np.concatenate([at := rng.permutation(n), at + n]))
+        left, right = mixed(left, other, mix), mixed(right, other, mix)
     phi_bar, sentinel = modules.seen_and_sentinel(left.prompt, left.prompt_seen, left.seen, left.seen_seen)
     phi_hat = modules.edit_side.visual_branch(right.prompt, right.prompt_seen, right.seen, right.seen_seen)
     threshold = (phi_bar.flatten(1) * sentinel.flatten(1)).sum(1) / (phi_bar.shape[1] * math.sqrt(modules.width))

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 
 class Team:
@@ -82,7 +82,7 @@ def run_team(size: int, work: Callable[..., None], *arguments: Any) -> None:
         work(Team(), *arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_member, (size, str(Path(folder) / "meeting"), work, arguments), nprocs=size)
+        spawn(_member, (size, str(Path(folder) / "meeting"), work, arguments), nprocs=size)
 
 
 def _leave_with(parent: int, every_s: float = 2.0) -> None:

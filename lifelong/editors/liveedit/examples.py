@@ -1,0 +1,134 @@
+"""What LiveEdit's training reads: pool items as rows of cached hidden states, and new targets for their edits.
+
+Knows the model only through hidden states of the layer that the residual joins. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lifelong.models.vlm import Hidden
+from streams.types import PoolItem, Probe, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+FIELDS = ("states", "image", "prompt", "answer", "target_ids", "encoded")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training item as row numbers of the table of hidden states."""
+
+    edit: int
+    rephrases: tuple[int, ...]
+    locals: tuple[int, ...]
+    fact: tuple[str, str]
+    has_image: bool
+
+
+@dataclass
+class Table:
+    """Hidden states of every row, in half precision, and the examples made of them."""
+
+    vlm: VLM
+    layer: int
+    asked: list[tuple[Query, str]] = field(default_factory=list)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    hidden: Hidden | None = None
+
+    def add(self, query: Query, target: str) -> int:
+        """Return the row of a question with its answer."""
+        key = (query.digest, target)
+        if key not in self.places:
+            self.places[key] = len(self.asked)
+            self.asked.append((query, target))
+        return self.places[key]
+
+    def compute(self) -> None:
+        """Run the lower layers once over every row."""
+        parts = []
+        for start in range(0, len(self.asked), 512):
+            chunk = self.asked[start : start + 512]
+            got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
+            states = tuple(s.to(torch.bfloat16) for s in got.states)
+            parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
+        self.hidden = joined(parts)
+
+    def take(self, rows: Sequence[int]) -> Hidden:
+        """Return some rows in float32."""
+        assert self.hidden is not None
+        got = self.hidden.take(list(rows))
+        states = tuple(s.float() for s in got.states)
+        return Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded)
+
+    def with_targets(self, rows: Sequence[int], targets: Sequence[str]) -> Hidden:
+        """Compute some rows anew, with other answers."""
+        return self.vlm.hidden([self.asked[r][0] for r in rows], self.layer, targets)
+
+
+class Targets:
+    """Draws a target for an edit: one of its relation's, one of any relation's, or words of two together.
+
+    A generator that meets every edit with one and the same target learns the pool by heart instead of learning to
+    write what it is given (reports/LOG.md).
+    """
+
+    def __init__(self, items: Sequence[PoolItem]) -> None:
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for item in items:
+            found[item.edit.relation].add(item.edit.target)
+        self._of = {relation: sorted(targets) for relation, targets in found.items()}
+        self._all = sorted(set().union(*found.values()))
+
+    def draw(self, relation: str, rng: np.random.Generator) -> str:
+        """Return a target for an edit of this relation."""
+        draw = rng.random()
+        if draw < 0.6:
+            return _pick(self._of[relation], rng)
+        if draw < 0.8:
+            return _pick(self._all, rng)
+        words = [*_pick(self._all, rng).split(), *_pick(self._all, rng).split()]
+        start = int(rng.integers(len(words)))
+        return " ".join(words[start : start + 1 + int(rng.integers(3))])
+
+
+def _pick(targets: Sequence[str], rng: np.random.Generator) -> str:
+    return targets[int(rng.integers(len(targets)))]
+
+
+def joined(parts: Sequence[Hidden]) -> Hidden:
+    """Return the rows of all parts, which are of one layer."""
+    return Hidden(parts[0].layer, *(tuple(x for p in parts for x in getattr(p, n)) for n in FIELDS))
+
+
+def examples_of(items: Sequence[PoolItem], table: Table) -> list[Example]:
+    """Register every row that training reads and return the items that have a rephrase and a local question."""
+    out = []
+    for item in items:
+        edit, seen = item.edit, item.edit.query.image is not None
+
+        def rows(probes: list[Probe]) -> tuple[int, ...]:
+            return tuple(table.add(p.query, p.target) for p in probes)
+
+        same = [p for p in item.probes if p.axis == "generality" and (p.query.image is not None) == seen]
+        other = [
+            p
+            for p in item.probes
+            if (p.axis == "locality" or (p.axis == "specificity" and p.reference == "baseline"))
+            and (p.query.image is not None) == seen  # the other kind of question never meets this expert
+        ]
+        if same and other:
+            place = table.add(edit.query, edit.target)
+            out.append(Example(place, rows(same), rows(other), (edit.subject, edit.relation), seen))
+    if len(out) < 2:
+        raise ValueError(
+            f"liveedit: {len(out)} of {len(items)} pool items have a rephrase and a local question; 2 are needed."
+        )
+    return out
