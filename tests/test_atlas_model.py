@@ -94,7 +94,7 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
         assert marked[1:] == alone and told[-len(alone) - 1 : -1] == alone
 
 
-SHORT = pytest.mark.xfail(strict=True, reason="told facts were followed too rarely: reports/LOG.md")
+SHORT = pytest.mark.xfail(strict=True, reason=".74 of irrelevant facts are ignored, .90 wanted: reports/LOG.md")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ SHORT = pytest.mark.xfail(strict=True, reason="told facts were followed too rare
         ("template", 0.93),
         ("text", 0.98),
         ("multi", 0.95),
-        pytest.param("context", 0.80, marks=SHORT),
+        ("context", 0.80),
         pytest.param("context_ignored", 0.90, marks=SHORT),
         ("hop", 0.95),
     ],
