@@ -24,7 +24,7 @@ def label_of(editor: str, options: Mapping[str, Any]) -> str:
     >>> label_of("ft", {}), label_of("mine/ft2.py", {"all_tokens": False, "rate": 0.5, "layers": [1, 2]})
     ('ft', 'ft2 all_tokens=false rate=0.5 layers=1,2')
     >>> label_of("ft", {"weights": "a" * 80, "rate": 0.5})
-    'ft rate=0.5 +1 #bb3b'
+    'ft rate=0.5 +1 #1fdd'
     """
     words = words_of(options)
     shown = [Path(editor).stem]

@@ -29,9 +29,9 @@ def test_a_folder_is_named_by_the_label_without_a_key_value_word() -> None:
 
 
 def test_a_run_of_an_earlier_version_keeps_its_folder(tmp_path: Path) -> None:
-    config = resolve(None, {"editor": "grace", "editor.eps": 3.0, "out": str(tmp_path)})
+    config = resolve(None, {"editor": "grace", "editor.radius": 3.0, "out": str(tmp_path)})
     new = folder_of(config, {})
-    assert new.name == f"grace-eps-3.0-atlas-{hash8(config, {})}"
+    assert new.name == f"grace-radius-3.0-atlas-{hash8(config, {})}"
     (tmp_path / f"grace-atlas-{hash8(config, {})}").mkdir()
     assert folder_of(config, {}).name == f"grace-atlas-{hash8(config, {})}"
 
@@ -43,9 +43,9 @@ def test_a_long_label_is_cut_and_stays_one_of_a_kind() -> None:
 
 
 def test_the_manifest_says_the_label(tmp_path: Path) -> None:
-    folder = lifelong.run(quiet=True, **{**SMALL, "edits": 1, "editor.eps": 3.0, "out": str(tmp_path)})
+    folder = lifelong.run(quiet=True, **{**SMALL, "edits": 1, "editor.radius": 3.0, "out": str(tmp_path)})
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["label"] == "grace eps=3.0" and manifest["name"] == folder.name.rsplit("-", 1)[0]
+    assert manifest["label"] == "grace radius=3.0" and manifest["name"] == folder.name.rsplit("-", 1)[0]
 
 
 @pytest.mark.parametrize("recipe", ["liveedit-ablation", "mscke-ablation", "mmedit-regions", "unike-ablation"])
