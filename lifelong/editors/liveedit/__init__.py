@@ -57,7 +57,7 @@ class LiveEditOptions(EditorOptions):
     soft_absolute: bool = Field(True, description="train soft routing by the absolute loss (ablation: false)")
     soft_routing: bool = Field(True, description="weigh the experts kept; false: their plain mean (ablation)")
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
-    steps: int = Field(900, ge=1, description="optimiser steps of fit")
+    steps: int = Field(1600, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(128, ge=2, description="edits a step whose features are trained")
     calibration: float = Field(0.1, ge=0, lt=1, description="share of fit's subjects that only set the hard filter")

@@ -90,9 +90,9 @@ class Targets:
     def draw(self, relation: str, rng: np.random.Generator) -> str:
         """Return a target for an edit of this relation."""
         draw = rng.random()
-        if draw < 0.6:
+        if draw < 0.75:
             return _pick(self._of[relation], rng)
-        if draw < 0.8:
+        if draw < 0.9:
             return _pick(self._all, rng)
         words = [*_pick(self._all, rng).split(), *_pick(self._all, rng).split()]
         start = int(rng.integers(len(words)))

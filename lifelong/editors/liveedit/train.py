@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def fit(
     vlm: VLM, modules: LiveEditModules, pool: Pool, layer: int, options: Any, *, seed: int
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Train the modules in place; returns the losses every 25 steps and the hard filter's margin for each kind.
+    """Train the modules in place; returns the losses every 20 steps and the hard filter's margin for each kind.
 
     Raises `NotFiniteError` on divergence.
     """
@@ -54,7 +54,8 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = group["base_lr"] * share
             crowd = min(1.0, 3 * step / options.steps)
-            parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd)
+            # The router is learnt long before the generator: every second step is enough for it.
+            parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(
@@ -66,7 +67,7 @@ def fit(
             torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
-            if step % 25 == 0 or step == options.steps - 1:
+            if step % 20 == 0:
                 history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
@@ -102,14 +103,16 @@ def step_losses(
     options: Any,
     rng: np.random.Generator,
     crowd: float = 1.0,
+    route: bool = True,
 ) -> dict[str, Tensor]:
-    """Return the losses of one step: experts on a small batch, routing on a large one."""
+    """Return the losses of one step: experts on a small batch and, with `route`, routing on a large one."""
     kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
     chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
     found = expert_losses(vlm, modules, table, chosen[: options.batch], targets, rng, crowd)
-    mix = float(rng.random()) if kind and rng.random() < options.mixed else 1.0
-    with torch.autocast(vlm.device.type, torch.bfloat16, enabled=options.half):
-        found |= routing_losses(vlm, modules, table, chosen, rng, mix)
+    if route:
+        mix = float(rng.random()) if kind and rng.random() < options.mixed else 1.0
+        with torch.autocast(vlm.device.type, torch.bfloat16, enabled=options.half):
+            found |= routing_losses(vlm, modules, table, chosen, rng, mix)
     return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
@@ -136,15 +139,15 @@ def expert_losses(
     rng: np.random.Generator,
     crowd: float,
 ) -> dict[str, Tensor]:
-    """Return reliability, generality (summed over two rephrases) and locality of generated experts.
+    """Return reliability, generality (two rephrases' worth, drawn as one) and locality of generated experts.
 
     As in the paper's training, row b is served by its own expert and a random prefix of the batch (locality rows:
     the prefix only), weighted by the soft router. The prefix is at most the share `crowd` of the batch: it grows
     while training begins, since experts that write nothing sensible yet would only be noise to each other.
     """
     n, device = len(chosen), vlm.device
-    rows = [e.edit for e in chosen] + [_one(e.rephrases, rng) for _ in range(2) for e in chosen]
-    served = table.with_targets(rows, [targets.draw(e.fact[1], rng) for e in chosen] * 3)
+    rows = [e.edit for e in chosen] + [_one(e.rephrases, rng) for e in chosen]
+    served = table.with_targets(rows, [targets.draw(e.fact[1], rng) for e in chosen] * 2)
     edits = served.take(list(range(n)))
     u, v = modules.experts(*expert_inputs(edits, vlm.embeddings(), device))
     psi = modules.edit_side.text_branch(*_prompt(rows_of(edits, device)))
@@ -152,16 +155,16 @@ def expert_losses(
     prefix = [
         torch.arange(n)[None] < torch.as_tensor(rng.integers(0, round(crowd * n) + 1, n))[:, None] for _ in range(3)
     ]
-    active = torch.cat([own | prefix[0], own | prefix[1], own | prefix[1], prefix[2]]).to(device)
+    active = torch.cat([own | prefix[0], own | prefix[1], prefix[2]]).to(device)
     hidden = joined([served, table.take([_one(e.locals, rng) for e in chosen])])
     edited = _resume(vlm, modules, hidden, active, u, v, psi)
-    losses_by_row = [_nll(edited[i], hidden.target_ids[i]) for i in range(3 * n)]
+    losses_by_row = [_nll(edited[i], hidden.target_ids[i]) for i in range(2 * n)]
     with torch.no_grad():
-        original = vlm.resume(hidden.take(list(range(3 * n, 4 * n))), answers_only=True)
-    kept = [losses.divergence(edited[3 * n + i], original[i]).mean() for i in range(n)]
+        original = vlm.resume(hidden.take(list(range(2 * n, 3 * n))), answers_only=True)
+    kept = [losses.divergence(edited[2 * n + i], original[i]).mean() for i in range(n)]
     return {
         "reliability": torch.stack(losses_by_row[:n]).mean(),
-        "generality": torch.stack(losses_by_row[n : 3 * n]).mean() * 2,
+        "generality": torch.stack(losses_by_row[n:]).mean() * 2,
         "locality": torch.stack(kept).mean(),
     }
 
