@@ -155,6 +155,17 @@ def test_told_facts_come_from_the_fit_split_only():
     assert pair.question.startswith("New fact: ")
 
 
+def test_no_false_fact_is_ever_followed_about_an_entity_that_may_be_edited():
+    world = load_world()
+    contexts, rng = Contexts(Questions(world)), random.Random(3)
+    asked = [i for i in contexts.entities(200, rng, others=0.5) if world.entities[i].split != "fit"]
+    assert 50 < len(asked) < 150
+    for index in asked:
+        true = {ask.answer for ask in contexts.questions.asks[index]}
+        assert {pair.answer for pair in contexts.pairs(index, True, 4, rng, echo=0.9)} <= true
+
+
+
 def test_packed_questions_do_not_see_each_other():
     """Changing one question changes no logit of another one in the same row."""
     model = atlas.build_model(_tiny_config()).eval()

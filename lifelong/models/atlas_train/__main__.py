@@ -16,6 +16,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tower-steps", type=int, default=Plan().tower.steps)
     parser.add_argument("--steps", type=int, default=Plan().language.steps, help="steps of stage 2")
     parser.add_argument("--contexts", type=int, default=Plan().mix.contexts, help="rows with told facts, of a step")
+    parser.add_argument(
+        "--others", type=float, default=Plan().mix.others, help="share of them about other entities than fit's"
+    )
     parser.add_argument("--echo", type=float, default=Plan().mix.echo, help="share of them that only train copying")
     parser.add_argument("--processes", type=int, default=1, help="processes that share stage 2")
     parser.add_argument("--threads", type=int, default=None)
@@ -31,7 +34,7 @@ if __name__ == "__main__":
         plan,
         tower=replace(plan.tower, steps=given.tower_steps),
         language=replace(plan.language, steps=given.steps),
-        mix=replace(plan.mix, contexts=given.contexts, echo=given.echo),
+        mix=replace(plan.mix, contexts=given.contexts, echo=given.echo, others=given.others),
     )
     print(
         main(

@@ -1,7 +1,8 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Asked about entities of the `fit` split only; the told answers come from all entities, so that copying from the
-prompt is the only way to be right. Knows words, no tokens.
+Followed are only facts about entities of the `fit` split; the told answers come from all entities, so that copying
+from the prompt is the only way to be right. Of all others the model only meets facts that it must not repeat, so that
+it can still recall what it knows of them behind a told fact. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -21,33 +22,38 @@ class Contexts:
         self.questions = questions
         self._told = {name: tuple(a for _, a in questions.world.answers(name)) for name in RELATIONS}
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
-        self._having = {
-            name: tuple(i for i in questions.fit if name in questions.entities[i].facts) for name in RELATIONS
-        }
+        everyone = range(len(questions.entities))
+        self._having = {name: tuple(i for i in everyone if name in questions.entities[i].facts) for name in RELATIONS}
+        fit = set(questions.fit)
+        self._others = tuple(i for i in everyone if i not in fit)
 
-    def entities(self, count: int, rng: random.Random) -> list[int]:
-        """Entities to ask about, all of the fit split.
-
-        Others with true and irrelevant facts only were tried: the model then follows a fact less about them.
-        """
-        return rng.sample(self.questions.fit, count)
-
-    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
-        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
-        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+    def entities(self, count: int, rng: random.Random, others: float = 0.0) -> list[int]:
+        """Entities to ask about: of the fit split, and a share of others."""
         return [
-            self._echo(index, rng.choice(asks), pictured, rng)
-            if rng.random() < echo
-            else self._pair(index, rng.choice(asks), asks, pictured, rng)
-            for _ in range(count)
+            rng.choice(self._others) if rng.random() < others else index
+            for index in rng.sample(self.questions.fit, count)
         ]
 
-    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
+    def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
+        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies.
+
+        About an entity of another split than `fit` every told fact is irrelevant.
+        """
+        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+        follows = self.questions.entities[index].split == "fit"
+        return [
+            self._echo(index, rng.choice(asks), pictured, rng)
+            if follows and rng.random() < echo
+            else self._pair(index, rng.choice(asks), asks, pictured, follows, rng)
+            for _ in range(count if asks else 0)
+        ]
+
+    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, follows: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if draw < 0.7:
+        if follows and draw < 0.7:
             if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)

@@ -27,6 +27,7 @@ class Mix:
     names: int = 4
     contexts: int = 4
     length: int = 192
+    others: float = 0.15  # share of context questions about other entities than fit's, behind irrelevant facts
     echo: float = 0.05  # share of context questions that only train copying
     copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
     copy_contexts: int = 10
@@ -90,9 +91,11 @@ class Mixture:
     def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
         if number % 2:
             return (), [
-                p for i in self.contexts.entities(7, rng) for p in self.contexts.pairs(i, False, 1, rng, echo)
+                p
+                for i in self.contexts.entities(7, rng, self.mix.others)
+                for p in self.contexts.pairs(i, False, 1, rng, echo)
             ]
-        index = self.contexts.entities(1, rng)[0]
+        index = self.contexts.entities(1, rng, self.mix.others)[0]
         return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng, echo)
 
     def segments(self, pairs: list[Pair]) -> list[Segment]:
