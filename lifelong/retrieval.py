@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,13 @@ class Fact:
     def said(self) -> str:
         """The fact as one sentence of a prompt."""
         return STATEMENT.format(prompt=self.prompt, target=self.target)
+
+
+class Limit(NamedTuple):
+    """The least cosine in scope, and the mean share of in-scope and out-of-scope queries that it tells right."""
+
+    least: float
+    right: float
 
 
 class FactBook:
@@ -141,16 +148,16 @@ class FactBook:
         self.bank.load(State(state.tensors, state.meta["bank"]))
         self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
 
-    def calibrated(self, pool: Pool, otherwise: float) -> dict[str, float]:
+    def calibrated(self, pool: Pool, otherwise: float) -> dict[str, Limit]:
         """Return the cosines that best tell a pool's in-scope from its out-of-scope probes, by kind of query.
 
         In scope: reliability and generality probes that find their own edit among all of the pool's. Out of scope:
-        probes whose reference is the baseline. `otherwise` is returned for a kind that the pool has no sample of.
+        probes whose reference is the baseline. `otherwise` is the limit of a kind that the pool has no sample of.
         """
         probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in IN_SCOPE]
-        least = {"image": otherwise, "text": otherwise}
+        limits = {"image": Limit(otherwise, 0.0), "text": Limit(otherwise, 0.0)}
         if not probes:
-            return least
+            return limits
         bank = Bank(self.width, metric="ip")
         bank.add([item.edit.id for item in pool.items], self.stored([item.edit for item in pool.items]))
         found = bank.search(self.keys([p.query for p in probes])["key"], 1)
@@ -158,28 +165,30 @@ class FactBook:
         own = np.array([ids[0] == p.edit_id for p, ids in zip(probes, found.ids, strict=True)])
         scores = np.where(inside & ~own, -2.0, found.scores[:, 0])  # another's edit: wrong above every threshold
         kinds = np.array([_kind(p) for p in probes])
-        for kind in least:
+        for kind in limits:
             here = kinds == kind
             if (here & inside).any() and (here & ~inside).any():
-                least[kind] = separating(scores[here & inside], scores[here & ~inside])
-        return least
+                limits[kind] = separating(scores[here & inside], scores[here & ~inside])
+        return limits
 
 
 def _kind(probe: Probe) -> str:
     return "image" if probe.query.image is not None else "text"
 
 
-def separating(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Return the score with the greatest mean share of both samples on its right side.
+def separating(inside: np.ndarray, outside: np.ndarray) -> Limit:
+    """Return the score with the greatest mean share of both samples on its right side, and that share.
 
     Of equally good scores it is the middle of the widest gap.
 
     >>> separating(np.array([0.9, 0.8]), np.array([0.1, 0.4]))
-    0.6
+    Limit(least=0.6, right=1.0)
     """
     scores = np.unique(np.concatenate([inside, outside]).astype(np.float64))
     cuts = np.concatenate([scores[:1], (scores[:-1] + scores[1:]) / 2])
     gaps = np.concatenate([[0.0], np.diff(scores)])
     kept = 1 - np.searchsorted(np.sort(inside), cuts) / len(inside)
     refused = np.searchsorted(np.sort(outside), cuts) / len(outside)
-    return round(float(cuts[int(np.lexsort((gaps, np.round(kept + refused, 9)))[-1])]), 6)
+    right = np.round((kept + refused) / 2, 9)
+    best = int(np.lexsort((gaps, right))[-1])
+    return Limit(round(float(cuts[best]), 6), float(right[best]))

@@ -165,7 +165,6 @@ def test_no_false_fact_is_ever_followed_about_an_entity_that_may_be_edited():
         assert {pair.answer for pair in contexts.pairs(index, True, 4, rng, echo=0.9)} <= true
 
 
-
 def test_packed_questions_do_not_see_each_other():
     """Changing one question changes no logit of another one in the same row."""
     model = atlas.build_model(_tiny_config()).eval()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lifelong.editors.rag import UNFITTED, WEIGHTS, Rag, RagOptions, best_threshold
+from lifelong.editors.rag import WEIGHTS, Rag, RagOptions
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Prompt, Query
 
@@ -25,24 +25,6 @@ def test_the_edits_own_query_has_cosine_one(tiny_vlm, keys):
     editor.edit([EDIT])
     found = route(editor, EDIT.query)
     assert found.ids == ("a",) and found.scores[0] == pytest.approx(1, abs=1e-5)
-
-
-def test_the_cosine_is_the_weighted_mean_of_text_and_image(tiny_vlm):
-    editor = Rag(tiny_vlm, RagOptions(threshold=-1, image_weight=0.25))
-    editor.edit([EDIT])
-    other = Query("Where is it?", ImageRef("noise:b", "b"))
-    assert editor.text is not None and editor.image is not None
-    words = editor.text.encode([EDIT.query.prompt, other.prompt])
-    looks = editor.image.encode([PICTURE, ImageRef("noise:b", "b")])
-    expected = 0.75 * words[0] @ words[1] + 0.25 * looks[0] @ looks[1]
-    assert route(editor, other).scores[0] == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_text_only_query_is_compared_by_text_alone(tiny_vlm):
-    editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
-    editor.edit([EDIT])
-    assert route(editor, Query(EDIT.query.prompt)).ids == ("a",)
-    assert not route(editor, Query(EDIT.query.prompt, ImageRef("noise:b", "b"))).in_scope
 
 
 def test_the_routed_fact_is_stated_before_the_query(tiny_vlm):
@@ -79,22 +61,15 @@ def test_a_full_first_in_first_out_bank_forgets_the_oldest_edit(tiny_vlm):
     assert editor.bank_len() == 2
 
 
-def test_the_threshold_separates_two_samples_and_survives_overlap():
-    assert best_threshold(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == (pytest.approx(0.6), 1)
-    mixed, quality = best_threshold(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
-    assert 0.2 < mixed <= 0.3 and quality == pytest.approx(5 / 6)
-    assert best_threshold(np.array([]), np.array([0.1])) == (UNFITTED, 0)
-
-
 def test_what_fit_found_gives_way_to_the_options(tiny_vlm):
     pool = load_stream("toy", edits=2, seed=0).pool(12, 0)
     free, fixed = Rag(tiny_vlm), Rag(tiny_vlm, RagOptions(image_weight=0.25, threshold=2.0 / 3))
     for editor in (free, fixed):
         editor.fit(pool)
-    assert fixed.weight == 0.25 and free.weight in WEIGHTS
+    assert fixed.book.weight == 0.25 and free.book.weight in WEIGHTS
     twin = Rag(tiny_vlm)
     twin.load_fitted(free.fitted())
-    assert (twin.weight, twin.thresholds) == (free.weight, free.thresholds)
+    assert (twin.book.weight, twin.thresholds) == (free.book.weight, free.thresholds)
 
 
 def test_fit_refuses_more_strangers_than_it_lets_in(tiny_vlm):

@@ -50,7 +50,7 @@ def test_what_is_replaced_or_evicted_is_gone_and_named(tiny_vlm):
 def test_calibration_lets_in_more_of_its_own_than_strangers(tiny_vlm):
     pool = load_stream("toy", edits=2, seed=0).pool(24, 0)
     book = FactBook(tiny_vlm, keys="both")
-    least = book.calibrated(pool, 0.3)
+    least = {kind: limit.least for kind, limit in book.calibrated(pool, 0.3).items()}
     book.add([item.edit for item in pool.items])
     probes = [p for item in pool.items for p in item.probes if p.query.image is not None]
     fired = [r.in_scope for r in book.route(book.keys([p.query for p in probes]), 1, least)]
@@ -60,5 +60,6 @@ def test_calibration_lets_in_more_of_its_own_than_strangers(tiny_vlm):
 
 
 def test_the_separating_score_lies_in_the_widest_gap_of_the_best_ones():
-    assert separating(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == pytest.approx(0.6)
-    assert 0.2 < separating(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85])) <= 0.3
+    assert separating(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == (pytest.approx(0.6), 1)
+    mixed, right = separating(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
+    assert 0.2 < mixed <= 0.3 and right == pytest.approx(5 / 6)
