@@ -6,8 +6,8 @@ rows itself. Knows nothing about editors, probes or streams beyond `Query` and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,20 @@ class VLM:
         Raises `ValueError` for an unknown name or another shape, type or device.
         """
         return self.changes.swap(parameters)
+
+    @contextmanager
+    def attention(self, kind: str) -> Iterator[None]:
+        """Compute the decoder's attention by another implementation of transformers ("eager", "sdpa") for a while.
+
+        For training in bfloat16 on a CPU, where the gradient of the fused one is very slow. Its numbers differ in
+        the last digits: no answer that is compared with others is given inside.
+        """
+        config = self.model.config.get_text_config()
+        before, config._attn_implementation = config._attn_implementation, kind
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
 
     def _rows(self, prompts: Sequence[Asked], targets: Sequence[str] | None, rows: Sequence[int] | None) -> list[Row]:
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]

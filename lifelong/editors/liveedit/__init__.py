@@ -63,7 +63,7 @@ class LiveEditOptions(EditorOptions):
     calibration: float = Field(0.1, ge=0, lt=1, description="share of fit's subjects that only set the hard filter")
     mixed: float = Field(0.5, ge=0, le=1, description="share of fit's steps whose pictures are mixed in pairs")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
-    half: bool = Field(True, description="fit trains the routers with bfloat16 products (edits stay in float32)")
+    half: bool = Field(True, description="fit multiplies in bfloat16 (edits stay in float32)")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
 
 

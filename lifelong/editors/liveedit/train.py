@@ -7,7 +7,8 @@ Knows nothing of banks. The base model stays frozen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,8 @@ def fit(
                     group["lr"] = group["base_lr"] * share
             crowd = min(1.0, 3 * step / options.steps)
             # The router is learnt long before the generator: every second step is enough for it.
-            parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
+            with _fast(vlm, options.half):
+                parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(
@@ -75,6 +77,16 @@ def fit(
     return history, {
         k: margin(modules, table, [e for e in unseen if e.has_image == sees]) for k, sees in kinds.items()
     }
+
+
+@contextmanager
+def _fast(vlm: VLM, half: bool) -> Iterator[None]:
+    """Multiply in bfloat16 where `half`; attention is then written out, whose gradient is faster than the fused."""
+    if not half:
+        yield
+        return
+    with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
+        yield
 
 
 def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optimizer]:
@@ -111,8 +123,7 @@ def step_losses(
     found = expert_losses(vlm, modules, table, chosen[: options.batch], targets, rng, crowd)
     if route:
         mix = float(rng.random()) if kind and rng.random() < options.mixed else 1.0
-        with torch.autocast(vlm.device.type, torch.bfloat16, enabled=options.half):
-            found |= routing_losses(vlm, modules, table, chosen, rng, mix)
+        found |= routing_losses(vlm, modules, table, chosen, rng, mix)
     return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 

@@ -1,8 +1,9 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
 Followed are only facts about entities of the `fit` split; the told answers come from all entities, so that copying
-from the prompt is the only way to be right. Of all others the model only meets facts that it must not repeat, so that
-it can still recall what it knows of them behind a told fact. Knows words, no tokens.
+from the prompt is the only way to be right. All others stand only behind facts on another thing and another relation,
+or behind a question without an answer: so the model can recall what it knows of them there, and learns nothing about
+when to follow (hard irrelevant facts taught it to follow nothing about them, reports/LOG.md). Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -37,23 +38,39 @@ class Contexts:
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
         """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies.
 
-        About an entity of another split than `fit` every told fact is irrelevant.
+        About an entity of another split than `fit` every told fact is about something else altogether.
         """
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
-        follows = self.questions.entities[index].split == "fit"
+        own = self.questions.entities[index].split == "fit"
         return [
-            self._echo(index, rng.choice(asks), pictured, rng)
-            if follows and rng.random() < echo
-            else self._pair(index, rng.choice(asks), asks, pictured, follows, rng)
+            self._beside(index, rng.choice(asks), pictured, rng)
+            if not own
+            else self._echo(index, rng.choice(asks), pictured, rng)
+            if rng.random() < echo
+            else self._pair(index, rng.choice(asks), asks, pictured, rng)
             for _ in range(count if asks else 0)
         ]
 
-    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, follows: bool, rng: random.Random) -> Pair:
+    def _beside(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
+        """A question behind facts on other things and other relations; some are told without their answer."""
+        facts = []
+        for _ in range(rng.choice((1, 1, 2))):
+            relation = rng.choice([r for r in self._having if r != a.relation])
+            stranger = rng.choice([i for i in self._having[relation] if i != index])
+            x = self.questions.world.name(self.questions.entities[stranger])
+            told = ask(_wording(RELATIONS[relation].train, rng), x)
+            own = self.questions.entities[stranger].facts[relation][0]
+            whole = fact(told, self.other_answer(relation, own, rng))
+            facts.append(whole if rng.random() < 0.7 else whole[: whole.index(told) + len(told)])
+        question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
+        return Pair(in_context(facts, question), a.answer)
+
+    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if follows and draw < 0.7:
+        if draw < 0.6:
             if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
