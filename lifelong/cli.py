@@ -168,6 +168,26 @@ def check_command(
         raise typer.Exit(1)
 
 
+@app.command("tune")
+def tune_command(
+    editor: Annotated[str, typer.Argument(help="A shipped editor or a Python file with one.")],
+    words: Annotated[list[str] | None, typer.Argument(help="option=value,value words; its own space without")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1)] = 12,
+    edits: Annotated[int, typer.Option("--edits", min=1, help="Edits of a trial.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    out: Annotated[str, typer.Option("--out", help="Where trials lie; finished ones are kept.")] = "runs/tune",
+    recipe: Annotated[Path | None, typer.Option("-o", help="Write the best trial and the log of all here.")] = None,
+) -> None:
+    """Choose an editor's options by trials on the atlas's fit split; prints a recipe with the log of all trials."""
+    from lifelong.tuning import recipe_of, tune
+
+    found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=_say)
+    text = recipe_of(editor, found, edits=edits, seed=seed)
+    if recipe is not None:
+        recipe.write_text(text)
+    print(text, end="")
+
+
 @app.command("ask")
 def ask_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],

@@ -136,7 +136,8 @@ class Editor(ABC):
     Class attributes say what it is: `Options` (its settings), `turn` (edits per batch; the simulator forms the
     batches), `routed` (False when an edit may change any answer, as weight editors do), `removes` (whether `remove`
     works), `trains` (whether `fit` learns anything), `append_only` (edits never touch each other, so their order does
-    not matter), `privileged` (sees the probes: only the oracle).
+    not matter), `privileged` (sees the probes: only the oracle), `searched` (the values `lifelong tune` tries, by
+    option; none that a long training depends on).
     `revision` must change whenever an answer may change although its route did not.
     """
 
@@ -147,6 +148,7 @@ class Editor(ABC):
     trains: ClassVar[bool] = False
     append_only: ClassVar[bool] = False
     privileged: ClassVar[bool] = False
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
         self.vlm = vlm

@@ -47,6 +47,7 @@ class FineTuning(Editor):
     """
 
     Options = FtOptions
+    searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (10, 25, 50), "layer": (0.5, 0.84, 1.0)}
     routed: ClassVar[bool] = False
     options: FtOptions
 

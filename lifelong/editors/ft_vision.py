@@ -45,6 +45,7 @@ class VisionFineTuning(Editor):
     """
 
     Options = FtVisionOptions
+    searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (5, 10, 25, 50)}
     routed: ClassVar[bool] = False
     options: FtVisionOptions
 

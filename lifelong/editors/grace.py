@@ -166,6 +166,7 @@ class Grace(Editor):
     """General Retrieval Adaptors for Continual Editing (arXiv 2211.11031, algorithm 1)."""
 
     Options = GraceOptions
+    searched = {"radius": (0.3, 1.0, 3.0, 10.0), "layer": (0.17, 0.34, 0.5, 0.84), "steps": (50, 100)}
     removes = True
     options: GraceOptions
 

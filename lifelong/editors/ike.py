@@ -68,6 +68,7 @@ class Ike(Editor):
     """
 
     Options = IkeOptions
+    searched = {"demonstrations": (0, 1, 2, 4, 8), "keys": ("text", "both"), "threshold": (None, 0.85, 0.95)}
     removes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     append_only: ClassVar[bool] = True

@@ -121,6 +121,7 @@ class Lemoe(Editor):
     """
 
     Options = LemoeOptions
+    searched = {"learning_rate": (1e-3, 3e-3, 1e-2), "shrink": (0.02, 0.1, 0.5), "layer": (0.34, 0.5625, 0.84)}
     turn = 20
     trains = True
     options: LemoeOptions

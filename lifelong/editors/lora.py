@@ -59,6 +59,7 @@ class LoraTuning(Editor):
     """
 
     Options = LoraOptions
+    searched = {"learning_rate": (0.01, 0.03, 0.1, 0.3), "steps": (5, 10, 20), "rank": (4, 8, 16)}
     routed: ClassVar[bool] = False
     options: LoraOptions
 

@@ -60,6 +60,7 @@ class Rag(Editor):
     """Retrieved edits in the prompt (reference; retrieval as in LTE, arXiv 2402.11905, section 3.2)."""
 
     Options = RagOptions
+    searched = {"k": (1, 2), "keys": ("both", "text", "image"), "threshold": (None, 0.8, 0.9)}
     removes = True
     trains = True
     append_only: ClassVar[bool] = True

@@ -69,6 +69,7 @@ class TPatcher(Editor):
     """
 
     Options = TPatcherOptions
+    searched = {"learning_rate": (3e-3, 1e-2, 3e-2), "memory_weight": (1.0, 5.0, 20.0), "layer": (0.67, 1.0)}
     routed: ClassVar[bool] = False
     removes = True
     trains = True

@@ -4,9 +4,9 @@ Counterfactual edits (another entity's answer of the same relation) with a slice
 fact to the answer of the older of two real sources; the model knows the newer one, so the change is real but goes
 back in time (source `real-update:to-older`): the other direction would teach the model what it already knows.
 
-Edits and probes of split 'edit' only; pools for training come from the entities of split 'fit' and use training's
-wordings and drawings. Without conflicts asked for, a stream longer than the world's facts goes on with re-edits, each
-with `supersedes` set.
+Edits and probes are of split 'edit', unless options are to be chosen on split 'fit'; pools for training come from the
+entities of split 'fit' and use training's wordings and drawings. Without conflicts asked for, a stream longer than
+the world's facts goes on with re-edits, each with `supersedes` set.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -40,7 +41,8 @@ class Options(StreamOptions):
 
     `known`: the table of what the model knows ('' = the shipped model's, 'all' = everything); `order`: shuffled,
     grouped (by subject) or reedits, of which `reedits` is the share; `identity`, `updates`, `translations`: shares of
-    identity edits (at most 100), real updates, and names in other languages (more, up to half, in long streams).
+    identity edits (at most 100), real updates, and names in other languages (more, up to half, in long streams);
+    `split`: edit, or fit: the entities that trained editors learn from, for choosing options on.
     """
 
     known: str = ""
@@ -49,6 +51,7 @@ class Options(StreamOptions):
     identity: float = Field(0.05, ge=0, le=1)
     updates: float = Field(0.05, ge=0, le=1)
     translations: float = Field(0.25, ge=0, le=0.5)
+    split: Literal["edit", "fit"] = "edit"
 
     @property
     def shares(self) -> Shares:
@@ -60,7 +63,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     """Return a stream of `edits` edits; raises `StreamError`."""
     world = load_world()
     known = read_known(options.known, world)
-    catalogue = Catalogue(world, known, "edit")
+    catalogue = Catalogue(world, known, options.split)
     general, keep = general_set(catalogue)
     fresh = edits if options.order != "reedits" else max(1, round(edits * (1 - options.reedits)))
     book = _filled(catalogue, seed, fresh, options.shares, keep)
@@ -77,8 +80,8 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
             break
         order += ordered(more, options.order, seed)
     scene = Scene(catalogue, seed, frozenset((e.subject, e.relation) for e in order))
-    digest = digest_of(VERSION, _world_digest(world), known.digest, options.model_dump_json(exclude={"known"}),
-                       str(edits), str(seed))  # fmt: skip
+    made_of = options.model_dump_json(exclude={"known"} | ({"split"} if options.split == "edit" else set()))
+    digest = digest_of(VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
     source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
     return Stream("atlas", digest, order, general, source)
 

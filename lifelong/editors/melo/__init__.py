@@ -73,6 +73,7 @@ class Melo(Editor):
     """
 
     Options = MeloOptions
+    searched = {"radius": (0.5, 5.0, 25.0, 75.0), "key_layer": (0.25, 0.5, 0.73), "learning_rate": (0.006, 0.02)}
     turn = 4
     removes = True
     options: MeloOptions

@@ -90,6 +90,7 @@ class Wise(Editor):
     """
 
     Options = WiseOptions
+    searched = {"learning_rate": (0.3, 1.0, 3.0), "layer": (0.5, 0.67, 0.84), "ratio": (0.7, 0.88, 1.0)}
     trains = True
     options: WiseOptions
 
