@@ -1,9 +1,8 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Followed are only facts about entities of the `fit` split; the told answers come from all entities, so that copying
-from the prompt is the only way to be right. All others stand only behind facts on another thing and another relation,
-or behind a question without an answer: so the model can recall what it knows of them there, and learns nothing about
-when to follow (hard irrelevant facts taught it to follow nothing about them, reports/LOG.md). Knows words, no tokens.
+Followed are only facts that no stream edits: those of the `fit` split, and the protected ones of all other entities,
+without which the model learns whom to follow instead of when (reports/LOG.md). The told answers come from all
+entities, so that copying from the prompt is the only way to be right. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from streams.atlas.wording import ask, fact, in_context
 
 
 class Contexts:
-    """Draws context pairs for `fit` entities."""
+    """Draws context pairs about facts that no stream edits."""
 
     def __init__(self, questions: Questions) -> None:
         self.questions = questions
@@ -36,34 +35,20 @@ class Contexts:
         ]
 
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
-        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies.
-
-        About an entity of another split than `fit` every told fact is about something else altogether.
-        """
+        """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
-        own = self.questions.entities[index].split == "fit"
+        free = [a for a in asks if self.free(index, a.relation)]
         return [
-            self._beside(index, rng.choice(asks), pictured, rng)
-            if not own
-            else self._echo(index, rng.choice(asks), pictured, rng)
+            self._echo(index, rng.choice(free), pictured, rng)
             if rng.random() < echo
-            else self._pair(index, rng.choice(asks), asks, pictured, rng)
-            for _ in range(count if asks else 0)
+            else self._pair(index, rng.choice(free), asks, pictured, rng)
+            for _ in range(count if free else 0)
         ]
 
-    def _beside(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
-        """A question behind facts on other things and other relations; some are told without their answer."""
-        facts = []
-        for _ in range(rng.choice((1, 1, 2))):
-            relation = rng.choice([r for r in self._having if r != a.relation])
-            stranger = rng.choice([i for i in self._having[relation] if i != index])
-            x = self.questions.world.name(self.questions.entities[stranger])
-            told = ask(_wording(RELATIONS[relation].train, rng), x)
-            own = self.questions.entities[stranger].facts[relation][0]
-            whole = fact(told, self.other_answer(relation, own, rng))
-            facts.append(whole if rng.random() < 0.7 else whole[: whole.index(told) + len(told)])
-        question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
-        return Pair(in_context(facts, question), a.answer)
+    def free(self, index: int, relation: str) -> bool:
+        """Whether no stream may edit a fact, so that it may be asked behind told facts."""
+        entity = self.questions.entities[index]
+        return entity.split == "fit" or self.questions.world.protected(entity.id, relation)
 
     def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""

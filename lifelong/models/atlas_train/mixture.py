@@ -27,7 +27,7 @@ class Mix:
     names: int = 4
     contexts: int = 4
     length: int = 192
-    others: float = 0.25  # share of context questions about other entities than fit's, behind facts on other things
+    others: float = 0.6  # share of context questions about protected facts of other entities than fit's
     echo: float = 0.05  # share of context questions that only train copying
     copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
     copy_contexts: int = 10
