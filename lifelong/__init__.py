@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM as VLM
     from lifelong.questions import ask as ask
     from lifelong.sweeps import sweep as sweep
+    from lifelong.tuning import tune as tune
     from streams.stream import load_stream as load_stream
     from streams.stream import stream_names as stream_names
 
@@ -78,6 +79,7 @@ _HOME = {
     "run": "lifelong.compose",
     "stream_names": "streams.stream",
     "sweep": "lifelong.sweeps",
+    "tune": "lifelong.tuning",
     "train_atlas": "lifelong.models.atlas_train.main:main",
 }
 """Name -> the module it is in, with `:NAME` where it is called otherwise there."""
