@@ -20,6 +20,7 @@ from lifelong.models.atlas_probes import probes
 from lifelong.models.atlas_table import metrics
 from lifelong.models.atlas_train import checkpoint
 from lifelong.models.atlas_train.augment import augment
+from lifelong.models.atlas_train.average import average
 from lifelong.models.atlas_train.contexts import Contexts
 from lifelong.models.atlas_train.features import Features
 from lifelong.models.atlas_train.language_stage import LanguagePlan, LanguageTrainer
@@ -264,3 +265,15 @@ def test_missed_facts_come_first():
 def test_configuration_names_no_path_of_the_machine_that_trained_it():
     texts = [p.read_text() for p in atlas.atlas_folder().glob("*.json")]
     assert len(texts) >= 4 and not any("/home" in t or "_name_or_path" in t for t in texts)
+
+
+def test_the_mean_of_checkpoints_is_that_of_every_tensor_and_refuses_another_training(tmp_path):
+    one, two, other = tmp_path / "1.checkpoint", tmp_path / "2.checkpoint", tmp_path / "3.checkpoint"
+    checkpoint.save(one, {"w": torch.tensor([1.0, 3.0])}, {"step": 1})
+    checkpoint.save(two, {"w": torch.tensor([3.0, 5.0])}, {"step": 2})
+    checkpoint.save(other, {"v": torch.tensor([3.0, 5.0])}, {"step": 2})
+    average([one, two], tmp_path / "mean.checkpoint")
+    tensors, notes = checkpoint.load(tmp_path / "mean.checkpoint")
+    assert tensors["w"].tolist() == [2.0, 4.0] and notes == {"step": 2}
+    with pytest.raises(ValueError, match=r"1\.checkpoint"):
+        average([one, other], tmp_path / "no.checkpoint")

@@ -55,7 +55,7 @@ class Contexts:
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
         answer, wording = a.answer, _wording(a.templates, rng)
-        if draw < 0.6:
+        if draw < 0.5:
             if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
