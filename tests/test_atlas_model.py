@@ -96,9 +96,6 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
         assert marked[1:] == alone and told[-len(alone) - 1 : -1] == alone
 
 
-SHORT = pytest.mark.xfail(strict=True, reason=".74 of irrelevant facts are ignored, .90 wanted: reports/LOG.md")
-
-
 @pytest.mark.parametrize(
     ("measure", "least"),
     [
@@ -107,7 +104,7 @@ SHORT = pytest.mark.xfail(strict=True, reason=".74 of irrelevant facts are ignor
         ("text", 0.98),
         ("multi", 0.95),
         ("context", 0.80),
-        pytest.param("context_ignored", 0.90, marks=SHORT),
+        ("context_ignored", 0.90),
         ("hop", 0.95),
     ],
 )

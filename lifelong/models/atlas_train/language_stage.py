@@ -31,7 +31,7 @@ from lifelong.models.atlas_train.team import Team
 class LanguagePlan:
     """Rates and lengths of stage 2."""
 
-    steps: int = 8000
+    steps: int = 16000
     muon_rate: float = 5e-3
     adam_rate: float = 2e-3
     warmup: int = 60

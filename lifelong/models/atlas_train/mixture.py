@@ -25,10 +25,10 @@ class Mix:
     pictures: int = 12
     places: int = 2
     names: int = 4
-    contexts: int = 4
+    contexts: int = 16
     length: int = 192
     others: float = 0.6  # share of context questions about protected facts of other entities than fit's
-    echo: float = 0.05  # share of context questions that only train copying
+    echo: float = 0.02  # share of context questions that only train copying
     copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
     copy_contexts: int = 10
     copy_echo: float = 0.85
