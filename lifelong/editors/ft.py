@@ -64,7 +64,7 @@ class FineTuning(Editor):
             self.region,
             self.weights,
             edits,
-            lambda values: torch.optim.AdamW(values, lr=o.learning_rate, weight_decay=o.weight_decay),
+            lambda values: torch.optim.AdamW(values, lr=o.learning_rate, weight_decay=o.weight_decay, fused=True),
             steps=o.steps,
             stop_loss=o.stop_loss,
             what="ft",
