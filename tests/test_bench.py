@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from runs_alike import SMALL
 
 from lifelong import cli, cli_bench
+from lifelong.bench_probing import UnequalFactsError, check_equal
+from lifelong.log import Probed
+from lifelong.scorers import LOCALITY_TOP10_ALL, TEACHER_FORCED
 
 
 def bench(monkeypatch, capsys, out: Path, *words: str, **changes: object) -> tuple[int, str, str]:
@@ -48,3 +52,15 @@ def test_the_words_say_seconds_ratio_share_and_rate() -> None:
         assert part in text, text
     for part in ("speed-up           4.00", "75.0%", "seconds of brute force: answer 7.00  route 1.00"):
         assert part in text, text
+
+
+def test_only_what_rounding_can_change_may_differ() -> None:
+    fact = Probed(1, 0.0, "p", "e", 0, "locality", "near", "image", "", LOCALITY_TOP10_ALL, 1.0)
+    one_pair_swapped = replace(fact, score=1 - 2 / 290)
+    check_equal([replace(fact, reused=True)], [one_pair_swapped])
+    for other in (replace(fact, score=0.9), replace(fact, answer="x"), replace(fact, route_digest="x")):
+        with pytest.raises(UnequalFactsError):
+            check_equal([fact], [other])
+    forced = replace(fact, scorer=TEACHER_FORCED)
+    with pytest.raises(UnequalFactsError):
+        check_equal([forced], [replace(forced, score=1 - 2 / 290)])
