@@ -16,9 +16,9 @@ from lifelong.sweeps import cells
 
 
 def test_only_options_that_are_not_the_defaults_are_named() -> None:
-    words = {"editor": "liveedit", "editor.rank": 8, "editor.soft_routing": False, "editor.prompt_guided": True}
+    words = {"editor": "liveedit", "editor.rank": 2, "editor.soft_routing": False, "editor.prompt_guided": True}
     assert run_label(load_config(None, {"editor": "liveedit"})) == "liveedit"
-    assert set(run_label(load_config(None, words)).split()) == {"liveedit", "rank=8", "soft_routing=false"}
+    assert set(run_label(load_config(None, words)).split()) == {"liveedit", "rank=2", "soft_routing=false"}
     assert run_label(resolve(None, words)) == run_label(load_config(None, words))  # all options spelt out or not
 
 
