@@ -98,7 +98,6 @@ def descend(
         optimizer.step()
         if after is not None:
             after()
-        # A sum is not finite where an element is not, and several times faster to look at.
-        if not all(math.isfinite(float(p.detach().sum())) for p in parameters):
+        if not all(bool(torch.isfinite(p).all()) for p in parameters):
             raise NotFiniteError(f"{what}: a weight is not finite after {step + 1} steps.")
     return Descent(steps, loss, False)

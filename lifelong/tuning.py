@@ -160,7 +160,12 @@ def line_of(trial: Trial) -> str:
 
 
 def recipe_of(editor: str, trials: Sequence[Trial], *, edits: int, seed: int) -> str:
-    """Return the best trial as a recipe of a run, its comments the log of all trials, best first."""
+    """Return the best trial as a recipe of a run, its comments the log of all trials, best first.
+
+    Raises `RuntimeError` when every trial failed.
+    """
+    if trials[0].error:
+        raise RuntimeError(f"editor={editor}: all {len(trials)} trials failed. The first: {line_of(trials[0])}")
     head = (
         f"# {editor} on the atlas, as chosen by `lifelong tune {editor}`.\n"
         f"# {len(trials)} trials of {edits} edits of the fit split, seed {seed}; best first.\n"

@@ -27,6 +27,24 @@ def test_the_edits_own_query_has_cosine_one(tiny_vlm, keys):
     assert found.ids == ("a",) and found.scores[0] == pytest.approx(1, abs=1e-5)
 
 
+def test_the_cosine_is_the_weighted_mean_of_text_and_image(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=-1, image_weight=0.25))
+    editor.edit([EDIT])
+    other = Query("Where is it?", ImageRef("noise:b", "b"))
+    assert editor.book.text is not None and editor.book.image is not None
+    words = editor.book.text.encode([EDIT.query.prompt, other.prompt])
+    looks = editor.book.image.encode([PICTURE, ImageRef("noise:b", "b")])
+    expected = 0.75 * words[0] @ words[1] + 0.25 * looks[0] @ looks[1]
+    assert route(editor, other).scores[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_text_only_query_is_compared_by_text_alone(tiny_vlm):
+    editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
+    editor.edit([EDIT])
+    assert route(editor, Query(EDIT.query.prompt)).ids == ("a",)
+    assert not route(editor, Query(EDIT.query.prompt, ImageRef("noise:b", "b"))).in_scope
+
+
 def test_the_routed_fact_is_stated_before_the_query(tiny_vlm):
     editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
     editor.edit([EDIT])

@@ -9,7 +9,7 @@ import pytest
 
 from lifelong.retrieval import FactBook, separating
 from streams.stream import load_stream
-from streams.types import Edit, ImageRef, Query
+from streams.types import Edit, ImageRef, Pool, Query
 
 PICTURE, OTHER = ImageRef("noise:a", "a"), ImageRef("noise:b", "b")
 EDIT = Edit("a", Query("Who made this bowl?", PICTURE), "Ann", "bowl")
@@ -63,3 +63,8 @@ def test_the_separating_score_lies_in_the_widest_gap_of_the_best_ones():
     assert separating(np.array([0.9, 0.8]), np.array([0.2, 0.4])) == (pytest.approx(0.6), 1)
     mixed, right = separating(np.array([0.9, 0.8, 0.3]), np.array([0.1, 0.2, 0.85]))
     assert 0.2 < mixed <= 0.3 and right == pytest.approx(5 / 6)
+
+
+def test_a_kind_without_samples_keeps_the_limit_that_is_given(tiny_vlm):
+    limits = FactBook(tiny_vlm).calibrated(Pool((), "none", 0), 0.3)
+    assert {kind: limit.least for kind, limit in limits.items()} == {"image": 0.3, "text": 0.3}

@@ -46,5 +46,11 @@ def test_twenty_thousand_edits_never_contradict_each_other_unsaid() -> None:
     for edit in stream.edits:
         assert edit.supersedes == latest.get((edit.subject, edit.relation)), edit.id
         latest[edit.subject, edit.relation] = edit.id
-    # A few fewer than in a stream of 10,000: what is edited cannot describe a picture in another edit's question.
-    assert len(stream) == 20_000 and len(latest) >= 9_900
+    assert len(stream) == 20_000
+
+
+@pytest.mark.xfail(strict=True, reason="9,956: facts that are edited cannot describe pictures; reports/LOG.md")
+def test_twenty_thousand_edits_begin_with_ten_thousand_different_facts() -> None:
+    """As a stream of 10,000 edits does."""
+    stream = load_stream("atlas", edits=20_000, seed=0, known="all")
+    assert len({(edit.subject, edit.relation) for edit in stream.edits}) >= 10_000
