@@ -33,6 +33,11 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+def finite(tensor: Tensor) -> bool:
+    """Return whether every element is a number: one pass for a sum; a sum that overflows is looked at closely."""
+    return math.isfinite(float(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())
+
+
 def weight_of(module: nn.Module) -> nn.Parameter:
     """Return the (out, in) weight of a linear module; raises `ValueError` for a module without one."""
     weight = getattr(module, "weight", None)
@@ -98,6 +103,6 @@ def descend(
         optimizer.step()
         if after is not None:
             after()
-        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+        if not all(map(finite, parameters)):
             raise NotFiniteError(f"{what}: a weight is not finite after {step + 1} steps.")
     return Descent(steps, loss, False)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lifelong.editor import CollapseError
 from lifelong.models.layout import Hidden
-from lifelong.ops import NotFiniteError, answer_loss, bytes_of, descend, weight_of
+from lifelong.ops import NotFiniteError, answer_loss, bytes_of, descend, finite, weight_of
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def fine_tune(
 
 def require_sound(values: Mapping[str, Tensor], base: Mapping[str, Tensor], what: str) -> None:
     """Raise `NotFiniteError` or `CollapseError` that names `what` when weights are not finite or have exploded."""
-    if not all(bool(torch.isfinite(v).all()) for v in values.values()):
+    if not all(map(finite, values.values())):
         raise NotFiniteError(f"{what}: a weight is not finite.")
     size, usual = (float(sum(v.float().square().sum() for v in side.values())) ** 0.5 for side in (values, base))
     if size > EXPLODED * usual:

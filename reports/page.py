@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from reports import figures, figures_cost
 from reports.figures import Drawn
@@ -32,6 +34,7 @@ DRAW = (
     figures.locality_conventions,
 )
 
+PNG_DPI = 130
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}
 h1{margin-bottom:.2rem} .meta{color:#555} figure{margin:2.2rem 0} figure img{max-width:100%;height:auto}
@@ -69,9 +72,12 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
 
 
 def _figure(drawn: Drawn, folder: Path, sizes: str) -> str:
-    drawn.figure.savefig(folder / f"{drawn.name}.svg", metadata={"Date": None})
+    # The canvases' own printing draws once per format; `savefig` draws everything twice.
     buffer = io.BytesIO()
-    drawn.figure.savefig(buffer, format="png", dpi=130)
+    drawn.figure.set_dpi(PNG_DPI)
+    FigureCanvasAgg(drawn.figure).print_png(buffer)
+    drawn.figure.set_layout_engine("none")  # the SVG keeps the places that the PNG was given
+    FigureCanvasSVG(drawn.figure).print_svg(folder / f"{drawn.name}.svg", metadata={"Date": None})
     (folder / f"{drawn.name}.png").write_bytes(buffer.getvalue())
     data = base64.b64encode(buffer.getvalue()).decode()
     caption = html.escape(f"{drawn.caption} {sizes}")

@@ -6,6 +6,7 @@ Knows the forward pass and nothing about editors or scoring.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
         # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
         behind: dict[str, Any] = {"attention_mask": mask, "position_ids": (lengths + step - 1)[:, None]}
-        with passes.publishing(_step_layout(rows, step)):
+        with passes.publishing(partial(_step_layout, rows, step)):
             result = passes.model(
                 input_ids=picked[:, None], past_key_values=past, use_cache=True, **(behind if padded else {})
             )

@@ -27,7 +27,7 @@ class Interventions:
         self.layout: Layout | None = None
         self.skip_below = -3
         self._depths: list[int] = []
-        self._on_head = 0
+        self._on_head = self._hooks = 0
         self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
         self._by_name: dict[str, nn.Parameter] = {}
 
@@ -35,6 +35,11 @@ class Interventions:
     def lowest(self) -> int:
         """How early the earliest active change acts (`Structure.depth`); above all layers when there is none."""
         return min(self._depths, default=len(self.structure.layers) + 1)
+
+    @property
+    def hooked(self) -> bool:
+        """Whether any hook is active, so that a layout has a reader."""
+        return self._hooks > 0
 
     @property
     def on_head(self) -> bool:
@@ -57,12 +62,14 @@ class Interventions:
         handle = module.register_forward_hook(wrapped)
         self._depths.append(depth)
         self._on_head += module is self.structure.head
+        self._hooks += 1
         try:
             yield
         finally:
             handle.remove()
             self._depths.remove(depth)
             self._on_head -= module is self.structure.head
+            self._hooks -= 1
 
     @contextmanager
     def swap(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:

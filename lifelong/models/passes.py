@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -53,8 +53,8 @@ class Passes:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
-        return self.model.device
+        """Where the model takes its token ids (asking the model itself walks over all its modules)."""
+        return self.structure.embedding.weight.device  # type: ignore[union-attr,return-value]
 
     def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
         """Yield the batches of rows; smaller ones where logits at every position are wanted."""
@@ -89,10 +89,10 @@ class Passes:
         return Layout(rows.to(self.device), image, prompt, answer, (n[:, 0] - 1).to(self.device))
 
     @contextmanager
-    def publishing(self, layout: Layout) -> Iterator[None]:
-        """Make a layout visible to hooks during a forward pass."""
+    def publishing(self, layout_of: Callable[[], Layout]) -> Iterator[None]:
+        """Make a layout visible to hooks during a forward pass; it is not built where no hook would see it."""
         before = self.changes.layout
-        self.changes.layout = layout
+        self.changes.layout = layout_of() if self.changes.hooked else None
         try:
             yield
         finally:
@@ -111,7 +111,7 @@ class Passes:
         for module in self._offsets:
             module.rope_deltas = None  # type: ignore[assignment]
         with ExitStack() as stack:
-            stack.enter_context(self.publishing(self.layout_of(batch)))
+            stack.enter_context(self.publishing(lambda: self.layout_of(batch)))
             if where is not None and not self.changes.on_head and self.structure.head is not None:
                 picked = where.to(self.device)
                 handle = self.structure.head.register_forward_pre_hook(lambda _, args: (args[0][picked][None],))
