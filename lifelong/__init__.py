@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lifelong.models.atlas_train.main import main as train_atlas  # noqa: F401
     from lifelong.models.vlm import VLM as VLM
     from lifelong.questions import ask as ask
+    from lifelong.single import single as single
     from lifelong.sweeps import sweep as sweep
     from lifelong.tuning import tune as tune
     from streams.stream import load_stream as load_stream
@@ -77,6 +78,7 @@ _HOME = {
     "load_stream": "streams.stream",
     "report": "lifelong.cli",
     "run": "lifelong.compose",
+    "single": "lifelong.single",
     "stream_names": "streams.stream",
     "sweep": "lifelong.sweeps",
     "tune": "lifelong.tuning",

@@ -188,6 +188,30 @@ def tune_command(
     print(text, end="")
 
 
+@app.command("single")
+def single_command(
+    words: Words = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Leave trained editors untrained.")] = False,
+) -> None:
+    """Make every edit alone, the model restored between, and print the five published metrics.
+
+    One line for each run of a sweep's recipe or file, or for the one run that is named otherwise.
+    """
+    from lifelong.single import single
+    from lifelong.sweeps import cells, is_sweep
+
+    source, changes = split_words(words)
+    configs = [cell.config for cell in cells(source, changes)] if source and is_sweep(source) else [None]
+    found = []
+    for config in configs:
+        found.append(single(config or source, fitted=not untrained, say=_say, **({} if config else changes)))
+        if not as_json:
+            print(found[-1].line(), flush=True)
+    if as_json:
+        print(json.dumps([one.plain() for one in found], indent=1))
+
+
 @app.command("ask")
 def ask_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],

@@ -34,7 +34,11 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 
 def finite(tensor: Tensor) -> bool:
-    """Return whether every element is a number: one pass for a sum; a sum that overflows is looked at closely."""
+    """Return whether every element is a number: one pass for a sum; a sum that overflows is looked at closely.
+
+    >>> finite(torch.tensor([3e38, 3e38])), finite(torch.tensor([0.0, math.nan]))
+    (True, False)
+    """
     return math.isfinite(float(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())
 
 

@@ -94,6 +94,7 @@ class ScopeMemory(Editor):
     """
 
     Options = ScopeOptions
+    searched = {"threshold": (0.2, 0.35, 0.5, 0.7), "mixing": ("hard", "soft")}
     removes = True
     trains = True
     options: ScopeOptions

@@ -45,6 +45,11 @@ class Outcome:
     wall_s: float
 
 
+def is_sweep(source: str) -> bool:
+    """Return whether a recipe or file has a grid; raises `ConfigError` where there is none of that name."""
+    return bool(find_table(source).get("grid"))
+
+
 def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
     """Return the cells of a sweep recipe or file with changes by dotted key.
 
@@ -52,7 +57,7 @@ def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
     configuration is checked before anything runs; raises `ConfigError`.
     """
     table = find_table(source)
-    if not table.get("grid"):
+    if not is_sweep(source):
         raise ConfigError(f"{source} is one run (it has no [grid] of lists): use `lifelong run {source}`.")
     for key in table:
         if key not in SWEEP_KEYS:

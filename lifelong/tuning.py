@@ -16,18 +16,10 @@ import numpy as np
 
 from lifelong.config import ConfigError, Panels, Part, RunConfig, near
 from lifelong.editor import editor_class
+from lifelong.five import five
 from lifelong.labels import words_of
 from lifelong.parts import editor_options
 from lifelong.toml import to_toml
-
-FIVE = {
-    "Rel": ("reliability", None),
-    "T-Gen": ("generality", "text"),
-    "M-Gen": ("generality", "image"),
-    "T-Loc": ("locality", "text"),
-    "M-Loc": ("locality", "image"),
-}
-"""The papers' five metrics as axis and modality of probes."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ def tune(
         )
         try:
             folder = compose.run(config, resume=True, quiet=True)
-            done.append(Trial(options, five(folder), simulated_wall_s(folder)))
+            done.append(Trial(options, five(last_panel(folder)), simulated_wall_s(folder)))
         except (ValueError, RuntimeError, FloatingPointError) as error:
             done.append(Trial(options, error=" ".join(str(error).split())[:200]))
         say(f"trial {number}/{trials}: {line_of(done[-1])}")
@@ -126,21 +118,13 @@ def drawn(
     return found
 
 
-def five(folder: Path) -> dict[str, float]:
-    """Return the five metrics at the last panel of a run, teacher forced: token by token, as published."""
-    import polars as pl
-
+def last_panel(folder: Path) -> list[Any]:
+    """Return the facts about probes at the last panel of a run."""
     from lifelong.log import Probed, RunLog
-    from lifelong.scorers import TEACHER_FORCED
 
-    rows = pl.DataFrame(pl.from_arrow(RunLog.open(folder).table(Probed)))
-    rows = rows.filter((pl.col("step") == rows["step"].max()) & (pl.col("scorer") == TEACHER_FORCED))
-    rows = rows.unique(subset=["probe_id"], maintain_order=True)
-    out = {}
-    for name, (axis, modality) in FIVE.items():
-        part = rows.filter((pl.col("axis") == axis) & (True if modality is None else pl.col("modality") == modality))
-        out[name] = float(part["score"].to_numpy().mean()) if len(part) else math.nan
-    return out
+    found = [Probed(**row) for row in RunLog.open(folder).table(Probed).to_pylist()]
+    last = max((row.step for row in found), default=0)
+    return [row for row in found if row.step == last]
 
 
 def simulated_wall_s(folder: Path) -> float:

@@ -97,7 +97,7 @@ def memory(facts: Facts) -> Drawn:
             slopes.append(f"{editor} {last['bank_bytes'] / last['step']:,.0f}")
         axes[1].plot(part["step"], part["rss_bytes"] / 2**20, **look.line(), label=editor)
     axes[0].set_ylabel("bytes that grow with edits (MiB)")
-    axes[1].set_ylabel("resident memory of the process (MiB)")
+    axes[1].set_ylabel("process memory (MiB)")
     axes[1].set_ylim(bottom=0)
     for ax in axes:
         style.edits_axis(ax, int(table["step"].max() or 0))  # pyright: ignore[reportArgumentType]

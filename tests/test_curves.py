@@ -48,12 +48,7 @@ def test_fine_tuning_loses_locality(summary: dict) -> None:
     assert min(summary["ft"][name] for name in names) < 1
 
 
-SHORT = pytest.mark.xfail(strict=True, reason=".70 with the shipped fit of 2,400 steps: reports/LOG.md")
-
-
-@pytest.mark.parametrize(
-    "name", ["reliability (retention)", "text generality", pytest.param("modal generality", marks=SHORT)]
-)
+@pytest.mark.parametrize("name", ["reliability (retention)", "text generality", "modal generality"])
 def test_liveedit_is_reliable_and_general(summary: dict, name: str) -> None:
     assert summary["liveedit"][name] > 0.8
 

@@ -6,7 +6,7 @@ import torch
 
 from lifelong.editor import Keys, Route
 from lifelong.editors.liveedit import LiveEdit, LiveEditOptions, train
-from lifelong.editors.liveedit.calibration import equal_error, held_out
+from lifelong.editors.liveedit.calibration import held_out, margin
 from lifelong.editors.liveedit.examples import Table, Targets, examples_of
 from lifelong.editors.liveedit.rows import expert_inputs, rows_of
 from streams.stream import Stream, load_stream
@@ -126,12 +126,25 @@ def test_a_fit_draws_new_targets_for_its_edits(stream: Stream) -> None:
     assert any(d not in {i.edit.target for i in items} for d in drawn), "no words of two targets together"
 
 
-def test_the_margin_lets_as_many_strangers_in_as_it_keeps_own_edits_out() -> None:
-    rng = np.random.default_rng(0)
-    own, other = rng.normal(-1, 1, 4000), rng.normal(-4, 1, 4000)
-    limit = equal_error(own, other)
-    assert limit == pytest.approx(-2.5, abs=0.1), "half-way between two equal distributions"
-    assert (own < limit).mean() == pytest.approx((other >= limit).mean(), abs=1e-3)
+@pytest.mark.parametrize("recall", [0.5, 0.9])
+def test_the_margin_lets_the_wanted_share_of_rephrases_find_their_edit(tiny_vlm, stream: Stream, recall) -> None:
+    editor = LiveEdit(tiny_vlm, options())
+    items = [i for i in stream.pool(24, 0).items if i.edit.query.image]
+    table = Table(tiny_vlm, editor.layer)
+    examples = examples_of(items, table)
+    table.compute()
+    editor.margins["image"] = margin(editor.modules, table, examples, recall)
+    editor.options = options(faint=0)
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for example in examples:
+        edit = next(i.edit for i in items if i.edit.query == table.asked[example.edit][0])
+        editor.edit([edit])
+        asked = [table.asked[row][0] for row in example.rephrases]
+        for query, route in zip(asked, editor.route(editor.encode(asked)), strict=True):
+            found[query.image == edit.query.image].append(route.in_scope)
+        editor.remove([edit.id])
+    shares = [np.mean(kind) for kind in found.values()]  # in other words, of another picture
+    assert min(shares) == pytest.approx(recall, abs=1.5 / min(map(len, found.values()))), shares
 
 
 def test_the_filter_is_set_on_subjects_that_training_never_sees(tiny_vlm, stream: Stream) -> None:
@@ -147,6 +160,6 @@ def test_a_margin_moves_the_hard_filter(tiny_vlm, stream: Stream) -> None:
     edit = next(e for e in stream.edits if e.query.image)
     editor.edit([edit])
     keys = editor.encode([edit.query])
-    for margin, ids in ((-1e6, (edit.id,)), (1e6, ())):
-        editor.margins = {"image": margin, "text": margin}
+    for limit, ids in ((-1e6, (edit.id,)), (1e6, ())):
+        editor.margins = {"image": limit, "text": limit}
         assert editor.route(keys)[0].ids == ids

@@ -10,9 +10,11 @@ kept expert, 2 rank width multiplications a token. Deviations, each an option: t
 tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
 them unedited); subjects held out of training set where the hard filter keeps an expert (`calibration=0` keeps the
-learnt limit), and half of training's steps mix pictures (`mixed=0`: none). Every step draws new targets for its
-edits, for which the paper has data enough. The published training feeds the layer's output to that layer again; here
-it is fed once. The paper's ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
+learnt limit), lenient enough for `recall` of their rephrases; experts of a soft weight below `faint` are left out, so
+that a route changes only with what can change the answer; half of training's steps mix pictures (`mixed=0`: none).
+Every step draws new targets for its edits, for which the paper has data enough. The published training feeds the
+layer's output to that layer again; here it is fed once. The paper's
+ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
 """
 
 from __future__ import annotations
@@ -56,11 +58,15 @@ class LiveEditOptions(EditorOptions):
     soft_relative: bool = Field(True, description="train soft routing by the relative loss (ablation: false)")
     soft_absolute: bool = Field(True, description="train soft routing by the absolute loss (ablation: false)")
     soft_routing: bool = Field(True, description="weigh the experts kept; false: their plain mean (ablation)")
+    faint: float = Field(
+        0.01, ge=0, lt=1, description="experts of a smaller soft weight are left out (0: none, as published)"
+    )
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
     steps: int = Field(2400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(128, ge=2, description="edits a step whose features are trained")
     calibration: float = Field(0.1, ge=0, lt=1, description="share of fit's subjects that only set the hard filter")
+    recall: float = Field(0.99, gt=0, lt=1, description="of their rephrases that the hard filter shall let through")
     mixed: float = Field(0.5, ge=0, le=1, description="share of fit's steps whose pictures are mixed in pairs")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
     half: bool = Field(True, description="fit multiplies in bfloat16 (edits stay in float32)")
@@ -99,7 +105,7 @@ class LiveEdit(Editor):
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(self.options, name)}
-        return self.options.model_dump(mode="json", exclude={"text_only", *whole})
+        return self.options.model_dump(mode="json", exclude={"text_only", "faint", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""
@@ -162,14 +168,16 @@ class LiveEdit(Editor):
 
     def _weigh(self, bank: Bank, kept: FoundRows, text: np.ndarray) -> Route:
         scores = bank.payload("text", kept.rows).numpy() @ text
-        shares = np.exp(scores - scores.max())
-        weights = shares / shares.sum() / (1 + np.exp(-scores))
+        weights = _soft(scores)
+        here = np.flatnonzero(weights >= self.options.faint)
+        weights = _soft(scores[here])  # of those left alone, so that a faint newcomer changes no route
         if not self.options.soft_routing:
-            weights = np.full_like(scores, 1 / len(scores))
-        order = np.lexsort((kept.rows, -weights))
-        ids = tuple(kept.ids[i] for i in order)
-        revisions = tuple(int(r) for r in bank.revision_of(kept.rows[order]))
-        return Route(ids, tuple(kept.scores[order].tolist()), tuple(weights[order].tolist()), revisions)
+            here, weights = np.arange(len(scores)), np.full_like(scores, 1 / len(scores))
+        order = np.lexsort((kept.rows[here], -weights))
+        rows = kept.rows[here[order]]
+        ids = tuple(kept.ids[i] for i in here[order])
+        revisions = tuple(int(r) for r in bank.revision_of(rows))
+        return Route(ids, tuple(kept.scores[here[order]].tolist()), tuple(weights[order].tolist()), revisions)
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
@@ -219,6 +227,12 @@ class LiveEdit(Editor):
         for kind, bank in self.banks.items():
             mine = {n.removeprefix(kind + "/"): t for n, t in state.tensors.items() if n.startswith(kind + "/")}
             bank.load(State(mine, state.meta[kind]))
+
+
+def _soft(scores: np.ndarray) -> np.ndarray:
+    """Return softmax times sigmoid of scores (n,), the paper's soft routing; n may be 0."""
+    shares = np.exp(scores - scores.max(initial=-np.inf))
+    return shares / shares.sum() / (1 + np.exp(-scores))
 
 
 def input_features(modules: LiveEditModules, rows: Rows) -> dict[str, Tensor]:

@@ -75,7 +75,8 @@ def fit(
         modules.eval().requires_grad_(False)
     kinds = {"image": True, "text": False}
     return history, {
-        k: margin(modules, table, [e for e in unseen if e.has_image == sees]) for k, sees in kinds.items()
+        k: margin(modules, table, [e for e in unseen if e.has_image == sees], options.recall)
+        for k, sees in kinds.items()
     }
 
 

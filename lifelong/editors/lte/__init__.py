@@ -82,6 +82,7 @@ class Lte(Editor):
     """
 
     Options = LteOptions
+    searched = {"threshold": (None, 0.8, 0.85, 0.9, 0.95), "active": ("always", "in_scope")}
     routed: ClassVar[bool] = False
     removes: ClassVar[bool] = True
     trains: ClassVar[bool] = True

@@ -55,6 +55,7 @@ class Unike(Editor):
     """
 
     Options = UnikeOptions
+    searched = {"alpha": (None, 0.0, 0.1, 0.3), "memory_weight": (1.0, 5.0, 20.0), "pairs": (5, 10)}
     routed: ClassVar[bool] = False
     removes = True
     trains = True
