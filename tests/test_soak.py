@@ -49,7 +49,6 @@ def test_twenty_thousand_edits_never_contradict_each_other_unsaid() -> None:
     assert len(stream) == 20_000
 
 
-@pytest.mark.xfail(strict=True, reason="9,956: facts that are edited cannot describe pictures; reports/LOG.md")
 def test_twenty_thousand_edits_begin_with_ten_thousand_different_facts() -> None:
     """As a stream of 10,000 edits does."""
     stream = load_stream("atlas", edits=20_000, seed=0, known="all")

@@ -49,8 +49,8 @@ def choose(
     while len(chosen) < n and count:  # an identity edit costs all other edits of its entity
         count //= 2
         chosen = _combine(identities[:count], updates, rest, n, shares)
-    if len(chosen) < n:
-        chosen = _combine(identities[:most], updates, rest, n, shares)
+    if len(chosen) < n:  # all that there is: with half the identities it is 10,000 facts and more
+        chosen = _combine(identities[: (most + 1) // 2], updates, rest, n, shares)
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 

@@ -35,7 +35,6 @@ from streams.types import Edit, Pool, PoolItem, digest_of
 
 VERSION = "atlas-2"
 POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
-HALVINGS = 4
 
 
 class Options(StreamOptions):
@@ -111,24 +110,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
 
 
 def _filled(catalogue: Catalogue, seed: int, n: int, shares: Shares, keep: Set[Fact]) -> _Book:
-    """Return n worded edits, or nearly as many as there can be where the world has fewer."""
-    book, chosen = _worded(catalogue, seed, n, shares, keep)
-    if len(book.edits) == n:
-        return book
-    # Edited facts cannot describe pictures: where all are chosen, some cannot be asked that could among fewer.
-    least, most = len(book.edits), chosen
-    for _ in range(HALVINGS):
-        middle = (least + most) // 2
-        fewer, _ = _worded(catalogue, seed, middle, shares, keep)
-        if len(fewer.edits) == middle:
-            book, least = fewer, middle
-        else:
-            most = middle
-    return book
-
-
-def _worded(catalogue: Catalogue, seed: int, n: int, shares: Shares, keep: Set[Fact]) -> tuple[_Book, int]:
-    """Return at most n worded edits, and of how many facts; more than n where a few cannot be asked."""
+    """Return n worded edits; some more facts are chosen where a few cannot be asked without telling the answer."""
     spare = 0
     while True:
         chosen = choose(catalogue, n + spare, shares, keep, generator(seed, "atlas", "choose"))
@@ -136,7 +118,7 @@ def _worded(catalogue: Catalogue, seed: int, n: int, shares: Shares, keep: Set[F
         book.fill(chosen, n)
         missing = n - len(book.edits)
         if missing <= 0 or len(chosen) < n + spare:
-            return book, len(chosen)
+            return book
         spare += 2 * missing + 8
 
 
