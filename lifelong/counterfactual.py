@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from lifelong.editor import Answerer, Route, State
 from lifelong.ops import NotFiniteError, answer_loss
 from lifelong.scope_training import inside_of, share_of
 from lifelong.split_answers import SplitAnswerer
+from lifelong.training import Unfinished, steps_of
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Counterfactual(Protocol):
     says. Where a route's weight is below 1 the two answers are mixed: log[(1 - w) base + w counterfactual].
     """
 
-    def fit(self, pool: Pool, *, seed: int) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
         """Learn from a pool and return the loss every 25 steps; raises `NotFiniteError` on divergence."""
         ...
 
@@ -100,10 +101,8 @@ class CounterfactualCopy:
 
     # Training
 
-    def fit(self, pool: Pool, *, seed: int) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
         """Train the copy on questions in scope and return the loss (nats per token) every 25 steps."""
-        from rich.progress import track
-
         asked = [
             (self.told(p.query, (item.edit.query.prompt, item.edit.target)), p.target)
             for item in pool.items
@@ -115,8 +114,11 @@ class CounterfactualCopy:
         change = {n: torch.zeros_like(p, dtype=torch.float32).requires_grad_() for n, p in self.base.items()}
         # Decay of the differences: the copy returns to the base where the data say nothing.
         optimizer = torch.optim.AdamW(list(change.values()), lr=self.how.rate, weight_decay=0.01)
-        history = []
-        for step in track(range(self.how.steps), description=f"fit {self.what}: counterfactual model"):
+        plain: dict[str, Any] = {"history": []}
+        for step in steps_of(
+            self.how.steps, what=f"fit {self.what}: counterfactual model", tensors=lambda: change,
+            optimizers=[optimizer], rng=rng, plain=plain, unfinished=unfinished,
+        ):  # fmt: skip
             optimizer.param_groups[0]["lr"] = self.how.rate * share_of(step, self.how.steps)
             rows = rng.choice(len(asked), min(self.how.batch, len(asked)), replace=False)
             loss = self._loss([asked[i] for i in rows], self._moved(change))
@@ -127,9 +129,9 @@ class CounterfactualCopy:
             torch.nn.utils.clip_grad_norm_(list(change.values()), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == self.how.steps - 1:
-                history.append(float(loss.detach()))
+                plain["history"].append(float(loss.detach()))
         self.load_fitted({n: d.detach() for n, d in change.items()})
-        return history
+        return plain["history"]
 
     def _loss(self, asked: Sequence[tuple[Prompt, str]], weights: Mapping[str, Tensor]) -> Tensor:
         hidden = self.vlm.hidden([p for p, _ in asked], self.layer, [t for _, t in asked])

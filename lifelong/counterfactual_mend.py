@@ -20,6 +20,7 @@ from lifelong.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.hypernet import Factors, per_row
 from lifelong.ops import NotFiniteError, bytes_of
 from lifelong.regions import find_region, layers_from
+from lifelong.training import Unfinished
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ class CounterfactualMend:
         self.transforms = GradientTransforms(self.region, rank=rank, rate=rate, seed=seed)
         self.factors: dict[str, dict[str, tuple[Tensor, ...]]] = {}
 
-    def fit(self, pool: Pool, *, seed: int) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
         """Train the transforms as MEND does: reworded questions, and questions to leave alone; keeps no losses."""
-        self.transforms.fit(pool, self.how, seed=seed, what=f"{self.what}: counterfactual changes")
+        self.transforms.fit(
+            pool, self.how, seed=seed, what=f"{self.what}: counterfactual changes", unfinished=unfinished
+        )
         return []
 
     def fitted(self) -> dict[str, Tensor]:

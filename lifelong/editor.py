@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lifelong.models.vlm import VLM, Scored
+    from lifelong.training import Unfinished
 
 
 class UnsupportedError(RuntimeError):
@@ -155,6 +156,7 @@ class Editor(ABC):
         self.options = options if options is not None else self.Options()
         self.seed = seed
         self.revision = 0
+        self.unfinished: Unfinished | None = None  # where `fit` keeps what it has so far, if anywhere
 
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> None:

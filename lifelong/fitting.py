@@ -50,14 +50,17 @@ class Fit:
         """Return what was learnt and where it came from (shipped, cached, learnt), learning it where it is nowhere.
 
         A fresh editor, seeded by the pool's seed and closed afterwards, does the learning, so that a run's own editor
-        starts from `load_fitted` whether the fit is new or not. Raises what the editor's `fit` raises, and `LogError`
-        for a damaged file.
+        starts from `load_fitted` whether the fit is new or not; what a killed process had learnt is gone on
+        with. Raises what the editor's `fit` raises, and `LogError` for a damaged file.
         """
+        from lifelong.training import Unfinished
+
         places = self.places(cache)
         for source, path in places.items():
             if path.is_file():
                 return State(*load_state(path)), source
         editor = editor_class(self.name)(vlm, self.options, seed=self.pool.seed)
+        editor.unfinished = Unfinished(cache / f"{self.digest}-unfinished")
         try:
             editor.fit(self.pool)
             state = editor.fitted()
@@ -65,6 +68,7 @@ class Fit:
             editor.close()
         cache.mkdir(parents=True, exist_ok=True)
         save_state(places["cached"], state)
+        editor.unfinished.clear()
         return State(*load_state(places["cached"])), "learnt"
 
 

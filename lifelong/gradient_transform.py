@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lifelong.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
 from lifelong.ops import weight_of
 from lifelong.regions import Region
+from lifelong.training import Unfinished
 from streams.types import Edit, Pool
 
 TINY = 1e-7
@@ -128,11 +129,14 @@ class GradientTransforms:
                 for (out, wide), names in shapes.items()
             }).to(region.vlm.device).eval().requires_grad_(False)  # fmt: skip
 
-    def fit(self, pool: Pool, how: TransformTraining, *, seed: int, what: str) -> None:
+    def fit(
+        self, pool: Pool, how: TransformTraining, *, seed: int, what: str, unfinished: Unfinished | None = None
+    ) -> None:
         """Train transforms and rates on the pool's edits, each applied alone to the base."""
         lessons = lessons_of(pool, self.region, what)
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x3E4D]))
-        draw = drawer(lessons, how.batch, rng)
+        plain: dict[str, Any] = {}
+        draw = drawer(lessons, how.batch, rng, plain)
 
         def loss_of(step: int) -> Tensor:
             chosen = draw()
@@ -145,7 +149,10 @@ class GradientTransforms:
         optimizer = torch.optim.Adam(
             [{"params": rest}, {"params": rates, "lr": how.rate_learning_rate}], lr=how.learning_rate
         )
-        train(self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip, share=lambda _: 1.0, what=what)
+        train(
+            self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip, share=lambda _: 1.0, rng=rng,
+            plain=plain, unfinished=unfinished, what=what,
+        )  # fmt: skip
 
     def changes_of(self, edits: Sequence[Edit], what: str) -> dict[str, Factors]:
         """Return each edit's change of every weight, from its gradient at the weights of this moment."""

@@ -9,7 +9,7 @@ each with weights of its own, is one forward pass. Knows regions, questions and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lifelong.models.layout import Layout
 from lifelong.ops import NotFiniteError
 from lifelong.regions import Questions, Region
+from lifelong.training import Unfinished, steps_of
 from streams.types import Edit, Pool, PoolItem, Query
 
 
@@ -231,18 +232,23 @@ def train(
     steps: int,
     clip: float,
     share: Callable[[int], float],
+    rng: np.random.Generator,
+    plain: MutableMapping[str, Any],
+    unfinished: Unfinished | None,
     what: str,
 ) -> None:
     """Train a network in place with a progress bar; `share(step)` scales every learning rate.
 
-    Raises `NotFiniteError` on divergence. The network is left frozen, in evaluation mode.
+    `rng` and `plain` are what `loss_of` changes besides (`training.steps_of`). Raises `NotFiniteError` on divergence.
+    The network is left frozen, in evaluation mode.
     """
-    from rich.progress import track
-
     rates = [group["lr"] for group in optimizer.param_groups]
     network.train().requires_grad_(True)
     try:
-        for step in track(range(steps), description=f"fit {what}"):
+        for step in steps_of(
+            steps, what=f"fit {what}", tensors=network.state_dict, optimizers=[optimizer], rng=rng, plain=plain,
+            unfinished=unfinished,
+        ):  # fmt: skip
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share(step)
             loss = loss_of(step)
@@ -256,11 +262,16 @@ def train(
         network.eval().requires_grad_(False)
 
 
-def drawer(lessons: Sequence[Lesson], batch: int, rng: np.random.Generator) -> Callable[[], list[Lesson]]:
-    """Return what draws the next batch of lessons: every lesson once, in random order, before any comes again."""
-    waiting: list[int] = []
+def drawer(
+    lessons: Sequence[Lesson], batch: int, rng: np.random.Generator, plain: MutableMapping[str, Any]
+) -> Callable[[], list[Lesson]]:
+    """Return what draws the next batch of lessons: every lesson once, in random order, before any comes again.
+
+    Those still to come are `plain["waiting"]`.
+    """
 
     def draw() -> list[Lesson]:
+        waiting: list[int] = plain.setdefault("waiting", [])
         out = []
         while len(out) < min(batch, len(lessons)):
             if not waiting:

@@ -136,8 +136,10 @@ class ScopeMemory(Editor):
         o = self.options
         reads = o.edit_side == "prompt+target"
         how = ScopeTraining(o.steps, o.batch, o.learning_rate, o.scale, reads_target=reads)
-        fit_scope(self.classifier, self.features, pool, how, seed=self.seed, what=self._name)
-        self.model.fit(pool, seed=self.seed)
+        fit_scope(
+            self.classifier, self.features, pool, how, seed=self.seed, what=self._name, unfinished=self.unfinished
+        )
+        self.model.fit(pool, seed=self.seed, unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # what a later run loads is rounded, and this one works with the same
 
     def fit_options(self) -> Mapping[str, Any]:

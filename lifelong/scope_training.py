@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from lifelong.ops import NotFiniteError
 from lifelong.scope import CHUNK, ScopeClassifier, ScopeFeatures, padded, squared_distances
+from lifelong.training import Unfinished, steps_of
 from streams.types import ImageRef, Pool, PoolItem, Probe, Query
 
 INSIDE = ("reliability", "generality", "specificity")
@@ -104,7 +106,14 @@ class _Table:
 
 
 def fit_scope(
-    classifier: ScopeClassifier, features: ScopeFeatures, pool: Pool, how: ScopeTraining, *, seed: int, what: str
+    classifier: ScopeClassifier,
+    features: ScopeFeatures,
+    pool: Pool,
+    how: ScopeTraining,
+    *,
+    seed: int,
+    what: str,
+    unfinished: Unfinished | None = None,
 ) -> list[dict[str, float]]:
     """Train a classifier in place by binary cross-entropy and return the losses every 25 steps.
 
@@ -114,8 +123,6 @@ def fit_scope(
     question about a picture under the same relation. Raises `ValueError` for fewer than two usable items and
     `NotFiniteError` on divergence.
     """
-    from rich.progress import track
-
     words_only = classifier.fusion == "text"
     table = _Table(features, pool, words_only=words_only)
     usable = [e for e in table.examples if e.inside]
@@ -124,9 +131,12 @@ def fit_scope(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5C0BE]))
     classifier.float().train().requires_grad_(True)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=how.rate, weight_decay=0.01)
-    history: list[dict[str, float]] = []
+    plain: dict[str, Any] = {"history": []}
     try:
-        for step in track(range(how.steps), description=f"fit {what}: scope"):
+        for step in steps_of(
+            how.steps, what=f"fit {what}: scope", tensors=classifier.state_dict, optimizers=[optimizer], rng=rng,
+            plain=plain, unfinished=unfinished,
+        ):  # fmt: skip
             optimizer.param_groups[0]["lr"] = how.rate * share_of(step, how.steps)
             losses = _losses(classifier, table, _draw(usable, how.batch, rng), how, rng, words_only=words_only)
             total = torch.stack(list(losses.values())).sum()
@@ -137,10 +147,10 @@ def fit_scope(
             nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == how.steps - 1:
-                history.append({"step": step} | {name: float(v.detach()) for name, v in losses.items()})
+                plain["history"].append({"step": step} | {name: float(v.detach()) for name, v in losses.items()})
     finally:
         classifier.eval().requires_grad_(False)
-    return history
+    return plain["history"]
 
 
 def share_of(step: int, steps: int) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -100,11 +100,10 @@ class KnowledgeEditor(Editor):
         old = self.vlm.generate([x.edit.query for x in lessons])
         said = {id(x): words for x, words in zip(lessons, old, strict=True)}
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, 0x4B45]))
-        draw = drawer(lessons, o.batch, rng)
-        multiplier, margin, right = 0.0, o.margin, list[float]()
+        now: dict[str, Any] = {"multiplier": 0.0, "margin": o.margin, "right": []}
+        draw = drawer(lessons, o.batch, rng, now)
 
         def loss_of(step: int) -> Tensor:
-            nonlocal multiplier, margin
             chosen = draw()
             edits = [x.edit for x in chosen]
             questions = self.region.questions([e.query for e in edits], [e.target for e in edits])
@@ -114,20 +113,23 @@ class KnowledgeEditor(Editor):
             cost = torch.stack(list(outcome.local.values())).mean()
             if o.constraint == "norm":
                 cost = torch.stack([size_of(f) for f in change.values()]).sum(0).mean()
-            loss = torch.stack(list(outcome.same.values())).mean() + multiplier * (cost - margin)
-            multiplier = max(0.0, multiplier + o.dual_rate * (float(cost.detach()) - margin))
-            right.append(outcome.right)
-            if len(right) == CHECK_STEPS:
-                if np.mean(right) > 0.9:
-                    margin = max(o.margin_floor, margin * o.margin_decay)
-                right.clear()
+            loss = torch.stack(list(outcome.same.values())).mean() + now["multiplier"] * (cost - now["margin"])
+            now["multiplier"] = max(0.0, now["multiplier"] + o.dual_rate * (float(cost.detach()) - now["margin"]))
+            now["right"].append(outcome.right)
+            if len(now["right"]) == CHECK_STEPS:
+                if np.mean(now["right"]) > 0.9:
+                    now["margin"] = max(o.margin_floor, now["margin"] * o.margin_decay)
+                now["right"].clear()
             return loss
 
         def share(step: int) -> float:
             return min(1.0, (step + 1) / max(1.0, o.warm_up * o.steps))
 
         optimizer = torch.optim.RMSprop(self.network.parameters(), lr=o.learning_rate, centered=True)
-        train(self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, what="ke")
+        train(
+            self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, rng=rng, plain=now,
+            unfinished=self.unfinished, what="ke",
+        )  # fmt: skip
 
     def fitted(self) -> State:
         """Return the hypernetwork."""

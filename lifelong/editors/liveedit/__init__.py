@@ -100,7 +100,9 @@ class LiveEdit(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
-        _, self.margins = train.fit(self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed)
+        _, self.margins = train.fit(
+            self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
+        )
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only routing reads; of the ablations those that are made."""

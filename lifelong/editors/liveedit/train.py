@@ -23,6 +23,7 @@ from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
 from lifelong.ops import NotFiniteError
+from lifelong.training import Unfinished, steps_of
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -30,14 +31,19 @@ if TYPE_CHECKING:
 
 
 def fit(
-    vlm: VLM, modules: LiveEditModules, pool: Pool, layer: int, options: Any, *, seed: int
+    vlm: VLM,
+    modules: LiveEditModules,
+    pool: Pool,
+    layer: int,
+    options: Any,
+    *,
+    seed: int,
+    unfinished: Unfinished | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Train the modules in place; returns the losses every 20 steps and the hard filter's margin for each kind.
 
     Raises `NotFiniteError` on divergence.
     """
-    from rich.progress import track
-
     table = Table(vlm, layer)
     examples = examples_of(pool.items, table)
     table.compute()
@@ -46,9 +52,12 @@ def fit(
     examples, unseen = held_out(examples, options.calibration, rng)
     modules.train().requires_grad_(True)
     optimizers = _optimizers(modules, options.learning_rate)
-    history: list[dict[str, float]] = []
+    plain: dict[str, Any] = {"history": []}
     try:
-        for step in track(range(options.steps), description="fit liveedit"):
+        for step in steps_of(
+            options.steps, what="fit liveedit", tensors=modules.state_dict, optimizers=optimizers, rng=rng,
+            plain=plain, unfinished=unfinished,
+        ):  # fmt: skip
             warm = min(1.0, (step + 1) / 30)
             share = warm * 0.5 * (1 + math.cos(math.pi * step / options.steps)) + 0.01
             for optimizer in optimizers:
@@ -70,11 +79,11 @@ def fit(
             for optimizer in optimizers:
                 optimizer.step()
             if step % 20 == 0:
-                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+                plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
     kinds = {"image": True, "text": False}
-    return history, {
+    return plain["history"], {
         k: margin(modules, table, [e for e in unseen if e.has_image == sees], options.recall)
         for k, sees in kinds.items()
     }

@@ -104,7 +104,7 @@ class Lte(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
-        train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed)
+        train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
         self.thresholds = {kind: limit.least for kind, limit in self.book.calibrated(pool, UNFITTED).items()}
         self.load_fitted(self.fitted())
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from lifelong.editors.lte.adapter import Adapter
 from lifelong.ops import NotFiniteError, answer_loss
 from lifelong.retrieval import Fact
+from lifelong.training import Unfinished, steps_of
 from streams.types import Pool, PoolItem, Prompt, Query
 
 if TYPE_CHECKING:
@@ -46,19 +47,22 @@ def example_of(item: PoolItem) -> Example:
     return Example(Fact(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
 
 
-def fit(vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int) -> list[dict[str, float]]:
+def fit(
+    vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Unfinished | None = None
+) -> list[dict[str, float]]:
     """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
-    from rich.progress import track
-
     examples = [e for e in map(example_of, pool.items) if e.outside]
     if not examples:
         raise ValueError(f"lte: none of {len(pool.items)} pool items has an out-of-scope question; one is needed.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x17E]))
     adapter.requires_grad_(True)
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=options.learning_rate, weight_decay=0.0)
-    history: list[dict[str, float]] = []
+    plain: dict[str, Any] = {"history": []}
     try:
-        for step in track(range(options.steps), description="fit lte"):
+        for step in steps_of(
+            options.steps, what="fit lte", tensors=adapter.state_dict, optimizers=[optimizer], rng=rng, plain=plain,
+            unfinished=unfinished,
+        ):  # fmt: skip
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * max(share, 0.01)
@@ -71,10 +75,10 @@ def fit(vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int) -> l
             torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == options.steps - 1:
-                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+                plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         adapter.requires_grad_(False)
-    return history
+    return plain["history"]
 
 
 def step_losses(

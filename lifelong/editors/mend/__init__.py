@@ -88,7 +88,7 @@ class Mend(Editor):
         how = TransformTraining(
             o.edit_weight, o.local_weight, o.learning_rate, o.rate_learning_rate, o.clip, o.steps, o.batch
         )
-        self.transforms.fit(pool, how, seed=self.seed, what="mend")
+        self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only sequential editing reads."""

@@ -89,7 +89,16 @@ class Recipe(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
-        train.fit(self.vlm, self.modules, self.reader, self.slots, pool, self.options, seed=self.seed)
+        train.fit(
+            self.vlm,
+            self.modules,
+            self.reader,
+            self.slots,
+            pool,
+            self.options,
+            seed=self.seed,
+            unfinished=self.unfinished,
+        )
         self.load_fitted(self.fitted())
 
     def fitted(self) -> State:

@@ -19,6 +19,7 @@ from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.models.layout import Hidden
 from lifelong.ops import NotFiniteError, answer_loss
+from lifelong.training import Unfinished, steps_of
 from streams.types import Pool, PoolItem, Query
 
 if TYPE_CHECKING:
@@ -64,11 +65,17 @@ def example_of(item: PoolItem, table: Table) -> Example:
 
 
 def fit(
-    vlm: VLM, modules: RecipeModules, reader: Reader, slots: Slots, pool: Pool, options: Any, *, seed: int
+    vlm: VLM,
+    modules: RecipeModules,
+    reader: Reader,
+    slots: Slots,
+    pool: Pool,
+    options: Any,
+    *,
+    seed: int,
+    unfinished: Unfinished | None = None,
 ) -> list[dict[str, float]]:
     """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
-    from rich.progress import track
-
     table = Table()
     examples = [e for e in (example_of(item, table) for item in pool.items) if e.outside]
     if len(examples) < 2:
@@ -77,9 +84,12 @@ def fit(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EC1]))
     modules.train().requires_grad_(True)
     optimizer = torch.optim.Adam(modules.parameters(), lr=options.learning_rate)
-    history: list[dict[str, float]] = []
+    plain: dict[str, Any] = {"history": []}
     try:
-        for step in track(range(options.steps), description="fit recipe"):
+        for step in steps_of(
+            options.steps, what="fit recipe", tensors=modules.state_dict, optimizers=[optimizer], rng=rng,
+            plain=plain, unfinished=unfinished,
+        ):  # fmt: skip
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * max(share, 0.01)
@@ -94,10 +104,10 @@ def fit(
             torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == options.steps - 1:
-                history.append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+                plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
-    return history
+    return plain["history"]
 
 
 def _draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:

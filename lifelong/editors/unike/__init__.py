@@ -50,8 +50,9 @@ class Unike(Editor):
     and whatever was edited; what attends is the state as it is. Alpha is never below 0, so that an irrelevant memory
     is left out, not subtracted. Edits join the memory (`remember`): without it the external part cannot know a new
     target, and the published reliability of "latent IKE only" says that it does. Nothing acts before the first edit.
-    Attention has one head, no projections and 1 / sqrt(width). New neurons have no gate. The released code never
-    mixes, patches two layers and overwrites the values; it is not followed.
+    Attention has one head, no projections and 1 / sqrt(width). New neurons have no gate; their training goes on until
+    they fire on few stored states (`stop_leak`, not in the paper), which costs steps and saves locality. The released
+    code never mixes, patches two layers and overwrites the values; it is not followed.
     """
 
     Options = UnikeOptions
@@ -85,7 +86,9 @@ class Unike(Editor):
     def fit(self, pool: Pool) -> None:
         """Make the memory, train the encoders, take the directions, and collect states to be silent on."""
         found = train.triplets(self.vlm, pool, self.options.memory, seed=self.seed)
-        self.directions = train.fit(self.vlm, self.layers, self.memories, found, self.options, seed=self.seed)
+        self.directions = train.fit(
+            self.vlm, self.layers, self.memories, found, self.options, seed=self.seed, unfinished=self.unfinished
+        )
         self.demonstrations = [(t.query.prompt, t.true) for t in found]
         if self.options.silent:
             asked = [(p.query, p.target) for item in pool.items for p in item.probes]

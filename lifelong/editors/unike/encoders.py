@@ -6,13 +6,14 @@ truthfulness space puts true answers together and away from false ones, whatever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.ops import NotFiniteError
+from lifelong.training import Unfinished, steps_of
 
 
 class Encoder(nn.Module):
@@ -65,13 +66,22 @@ def train(
     rate: float,
     temperature: float,
     rng: torch.Generator,
-    tick: Callable[[], None] = lambda: None,
+    what: str = "fit unike",
+    unfinished: Unfinished | None = None,
 ) -> tuple[float, float]:
     """Train both encoders in place on triplets, each (n, width), and return their last losses."""
     modules = nn.ModuleList([semantic, truthful]).requires_grad_(True)
     optimizer = torch.optim.Adam(modules.parameters(), lr=rate)
-    meaning = truth = torch.zeros(())
-    for step in range(steps):
+    plain: dict[str, Any] = {"losses": (0.0, 0.0)}
+    for step in steps_of(
+        steps,
+        what=what,
+        tensors=modules.state_dict,
+        optimizers=[optimizer],
+        rng=rng,
+        plain=plain,
+        unfinished=unfinished,
+    ):
         at = torch.randperm(len(h_sem), generator=rng)[:batch]
         meaning = semantic_loss(h_sem[at], semantic(h_pos[at]), semantic(h_neg[at]), temperature)
         truth = truthful_loss(truthful(h_pos[at]), truthful(h_neg[at]), temperature)
@@ -81,6 +91,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        tick()
+        plain["losses"] = float(meaning.detach()), float(truth.detach())
     modules.requires_grad_(False)
-    return float(meaning.detach()), float(truth.detach())
+    meant, true = plain["losses"]
+    return meant, true

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lifelong.editors.unike import encoders
 from lifelong.editors.unike.latent import Memory, zeta
 from lifelong.patches.taps import tapped
+from lifelong.training import Unfinished
 from streams.types import Pool, Query
 
 if TYPE_CHECKING:
@@ -88,33 +89,36 @@ def states_of(vlm: VLM, layers: Sequence[int], found: Sequence[Triplet]) -> Stat
 
 
 def fit(
-    vlm: VLM, layers: Sequence[int], memories: Sequence[Memory], found: Sequence[Triplet], options: Any, *, seed: int
+    vlm: VLM,
+    layers: Sequence[int],
+    memories: Sequence[Memory],
+    found: Sequence[Triplet],
+    options: Any,
+    *,
+    seed: int,
+    unfinished: Unfinished | None = None,
 ) -> list[dict[str, Tensor]]:
     """Fill the memories, train their encoders in place, and return each layer's directions: truthful and semantic.
 
     Raises `ValueError` when there are fewer than two triplets.
     """
-    from rich.progress import Progress
-
     if len(found) < 2:
         raise ValueError(f"unike: {len(found)} questions of the pool are answered wrongly; 2 are needed.")
     states = states_of(vlm, layers, found)
     directions = []
-    with Progress(transient=True) as bar:
-        task = bar.add_task("fit unike", total=options.fit_steps * len(layers))
-        for i, memory in enumerate(memories):
-            h_sem, h_pos, h_neg = states.h_sem[i], states.h_pos[i], states.h_neg[i]
-            encoders.train(
-                memory.semantic, memory.truthful, h_sem, h_pos, h_neg,
-                steps=options.fit_steps, batch=options.fit_batch, rate=options.fit_rate,
-                temperature=options.temperature, rng=torch.Generator().manual_seed(seed + i),
-                tick=lambda: bar.advance(task),
-            )  # fmt: skip
-            memory.learn(h_sem, h_pos)
-            with torch.no_grad():
-                directions.append({
-                    "truthful": zeta(memory.truthful, h_pos, h_neg), "semantic": zeta(memory.semantic, h_pos, h_neg)
-                })  # fmt: skip
+    for i, memory in enumerate(memories):
+        h_sem, h_pos, h_neg = states.h_sem[i], states.h_pos[i], states.h_neg[i]
+        encoders.train(
+            memory.semantic, memory.truthful, h_sem, h_pos, h_neg,
+            steps=options.fit_steps, batch=options.fit_batch, rate=options.fit_rate,
+            temperature=options.temperature, rng=torch.Generator().manual_seed(seed + i),
+            what=f"fit unike: layer {layers[i]}", unfinished=unfinished,
+        )  # fmt: skip
+        memory.learn(h_sem, h_pos)
+        with torch.no_grad():
+            directions.append({
+                "truthful": zeta(memory.truthful, h_pos, h_neg), "semantic": zeta(memory.semantic, h_pos, h_neg)
+            })  # fmt: skip
     return directions
 
 
