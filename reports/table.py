@@ -126,9 +126,6 @@ def _naturally(label: str) -> list[tuple[int, float, str]]:
 
 def _info(log: RunLog) -> RunInfo:
     config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
-    hardware: Any = log.manifest.get("hardware", "")
-    if isinstance(hardware, dict):
-        hardware = ", ".join(str(v) for v in hardware.values())
     return RunInfo(
         folder=log.folder,
         editor=log.manifest.get("label") or _name(config, "editor"),
@@ -137,7 +134,7 @@ def _info(log: RunLog) -> RunInfo:
         model=_name(config, "model"),
         clock=_name(config, "clock"),
         seed=int(config.get("seed", 0)),
-        hardware=str(hardware),
+        hardware=hardware_line(log.manifest.get("hardware", "")),
         done=(log.folder / "DONE").exists(),
     )
 
@@ -145,3 +142,20 @@ def _info(log: RunLog) -> RunInfo:
 def _name(config: dict[str, Any], key: str) -> str:
     value = config.get(key, "")
     return str(value.get("name", "")) if isinstance(value, dict) else str(value)
+
+
+def hardware_line(found: Any) -> str:
+    """Return a manifest's hardware in words.
+
+    >>> hardware_line({"cores": 2, "cpu": "AMD EPYC", "memory_bytes": 25276502016, "system": "Linux-6.18"})
+    'AMD EPYC, 2 cores, 23.5 GiB, Linux-6.18'
+    """
+    if not isinstance(found, dict):
+        return str(found)
+    parts = dict(found)
+    if "cores" in parts:
+        parts["cores"] = f"{parts['cores']} cores"
+    if "memory_bytes" in parts:
+        parts["memory_bytes"] = f"{parts['memory_bytes'] / 2**30:.1f} GiB"
+    order = ("cpu", "cores", "memory_bytes", *parts)
+    return ", ".join(dict.fromkeys(str(parts[k]) for k in order if k in parts))

@@ -27,6 +27,7 @@ EDITORS_MAY = (
     "lifelong.hypernet",
     "lifelong.gradient_transform",
     "lifelong.radius_bank",
+    "lifelong.training",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.patches",
