@@ -249,8 +249,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that ship with the package."""
-    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+    """Return the names of the recipes that ship with the package, those in folders with the folder's name."""
+    return sorted(p.relative_to(RECIPES).with_suffix("").as_posix() for p in RECIPES.rglob("*.toml"))
 
 
 def find_table(source: str) -> dict[str, Any]:

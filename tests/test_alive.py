@@ -1,0 +1,67 @@
+"""Every editor can make an edit: single edits of the atlas, the model restored between, teacher forced.
+
+With 200 edits in `make soak`, with a few in `make test`. Editors that would have to be trained first are left out,
+with a reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from lifelong import single
+from lifelong.compose import prepare, resolve
+from lifelong.config import recipe_names
+from lifelong.editor import editor_names
+from lifelong.scorers import TEACHER_FORCED
+from lifelong.single import Alone
+
+LEARNT = {"ke", "mend", "unike", "serac", "mscke", "recipe", "lte", "ike", "rag"}
+"""Editors whose answers a trained network or the context bounds: .8; all others .9."""
+
+
+def least(name: str) -> float:
+    return 0.8 if name in LEARNT else 0.9
+
+
+BLIND = {"ft_vision"}
+"""Editors that cannot learn an edit without a picture: only those with one count."""
+
+
+def alone(name: str, edits: int, folder: Path) -> Alone:
+    source = f"tuned/{name}" if f"tuned/{name}" in recipe_names() else None
+    words: dict[str, Any] = {"editor": name, "edits": edits, "out": str(folder)}
+    fit = prepare(resolve(source, words)).fit
+    if fit is not None and not fit.places(Path("nowhere"))["shipped"].is_file():
+        pytest.skip(f"{name} ships no fit: its first run would train it for minutes")
+    return single(source, **words)
+
+
+def reliability(name: str, found: Alone) -> float:
+    rows = [f for f in found.facts if f.axis == "reliability" and f.scorer == TEACHER_FORCED]
+    return mean(f.score for f in rows if f.modality == "image" or name not in BLIND)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all editors: the frozen model is asked once."""
+    return tmp_path_factory.mktemp("alive")
+
+
+def test_the_unedited_model_never_says_the_new_answer(folder: Path) -> None:
+    found = alone("none", 12, folder).metrics
+    assert found["Rel"] < 0.5 and found["T-Loc"] == found["M-Loc"] == 1.0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", [n for n in editor_names() if n != "none"])
+def test_single_edits_are_reliable(name: str, folder: Path) -> None:
+    assert reliability(name, alone(name, 200, folder)) >= least(name)
+
+
+@pytest.mark.parametrize("name", ["ft", "grace", "liveedit", "rag"])
+def test_a_few_single_edits_are_reliable(name: str, folder: Path) -> None:
+    assert reliability(name, alone(name, 12, folder)) >= least(name)
