@@ -57,7 +57,7 @@ def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
     configuration is checked before anything runs; raises `ConfigError`.
     """
     table = find_table(source)
-    if not is_sweep(source):
+    if not table.get("grid"):
         raise ConfigError(f"{source} is one run (it has no [grid] of lists): use `lifelong run {source}`.")
     for key in table:
         if key not in SWEEP_KEYS:

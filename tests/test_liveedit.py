@@ -155,6 +155,27 @@ def test_the_filter_is_set_on_subjects_that_training_never_sees(tiny_vlm, stream
     assert len(rest) + len(unseen) == len(examples)
 
 
+def test_a_faint_newcomer_changes_no_route(tiny_vlm) -> None:
+    editor = LiveEdit(tiny_vlm, options())
+    size = 2 * 16
+
+    def put(name: str, score: float) -> None:
+        text = torch.zeros(1, size)
+        text[0, 0] = score
+        editor.banks["image"].add([name], np.ones((1, size), dtype=np.float32), {"text": text})
+
+    one, words = np.ones((1, size), dtype=np.float32), np.eye(1, size, dtype=np.float32)
+    low, sees = np.full((1, 1), -1e6, dtype=np.float32), np.ones((1, 1), dtype=np.float32)
+    keys = Keys({"visual": one, "text": words, "threshold": low, "sees": sees})
+    put("a", 3.0)
+    put("b", 2.0)
+    (before,) = editor.route(keys)
+    put("c", -9.0)
+    assert editor.route(keys) == [before] and before.ids == ("a", "b")
+    editor.options = options(faint=0)
+    assert editor.route(keys)[0].ids == ("a", "b", "c")
+
+
 def test_a_margin_moves_the_hard_filter(tiny_vlm, stream: Stream) -> None:
     editor = LiveEdit(tiny_vlm, options())
     edit = next(e for e in stream.edits if e.query.image)

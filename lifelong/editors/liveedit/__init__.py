@@ -13,8 +13,8 @@ them unedited); subjects held out of training set where the hard filter keeps an
 learnt limit), lenient enough for `recall` of their rephrases; experts of a soft weight below `faint` are left out, so
 that a route changes only with what can change the answer; half of training's steps mix pictures (`mixed=0`: none).
 Every step draws new targets for its edits, for which the paper has data enough. The published training feeds the
-layer's output to that layer again; here it is fed once. The paper's
-ablations are options too: `ABLATED`, and `depth`, `rank` and `width`.
+layer's output to that layer again; here it is fed once. The paper's ablations are options too: `ABLATED`,
+`depth`, `rank` and `width`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class LiveEdit(Editor):
         )
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but the one that only routing reads; of the ablations those that are made."""
+        """Return all options but those that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(self.options, name)}
         return self.options.model_dump(mode="json", exclude={"text_only", "faint", *whole})
 
