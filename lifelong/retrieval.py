@@ -148,22 +148,30 @@ class FactBook:
         self.bank.load(State(state.tensors, state.meta["bank"]))
         self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
 
-    def calibrated(self, pool: Pool, otherwise: float) -> dict[str, Limit]:
+    def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Limit]:
         """Return the cosines that best tell a pool's in-scope from its out-of-scope probes, by kind of query.
 
         In scope: reliability and generality probes that find their own edit among all of the pool's. Out of scope:
         probes whose reference is the baseline. `otherwise` is the limit of a kind that the pool has no sample of.
+        With `alone` a probe meets its own edit only: for keys that many edits share (questions about pictures in the
+        same words), where the nearest of all is another's as often as not.
         """
         probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in IN_SCOPE]
         limits = {"image": Limit(otherwise, 0.0), "text": Limit(otherwise, 0.0)}
         if not probes:
             return limits
-        bank = Bank(self.width, metric="ip")
-        bank.add([item.edit.id for item in pool.items], self.stored([item.edit for item in pool.items]))
-        found = bank.search(self.keys([p.query for p in probes])["key"], 1)
         inside = np.array([p.reference != "baseline" for p in probes])
-        own = np.array([ids[0] == p.edit_id for p, ids in zip(probes, found.ids, strict=True)])
-        scores = np.where(inside & ~own, -2.0, found.scores[:, 0])  # another's edit: wrong above every threshold
+        ids, stored = [item.edit.id for item in pool.items], self.stored([item.edit for item in pool.items])
+        keys = self.keys([p.query for p in probes])["key"]
+        if alone:
+            place = {edit_id: i for i, edit_id in enumerate(ids)}
+            scores = (keys * stored[[place[p.edit_id] for p in probes]]).sum(1)
+        else:
+            bank = Bank(self.width, metric="ip")
+            bank.add(ids, stored)
+            found = bank.search(keys, 1)
+            own = np.array([got[0] == p.edit_id for p, got in zip(probes, found.ids, strict=True)])
+            scores = np.where(inside & ~own, -2.0, found.scores[:, 0])  # another's edit: wrong above every threshold
         kinds = np.array([_kind(p) for p in probes])
         for kind in limits:
             here = kinds == kind

@@ -28,6 +28,7 @@ EDITORS_MAY = (
     "lifelong.gradient_transform",
     "lifelong.radius_bank",
     "lifelong.training",
+    "lifelong.targets",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.patches",

@@ -7,8 +7,9 @@ import torch
 from lifelong.editor import Keys, Route
 from lifelong.editors.liveedit import LiveEdit, LiveEditOptions, train
 from lifelong.editors.liveedit.calibration import held_out, margin
-from lifelong.editors.liveedit.examples import Table, Targets, examples_of
+from lifelong.editors.liveedit.examples import Table, examples_of
 from lifelong.editors.liveedit.rows import expert_inputs, rows_of
+from lifelong.targets import Targets
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Query
 

@@ -9,7 +9,7 @@ import pytest
 
 from lifelong.retrieval import FactBook, separating
 from streams.stream import load_stream
-from streams.types import Edit, ImageRef, Pool, Query
+from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query
 
 PICTURE, OTHER = ImageRef("noise:a", "a"), ImageRef("noise:b", "b")
 EDIT = Edit("a", Query("Who made this bowl?", PICTURE), "Ann", "bowl")
@@ -57,6 +57,22 @@ def test_calibration_lets_in_more_of_its_own_than_strangers(tiny_vlm):
     own = np.mean([f for f, p in zip(fired, probes, strict=True) if p.axis == "reliability"])
     strange = np.mean([f for f, p in zip(fired, probes, strict=True) if p.reference == "baseline"])
     assert own > 0.9 and strange < own
+
+
+def test_calibration_of_shared_keys_asks_each_edit_alone(tiny_vlm):
+    """Two edits in the same words: among both, half of the probes find the other's, and no limit lets them in."""
+    shared = Query("What is it called?", PICTURE)
+    items = []
+    for edit_id, image, relation in (("a", PICTURE, "name"), ("b", OTHER, "name")):
+        edit = Edit(edit_id, Query(shared.prompt, image), "Ann", edit_id, relation)
+        probes = (
+            Probe(f"{edit_id}/r", edit_id, "reliability", "own", "image", edit.query, "Ann"),
+            Probe(f"{edit_id}/l", edit_id, "locality", "far", "image", Query("Who?", image), "x", "baseline"),
+        )
+        items.append(PoolItem(edit, probes))
+    book = FactBook(tiny_vlm, keys="text", answers=True)
+    among, alone = (book.calibrated(Pool(tuple(items), "p", 0), 0.3, alone=a)["image"] for a in (False, True))
+    assert among.right < 1 and alone.right == 1
 
 
 def test_the_separating_score_lies_in_the_widest_gap_of_the_best_ones():

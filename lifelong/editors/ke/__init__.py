@@ -5,7 +5,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -38,7 +38,12 @@ class KeOptions(EditorOptions):
     hidden: int = Field(default=128, ge=1, description="width of the LSTM in each direction")
     condition: int = Field(default=1024, ge=1, description="width of what is read off an edit's words")
     head: int = Field(default=128, ge=1, description="hidden width of each matrix's head")
-    max_scale: float = Field(default=1.0, gt=0, description="largest gate of a change")
+    max_scale: float = Field(
+        default=100.0,
+        gt=0,
+        description="largest gate of a change (VLKEB 1, too little for a small model's gradients)",
+    )
+    edit_scale: float = Field(default=1.0, gt=0, description="of every change at edit time; trained with 1")
     constraint: Literal["kl", "norm"] = Field(
         default="kl", description="what the margin bounds: KL on questions to leave alone (paper) or |dW| (VLKEB)"
     )
@@ -51,7 +56,7 @@ class KeOptions(EditorOptions):
     learning_rate: float = Field(default=3e-4, gt=0, description="centred RMSprop")
     warm_up: float = Field(default=1 / 30, ge=0, lt=1, description="share of steps with a rising learning rate")
     clip: float = Field(default=1.0, gt=0, description="largest norm of a training gradient")
-    steps: int = Field(default=1500, ge=1, description="optimiser steps of fit (VLKEB: 30,000 of one edit)")
+    steps: int = Field(default=800, ge=1, description="optimiser steps of fit (VLKEB: 30,000 of one edit)")
     batch: int = Field(default=12, ge=1, description="edits a training step, each with weights of its own")
     pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
 
@@ -73,6 +78,7 @@ class KnowledgeEditor(Editor):
     """
 
     Options = KeOptions
+    searched = {"edit_scale": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)}
     routed: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     options: KeOptions
@@ -131,6 +137,10 @@ class KnowledgeEditor(Editor):
             unfinished=self.unfinished, what="ke",
         )  # fmt: skip
 
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return all options but the one that only editing reads."""
+        return self.options.model_dump(mode="json", exclude={"edit_scale"})
+
     def fitted(self) -> State:
         """Return the hypernetwork."""
         return State(
@@ -165,7 +175,7 @@ class KnowledgeEditor(Editor):
             found, _ = gradient_factors(self.region, questions, what)
         with torch.no_grad():
             change = self.network(found, self._sentences(edits, old))
-            new = {self.parameters[name]: f.dense() for name, f in change.items()}
+            new = {self.parameters[name]: self.options.edit_scale * f.dense() for name, f in change.items()}
         self.weights.take({n: w + new[n].to(w.dtype) for n, w in self.weights.now.items()}, what)
 
     @contextmanager

@@ -77,6 +77,7 @@ class LiveEdit(Editor):
     """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
 
     Options = LiveEditOptions
+    searched = {"faint": (0.0, 0.001, 0.003, 0.01, 0.03, 0.1), "text_only": ("extended", "paper")}
     removes = True
     trains = True
     append_only = True

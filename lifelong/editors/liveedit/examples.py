@@ -1,16 +1,14 @@
-"""What LiveEdit's training reads: pool items as rows of cached hidden states, and new targets for their edits.
+"""What LiveEdit's training reads: pool items as rows of cached hidden states.
 
 Knows the model only through hidden states of the layer that the residual joins. Trains nothing.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from lifelong.models.vlm import Hidden
@@ -71,36 +69,6 @@ class Table:
     def with_targets(self, rows: Sequence[int], targets: Sequence[str]) -> Hidden:
         """Compute some rows anew, with other answers."""
         return self.vlm.hidden([self.asked[r][0] for r in rows], self.layer, targets)
-
-
-class Targets:
-    """Draws a target for an edit: one of its relation's, one of any relation's, or words of two together.
-
-    A generator that meets every edit with one and the same target learns the pool by heart instead of learning to
-    write what it is given (reports/LOG.md).
-    """
-
-    def __init__(self, items: Sequence[PoolItem]) -> None:
-        found: defaultdict[str, set[str]] = defaultdict(set)
-        for item in items:
-            found[item.edit.relation].add(item.edit.target)
-        self._of = {relation: sorted(targets) for relation, targets in found.items()}
-        self._all = sorted(set().union(*found.values()))
-
-    def draw(self, relation: str, rng: np.random.Generator) -> str:
-        """Return a target for an edit of this relation."""
-        draw = rng.random()
-        if draw < 0.75:
-            return _pick(self._of[relation], rng)
-        if draw < 0.9:
-            return _pick(self._all, rng)
-        words = [*_pick(self._all, rng).split(), *_pick(self._all, rng).split()]
-        start = int(rng.integers(len(words)))
-        return " ".join(words[start : start + 1 + int(rng.integers(3))])
-
-
-def _pick(targets: Sequence[str], rng: np.random.Generator) -> str:
-    return targets[int(rng.integers(len(targets)))]
 
 
 def joined(parts: Sequence[Hidden]) -> Hidden:

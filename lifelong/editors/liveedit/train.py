@@ -18,12 +18,13 @@ from torch.nn import functional as F
 
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import held_out, margin
-from lifelong.editors.liveedit.examples import Example, Table, Targets, examples_of, joined
+from lifelong.editors.liveedit.examples import Example, Table, examples_of, joined
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
 from lifelong.ops import NotFiniteError
-from lifelong.training import Unfinished, steps_of
+from lifelong.targets import Targets
+from lifelong.training import Unfinished, optimizers_of, scale_rates, steps_of
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def fit(
         ):  # fmt: skip
             warm = min(1.0, (step + 1) / 30)
             share = warm * 0.5 * (1 + math.cos(math.pi * step / options.steps)) + 0.01
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["base_lr"] * share
+            scale_rates(optimizers, share)
             crowd = min(1.0, 3 * step / options.steps)
             # The router is learnt long before the generator: every second step is enough for it.
             with _fast(vlm, options.half):
@@ -105,15 +104,7 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
     chosen = [p for p in inner.parameters() if p.ndim == 2] if inner is not None else []
     if inner is not None:
         chosen = [p for p in chosen if p is not inner.position.weight and p is not inner.latent_queries]
-    kept = {id(p) for p in chosen}
-    rest = [p for p in modules.parameters() if id(p) not in kept]
-    out: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=0.01)]
-    if chosen:
-        out.append(torch.optim.Muon(chosen, lr=5 * rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
-    for optimizer in out:
-        for group in optimizer.param_groups:
-            group["base_lr"] = group["lr"]
-    return out
+    return optimizers_of(modules, chosen, rate)
 
 
 def step_losses(

@@ -76,9 +76,9 @@ class Lte(Editor):
     paper: so an edit may change any answer (`routed` is False), and locality is lost where alignment moved the model.
     With `active="in_scope"` queries without a route are the base's, and the editor is a routed one.
     Deviations: low rank instead of all weights; the project's wording of a statement; the threshold is calibrated on
-    the pool (the published one belongs to another encoder); old answers are kept by a divergence from the base on the
-    true answer's tokens, as LiveEdit's port does, where the paper trains on the old answer's text; the statement
-    holds no picture.
+    the pool, each edit alone in the memory (the published one belongs to another encoder); old answers are kept by a
+    divergence from the base on the true answer's tokens, as LiveEdit's port does, where the paper trains on the old
+    answer's text; the statement holds no picture.
     """
 
     Options = LteOptions
@@ -105,7 +105,8 @@ class Lte(Editor):
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
         train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
-        self.thresholds = {kind: limit.least for kind, limit in self.book.calibrated(pool, UNFITTED).items()}
+        limits = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
+        self.thresholds = {kind: limit.least for kind, limit in limits.items()}
         self.load_fitted(self.fitted())
 
     def fit_options(self) -> Mapping[str, Any]:

@@ -36,12 +36,13 @@ class MendOptions(EditorOptions):
         default=False,
         description="the token-weighted mean of all edits' changes instead of their sum (LiveEdit's port)",
     )
+    edit_scale: float = Field(default=1.0, gt=0, description="of every change at edit time; trained with 1")
     edit_weight: float = Field(
         default=0.1, ge=0, description="of the loss of reworded questions, and of new pictures"
     )
     local_weight: float = Field(default=1.0, ge=0, description="of the loss of questions to leave alone, each kind")
-    learning_rate: float = Field(default=1e-4, gt=0, description="Adam; EasyEdit 1e-6 over 30,000 steps")
-    rate_learning_rate: float = Field(default=1e-4, gt=0, description="Adam's for the learned steps")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam; EasyEdit 1e-6 over 30,000 steps")
+    rate_learning_rate: float = Field(default=1e-3, gt=0, description="Adam's for the learned steps")
     clip: float = Field(default=100.0, gt=0, description="largest norm of a training gradient")
     steps: int = Field(default=1000, ge=1, description="optimiser steps of fit")
     batch: int = Field(default=12, ge=1, description="edits a training step, each with weights of its own")
@@ -65,6 +66,7 @@ class Mend(Editor):
     """
 
     Options = MendOptions
+    searched = {"edit_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "average": (False, True)}
     routed: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     options: MendOptions
@@ -91,8 +93,8 @@ class Mend(Editor):
         self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but the one that only sequential editing reads."""
-        return self.options.model_dump(mode="json", exclude={"average"})
+        """Return all options but those that only editing reads."""
+        return self.options.model_dump(mode="json", exclude={"average", "edit_scale"})
 
     def fitted(self) -> State:
         """Return the transforms with their moments and rates."""
@@ -117,7 +119,7 @@ class Mend(Editor):
     def _change(self, edits: Sequence[Edit], what: str) -> None:
         with self.weights.swapped():
             changes = self.transforms.changes_of(edits, what)
-        steps = {self.parameters[n]: f.dense() for n, f in changes.items()}
+        steps = {self.parameters[n]: self.options.edit_scale * f.dense() for n, f in changes.items()}
         if not self.options.average:
             self.weights.take({n: w + steps[n].to(w.dtype) for n, w in self.weights.now.items()}, what)
             return

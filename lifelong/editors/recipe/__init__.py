@@ -40,6 +40,7 @@ class RecipeOptions(EditorOptions):
     answer_tokens: int = Field(
         default=6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
     )
+    lead: float = Field(default=0.0, description="by how much an edit's score must beat the sentinel's")
     steps: int = Field(default=400, ge=1, description="optimiser steps of fit")
     batch: int = Field(default=16, ge=1, description="edits a step whose prompts are trained; three questions each")
     routing_batch: int = Field(default=160, ge=2, description="edits a step whose retrieval is trained")
@@ -69,6 +70,7 @@ class Recipe(Editor):
     """
 
     Options = RecipeOptions
+    searched = {"lead": (-4.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)}
     removes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     append_only: ClassVar[bool] = True
@@ -139,7 +141,7 @@ class Recipe(Editor):
         revisions = self.bank.revision_of(found.rows[:, 0])
         routes = []
         for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
-            beaten = score > float(keys["sentinel"][i, 0])
+            beaten = score > float(keys["sentinel"][i, 0]) + self.options.lead
             routes.append(Route(ids, (score,), (1.0,), (int(revisions[i]),)) if beaten else Route())
         return routes
 
@@ -179,5 +181,5 @@ class Recipe(Editor):
         self.bank.load(State(state.tensors, state.meta["bank"]))
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return all options: every one decides what `fit` learns."""
-        return self.options.model_dump(mode="json")
+        """Return all options but the one that only routing reads."""
+        return self.options.model_dump(mode="json", exclude={"lead"})

@@ -45,8 +45,17 @@ class PromptWriter(nn.Module):
         self.tokens, self.d = tokens, d
         self.first, self.second = nn.Linear(rep, rep), nn.Linear(rep, tokens * d)
         self.copy = nn.Linear(answer_tokens * d, tokens * d, bias=False) if answer_tokens else None
+        with torch.no_grad():
+            self.second.weight *= 0.1  # near the scale of a model's embeddings, where it can be read
         if self.copy is not None:
             nn.init.zeros_(self.copy.weight)
+            shared = min(answer_tokens, tokens) * d  # at first the last slots hold the answer's own tokens
+            with torch.no_grad():
+                self.copy.weight[tokens * d - shared :, :shared] = torch.eye(shared)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Return the weight matrices."""
+        return [p for p in self.parameters() if p.ndim == 2]
 
     def forward(self, rep: Tensor, answers: Tensor | None = None) -> Tensor:
         """Return (n, tokens, d) from representations (n, rep) and answer embeddings (n, m, d)."""

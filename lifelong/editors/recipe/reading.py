@@ -25,6 +25,8 @@ class Reader:
 
     Text: [last; mean; max; min] over the prompt's tokens, read without the picture: 4 h. With `pictures` the question
     is read with its picture, and [mean; max; min] of the image tokens follow, zero where there is none: 7 h.
+    Each token's state is brought to mean 0 and variance 1, as an encoder's are that ends in a layer norm: between a
+    decoder's layers they are tens of times larger.
     """
 
     def __init__(self, vlm: VLM, layer: int, *, pictures: bool) -> None:
@@ -42,7 +44,7 @@ class Reader:
         asked = [Prompt.of(q) if self.pictures else Prompt((q.prompt,)) for q in queries]
         hidden = self.vlm.hidden(asked, self.layer)
         pairs = list(zip(hidden.states, hidden.prompt, hidden.image, strict=True))
-        words = [s.float()[m.to(s.device)] for s, m, _ in pairs]
+        words = [_level(s[m.to(s.device)]) for s, m, _ in pairs]
         padded, seen = _pad(words)
         x = pooled_features(padded, seen, torch.stack([w[-1] for w in words]))
         if not self.pictures:
@@ -50,7 +52,7 @@ class Reader:
         looks = torch.zeros(len(asked), 3 * self.vlm.width, device=x.device)
         at = [i for i, (_, _, image) in enumerate(pairs) if bool(image.any())]
         if at:
-            padded, seen = _pad([pairs[i][0].float()[pairs[i][2].to(x.device)] for i in at])
+            padded, seen = _pad([_level(pairs[i][0][pairs[i][2].to(x.device)]) for i in at])
             looks[at] = pooled_features(padded, seen, padded[:, 0])[:, self.vlm.width :]
         return torch.cat([x, looks], dim=1)
 
@@ -61,6 +63,10 @@ class Reader:
             ids = self.vlm.target_ids(target)[:tokens]
             out[i, : len(ids)] = self.vlm.embeddings()[ids].detach().float()
         return out
+
+
+def _level(states: Tensor) -> Tensor:
+    return torch.nn.functional.layer_norm(states.float(), states.shape[-1:])
 
 
 def _pad(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

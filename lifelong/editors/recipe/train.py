@@ -19,7 +19,8 @@ from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.models.layout import Hidden
 from lifelong.ops import NotFiniteError, answer_loss
-from lifelong.training import Unfinished, steps_of
+from lifelong.targets import Targets
+from lifelong.training import Unfinished, optimizers_of, scale_rates, steps_of
 from streams.types import Pool, PoolItem, Query
 
 if TYPE_CHECKING:
@@ -83,26 +84,28 @@ def fit(
     table.features = reader.features([q for q, _ in table.asked])
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EC1]))
     modules.train().requires_grad_(True)
-    optimizer = torch.optim.Adam(modules.parameters(), lr=options.learning_rate)
+    targets = Targets(pool.items)
+    optimizers = optimizers_of(modules, modules.prompt.matrices(), options.learning_rate)
     plain: dict[str, Any] = {"history": []}
     try:
         for step in steps_of(
-            options.steps, what="fit recipe", tensors=modules.state_dict, optimizers=[optimizer], rng=rng,
+            options.steps, what="fit recipe", tensors=modules.state_dict, optimizers=optimizers, rng=rng,
             plain=plain, unfinished=unfinished,
         ):  # fmt: skip
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-            for group in optimizer.param_groups:
-                group["lr"] = options.learning_rate * max(share, 0.01)
+            scale_rates(optimizers, max(share, 0.01))
             chosen = _draw(examples, options.routing_batch, rng)
-            parts = editing_losses(vlm, modules, reader, slots, table, chosen[: options.batch], options, rng)
+            parts = editing_losses(vlm, modules, reader, slots, table, chosen[: options.batch], targets, options, rng)
             parts |= routing_losses(modules, table, chosen, rng)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
             total.backward()
             torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             if step % 25 == 0 or step == options.steps - 1:
                 plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
@@ -131,17 +134,23 @@ def editing_losses(
     slots: Slots,
     table: Table,
     chosen: Sequence[Example],
+    targets: Targets,
     options: Any,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Return reliability, generality and locality of the questions behind their edits' continuous prompts."""
+    """Return reliability, generality and locality of the questions behind their edits' continuous prompts.
+
+    Every edit gets a new target each time, so that the writer learns to write what it is given (not in the paper).
+    """
     n = len(chosen)
+    new = [targets.draw(e.fact[1], rng) for e in chosen]
     rows = [e.inside[0] for e in chosen] + [_one(e.inside[1:] or e.inside, rng) for e in chosen]
     rows += [_one(e.outside, rng) for e in chosen]
-    asked, answers = [table.asked[r][0] for r in rows], [table.asked[r][1] for r in rows]
-    reps = modules.knowledge(table.features[[e.knowledge for e in chosen]])
-    targets = [table.asked[e.knowledge][1] for e in chosen]
-    told = reader.answers(targets, options.answer_tokens) if options.answer_tokens else None
+    asked = [table.asked[r][0] for r in rows]
+    answers = [*new, *new, *(table.asked[r][1] for r in rows[2 * n :])]
+    edits = [table.asked[e.inside[0]][0] for e in chosen]
+    reps = modules.knowledge(reader.features([knowledge_of(q, t) for q, t in zip(edits, new, strict=True)]))
+    told = reader.answers(new, options.answer_tokens) if options.answer_tokens else None
     prompts = modules.prompt(reps, told).repeat(3, 1, 1)
     hidden = vlm.hidden([slots.before(q) for q in asked], 0, answers)
     logits = vlm.resume(with_prompts(vlm, slots, hidden, prompts), grad=True, answers_only=True)

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
+def as_long(known: Tensor, own: Tensor) -> Tensor:
+    """Return what was read at the length of what it is mixed with, token by token.
+
+    Memories are states of the residual stream, tens of times longer than one attention's output: mixed as they are
+    they drown it.
+    """
+    return torch.nn.functional.normalize(known, dim=-1) * own.norm(dim=-1, keepdim=True)
+
+
 @dataclass(frozen=True)
 class Reading:
     """What n queries read in one layer: picked entries (n, k) and shares alpha (n,)."""
@@ -98,7 +107,7 @@ class Reader:
                 states = inputs[i]
                 read = attend(states.float(), known.to(states.device), there.to(states.device)).to(states.dtype)
                 own = output[0] if isinstance(output, tuple) else output
-                mixed = mix(own, read, reading.alpha[rows].to(states))
+                mixed = mix(own, as_long(read, own), reading.alpha[rows].to(states))
                 return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
             return hook

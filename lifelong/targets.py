@@ -1,0 +1,40 @@
+"""New targets for the edits of a pool: what keeps a generator from learning the pool by heart. Knows no model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from streams.types import PoolItem
+
+
+class Targets:
+    """Draws a target for an edit: one of its relation's, one of any relation's, or words of two together.
+
+    A generator that meets every edit with one and the same target learns the pool by heart instead of learning to
+    write what it is given (reports/LOG.md).
+    """
+
+    def __init__(self, items: Sequence[PoolItem]) -> None:
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for item in items:
+            found[item.edit.relation].add(item.edit.target)
+        self._of = {relation: sorted(targets) for relation, targets in found.items()}
+        self._all = sorted(set().union(*found.values()))
+
+    def draw(self, relation: str, rng: np.random.Generator) -> str:
+        """Return a target for an edit of this relation."""
+        draw = rng.random()
+        if draw < 0.75:
+            return _pick(self._of[relation], rng)
+        if draw < 0.9:
+            return _pick(self._all, rng)
+        words = [*_pick(self._all, rng).split(), *_pick(self._all, rng).split()]
+        start = int(rng.integers(len(words)))
+        return " ".join(words[start : start + 1 + int(rng.integers(3))])
+
+
+def _pick(targets: Sequence[str], rng: np.random.Generator) -> str:
+    return targets[int(rng.integers(len(targets)))]
