@@ -7,8 +7,8 @@
     lifelong.report([folder], "report")
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
-`evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`. The other names are the types that these
-take and give, and what an editor is written with.
+`evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, spaces `spaces_of` (without the
+picture). The other names are the types that these take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM as VLM
     from lifelong.questions import ask as ask
     from lifelong.single import single as single
+    from lifelong.spaces import spaces_of as spaces_of
     from lifelong.sweeps import sweep as sweep
     from lifelong.tuning import tune as tune
     from streams.stream import load_stream as load_stream
@@ -79,6 +80,7 @@ _HOME = {
     "report": "lifelong.cli",
     "run": "lifelong.compose",
     "single": "lifelong.single",
+    "spaces_of": "lifelong.spaces",
     "stream_names": "streams.stream",
     "sweep": "lifelong.sweeps",
     "tune": "lifelong.tuning",

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lifelong.config import RECIPES, ConfigError, near, read_toml, recipe_names
 
 KINDS = ("editors", "streams", "models", "recipes")
+EVIDENCE = Path(__file__).parent / "evidence.json"
+"""What the report of `make editors` says of every editor; shipped with the package."""
+MEASURES = {
+    "Rel": ".2f", "T-Gen": ".2f", "M-Gen": ".2f", "T-Loc": ".2f", "M-Loc": ".2f", "portability": ".2f",
+    "specificity": ".2f", "edit (s)": ".3f", "bytes per edit": ",.0f", "route p50 (ms)": ".3f",
+    "route p99 (ms)": ".3f", "fit (s)": ",.0f",
+}  # fmt: skip
+"""Columns of the table of editors, each with its format."""
 
 
 def listing(kind: str) -> list[dict[str, Any]]:
@@ -21,12 +32,43 @@ def _editors() -> list[dict[str, Any]]:
     from lifelong.editor import editor_class, editor_names
     from lifelong.parts import describe, options_of
 
-    found = []
+    found, known = [], evidence()
     for name in editor_names():
         cls = editor_class(name)
         traits = {"routed": cls.routed, "removes": cls.removes, "trains": cls.trains}
-        found.append({"name": name, "about": describe(cls.__doc__), **traits, "options": options_of(cls.Options)})
+        about = {"name": name, "about": describe(cls.__doc__), **traits, "evidence": known.get(name)}
+        found.append({**about, "options": options_of(cls.Options)})
     return found
+
+
+def evidence(path: Path = EVIDENCE) -> dict[str, dict[str, Any]]:
+    """Return what was measured of each editor by `make editors`, by name; nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    about = {name: kept[name] for name in ("stream", "model", "hardware", "scorer")}
+    return {row["editor"].split()[0]: {**about, **row} for row in kept["editors"]}
+
+
+def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a table of editors' evidence in lines of equal columns, and what it was measured on."""
+    rows = [["editor", "edits", "seeds", *MEASURES]]
+    known = [t for t in things if t.get("evidence")]
+    for thing in known:
+        found = thing["evidence"]
+        numbers = [found[name]["mean"] for name in MEASURES]
+        shown = ["-" if v is None else format(v, MEASURES[n]) for n, v in zip(MEASURES, numbers, strict=True)]
+        rows.append([thing["name"], str(found["edits"]), str(len(found["seeds"])), *shown])
+    if not known:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    first = known[0]["evidence"]
+    on = f"{', '.join(first['model'])} on {', '.join(first['stream'])}; {'; '.join(first['hardware'])}"
+    return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`: {on}."]
 
 
 def _streams() -> list[dict[str, Any]]:

@@ -139,18 +139,21 @@ def report_command(
 def list_command(
     kind: Annotated[str, typer.Argument(help="editors, streams, models or recipes")],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
 ) -> None:
-    """List what there is to choose from."""
-    from lifelong.catalog import listing
+    """List what there is to choose from; editors with what `make editors` measured of them."""
+    from lifelong.catalog import evidence_lines, listing
 
     things = listing(kind)
     if as_json:
         print(json.dumps(things, indent=1, default=str))
         return
+    for line in evidence_lines(things):
+        print(line)
     width = max((len(t["name"]) for t in things), default=0)
     for thing in things:
         print(f"{thing['name']:<{width}}  {thing['about']}")
-        for option in thing.get("options", ()):
+        for option in thing.get("options", ()) if options else ():
             print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
 
 
@@ -229,6 +232,19 @@ def ask_command(
         print("route: none (out of scope of every edit, or the editor does not route)")
     for served in found.route:
         print(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
+
+
+@app.command("spaces")
+def spaces_command(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture: FILE.png or FILE.svg.")],
+    words: Words = None,
+) -> None:
+    """Draw the spaces that a run's editor learnt (UniKE has two), for the edits of its stream; prints the picture."""
+    from lifelong.spaces import spaces_of
+    from reports.spaces import draw_spaces
+
+    source, changes = split_words(words)
+    print(draw_spaces(spaces_of(source, **changes), out))
 
 
 @model_app.command("eval")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong import manifest as made_with
 from lifelong.config import ConfigError, Part, RunConfig, hash8, load_config
-from lifelong.editor import Editor, editor_class
+from lifelong.editor import Editor, State, editor_class
 from lifelong.files import held
 from lifelong.fitting import Fit
 from lifelong.labels import run_label, run_title
@@ -41,11 +41,16 @@ class Prepared:
     digests: Mapping[str, str]
     folder: Path
 
-    def editor(self) -> Editor:
-        """Return a new editor with what it learnt (which is learnt now where it is kept nowhere)."""
+    def learnt(self) -> State | None:
+        """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
+        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
+
+    def editor(self, learnt: State | None = None) -> Editor:
+        """Return a new editor with what it learnt."""
         editor = make_editor(self.config, self.vlm)
-        if self.fit is not None:
-            editor.load_fitted(self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0])
+        learnt = self.learnt() if learnt is None else learnt
+        if learnt is not None:
+            editor.load_fitted(learnt)
         return editor
 
 
@@ -115,8 +120,8 @@ def run(
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh)
             if not log.done():
-                _work(ready, log, progress, watch)
-                log.finish({"wall_s": watch.wall_s})
+                notes = _work(ready, log, progress, watch)
+                log.finish({"wall_s": watch.wall_s, **notes})
                 progress.say("seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in watch.wall_s.items()))
     return ready.folder
 
@@ -162,7 +167,8 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
     }
 
 
-def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> None:
+def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
+    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     from lifelong.baseline import Baseline
     from lifelong.panel import Panel, PanelSettings
     from lifelong.simulate import SimulationSettings, simulate
@@ -179,7 +185,9 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
             source = next((s for s, p in ready.fit.places(config.cache_folder() / "fit").items() if p.is_file()), "")
             pool = len(ready.fit.pool.items)
             progress.say(f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}")
-        editor = ready.editor()
+        learnt = ready.learnt()
+        editor = ready.editor(learnt)
+    known = {} if learnt is None else dict(learnt.meta)
     chosen = config.panels.model_dump(exclude={"at", "every"})
     settings = PanelSettings(**chosen)
     kinds = {edit.id: edit.prompt_kind for edit in stream.edits}
@@ -212,6 +220,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
             )
     finally:
         editor.close()
+    return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
 
 
 def _show(progress: Progress, event: Mapping[str, Any]) -> None:

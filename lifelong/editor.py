@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lifelong.models.vlm import VLM, Scored
+    from lifelong.spaces import Space
     from lifelong.training import Unfinished
 
 
@@ -179,6 +180,10 @@ class Editor(ABC):
 
     def load_fitted(self, state: State) -> None:
         """Take over what an equal `fit` learnt earlier."""
+
+    def spaces(self, pool: Pool) -> Sequence[Space]:
+        """Return what `fit` learnt as points in two dimensions, for a picture; most editors have none."""
+        return ()
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return the routing keys of queries: a function of frozen weights only, the same at any step."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,8 @@ class Fit:
 
         A fresh editor, seeded by the pool's seed and closed afterwards, does the learning, so that a run's own editor
         starts from `load_fitted` whether the fit is new or not; what a killed process had learnt is gone on
-        with. Raises what the editor's `fit` raises, and `LogError` for a damaged file.
+        with. `fit_wall_s` among its plain values are the measured seconds of learning, those of a killed process too.
+        Raises what the editor's `fit` raises, and `LogError` for a damaged file.
         """
         from lifelong.training import Unfinished
 
@@ -61,13 +63,15 @@ class Fit:
                 return State(*load_state(path)), source
         editor = editor_class(self.name)(vlm, self.options, seed=self.pool.seed)
         editor.unfinished = Unfinished(cache / f"{self.digest}-unfinished")
+        begun, earlier_wall_s = time.monotonic(), editor.unfinished.spent_wall_s()
         try:
             editor.fit(self.pool)
             state = editor.fitted()
         finally:
             editor.close()
+        wall_s = round(earlier_wall_s + time.monotonic() - begun, 1)
         cache.mkdir(parents=True, exist_ok=True)
-        save_state(places["cached"], state)
+        save_state(places["cached"], State(state.tensors, {**state.meta, "fit_wall_s": wall_s}))
         editor.unfinished.clear()
         return State(*load_state(places["cached"])), "learnt"
 

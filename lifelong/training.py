@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from torch import Tensor
 
 from lifelong.checkpoint import load_state, save_state
 from lifelong.editor import State
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
 
 KEPT_EVERY_S = 60.0
 Random = np.random.Generator | torch.Generator
@@ -37,6 +41,10 @@ class Unfinished:
         """Return the file of a loop."""
         words = "".join(c if c.isalnum() else "-" for c in what)
         return self.folder / f"{words}.safetensors"
+
+    def spent_wall_s(self) -> float:
+        """Return the measured seconds that earlier processes spent in loops that are kept."""
+        return sum(float(load_state(path)[1]["wall_s"]) for path in self.folder.glob("*.safetensors"))
 
     def clear(self) -> None:
         """Forget all loops."""
@@ -66,18 +74,28 @@ def steps_of(
 
     plain = {} if plain is None else plain
     place = None if unfinished is None else unfinished.path(what)
-    first = 0
+    first, spent_wall_s = 0, 0.0
     if place is not None and place.is_file():
-        first = _restore(place, tensors(), optimizers, rng, plain)
+        first, spent_wall_s = _restore(place, tensors(), optimizers, rng, plain)
     with Progress(transient=True) as bar:
         task = bar.add_task(what, total=steps, completed=first)
-        kept = time.monotonic()
+        begun = kept = time.monotonic()
         for step in range(first, steps):
             yield step
             bar.advance(task)
             if place is not None and (step == steps - 1 or time.monotonic() - kept >= KEPT_EVERY_S):
-                _keep(place, step + 1, tensors(), optimizers, rng, plain)
                 kept = time.monotonic()
+                _keep(place, step + 1, spent_wall_s + kept - begun, tensors(), optimizers, rng, plain)
+
+
+@contextmanager
+def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
+    """Multiply in bfloat16 where `on`; attention is then written out: its gradient is faster than the fused one's."""
+    if not on:
+        yield
+        return
+    with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
+        yield
 
 
 def optimizers_of(
@@ -105,6 +123,7 @@ def scale_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> No
 def _keep(
     place: Path,
     step: int,
+    wall_s: float,
     tensors: Mapping[str, Tensor],
     optimizers: Sequence[torch.optim.Optimizer],
     rng: Random,
@@ -119,7 +138,7 @@ def _keep(
             out |= {f"optimizer/{place_of}/{index}/{k}": v for k, v in moments.items()}
             numbers[-1][str(index)] = {k: v for k, v in state.items() if k not in moments}
     out["torch_rng"] = torch.get_rng_state()
-    meta = {"step": step, "plain": dict(plain), "numbers": numbers}
+    meta = {"step": step, "wall_s": wall_s, "plain": dict(plain), "numbers": numbers}
     if isinstance(rng, torch.Generator):
         out["rng"] = rng.get_state()
     else:
@@ -134,7 +153,7 @@ def _restore(
     optimizers: Sequence[torch.optim.Optimizer],
     rng: Random,
     plain: MutableMapping[str, Any],
-) -> int:
+) -> tuple[int, float]:
     kept, meta = load_state(place)
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -155,4 +174,4 @@ def _restore(
         rng.bit_generator.state = meta["rng"]
     plain.clear()
     plain.update(meta["plain"])
-    return int(meta["step"])
+    return int(meta["step"]), float(meta["wall_s"])

@@ -11,12 +11,14 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from reports import figures, figures_cost
+from reports.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.figures import Drawn
 from reports.summary import summary
 from reports.table import Facts, RunInfo, load
@@ -54,7 +56,10 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         (out / name).mkdir(parents=True, exist_ok=True)
     numbers = summary(facts)
     numbers.write_csv(out / "tables" / "summary.csv")
-    parts = [_head(runs), "<h2>All numbers at the last panel</h2>", _table(numbers)]
+    proof = evidence(facts, runs)
+    flat(proof).write_csv(out / "tables" / "evidence.csv")
+    (out / "tables" / "evidence.json").write_text(to_json(proof, runs), encoding="utf-8")
+    parts = [_head(runs), _evidence(proof), "<h2>All numbers at the last panel</h2>", _table(numbers)]
     for draw in DRAW:
         if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
             continue  # a run without latency samples still has curves
@@ -108,6 +113,38 @@ def _sizes(facts: Facts, runs: Sequence[RunInfo]) -> str:
     seeds = facts.gauged["seed"].n_unique()
     hardware = ", ".join(sorted({r.hardware for r in runs}))
     return f"n = {len(facts.probed):,} scored probes, {seeds} seed{'s' if seeds > 1 else ''}; {hardware}."
+
+
+def _evidence(records: Sequence[dict[str, Any]]) -> str:
+    names = (*QUALITY, *COST)
+    head = "".join(f"<th>{html.escape(n)}</th>" for n in ("editor", "edits", "collapsed", *names))
+    body = "".join(
+        f"<tr><td>{html.escape(r['editor'])}</td><td>{r['edits']:,}</td><td>{r['collapsed edits']}</td>"
+        + "".join(f"<td>{_with_spread(r[n], quality=n in QUALITY)}</td>" for n in names)
+        + "</tr>"
+        for r in records
+    )
+    seeds = sorted({len(r["seeds"]) for r in records})
+    return (
+        "<h2>Evidence</h2><p class='meta'>The papers' five metrics, portability and specificity after the last edit, "
+        "teacher forced (token accuracy, as published): the mean over seeds, below it 95 % of Student's t from five "
+        "seeds on, else the seeds' own numbers. Route latencies are those of the last panel; a fit's seconds are "
+        f"those of the fit that was used, whenever it was made. Seeds: {', '.join(map(str, seeds))}. "
+        "<a href='tables/evidence.csv'>numbers</a></p>"
+        f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+    )
+
+
+def _with_spread(found: dict[str, Any], *, quality: bool) -> str:
+    def shown(value: float) -> str:
+        return f"{value:.2f}" if quality and not math.isnan(value) else _number(value)
+
+    spread = ""
+    if "low" in found:
+        spread = f"{shown(found['low'])}–{shown(found['high'])}"
+    elif len(found.get("seeds", ())) > 1:
+        spread = ", ".join(shown(v) for v in found["seeds"])
+    return shown(found["mean"]) + (f"<br><small>{spread}</small>" if spread else "")
 
 
 def _table(numbers: pl.DataFrame) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,11 @@ GAUGES = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run's facts come from: what a caption must say. `editor` is the run's label, `options` its editor's."""
+    """Where a run's facts come from: what a caption must say. `editor` is the run's label, `options` its editor's.
+
+    `wall_s` are the run's measured seconds (nan while it is not finished), `fit_wall_s` those of the fit that it
+    used, whenever that was made (nan where there is none, or where nobody noted them).
+    """
 
     folder: Path
     editor: str
@@ -63,6 +68,8 @@ class RunInfo:
     seed: int
     hardware: str
     done: bool
+    wall_s: float = math.nan
+    fit_wall_s: float = math.nan
 
 
 def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
@@ -126,6 +133,8 @@ def _naturally(label: str) -> list[tuple[int, float, str]]:
 
 def _info(log: RunLog) -> RunInfo:
     config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
+    done = log.folder / "DONE"
+    notes = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
     return RunInfo(
         folder=log.folder,
         editor=log.manifest.get("label") or _name(config, "editor"),
@@ -135,7 +144,9 @@ def _info(log: RunLog) -> RunInfo:
         clock=_name(config, "clock"),
         seed=int(config.get("seed", 0)),
         hardware=hardware_line(log.manifest.get("hardware", "")),
-        done=(log.folder / "DONE").exists(),
+        done=done.exists(),
+        wall_s=sum(notes["wall_s"].values()) if "wall_s" in notes else math.nan,
+        fit_wall_s=float(notes.get("fit_wall_s", math.nan)),
     )
 
 

@@ -29,6 +29,7 @@ EDITORS_MAY = (
     "lifelong.radius_bank",
     "lifelong.training",
     "lifelong.targets",
+    "lifelong.spaces",
     "lifelong.models.vlm",
     "lifelong.models.layout",
     "lifelong.patches",

@@ -83,7 +83,7 @@ def test_every_figure_has_png_svg_and_numbers(report: Path) -> None:
     names = {p.stem for p in (report / "figures").glob("*.png")}
     assert {"degradation", "scorers", "age_heatmap", "routing", "latency", "memory", "prompt_kinds"} <= names
     assert names == {p.stem for p in (report / "figures").glob("*.svg")}
-    assert names | {"summary"} == {p.stem for p in (report / "tables").glob("*.csv")}
+    assert names | {"summary", "evidence"} == {p.stem for p in (report / "tables").glob("*.csv")}
 
 
 def test_page_is_self_contained(report: Path) -> None:

@@ -214,7 +214,7 @@ def test_tsne_keeps_clusters_together_and_both_pictures_are_finite(tiny_vlm, fit
     flat = spaces.tsne(points, steps=250)
     assert flat.shape == (60, 2) and spaces.nearest_alike(flat, labels) == 1.0
     found = spaces.spaces(make(tiny_vlm, fitted), load_stream("toy", edits=6, seed=0).pool(8, 1), items=10)
-    assert [s.kind for s in found] == ["semantic", "truthful"]
+    assert [s.name for s in found] == ["semantic", "truthful"]
     assert all(np.isfinite(s.before).all() and len(s.after) == len(s.kinds) == len(s.numbers) for s in found)
 
 

@@ -7,8 +7,7 @@ Knows nothing of banks. The base model stays frozen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
 from lifelong.ops import NotFiniteError
 from lifelong.targets import Targets
-from lifelong.training import Unfinished, optimizers_of, scale_rates, steps_of
+from lifelong.training import Unfinished, in_bfloat16, optimizers_of, scale_rates, steps_of
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def fit(
             scale_rates(optimizers, share)
             crowd = min(1.0, 3 * step / options.steps)
             # The router is learnt long before the generator: every second step is enough for it.
-            with _fast(vlm, options.half):
+            with in_bfloat16(vlm, on=options.half):
                 parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
@@ -86,16 +85,6 @@ def fit(
         k: margin(modules, table, [e for e in unseen if e.has_image == sees], options.recall)
         for k, sees in kinds.items()
     }
-
-
-@contextmanager
-def _fast(vlm: VLM, half: bool) -> Iterator[None]:
-    """Multiply in bfloat16 where `half`; attention is then written out, whose gradient is faster than the fused."""
-    if not half:
-        yield
-        return
-    with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
-        yield
 
 
 def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optimizer]:

@@ -20,7 +20,7 @@ from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.models.layout import Hidden
 from lifelong.ops import NotFiniteError, answer_loss
 from lifelong.targets import Targets
-from lifelong.training import Unfinished, optimizers_of, scale_rates, steps_of
+from lifelong.training import Unfinished, in_bfloat16, optimizers_of, scale_rates, steps_of
 from streams.types import Pool, PoolItem, Query
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def fit(
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             scale_rates(optimizers, max(share, 0.01))
             chosen = _draw(examples, options.routing_batch, rng)
-            parts = editing_losses(vlm, modules, reader, slots, table, chosen[: options.batch], targets, options, rng)
+            with in_bfloat16(vlm, on=options.half):
+                few = chosen[: options.batch]
+                parts = editing_losses(vlm, modules, reader, slots, table, few, targets, options, rng)
             parts |= routing_losses(modules, table, chosen, rng)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):

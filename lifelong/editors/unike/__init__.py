@@ -29,6 +29,7 @@ from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
+    from lifelong.spaces import Space
 
 __all__ = ["Unike", "UnikeOptions"]
 
@@ -52,9 +53,9 @@ class Unike(Editor):
     target, and the published reliability of "latent IKE only" says that it does. Nothing acts before the first edit.
     Attention has one head, no projections and 1 / sqrt(width); h_know gets the length of the attention output it is
     mixed with (the released code makes both unit vectors): states of the residual stream are tens of times longer,
-    and mixed as they are they leave no answer alone (modal locality .06 instead of .96). New neurons have no gate; their training goes on until
-    they fire on few stored states (`stop_leak`, not in the paper), which costs steps and saves locality. The released
-    code never mixes, patches two layers and overwrites the values; it is not followed.
+    and mixed as they are they leave no answer alone (modal locality .06 instead of .96). New neurons have no gate;
+    their training goes on until they fire on few stored states (`stop_leak`, not in the paper), which costs steps and
+    saves locality. The released code never mixes, patches two layers and overwrites the values; it is not followed.
     """
 
     Options = UnikeOptions
@@ -127,6 +128,12 @@ class Unike(Editor):
         learnt = [i for i in range(len(self.layers)) if f"{i}/truthful" in t]
         self.directions = [{name: t[f"{i}/{name}"] for name in ("truthful", "semantic")} for i in learnt]
         self.demonstrations = [(prompt, true) for prompt, true in state.meta["demonstrations"]]
+
+    def spaces(self, pool: Pool) -> Sequence[Space]:
+        """Return the semantic and the truthfulness space of the last patched layer, by t-SNE as in the paper."""
+        from lifelong.editors.unike import spaces
+
+        return spaces.spaces(self, pool)
 
     # Editing
 

@@ -6,13 +6,13 @@ Knows a fitted editor and a pool of questions. Computes only: `tsne` is exact t-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from lifelong.editors.unike import train
+from lifelong.spaces import Space
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -22,31 +22,14 @@ Method = Literal["t-sne", "pca"]
 Kind = Literal["semantic", "truthful"]
 
 
-@dataclass(frozen=True)
-class Space:
-    """Points of one space: `before` and `after` encoding (n, 2), a kind of state and a question's number for each.
-
-    Kinds are `question`, `true` and `false`; states of one triplet have one number. `separation` is the share of
-    points whose nearest neighbour in the full space is alike, before and after: of the same truth in the truthfulness
-    space, of the same question in the semantic one.
-    """
-
-    kind: Kind
-    method: Method
-    layer: int
-    before: np.ndarray
-    after: np.ndarray
-    kinds: tuple[str, ...]
-    numbers: np.ndarray
-    separation: tuple[float, float]
-
-
 def spaces(
     editor: Unike, pool: Pool, *, items: int = 150, place: int = -1, method: Method = "t-sne", seed: int = 0
 ) -> list[Space]:
     """Return the semantic and the truthfulness space of one patched layer (`place` in their order, -1 the last).
 
-    The pool should not be the one the editor was fitted on. Raises `ValueError` with fewer than two triplets.
+    Kinds are `question`, `true` and `false`; states of one triplet have one number. Alike are points of the same
+    truth in the truthfulness space, of the same question in the semantic one. The pool should not be the one the
+    editor was fitted on. Raises `ValueError` with fewer than two triplets.
     """
     found = train.triplets(editor.vlm, pool, items, seed=seed)
     if len(found) < 2:
@@ -70,7 +53,8 @@ def spaces(
         before, after = _directions(first), _directions(second)
         flat = (flattened(before, method, seed=seed), flattened(after, method, seed=seed))
         near = (nearest_alike(before, alike), nearest_alike(after, alike))
-        out.append(Space(kind, method, layer, *flat, names, order, near))
+        about = f"layer {layer}, {method}; alike: the same {'question' if kind == 'semantic' else 'truth'}"
+        out.append(Space(kind, about, *flat, names, order, near))
     return out
 
 
