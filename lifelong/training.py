@@ -114,7 +114,7 @@ def optimizers_of(
 
 
 def scale_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
-    """Set every learning rate of `optimizers_of` to a share of what it was made with."""
+    """Set every learning rate to a share of its group's `base_lr`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * share

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from reports import figures, figures_cost
 from reports.evidence import COST, QUALITY, evidence, flat, to_json
+from reports.expected import Found, expected
 from reports.figures import Drawn
 from reports.summary import summary
 from reports.table import Facts, RunInfo, load
@@ -59,7 +60,13 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     proof = evidence(facts, runs)
     flat(proof).write_csv(out / "tables" / "evidence.csv")
     (out / "tables" / "evidence.json").write_text(to_json(proof, runs), encoding="utf-8")
-    parts = [_head(runs), _evidence(proof), "<h2>All numbers at the last panel</h2>", _table(numbers)]
+    parts = [
+        _head(runs),
+        _evidence(proof),
+        _expected(expected(facts)),
+        "<h2>All numbers at the last panel</h2>",
+        _table(numbers),
+    ]
     for draw in DRAW:
         if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
             continue  # a run without latency samples still has curves
@@ -132,6 +139,23 @@ def _evidence(records: Sequence[dict[str, Any]]) -> str:
         f"those of the fit that was used, whenever it was made. Seeds: {', '.join(map(str, seeds))}. "
         "<a href='tables/evidence.csv'>numbers</a></p>"
         f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+    )
+
+
+def _expected(found: Sequence[Found]) -> str:
+    if not found:
+        return ""
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td>{html.escape(x)}</td>" for x in (f.editor, f.expected, f.source, f.numbers))
+        + f"<td>{'agrees' if f.agrees else 'does not agree'}</td></tr>"
+        for f in found
+    )
+    head = "".join(f"<th>{x}</th>" for x in ("editor", "published behaviour", "source", "here", ""))
+    return (
+        "<h2>What the papers lead to expect</h2><p class='meta'>Kept and right at once are shares of edits answered "
+        "exactly by free generation; everything else is teacher forced.</p>"
+        f"<div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
     )
 
 

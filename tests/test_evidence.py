@@ -16,6 +16,7 @@ from lifelong.catalog import MEASURES, evidence_lines
 from lifelong.catalog import evidence as kept
 from lifelong.editor import editor_names
 from reports.evidence import COST, ENOUGH, QUALITY, T95, evidence, flat, half_width, over_seeds, to_json
+from reports.expected import expected
 from reports.table import load
 
 
@@ -73,3 +74,24 @@ def test_what_ships_names_editors_and_holds_every_column():
     for row in shipped.values():
         assert set(MEASURES) <= set(row)
         assert all(0 <= row[name]["mean"] <= 1 for name in QUALITY if not math.isnan(row[name]["mean"] or math.nan))
+
+
+def test_published_behaviour_is_held_against_the_runs(tmp_path):
+    steps = (1, 10, 60)
+    flat, falling = (
+        fake_run(tmp_path / "a", "none", 1.0, steps=steps),
+        fake_run(tmp_path / "b", "ft", 0.3, steps=steps),
+    )
+    best = fake_run(tmp_path / "c", "oracle", 1.0, steps=steps)
+    found = {x.editor: x for x in expected(load([flat, falling, best])[0])}
+    assert list(found) == ["none", "oracle", "ft"], "claims of editors that were not run are left out"
+    assert all(x.agrees for x in found.values()) and "right at once 1.00" in found["ft"].numbers
+
+
+def test_runs_that_contradict_the_papers_are_said_to(tmp_path):
+    steps = (1, 10, 60)
+    names = {"none": 0.5, "oracle": 0.5, "ft": 1.0, "liveedit": 0.3, "serac": 1.0, "grace": 0.3}
+    folders = [fake_run(tmp_path / name, name, keep, steps=steps) for name, keep in names.items()]
+    found = expected(load(folders)[0])
+    assert len(found) == len(names) and not any(x.agrees for x in found)
+    assert "surpassed by" in next(x.numbers for x in found if x.editor == "oracle")

@@ -136,20 +136,19 @@ class KnowledgeEditor(Editor):
             self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, rng=rng, plain=now,
             unfinished=self.unfinished, what="ke",
         )  # fmt: skip
+        self.load_fitted(self.fitted())  # rounded, as it is kept
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but the one that only editing reads."""
         return self.options.model_dump(mode="json", exclude={"edit_scale"})
 
     def fitted(self) -> State:
-        """Return the hypernetwork."""
-        return State(
-            {k: v.clone() for k, v in self.network.state_dict().items()}, {"matrices": list(self.parameters)}
-        )
+        """Return the hypernetwork in half precision."""
+        return State({k: v.half() for k, v in self.network.state_dict().items()}, {"matrices": list(self.parameters)})
 
     def load_fitted(self, state: State) -> None:
         """Take over a hypernetwork."""
-        self.network.load_state_dict(dict(state.tensors), strict=True)
+        self.network.load_state_dict({k: t.float() for k, t in state.tensors.items()}, strict=True)
 
     # Editing
 

@@ -91,21 +91,24 @@ class Mend(Editor):
             o.edit_weight, o.local_weight, o.learning_rate, o.rate_learning_rate, o.clip, o.steps, o.batch
         )
         self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
+        self.load_fitted(self.fitted())  # rounded, as it is kept
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but those that only editing reads."""
         return self.options.model_dump(mode="json", exclude={"average", "edit_scale"})
 
     def fitted(self) -> State:
-        """Return the transforms with their moments and rates."""
+        """Return the transforms in half precision, with their moments and rates as they are."""
+        learnt = {k for k, p in self.transforms.networks.named_parameters() if p.ndim > 1}
+        whole = self.transforms.networks.state_dict().items()
         return State(
-            {k: v.clone() for k, v in self.transforms.networks.state_dict().items()},
+            {k: (v.half() if k in learnt else v).clone() for k, v in whole},
             {"matrices": list(self.transforms.place)},
         )
 
     def load_fitted(self, state: State) -> None:
         """Take over transforms."""
-        self.transforms.networks.load_state_dict(dict(state.tensors), strict=True)
+        self.transforms.networks.load_state_dict({k: t.float() for k, t in state.tensors.items()}, strict=True)
 
     # Editing
 

@@ -35,19 +35,19 @@ class RecipeOptions(EditorOptions):
         default=1 / 3, ge=0, le=1, description="depth of the hidden states that are read (paper: RoBERTa's)"
     )
     width: int = Field(default=512, ge=1, description="width of representations (paper 4096)")
-    prompt_tokens: int = Field(default=10, ge=1, description="continuous prompt tokens of an edit (paper 3)")
+    prompt_tokens: int = Field(default=16, ge=1, description="continuous prompt tokens of an edit (paper 3)")
     sentinel_tokens: int = Field(default=10, ge=1, description="learned tokens of the knowledge sentinel")
     answer_tokens: int = Field(
         default=6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
     )
     lead: float = Field(default=0.0, description="by how much an edit's score must beat the sentinel's")
-    steps: int = Field(default=1200, ge=1, description="optimiser steps of fit")
+    steps: int = Field(default=600, ge=1, description="optimiser steps of fit")
     batch: int = Field(default=16, ge=1, description="edits a step whose prompts are trained; three questions each")
     routing_batch: int = Field(default=160, ge=2, description="edits a step whose retrieval is trained")
     learning_rate: float = Field(
         default=5e-4,
         gt=0,
-        description="AdamW, the prompt writer's matrices Muon (paper: Adam 1e-5, with the encoder)",
+        description="AdamW; parts of the prompt writer differ (paper: Adam 1e-5)",
     )
     half: bool = Field(default=True, description="fit multiplies in bfloat16 (edits stay in float32)")
     pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
@@ -69,8 +69,8 @@ class Recipe(Editor):
     token's state, the only one that has seen all others; states are brought to variance 1, as RoBERTa's are); the
     sentinel's tokens are learned as token states, not as the encoder's input; the prompt writer also gets the
     answer's token embeddings through a linear map, since pooled states of a small decoder's lower layers need not
-    tell which tokens to write (`answer_tokens=0` is the paper's form), and begins with them in the last slots; every
-    training edit gets a new target each time, and the prompt has 10 tokens: with 3 and one target each nothing
+    tell which tokens to write (`answer_tokens=0` is the paper's form), and begins with them in its last slots; every
+    training edit gets a new target each time, and the prompt has 16 tokens: with 3 and one target each nothing
     general was learnt; in a template with pictures first, the continuous prompt stands after them; a superseding
     edit replaces the old one, of which the paper says nothing.
     The released evaluation lets the router read the answer and drops the picture: here it reads the query only.

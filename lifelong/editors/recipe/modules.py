@@ -37,7 +37,7 @@ class PromptWriter(nn.Module):
     """Continuous prompts reshape(W4 (r + ReLU(W3 r + b3)) + b4) of a knowledge representation r.
 
     With `answer_tokens` = m a linear map of the answer's first m input embeddings is added (a deviation: see the
-    editor). It is zero before training.
+    editor).
     """
 
     def __init__(self, rep: int, tokens: int, d: int, answer_tokens: int) -> None:
@@ -45,17 +45,15 @@ class PromptWriter(nn.Module):
         self.tokens, self.d = tokens, d
         self.first, self.second = nn.Linear(rep, rep), nn.Linear(rep, tokens * d)
         self.copy = nn.Linear(answer_tokens * d, tokens * d, bias=False) if answer_tokens else None
+        if self.copy is None:
+            return
+        # It begins as the answer's own embeddings before the last slot, with next to nothing of the representation:
+        # noise of an embedding's size would drown them, and nothing is learnt (reports/LOG.md).
+        nn.init.zeros_(self.copy.weight)
+        shared = min(answer_tokens, tokens - 1) * d
         with torch.no_grad():
-            self.second.weight *= 0.1  # near the scale of a model's embeddings, where it can be read
-        if self.copy is not None:
-            nn.init.zeros_(self.copy.weight)
-            shared = min(answer_tokens, tokens) * d  # at first the last slots hold the answer's own tokens
-            with torch.no_grad():
-                self.copy.weight[tokens * d - shared :, :shared] = torch.eye(shared)
-
-    def matrices(self) -> list[nn.Parameter]:
-        """Return the weight matrices."""
-        return [p for p in self.parameters() if p.ndim == 2]
+            self.second.weight *= 0.01
+            self.copy.weight[(tokens - 1) * d - shared : (tokens - 1) * d, :shared] = torch.eye(shared)
 
     def forward(self, rep: Tensor, answers: Tensor | None = None) -> Tensor:
         """Return (n, tokens, d) from representations (n, rep) and answer embeddings (n, m, d)."""

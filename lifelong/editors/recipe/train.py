@@ -20,7 +20,7 @@ from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.models.layout import Hidden
 from lifelong.ops import NotFiniteError, answer_loss
 from lifelong.targets import Targets
-from lifelong.training import Unfinished, in_bfloat16, optimizers_of, scale_rates, steps_of
+from lifelong.training import Unfinished, in_bfloat16, scale_rates, steps_of
 from streams.types import Pool, PoolItem, Query
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def fit(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EC1]))
     modules.train().requires_grad_(True)
     targets = Targets(pool.items)
-    optimizers = optimizers_of(modules, modules.prompt.matrices(), options.learning_rate)
+    optimizers = [_optimizer(modules, options.learning_rate)]
     plain: dict[str, Any] = {"history": []}
     try:
         for step in steps_of(
@@ -102,17 +102,37 @@ def fit(
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
+            optimizers[0].zero_grad(set_to_none=True)
             total.backward()
             torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
+            optimizers[0].step()
             if step % 25 == 0 or step == options.steps - 1:
                 plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
     return plain["history"]
+
+
+def _optimizer(modules: RecipeModules, rate: float) -> torch.optim.Optimizer:
+    """Return AdamW with a rate for each part of the prompt writer, by how far a step moves a prompt.
+
+    What all prompts share has as far to go as embeddings are apart; a weight that hundreds of features meet moves a
+    prompt by all of them at once, and at the common rate drowns the answer's tokens within a few steps.
+    """
+    writer = modules.prompt
+    slow = [*writer.first.parameters(), writer.second.weight]
+    copy = [] if writer.copy is None else [writer.copy.weight]
+    own = {id(p) for p in (*slow, *copy, writer.second.bias)}
+    groups = [
+        {"params": [p for p in modules.parameters() if id(p) not in own]},
+        {"params": [writer.second.bias], "lr": 20 * rate},
+        {"params": copy, "lr": 0.2 * rate},
+        {"params": slow, "lr": 0.02 * rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0)
+    for group in optimizer.param_groups:
+        group["base_lr"] = group["lr"]
+    return optimizer
 
 
 def _draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:
