@@ -19,6 +19,7 @@ EDITORS_MAY = (
     "lifelong.low_rank",
     "lifelong.ops",
     "lifelong.retrieval",
+    "lifelong.fact_editor",
     "lifelong.scope",
     "lifelong.scope_memory",
     "lifelong.counterfactual",

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.fact_editor import FactEditor
 from lifelong.models.encoders import text_encoder
 from lifelong.retrieval import Fact, FactBook, KeyKind
 from streams.types import Edit, Pool, PoolItem, Prompt, Query
@@ -51,7 +52,7 @@ class IkeOptions(EditorOptions):
     )
 
 
-class Ike(Editor):
+class Ike(FactEditor):
     """In-context knowledge editing (arXiv 2305.12740, sections 3 and 4).
 
     An expert is the statement of one edit with its k demonstrations. It routes by the cosine of the query's text to
@@ -69,9 +70,6 @@ class Ike(Editor):
 
     Options = IkeOptions
     searched = {"demonstrations": (0, 1, 2, 4, 8), "keys": ("text", "both"), "threshold": (None, 0.85, 0.95)}
-    removes: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
-    append_only: ClassVar[bool] = True
     options: IkeOptions
 
     def __init__(self, vlm: VLM, options: IkeOptions | None = None, *, seed: int = 0) -> None:
@@ -114,7 +112,7 @@ class Ike(Editor):
         self._remember(state.tensors["keys"].float())
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Store each edit with its demonstrations; one that supersedes another replaces it."""
+        """Store each edit with its demonstrations, which follow from its words; one may replace another."""
         self.chosen |= self._choose({e.id: Fact(e.query.prompt, e.target) for e in edits})
         for gone in self.book.add(edits):
             del self.chosen[gone]
@@ -131,10 +129,6 @@ class Ike(Editor):
         forms = self.demonstrations[row]
         texts = forms.get(PATTERN[rank % len(PATTERN)]) or forms["copy"]
         return texts[rank // len(PATTERN) % len(texts)]
-
-    def encode(self, queries: Sequence[Query]) -> Keys:
-        """Return `key` (n, width) and `image` (n, 1), 1 for queries with a picture."""
-        return self.book.keys(queries)
 
     def route(self, keys: Keys) -> list[Route]:
         """Return the nearest edit of each query, if it reaches the threshold."""
@@ -154,27 +148,17 @@ class Ike(Editor):
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget edits; one that is not stored any more is passed over."""
-        self.book.remove(ids)
+        super().remove(ids)
         for edit_id in ids:
             self.chosen.pop(edit_id, None)
 
     def nbytes(self) -> int:
         """Return the bytes of keys, words and choices (8 each); the demonstrations themselves do not grow."""
-        return self.book.nbytes() + 8 * sum(map(len, self.chosen.values()))
-
-    def bank_len(self) -> int:
-        """Return the number of stored edits."""
-        return len(self.book)
-
-    def state(self) -> State:
-        """Return the bank and the words of every edit; its demonstrations follow from them."""
-        inner = self.book.state()
-        return State(inner.tensors, {"revision": self.revision, **inner.meta})
+        return super().nbytes() + 8 * sum(map(len, self.chosen.values()))
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
-        self.book.load(state)
         self.chosen = self._choose(self.book.facts)
 
 

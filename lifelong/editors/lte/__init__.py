@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
+from lifelong.fact_editor import FactEditor
 from lifelong.models.layout import Scored
 from lifelong.retrieval import FactBook, KeyKind
-from streams.types import Edit, Pool, Prompt, Query
+from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +64,7 @@ class LteOptions(EditorOptions):
     pool: int = Field(default=1500, ge=1, description="training items asked of the stream")
 
 
-class Lte(Editor):
+class Lte(FactEditor):
     """Learning to edit (arXiv 2402.11905): alignment once (section 3.1), then retrieval at each query (section 3.2).
 
     An expert is the statement of one edit. It routes by the cosine of the query's text to the stored `prompt target`,
@@ -84,9 +85,6 @@ class Lte(Editor):
     Options = LteOptions
     searched = {"threshold": (None, 0.8, 0.85, 0.9, 0.95), "active": ("always", "in_scope")}
     routed: ClassVar[bool] = False
-    removes: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
-    append_only: ClassVar[bool] = True
     options: LteOptions
 
     def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:
@@ -127,14 +125,6 @@ class Lte(Editor):
         self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
         self.weights = {name: w.detach() for name, w in self.adapter.weights().items()}
 
-    def edit(self, edits: Sequence[Edit]) -> None:
-        """Store each edit; one that supersedes another replaces it."""
-        self.book.add(edits)
-
-    def encode(self, queries: Sequence[Query]) -> Keys:
-        """Return `key` (n, width) and `image` (n, 1), 1 for queries with a picture."""
-        return self.book.keys(queries)
-
     def route(self, keys: Keys) -> list[Route]:
         """Return the nearest edit of each query, if it reaches the threshold."""
         given = self.options.threshold
@@ -147,28 +137,6 @@ class Lte(Editor):
         prompts = tuple(stated(q, self.book.facts[r.ids[0]].said) if r.in_scope else Prompt.of(q) for q, r in pairs)
         always = self.options.active == "always" and len(self.book) > 0
         yield _Partly(self.vlm, prompts, self.weights, {i for i, (_, r) in enumerate(pairs) if always or r.in_scope})
-
-    def remove(self, ids: Sequence[str]) -> None:
-        """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
-        self.book.remove(ids)
-
-    def nbytes(self) -> int:
-        """Return the bytes of keys and words; the trained weights do not grow."""
-        return self.book.nbytes()
-
-    def bank_len(self) -> int:
-        """Return the number of stored edits."""
-        return len(self.book)
-
-    def state(self) -> State:
-        """Return the bank and the words of every edit."""
-        inner = self.book.state()
-        return State(inner.tensors, {"revision": self.revision, **inner.meta})
-
-    def load(self, state: State) -> None:
-        """Go on from a state."""
-        super().load(state)
-        self.book.load(state)
 
 
 def stated(query: Query, said: str) -> Prompt:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.fact_editor import FactEditor
 from lifelong.retrieval import STATEMENT, FactBook, KeyKind
-from streams.types import Edit, Pool, Prompt, Query
+from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -56,14 +57,11 @@ class RagOptions(EditorOptions):
         return value
 
 
-class Rag(Editor):
+class Rag(FactEditor):
     """Retrieved edits in the prompt (reference; retrieval as in LTE, arXiv 2402.11905, section 3.2)."""
 
     Options = RagOptions
     searched = {"k": (1, 2), "keys": ("both", "text", "image"), "threshold": (None, 0.8, 0.9)}
-    removes = True
-    trains = True
-    append_only: ClassVar[bool] = True
     options: RagOptions
 
     def __init__(self, vlm: VLM, options: RagOptions | None = None, *, seed: int = 0) -> None:
@@ -103,14 +101,6 @@ class Rag(Editor):
             self.book.weight = float(state.meta["image_weight"])
         self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
 
-    def edit(self, edits: Sequence[Edit]) -> None:
-        """Store each edit; one that supersedes another replaces it."""
-        self.book.add(edits)
-
-    def encode(self, queries: Sequence[Query]) -> Keys:
-        """Return `key` (n, width) and `image` (n, 1), 1 for queries with a picture."""
-        return self.book.keys(queries)
-
     def route(self, keys: Keys) -> list[Route]:
         """Return the at most k nearest edits whose cosine reaches the threshold."""
         o = self.options
@@ -127,25 +117,3 @@ class Rag(Editor):
         facts = [self.book.facts[i] for i in route.ids]
         said = [self.options.template.format(prompt=f.prompt, target=f.target) for f in facts]
         return Prompt.of(Query(" ".join([*said, query.prompt]), query.image))
-
-    def remove(self, ids: Sequence[str]) -> None:
-        """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
-        self.book.remove(ids)
-
-    def nbytes(self) -> int:
-        """Return the bytes of keys and words."""
-        return self.book.nbytes()
-
-    def bank_len(self) -> int:
-        """Return the number of stored edits."""
-        return len(self.book)
-
-    def state(self) -> State:
-        """Return the bank and the words of every edit."""
-        inner = self.book.state()
-        return State(inner.tensors, {"revision": self.revision, **inner.meta})
-
-    def load(self, state: State) -> None:
-        """Go on from a state."""
-        super().load(state)
-        self.book.load(state)
