@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,19 @@ from lifelong.editor import Keys
 from lifelong.editors.recipe import Recipe, RecipeOptions, losses, train
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules, pooled_features
 from streams.stream import Stream, load_stream
-from streams.types import Edit, ImageRef, Query
+from streams.types import Edit, ImageRef, PoolItem, Query
 
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "recipe"
 golden = pytest.mark.skipif(not FOLDER.parent.is_dir(), reason="the golden folder is not beside this checkout")
-SMALL = {"width": 16, "steps": 60, "batch": 6, "routing_batch": 24, "pool": 24}
+SMALL = {
+    "width": 16,
+    "steps": 60,
+    "batch": 6,
+    "routing_batch": 24,
+    "pool": 24,
+    "prompt_tokens": 3,
+    "learning_rate": 5e-3,
+}
 EDIT = Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl")
 
 
@@ -142,3 +151,18 @@ def test_the_papers_prompt_writer_never_sees_the_answers_tokens():
     writer = PromptWriter(8, 3, 4, answer_tokens=0)
     rep = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(writer(rep), writer(rep, torch.ones(2, 0, 4))) and writer.copy is None
+
+
+def test_what_words_cannot_tell_apart_is_not_asked_of_a_router_of_words(stream):
+    """Generic prompts of one relation, and a near question of that relation: only pictures tell them apart."""
+    base = stream.pool(24, 0).items[0]
+    kinds = zip(base.probes, ("near", "far"), strict=False)
+    probes = tuple(replace(p, axis="locality", variant=v, reference="baseline") for p, v in kinds)
+    items = [
+        PoolItem(replace(base.edit, id=i, subject=i, relation="name", prompt_kind="generic"), probes)
+        for i in ("a", "b")
+    ]
+    words, looks = ([train.example_of(item, train.Table(), pictures=p) for item in items] for p in (False, True))
+    assert len(train._draw(words, 2, np.random.default_rng(0))) == 1
+    assert len(train._draw(looks, 2, np.random.default_rng(0))) == 2
+    assert len(words[0].apart) == 1 and len(looks[0].apart) == len(looks[0].outside) == 2

@@ -67,12 +67,13 @@ class Recipe(Editor):
     Text-only keys cannot tell apart edits whose prompts are one string; `keys="both"` reads the picture too.
     Deviations: the encoder is the model's own lower layers, frozen, not a trained RoBERTa ("pooled" is the last
     token's state, the only one that has seen all others; states are brought to variance 1, as RoBERTa's are); the
-    sentinel's tokens are learned as token states, not as the encoder's input; the prompt writer also gets the
-    answer's token embeddings through a linear map, since pooled states of a small decoder's lower layers need not
-    tell which tokens to write (`answer_tokens=0` is the paper's form), and begins with them in its last slots; every
-    training edit gets a new target each time, and the prompt has 16 tokens: with 3 and one target each nothing
-    general was learnt; in a template with pictures first, the continuous prompt stands after them; a superseding
-    edit replaces the old one, of which the paper says nothing.
+    sentinel's tokens are learned as token states, not as the encoder's input; to each prompt token the writer adds a
+    learned sum of the answer's token embeddings, since pooled states of a small decoder's lower layers need not tell
+    which tokens to write (`answer_tokens=0` is the paper's form); every training edit gets a new target each time,
+    and the prompt has 16 tokens: with 3 and one target each nothing general was learnt; with keys of words the
+    contrastive losses leave out what words cannot tell apart, or the sentinel learns to beat everything; in a
+    template with pictures first, the continuous prompt stands after them; a superseding edit replaces the old one,
+    of which the paper says nothing.
     The released evaluation lets the router read the answer and drops the picture: here it reads the query only.
     """
 

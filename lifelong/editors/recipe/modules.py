@@ -36,31 +36,30 @@ class Residual(nn.Module):
 class PromptWriter(nn.Module):
     """Continuous prompts reshape(W4 (r + ReLU(W3 r + b3)) + b4) of a knowledge representation r.
 
-    With `answer_tokens` = m a linear map of the answer's first m input embeddings is added (a deviation: see the
-    editor).
+    With `answer_tokens` = m every slot gets in addition its own weighted sum of the answer's first m input embeddings
+    (a deviation: see the editor).
     """
 
     def __init__(self, rep: int, tokens: int, d: int, answer_tokens: int) -> None:
         super().__init__()
         self.tokens, self.d = tokens, d
         self.first, self.second = nn.Linear(rep, rep), nn.Linear(rep, tokens * d)
-        self.copy = nn.Linear(answer_tokens * d, tokens * d, bias=False) if answer_tokens else None
+        self.copy = nn.Parameter(torch.zeros(tokens, answer_tokens)) if answer_tokens else None
         if self.copy is None:
             return
         # It begins as the answer's own embeddings before the last slot, with next to nothing of the representation:
         # noise of an embedding's size would drown them, and nothing is learnt (reports/LOG.md).
-        nn.init.zeros_(self.copy.weight)
-        shared = min(answer_tokens, tokens - 1) * d
+        shared = min(answer_tokens, tokens - 1)
         with torch.no_grad():
             self.second.weight *= 0.01
-            self.copy.weight[(tokens - 1) * d - shared : (tokens - 1) * d, :shared] = torch.eye(shared)
+            self.copy[tokens - 1 - shared : tokens - 1, :shared] = torch.eye(shared)
 
     def forward(self, rep: Tensor, answers: Tensor | None = None) -> Tensor:
         """Return (n, tokens, d) from representations (n, rep) and answer embeddings (n, m, d)."""
-        written = self.second(rep + torch.relu(self.first(rep)))
+        written = self.second(rep + torch.relu(self.first(rep))).view(-1, self.tokens, self.d)
         if self.copy is not None and answers is not None:
-            written = written + self.copy(answers.flatten(1))
-        return written.view(-1, self.tokens, self.d)
+            written = written + torch.einsum("ta,nad->ntd", self.copy, answers)
+        return written
 
 
 class RecipeModules(nn.Module):

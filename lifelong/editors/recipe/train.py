@@ -29,12 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Example:
-    """One training item: row numbers of the table of features, and what the rows ask and answer."""
+    """One training item: row numbers of the table of features, and what the rows ask and answer.
+
+    Of the questions outside, `apart` are those that what the router reads can tell from the edit; `says` is what two
+    edits share that it cannot tell apart.
+    """
 
     fact: tuple[str, str]
+    says: str
     knowledge: int
     inside: tuple[int, ...]
     outside: tuple[int, ...]
+    apart: tuple[int, ...]
 
 
 @dataclass
@@ -55,14 +61,24 @@ def knowledge_of(query: Query, target: str) -> Query:
     return Query(f"{query.prompt} {target}", query.image)
 
 
-def example_of(item: PoolItem, table: Table) -> Example:
-    """Register the rows of one item."""
+def example_of(item: PoolItem, table: Table, *, pictures: bool) -> Example:
+    """Register the rows of one item; `pictures`: whether the router sees them.
+
+    One that does not is not asked what words cannot tell: the same relation of another picture, or of another thing
+    in the picture, and two edits whose prompts name no subject.
+    """
     edit = item.edit
     inside = [table.add(edit.query, edit.target)]
     inside += [table.add(p.query, p.target) for p in item.probes if p.axis == "generality"]
-    outside = [table.add(p.query, p.target) for p in item.probes if p.reference == "baseline"]
+    local = [p for p in item.probes if p.reference == "baseline"]
+    outside = {p.id: table.add(p.query, p.target) for p in local}
+    apart = [outside[p.id] for p in local if pictures or not (p.axis == "specificity" or p.variant == "near")]
     known = table.add(knowledge_of(edit.query, edit.target), edit.target)
-    return Example((edit.subject, edit.relation), known, tuple(inside), tuple(outside))
+    says = edit.id if pictures else edit.query.prompt
+    if not pictures and edit.prompt_kind == "generic":
+        says = edit.relation
+    fact = (edit.subject, edit.relation)
+    return Example(fact, says, known, tuple(inside), tuple(outside.values()), tuple(apart))
 
 
 def fit(
@@ -78,7 +94,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
     table = Table()
-    examples = [e for e in (example_of(item, table) for item in pool.items) if e.outside]
+    made = (example_of(item, table, pictures=reader.pictures) for item in pool.items)
+    examples = [e for e in made if e.outside and e.apart]
     if len(examples) < 2:
         raise ValueError(f"recipe: {len(examples)} of {len(pool.items)} pool items have a local question; need 2.")
     table.features = reader.features([q for q, _ in table.asked])
@@ -121,12 +138,12 @@ def _optimizer(modules: RecipeModules, rate: float) -> torch.optim.Optimizer:
     """
     writer = modules.prompt
     slow = [*writer.first.parameters(), writer.second.weight]
-    copy = [] if writer.copy is None else [writer.copy.weight]
+    copy = [] if writer.copy is None else [writer.copy]
     own = {id(p) for p in (*slow, *copy, writer.second.bias)}
     groups = [
         {"params": [p for p in modules.parameters() if id(p) not in own]},
         {"params": [writer.second.bias], "lr": 20 * rate},
-        {"params": copy, "lr": 0.2 * rate},
+        {"params": copy, "lr": 2 * rate},
         {"params": slow, "lr": 0.02 * rate},
     ]
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0)
@@ -136,10 +153,14 @@ def _optimizer(modules: RecipeModules, rate: float) -> torch.optim.Optimizer:
 
 
 def _draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:
-    """Draw examples whose facts all differ: two targets of one fact would each be the other's false negative."""
+    """Draw examples whose facts and words all differ: of two alike each would be the other's false negative."""
     out: dict[tuple[str, str], Example] = {}
+    said: set[str] = set()
     for i in rng.permutation(len(examples)):
-        out.setdefault(examples[i].fact, examples[i])
+        e = examples[i]
+        if e.fact not in out and e.says not in said:
+            out[e.fact] = e
+            said.add(e.says)
         if len(out) == n:
             break
     return list(out.values())
@@ -211,7 +232,7 @@ def routing_losses(
     knowledge = modules.knowledge(table.features[[e.knowledge for e in chosen]])
     sentinel = modules.sentinel()
     first, second = (queries([_one(e.inside, rng) for e in chosen]) for _ in range(2))
-    outside = queries([_one(e.outside, rng) for e in chosen])
+    outside = queries([_one(e.apart, rng) for e in chosen])
 
     def scored(asked: Tensor) -> tuple[Tensor, Tensor]:
         return modules.scores(asked, knowledge), modules.scores(asked, sentinel)[:, 0]
