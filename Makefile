@@ -1,16 +1,18 @@
 # Two commands do everything on a fresh machine with python3 (3.11 or later), pip and make:
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
 #   make test               lint, types, tests
-# Both begin with `make setup`; nothing but pip needs a network.
+# Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
+#   make soak, tests that take longer. All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
 JOBS ?= 2
 CURVES := runs/curves
+EDITORS := runs/editors
 BIN := .venv/bin
 SOURCES := lifelong streams reports tests
 
-.PHONY: setup curves test soak clean
+.PHONY: setup curves editors test soak clean
 
 setup: .venv/ready
 
@@ -23,6 +25,11 @@ setup: .venv/ready
 
 curves: setup
 	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --jobs $(JOBS) --report $(CURVES)/report
+
+editors: setup
+	@$(BIN)/lifelong sweep editors out=$(EDITORS) --jobs $(JOBS)
+	@$(BIN)/lifelong sweep editors-slow out=$(EDITORS) --jobs $(JOBS)
+	@$(BIN)/lifelong report $(EDITORS) -o $(EDITORS)/report
 
 test: setup
 	$(BIN)/ruff check $(SOURCES)

@@ -36,29 +36,34 @@ def _editors() -> list[dict[str, Any]]:
     for name in editor_names():
         cls = editor_class(name)
         traits = {"routed": cls.routed, "removes": cls.removes, "trains": cls.trains}
-        about = {"name": name, "about": describe(cls.__doc__), **traits, "evidence": known.get(name)}
+        about = {"name": name, "about": describe(cls.__doc__), **traits, "evidence": known.get(name, [])}
         found.append({**about, "options": options_of(cls.Options)})
     return found
 
 
-def evidence(path: Path = EVIDENCE) -> dict[str, dict[str, Any]]:
-    """Return what was measured of each editor by `make editors`, by name; nothing where there is no such file."""
+def evidence(path: Path = EVIDENCE) -> dict[str, list[dict[str, Any]]]:
+    """Return what `make editors` measured of each editor, by name, once for each choice of options.
+
+    Nothing where there is no such file.
+    """
     if not path.is_file():
         return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
     about = {name: kept[name] for name in ("stream", "model", "hardware", "scorer")}
-    return {row["editor"].split()[0]: {**about, **row} for row in kept["editors"]}
+    out: dict[str, list[dict[str, Any]]] = {}
+    for row in kept["editors"]:
+        out.setdefault(row["editor"].split()[0], []).append({**about, **row})
+    return out
 
 
 def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a table of editors' evidence in lines of equal columns, and what it was measured on."""
     rows = [["editor", "edits", "seeds", *MEASURES]]
-    known = [t for t in things if t.get("evidence")]
-    for thing in known:
-        found = thing["evidence"]
+    known = [found for thing in things for found in thing.get("evidence", ())]
+    for found in known:
         numbers = [found[name]["mean"] for name in MEASURES]
         shown = ["-" if v is None else format(v, MEASURES[n]) for n, v in zip(MEASURES, numbers, strict=True)]
-        rows.append([thing["name"], str(found["edits"]), str(len(found["seeds"])), *shown])
+        rows.append([found["editor"], str(found["edits"]), str(len(found["seeds"])), *shown])
     if not known:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -66,7 +71,7 @@ def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
         "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    first = known[0]["evidence"]
+    first = known[0]
     on = f"{', '.join(first['model'])} on {', '.join(first['stream'])}; {'; '.join(first['hardware'])}"
     return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`: {on}."]
 

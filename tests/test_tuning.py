@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from lifelong.config import ConfigError
+from lifelong.config import ConfigError, find_table, recipe_names
 from lifelong.editor import editor_class, editor_names
 from lifelong.tuning import Trial, drawn, recipe_of, space_of, tune
 from streams.atlas.world import load_world
@@ -51,3 +51,10 @@ def test_the_best_trial_becomes_a_recipe_with_the_log_of_all(tmp_path):
 
 def test_a_failed_trial_comes_last():
     assert Trial({"a": 1}, error="no").objective < Trial({}, {"Rel": 0.0}).objective
+
+
+@pytest.mark.parametrize("name", [n.removeprefix("tuned/") for n in recipe_names() if n.startswith("tuned/")])
+def test_the_sweep_of_all_editors_takes_the_options_that_the_trials_chose(name):
+    chosen = find_table(f"tuned/{name}")["editor"]
+    swept = [*find_table("editors")["grid"]["editor"], *find_table("editors-slow")["grid"]["editor"]]
+    assert chosen["name"] == name and chosen in swept
