@@ -6,7 +6,8 @@ a scope classifier (`scope_memory`): what its classifier sees and how it fuses t
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,7 +28,7 @@ class MsckeOptions(ScopeOptions):
         " with the edit's own weight change by MEND",
     )
     mend_layer: float = Field(0.906, ge=0, le=1, description="depth of the lowest layer MEND changes; 29 of 32")
-    mend_learning_rate: float = Field(1e-4, gt=0, description="of MEND's transforms (published 1e-6, 30,000 steps)")
+    mend_learning_rate: float = Field(1e-3, gt=0, description="of MEND's transforms (published 1e-6, 30,000 steps)")
     image_encoder: str = Field(
         default="base",
         description="frozen image encoder: base (the tokens the model sees) or path:FOLDER (one vector)",
@@ -68,6 +69,11 @@ class Mscke(ScopeMemory):
 
     def _reads(self) -> tuple[Fusion, str | None]:
         return self.options.fusion, self.options.image_encoder
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns; MEND's only where it is inside."""
+        mends = {} if self.options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
+        return {k: v for k, v in super().fit_options().items() if k not in mends}
 
     def _counterfactual(self) -> Counterfactual:
         o = self.options
