@@ -25,6 +25,7 @@ EDITORS_MAY = (
     "lifelong.counterfactual",
     "lifelong.counterfactual_mend",
     "lifelong.regions",
+    "lifelong.weight_editor",
     "lifelong.hypernet",
     "lifelong.gradient_transform",
     "lifelong.radius_bank",

@@ -6,16 +6,16 @@ Knows edits and the model's parameters; it does not route, so an edit may change
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editor import EditorOptions
 from lifelong.regions import ABOUT, RunningWeights, find_region, fine_tune
-from streams.types import Edit, Query
+from lifelong.weight_editor import WeightEditor
+from streams.types import Edit
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -37,7 +37,7 @@ class FtOptions(EditorOptions):
     )
 
 
-class FineTuning(Editor):
+class FineTuning(WeightEditor):
     """Constrained or free fine-tuning of one layer (arXiv 2411.15432; with `norm`: arXiv 2012.00363).
 
     There is no expert and no route: all edits share one weight W (out, in), and later ones overwrite earlier ones.
@@ -48,7 +48,6 @@ class FineTuning(Editor):
 
     Options = FtOptions
     searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (10, 25, 50), "layer": (0.5, 0.84, 1.0)}
-    routed: ClassVar[bool] = False
     options: FtOptions
 
     def __init__(self, vlm: VLM, options: FtOptions | None = None, *, seed: int = 0) -> None:
@@ -71,22 +70,3 @@ class FineTuning(Editor):
             norm=o.norm,
         )
         self.revision += bool(edits)
-
-    @contextmanager
-    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
-        """Answer with the tuned weights swapped in."""
-        with self.weights.swapped():
-            yield self.vlm.answerer(queries, from_layer=self.region.layer)
-
-    def nbytes(self) -> int:
-        """Return the bytes of the tuned weights, whatever the number of edits."""
-        return self.weights.nbytes()
-
-    def state(self) -> State:
-        """Return the tuned weights."""
-        return State(self.weights.now, {"revision": self.revision})
-
-    def load(self, state: State) -> None:
-        """Go on from tuned weights."""
-        super().load(state)
-        self.weights.load(state.tensors)

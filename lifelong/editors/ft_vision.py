@@ -6,16 +6,16 @@ LiveEdit's FT-M (arXiv 2411.15432, section 5): the Q-Former or the projector, Ad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editor import EditorOptions
 from lifelong.regions import RunningWeights, find_region, fine_tune
-from streams.types import Edit, Query
+from lifelong.weight_editor import WeightEditor
+from streams.types import Edit
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -33,7 +33,7 @@ class FtVisionOptions(EditorOptions):
     stop_loss: float = Field(default=1e-2, ge=0, description="stop below this loss (nats per answer token)")
 
 
-class VisionFineTuning(Editor):
+class VisionFineTuning(WeightEditor):
     """Fine-tuning of the connector (arXiv 2310.08475, FT on the vision side; arXiv 2411.15432, FT-M).
 
     There is no expert and no route: all edits share the connector's weights and biases, and later ones overwrite
@@ -46,7 +46,6 @@ class VisionFineTuning(Editor):
 
     Options = FtVisionOptions
     searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (5, 10, 25, 50)}
-    routed: ClassVar[bool] = False
     options: FtVisionOptions
 
     def __init__(self, vlm: VLM, options: FtVisionOptions | None = None, *, seed: int = 0) -> None:
@@ -67,22 +66,3 @@ class VisionFineTuning(Editor):
             what="ft_vision",
         )
         self.revision += bool(edits)
-
-    @contextmanager
-    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
-        """Answer with the tuned weights swapped in."""
-        with self.weights.swapped():
-            yield self.vlm.answerer(queries)
-
-    def nbytes(self) -> int:
-        """Return the bytes of the tuned weights, whatever the number of edits."""
-        return self.weights.nbytes()
-
-    def state(self) -> State:
-        """Return the tuned weights."""
-        return State(self.weights.now, {"revision": self.revision})
-
-    def load(self, state: State) -> None:
-        """Go on from tuned weights."""
-        super().load(state)
-        self.weights.load(state.tensors)

@@ -5,8 +5,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,12 +13,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editor import EditorOptions, State
 from lifelong.editors.ke.network import Hypernetwork, size_of
 from lifelong.hypernet import drawer, gradient_factors, lessons_of, outcome_of, train
 from lifelong.ops import weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
-from streams.types import Edit, Pool, Query
+from lifelong.weight_editor import WeightEditor
+from streams.types import Edit, Pool
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -61,7 +61,7 @@ class KeOptions(EditorOptions):
     pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
 
 
-class KnowledgeEditor(Editor):
+class KnowledgeEditor(WeightEditor):
     """KnowledgeEditor, a constrained hypernetwork (arXiv 2104.08164; multimodal port: VLKEB, arXiv 2403.07350).
 
     There is no expert and no route: each edit adds its own change to the live weights (section 3.2),
@@ -79,7 +79,6 @@ class KnowledgeEditor(Editor):
 
     Options = KeOptions
     searched = {"edit_scale": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)}
-    routed: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     options: KeOptions
 
@@ -176,22 +175,3 @@ class KnowledgeEditor(Editor):
             change = self.network(found, self._sentences(edits, old))
             new = {self.parameters[name]: self.options.edit_scale * f.dense() for name, f in change.items()}
         self.weights.take({n: w + new[n].to(w.dtype) for n, w in self.weights.now.items()}, what)
-
-    @contextmanager
-    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
-        """Answer with the edited weights swapped in."""
-        with self.weights.swapped():
-            yield self.vlm.answerer(queries, from_layer=self.region.layer)
-
-    def nbytes(self) -> int:
-        """Return the bytes of the edited weights, whatever the number of edits."""
-        return self.weights.nbytes()
-
-    def state(self) -> State:
-        """Return the edited weights."""
-        return State(self.weights.now, {"revision": self.revision})
-
-    def load(self, state: State) -> None:
-        """Go on from edited weights."""
-        super().load(state)
-        self.weights.load(state.tensors)

@@ -5,18 +5,18 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editor import EditorOptions, State
 from lifelong.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.ops import bytes_of, weight_of
 from lifelong.regions import ABOUT, RunningWeights, find_region, layers_from
-from streams.types import Edit, Pool, Query
+from lifelong.weight_editor import WeightEditor
+from streams.types import Edit, Pool
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -49,7 +49,7 @@ class MendOptions(EditorOptions):
     pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
 
 
-class Mend(Editor):
+class Mend(WeightEditor):
     """Model editor networks with gradient decomposition (arXiv 2110.11309).
 
     There is no expert and no route: each edit adds its own change to the live weights,
@@ -67,7 +67,6 @@ class Mend(Editor):
 
     Options = MendOptions
     searched = {"edit_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "average": (False, True)}
-    routed: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     options: MendOptions
 
@@ -132,24 +131,17 @@ class Mend(Editor):
         self.weights.take({n: w + sums[n] / total for n, w in self.weights.base.items()}, what)
         self.sums, self.tokens = sums, total
 
-    @contextmanager
-    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
-        """Answer with the edited weights swapped in."""
-        with self.weights.swapped():
-            yield self.vlm.answerer(queries, from_layer=self.region.layer)
-
     def nbytes(self) -> int:
         """Return the bytes of the edited weights (and of the sums behind a mean), whatever the number of edits."""
-        return self.weights.nbytes() + bytes_of(self.sums.values())
+        return super().nbytes() + bytes_of(self.sums.values())
 
     def state(self) -> State:
         """Return the edited weights, and the sums behind a mean."""
-        sums = {f"sum/{name}": s for name, s in self.sums.items()}
-        return State({**self.weights.now, **sums}, {"revision": self.revision, "tokens": self.tokens})
+        inner, sums = super().state(), {f"sum/{name}": s for name, s in self.sums.items()}
+        return State({**inner.tensors, **sums}, {**inner.meta, "tokens": self.tokens})
 
     def load(self, state: State) -> None:
         """Go on from edited weights."""
         super().load(state)
-        self.weights.load(state.tensors)
         self.tokens = int(state.meta["tokens"])
         self.sums = {name: state.tensors[f"sum/{name}"].to(s).clone() for name, s in self.sums.items()}
