@@ -29,8 +29,13 @@ BLIND = {"ft_vision"}
 """Editors that cannot learn an edit without a picture: only those with one count."""
 
 
+STREAMS_ONLY = {"ke", "mend"}
+"""Editors whose trials, of a hundred edits in a row, chose what changes least: nothing for a single edit."""
+
+
 def alone(name: str, edits: int, folder: Path, *, fitted: bool = True) -> Alone:
-    source = f"tuned/{name}" if f"tuned/{name}" in recipe_names() else None
+    tuned = f"tuned/{name}"
+    source = tuned if tuned in recipe_names() and name not in STREAMS_ONLY else None
     words: dict[str, Any] = {"edits": edits, "out": str(folder), **({} if source else {"editor": name})}
     return single(source, fitted=fitted, **words)
 
