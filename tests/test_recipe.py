@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from lifelong.editor import Keys
 from lifelong.editors.recipe import Recipe, RecipeOptions, losses, train
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules, pooled_features
+from lifelong.editors.recipe.table import Table, draw, example_of, knowledge_of
 from streams.stream import Stream, load_stream
 from streams.types import Edit, ImageRef, PoolItem, Query
 
@@ -26,7 +27,8 @@ SMALL = {
     "routing_batch": 24,
     "pool": 24,
     "prompt_tokens": 3,
-    "learning_rate": 5e-3,
+    "learning_rate": 0.1,
+    "routing_steps": 60,
 }
 EDIT = Edit("a", Query("Who made this bowl?", ImageRef("noise:a", "a")), "Ann", "bowl")
 
@@ -76,7 +78,7 @@ def test_representations_and_prompts_are_the_published_ones(case, side):
 @golden
 def test_the_editor_routes_as_published_and_never_to_what_the_sentinel_beats(case, tiny_vlm):
     t = case[1]
-    editor = Recipe(tiny_vlm, RecipeOptions(width=16))
+    editor = Recipe(tiny_vlm, RecipeOptions(width=16, lead=0.0))
     editor.bank.add([str(i) for i in range(8)], t["route.base"][1:].numpy(), {"prompt": torch.zeros(8, 3, 32)})
     scores = editor.modules.scores(t["route.queries"], t["route.base"])
     torch.testing.assert_close(scores, t["route.scores"], atol=1e-5, rtol=1e-5)
@@ -129,7 +131,7 @@ def test_training_beats_the_untrained_self_on_edits_it_never_saw(trained, tiny_v
     fresh = Recipe(tiny_vlm, trained.options)
     nll = {}
     for name, editor in (("trained", trained), ("fresh", fresh)):
-        x = editor.reader.features([train.knowledge_of(e.query, e.target) for e in stream.edits])
+        x = editor.reader.features([knowledge_of(e.query, e.target) for e in stream.edits])
         told = editor.reader.answers([e.target for e in stream.edits], editor.options.answer_tokens)
         prompts = editor.modules.prompt(editor.modules.knowledge(x), told)
         queries = [editor.slots.before(e.query) for e in stream.edits]
@@ -162,7 +164,7 @@ def test_what_words_cannot_tell_apart_is_not_asked_of_a_router_of_words(stream):
         PoolItem(replace(base.edit, id=i, subject=i, relation="name", prompt_kind="generic"), probes)
         for i in ("a", "b")
     ]
-    words, looks = ([train.example_of(item, train.Table(), pictures=p) for item in items] for p in (False, True))
-    assert len(train._draw(words, 2, np.random.default_rng(0))) == 1
-    assert len(train._draw(looks, 2, np.random.default_rng(0))) == 2
+    words, looks = ([example_of(item, Table(), pictures=p) for item in items] for p in (False, True))
+    assert len(draw(words, 2, np.random.default_rng(0))) == 1
+    assert len(draw(looks, 2, np.random.default_rng(0))) == 2
     assert len(words[0].apart) == 1 and len(looks[0].apart) == len(looks[0].outside) == 2

@@ -15,7 +15,7 @@ from lifelong.fitting import Fit
 from lifelong.training import Unfinished
 from streams.stream import load_stream
 
-LOOPS = {"steps", "fit_steps"}
+LOOPS = {"steps", "fit_steps", "routing_steps"}
 TRAINED = ["ke", "liveedit", "lte", "mend", "mscke", "recipe", "serac", "unike"]
 
 

@@ -18,6 +18,7 @@ from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots, float_rows
+from lifelong.editors.recipe.table import knowledge_of
 from lifelong.ops import NotFiniteError
 from streams.types import Edit, Pool, Query
 
@@ -40,14 +41,19 @@ class RecipeOptions(EditorOptions):
     answer_tokens: int = Field(
         default=6, ge=0, description="answer tokens whose embeddings the prompt writer sees; 0: none, as published"
     )
-    lead: float = Field(default=0.0, description="by how much an edit's score must beat the sentinel's")
-    steps: int = Field(default=600, ge=1, description="optimiser steps of fit")
+    lead: float | None = Field(
+        default=None, description="by how much an edit's score must beat the sentinel's; none: calibrated by fit"
+    )
+    calibration: float = Field(default=0.1, ge=0, lt=1, description="share of fit's subjects that only calibrate")
+    steps: int = Field(default=400, ge=1, description="optimiser steps of the prompt writer's fit")
+    routing_steps: int = Field(default=3000, ge=1, description="optimiser steps of the retrieval's fit")
     batch: int = Field(default=16, ge=1, description="edits a step whose prompts are trained; three questions each")
-    routing_batch: int = Field(default=160, ge=2, description="edits a step whose retrieval is trained")
+    routing_batch: int = Field(default=24, ge=2, description="edits a step whose retrieval is trained")
+    routing_rate: float = Field(default=1e-3, gt=0, description="AdamW, for the retrieval (paper: Adam 1e-5)")
     learning_rate: float = Field(
-        default=5e-4,
+        default=1e-2,
         gt=0,
-        description="AdamW; parts of the prompt writer differ (paper: Adam 1e-5)",
+        description="AdamW, for what all prompts share; the writer's weights at a part of it",
     )
     half: bool = Field(default=True, description="fit multiplies in bfloat16 (edits stay in float32)")
     pool: int = Field(default=3000, ge=2, description="training items asked of the stream")
@@ -71,14 +77,16 @@ class Recipe(Editor):
     learned sum of the answer's token embeddings, since pooled states of a small decoder's lower layers need not tell
     which tokens to write (`answer_tokens=0` is the paper's form); every training edit gets a new target each time,
     and the prompt has 16 tokens: with 3 and one target each nothing general was learnt; with keys of words the
-    contrastive losses leave out what words cannot tell apart, or the sentinel learns to beat everything; in a
-    template with pictures first, the continuous prompt stands after them; a superseding edit replaces the old one,
-    of which the paper says nothing.
+    contrastive losses leave out what words cannot tell apart, or the sentinel learns to beat everything; retrieval is
+    trained before the writer, in many cheap steps; an edit must beat the sentinel by what tells most questions of
+    held-out subjects right, which may be less than nothing (`lead=0` is the paper's rule); in a template with
+    pictures first, the continuous prompt stands after them; a superseding edit replaces the old one, of which the
+    paper says nothing.
     The released evaluation lets the router read the answer and drops the picture: here it reads the query only.
     """
 
     Options = RecipeOptions
-    searched = {"lead": (-4.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)}
+    searched = {"lead": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)}
     removes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     append_only: ClassVar[bool] = True
@@ -95,33 +103,30 @@ class Recipe(Editor):
                 self.reader.width, vlm.width, rep=o.width, d=vlm.width, prompt_tokens=o.prompt_tokens,
                 sentinel_tokens=o.sentinel_tokens, answer_tokens=o.answer_tokens,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
+        self.lead = 0.0
         self.bank = Bank(o.width, metric="ip")
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
-        train.fit(
-            self.vlm,
-            self.modules,
-            self.reader,
-            self.slots,
-            pool,
-            self.options,
-            seed=self.seed,
+        self.lead = train.fit(
+            self.vlm, self.modules, self.reader, self.slots, pool, self.options, seed=self.seed,
             unfinished=self.unfinished,
-        )
+        )  # fmt: skip
         self.load_fitted(self.fitted())
 
     def fitted(self) -> State:
-        """Return all module weights in half precision."""
-        return State({name: t.half().contiguous() for name, t in self.modules.state_dict().items()}, {})
+        """Return all module weights in half precision, and the lead."""
+        weights = {name: t.half().contiguous() for name, t in self.modules.state_dict().items()}
+        return State(weights, {"lead": self.lead})
 
     def load_fitted(self, state: State) -> None:
         """Take over module weights."""
         self.modules.load_state_dict({name: t.float() for name, t in state.tensors.items()}, strict=True)
+        self.lead = float(state.meta["lead"])
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Write and store each edit's prompt; raises `NotFiniteError` naming an edit without a finite one."""
-        x = self.reader.features([train.knowledge_of(e.query, e.target) for e in edits])
+        x = self.reader.features([knowledge_of(e.query, e.target) for e in edits])
         told = self.reader.answers([e.target for e in edits], self.options.answer_tokens)
         with torch.no_grad():
             reps = self.modules.knowledge(x)
@@ -145,11 +150,12 @@ class Recipe(Editor):
         """Return the nearest edit of each query, if it beats the sentinel."""
         if not len(self.bank) or not len(keys):
             return [Route()] * len(keys)
+        lead = self.lead if self.options.lead is None else self.options.lead
         found = self.bank.search(keys["query"], 1, keys.memo("query"))
         revisions = self.bank.revision_of(found.rows[:, 0])
         routes = []
         for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
-            beaten = score > float(keys["sentinel"][i, 0]) + self.options.lead
+            beaten = score > float(keys["sentinel"][i, 0]) + lead
             routes.append(Route(ids, (score,), (1.0,), (int(revisions[i]),)) if beaten else Route())
         return routes
 

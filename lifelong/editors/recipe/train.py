@@ -1,13 +1,12 @@
 """Training of RECIPE's modules on a pool of edits (arXiv 2405.03279, section 3.4; all loss weights 1).
 
-Knows features of the frozen model, computed once, and the model from its first layer on. Knows nothing of banks.
+Retrieval is learnt first (`routing`), from features alone; then the prompt writer, through the frozen model. Knows
+nothing of banks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,70 +14,19 @@ import torch
 from torch import Tensor
 
 from lifelong.editors.recipe import losses
-from lifelong.editors.recipe.modules import RecipeModules
+from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
+from lifelong.editors.recipe.routing import fit_routing, held_out, lead_of, share_of
+from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
 from lifelong.models.layout import Hidden
 from lifelong.ops import NotFiniteError, answer_loss
 from lifelong.targets import Targets
 from lifelong.training import Unfinished, in_bfloat16, scale_rates, steps_of
-from streams.types import Pool, PoolItem, Query
+from streams.types import Pool
 
 if TYPE_CHECKING:
+    from lifelong.editors.recipe import RecipeOptions
     from lifelong.models.vlm import VLM
-
-
-@dataclass(frozen=True)
-class Example:
-    """One training item: row numbers of the table of features, and what the rows ask and answer.
-
-    Of the questions outside, `apart` are those that what the router reads can tell from the edit; `says` is what two
-    edits share that it cannot tell apart.
-    """
-
-    fact: tuple[str, str]
-    says: str
-    knowledge: int
-    inside: tuple[int, ...]
-    outside: tuple[int, ...]
-    apart: tuple[int, ...]
-
-
-@dataclass
-class Table:
-    """Features of every row, computed once; `asked` holds (query, answer)."""
-
-    asked: list[tuple[Query, str]] = field(default_factory=list)
-    features: Tensor = field(default_factory=lambda: torch.zeros(0))
-
-    def add(self, query: Query, answer: str) -> int:
-        """Return the number of a new row."""
-        self.asked.append((query, answer))
-        return len(self.asked) - 1
-
-
-def knowledge_of(query: Query, target: str) -> Query:
-    """Return an edit as the text that is its knowledge: prompt and answer."""
-    return Query(f"{query.prompt} {target}", query.image)
-
-
-def example_of(item: PoolItem, table: Table, *, pictures: bool) -> Example:
-    """Register the rows of one item; `pictures`: whether the router sees them.
-
-    One that does not is not asked what words cannot tell: the same relation of another picture, or of another thing
-    in the picture, and two edits whose prompts name no subject.
-    """
-    edit = item.edit
-    inside = [table.add(edit.query, edit.target)]
-    inside += [table.add(p.query, p.target) for p in item.probes if p.axis == "generality"]
-    local = [p for p in item.probes if p.reference == "baseline"]
-    outside = {p.id: table.add(p.query, p.target) for p in local}
-    apart = [outside[p.id] for p in local if pictures or not (p.axis == "specificity" or p.variant == "near")]
-    known = table.add(knowledge_of(edit.query, edit.target), edit.target)
-    says = edit.id if pictures else edit.query.prompt
-    if not pictures and edit.prompt_kind == "generic":
-        says = edit.relation
-    fact = (edit.subject, edit.relation)
-    return Example(fact, says, known, tuple(inside), tuple(outside.values()), tuple(apart))
 
 
 def fit(
@@ -87,12 +35,15 @@ def fit(
     reader: Reader,
     slots: Slots,
     pool: Pool,
-    options: Any,
+    options: RecipeOptions,
     *,
     seed: int,
     unfinished: Unfinished | None = None,
-) -> list[dict[str, float]]:
-    """Train the modules in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
+) -> float:
+    """Train the modules in place, retrieval first, and return by how much an edit must beat the sentinel.
+
+    Raises `ValueError` for fewer than two usable items and `NotFiniteError` on divergence.
+    """
     table = Table()
     made = (example_of(item, table, pictures=reader.pictures) for item in pool.items)
     examples = [e for e in made if e.outside and e.apart]
@@ -100,74 +51,66 @@ def fit(
         raise ValueError(f"recipe: {len(examples)} of {len(pool.items)} pool items have a local question; need 2.")
     table.features = reader.features([q for q, _ in table.asked])
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5EC1]))
+    seen, unseen = held_out(examples, options.calibration, rng)
     modules.train().requires_grad_(True)
-    targets = Targets(pool.items)
-    optimizers = [_optimizer(modules, options.learning_rate)]
-    plain: dict[str, Any] = {"history": []}
     try:
-        for step in steps_of(
-            options.steps, what="fit recipe", tensors=modules.state_dict, optimizers=optimizers, rng=rng,
-            plain=plain, unfinished=unfinished,
-        ):  # fmt: skip
-            share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
-            scale_rates(optimizers, max(share, 0.01))
-            chosen = _draw(examples, options.routing_batch, rng)
-            with in_bfloat16(vlm, on=options.half):
-                few = chosen[: options.batch]
-                parts = editing_losses(vlm, modules, reader, slots, table, few, targets, options, rng)
-            parts |= routing_losses(modules, table, chosen, rng)
-            total = torch.stack(list(parts.values())).sum()
-            if not bool(torch.isfinite(total)):
-                raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
-            optimizers[0].zero_grad(set_to_none=True)
-            total.backward()
-            torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-            optimizers[0].step()
-            if step % 25 == 0 or step == options.steps - 1:
-                plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
+        fit_routing(modules, table, seen, options, rng, unfinished)
+        fit_writer(vlm, modules, reader, slots, table, examples, Targets(pool.items), options, rng, unfinished)
     finally:
         modules.eval().requires_grad_(False)
+    return lead_of(modules, table, unseen)
+
+
+def fit_writer(
+    vlm: VLM,
+    modules: RecipeModules,
+    reader: Reader,
+    slots: Slots,
+    table: Table,
+    examples: Sequence[Example],
+    targets: Targets,
+    options: RecipeOptions,
+    rng: np.random.Generator,
+    unfinished: Unfinished | None,
+) -> list[dict[str, float]]:
+    """Train the prompt writer in place and return the losses every 25 steps; representations stay as they are."""
+    optimizer = _optimizer(modules.prompt, options.learning_rate)
+    plain: dict[str, Any] = {"history": []}
+    for step in steps_of(
+        options.steps, what="fit recipe: prompts", tensors=modules.prompt.state_dict, optimizers=[optimizer], rng=rng,
+        plain=plain, unfinished=unfinished,
+    ):  # fmt: skip
+        scale_rates([optimizer], share_of(step, options.steps))
+        chosen = draw(examples, options.batch, rng)
+        with in_bfloat16(vlm, on=options.half):
+            parts = editing_losses(vlm, modules, reader, slots, table, chosen, targets, options, rng)
+        total = torch.stack(list(parts.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(modules.prompt.parameters(), 1.0)
+        optimizer.step()
+        if step % 25 == 0 or step == options.steps - 1:
+            plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     return plain["history"]
 
 
-def _optimizer(modules: RecipeModules, rate: float) -> torch.optim.Optimizer:
+def _optimizer(writer: PromptWriter, rate: float) -> torch.optim.Optimizer:
     """Return AdamW with a rate for each part of the prompt writer, by how far a step moves a prompt.
 
     What all prompts share has as far to go as embeddings are apart; a weight that hundreds of features meet moves a
     prompt by all of them at once, and at the common rate drowns the answer's tokens within a few steps.
     """
-    writer = modules.prompt
-    slow = [*writer.first.parameters(), writer.second.weight]
-    copy = [] if writer.copy is None else [writer.copy]
-    own = {id(p) for p in (*slow, *copy, writer.second.bias)}
     groups = [
-        {"params": [p for p in modules.parameters() if id(p) not in own]},
-        {"params": [writer.second.bias], "lr": 20 * rate},
-        {"params": copy, "lr": 2 * rate},
-        {"params": slow, "lr": 0.02 * rate},
+        {"params": [writer.second.bias], "lr": rate},
+        {"params": [] if writer.copy is None else [writer.copy], "lr": 0.1 * rate},
+        {"params": [*writer.first.parameters(), writer.second.weight], "lr": 0.001 * rate},
     ]
     optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=0.0)
     for group in optimizer.param_groups:
         group["base_lr"] = group["lr"]
     return optimizer
-
-
-def _draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:
-    """Draw examples whose facts and words all differ: of two alike each would be the other's false negative."""
-    out: dict[tuple[str, str], Example] = {}
-    said: set[str] = set()
-    for i in rng.permutation(len(examples)):
-        e = examples[i]
-        if e.fact not in out and e.says not in said:
-            out[e.fact] = e
-            said.add(e.says)
-        if len(out) == n:
-            break
-    return list(out.values())
-
-
-def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
-    return rows[int(rng.integers(len(rows)))]
 
 
 def editing_losses(
@@ -178,7 +121,7 @@ def editing_losses(
     table: Table,
     chosen: Sequence[Example],
     targets: Targets,
-    options: Any,
+    options: RecipeOptions,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Return reliability, generality and locality of the questions behind their edits' continuous prompts.
@@ -187,8 +130,8 @@ def editing_losses(
     """
     n = len(chosen)
     new = [targets.draw(e.fact[1], rng) for e in chosen]
-    rows = [e.inside[0] for e in chosen] + [_one(e.inside[1:] or e.inside, rng) for e in chosen]
-    rows += [_one(e.outside, rng) for e in chosen]
+    rows = [e.inside[0] for e in chosen] + [one(e.inside[1:] or e.inside, rng) for e in chosen]
+    rows += [one(e.outside, rng) for e in chosen]
     asked = [table.asked[r][0] for r in rows]
     answers = [*new, *new, *(table.asked[r][1] for r in rows[2 * n :])]
     edits = [table.asked[e.inside[0]][0] for e in chosen]
@@ -219,26 +162,3 @@ def with_prompts(vlm: VLM, slots: Slots, hidden: Hidden, prompts: Tensor) -> Hid
         states.append(state.index_add(0, at, (prompts[i] - own).to(state.dtype)))
     fields = (hidden.image, hidden.prompt, hidden.answer, hidden.target_ids, hidden.encoded)
     return Hidden(hidden.layer, tuple(states), *fields)
-
-
-def routing_losses(
-    modules: RecipeModules, table: Table, chosen: Sequence[Example], rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Return the three contrastive losses of one batch."""
-
-    def queries(rows: Sequence[int]) -> Tensor:
-        return modules.query(table.features[list(rows)])
-
-    knowledge = modules.knowledge(table.features[[e.knowledge for e in chosen]])
-    sentinel = modules.sentinel()
-    first, second = (queries([_one(e.inside, rng) for e in chosen]) for _ in range(2))
-    outside = queries([_one(e.apart, rng) for e in chosen])
-
-    def scored(asked: Tensor) -> tuple[Tensor, Tensor]:
-        return modules.scores(asked, knowledge), modules.scores(asked, sentinel)[:, 0]
-
-    return {
-        "own_knowledge": losses.own_knowledge(*scored(first)),
-        "own_missing": losses.own_missing(*scored(second)),
-        "nothing_known": losses.nothing_known(*scored(outside)),
-    }
