@@ -43,7 +43,8 @@ body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding
 h1{margin-bottom:.2rem} .meta{color:#555} figure{margin:2.2rem 0} figure img{max-width:100%;height:auto}
 figcaption{color:#444;font-size:.92rem;max-width:60rem} table{border-collapse:collapse;font-size:.85rem}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap} th{white-space:normal}
-th:first-child,td:first-child{text-align:left} .wide{overflow-x:auto} td small{color:#777}
+th:first-child,td:first-child,.words th,.words td{text-align:left}
+.words td{white-space:normal} .wide{overflow-x:auto} td small{color:#777}
 """
 
 
@@ -155,7 +156,7 @@ def _expected(found: Sequence[Found]) -> str:
     return (
         "<h2>What the papers lead to expect</h2><p class='meta'>Kept and right at once are shares of edits answered "
         "exactly by free generation; everything else is teacher forced.</p>"
-        f"<div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
+        f"<div class='wide'><table class='words'><tr>{head}</tr>{rows}</table></div>"
     )
 
 
