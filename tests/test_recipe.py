@@ -22,7 +22,8 @@ FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "recipe"
 golden = pytest.mark.skipif(not FOLDER.parent.is_dir(), reason="the golden folder is not beside this checkout")
 SMALL = {
     "width": 16,
-    "steps": 60,
+    "steps": 200,
+    "half": False,
     "batch": 6,
     "routing_batch": 24,
     "pool": 24,
