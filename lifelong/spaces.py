@@ -46,5 +46,5 @@ def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
     finally:
         editor.close()
     if not found:
-        raise ValueError(f"editor={ready.config.editor.name} has no spaces to show; unike has two.")
+        raise ValueError(f"editor={ready.config.editor.name} has no spaces to show: it must define `spaces`.")
     return found

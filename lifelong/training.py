@@ -98,21 +98,6 @@ def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
         yield
 
 
-def optimizers_of(
-    module: torch.nn.Module, matrices: Sequence[torch.nn.Parameter], rate: float
-) -> list[torch.optim.Optimizer]:
-    """Return AdamW for a module's parameters and, at five times the rate, Muon for those of its `matrices`."""
-    kept = {id(p) for p in matrices}
-    rest = [p for p in module.parameters() if id(p) not in kept]
-    out: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=0.01)]
-    if matrices:
-        out.append(torch.optim.Muon(list(matrices), lr=5 * rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
-    for optimizer in out:
-        for group in optimizer.param_groups:
-            group["base_lr"] = group["lr"]
-    return out
-
-
 def scale_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
     """Set every learning rate to a share of its group's `base_lr`."""
     for optimizer in optimizers:

@@ -23,7 +23,7 @@ from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
 from lifelong.ops import NotFiniteError
 from lifelong.targets import Targets
-from lifelong.training import Unfinished, in_bfloat16, optimizers_of, scale_rates, steps_of
+from lifelong.training import Unfinished, in_bfloat16, scale_rates, steps_of
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -93,7 +93,15 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
     chosen = [p for p in inner.parameters() if p.ndim == 2] if inner is not None else []
     if inner is not None:
         chosen = [p for p in chosen if p is not inner.position.weight and p is not inner.latent_queries]
-    return optimizers_of(modules, chosen, rate)
+    kept = {id(p) for p in chosen}
+    rest = [p for p in modules.parameters() if id(p) not in kept]
+    out: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=0.01)]
+    if chosen:
+        out.append(torch.optim.Muon(chosen, lr=5 * rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    for optimizer in out:
+        for group in optimizer.param_groups:
+            group["base_lr"] = group["lr"]
+    return out
 
 
 def step_losses(
