@@ -42,6 +42,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     contract.a_batch_equals_its_rows,
     contract.an_unrouted_query_sees_the_base,
     contract.an_unchanged_route_keeps_the_answer,
+    contract.an_answer_may_be_given_later,
     contract.the_base_is_untouched,
     contract.the_base_is_untouched_after_an_error,
     contract.state_goes_on_exactly,
@@ -61,6 +62,8 @@ def checks_for(kind: type[Editor]) -> list[Check]:
         left_out |= {contract.an_unrouted_query_sees_the_base, contract.an_unchanged_route_keeps_the_answer}
     if not kind.trains:
         left_out.add(contract.what_fit_learnt_can_be_carried_over)
+    if not kind.lasting:
+        left_out.add(contract.an_answer_may_be_given_later)
     if not kind.append_only:
         left_out.add(contract.order_does_not_matter)
     return [Check(c.__name__, (c.__doc__ or "").strip(), c) for c in CHECKS if c not in left_out]

@@ -200,6 +200,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
         baseline,
         config.seed,
         kind_of=lambda i: kinds.get(i, ""),
+        order=[edit.id for edit in stream.edits],
     )
     arrivals = config.arrivals
     offsets = arrival_offsets(arrivals.name, len(stream.edits), seed=config.seed, **arrivals.options)

@@ -132,6 +132,17 @@ def an_unchanged_route_keeps_the_answer(bench: Bench) -> None:
         before, revision = now, editor.revision
 
 
+def an_answer_may_be_given_later(bench: Bench) -> None:
+    """With lasting = True a route leads to the same answer after further edits."""
+    editor = bench.edited(bench.edits[:3])
+    before = bench.ask(editor)
+    take(editor, [*bench.edits[3:], bench.extra])
+    with editor.applied(bench.queries, before.routes) as answerer:
+        later = type(before)(before.routes, answerer.score(bench.targets))
+    changed = before.different(later)
+    require(not changed, f"{len(changed)} answers under routes of an earlier step changed with further edits")
+
+
 def the_base_is_untouched(bench: Bench) -> None:
     """Outside `applied` and after `close` the model is the base bit for bit and no hook is left (law 6)."""
     before = bench.fingerprint()

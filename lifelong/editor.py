@@ -138,13 +138,15 @@ class Editor(ABC):
     Class attributes say what it is: `Options` (its settings), `turn` (edits per batch; the simulator forms the
     batches), `routed` (False when an edit may change any answer, as weight editors do), `removes` (whether `remove`
     works), `trains` (whether `fit` learns anything), `append_only` (edits never touch each other, so their order does
-    not matter), `privileged` (sees the probes: only the oracle), `searched` (the values `lifelong tune` tries, by
-    option; none that a long training depends on).
+    not matter), `lasting` (what an edit stored never changes until it is superseded or taken back, and routes say all
+    else that decides an answer: one may be given later), `privileged` (sees the probes: only the oracle), `searched`
+    (the values `lifelong tune` tries, by option; none that a long training depends on).
     `revision` must change whenever an answer may change although its route did not.
     """
 
     Options: ClassVar[type[EditorOptions]] = EditorOptions
     turn: int = 1
+    lasting: bool = False
     routed: ClassVar[bool] = True
     removes: ClassVar[bool] = False
     trains: ClassVar[bool] = False

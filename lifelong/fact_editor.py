@@ -18,6 +18,7 @@ class FactEditor(Editor):
     removes = True
     trains = True
     append_only = True
+    lasting = True
     book: FactBook
 
     def edit(self, edits: Sequence[Edit]) -> None:

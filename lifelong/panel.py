@@ -6,57 +6,26 @@ edit's id to its probes). Answers are taken from an earlier panel where nothing 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lifelong import latency
-from lifelong.asking import Ask, Reply, chunks_of, replies, rows_of
+from lifelong.answering import answered, asks_of
+from lifelong.asking import Reply
 from lifelong.baseline import Baseline
-from lifelong.editor import Editor, Route
+from lifelong.editor import Editor
 from lifelong.log import Gauged, Probed, Timed
 from lifelong.manifest import rss_bytes
-from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure, wanted_top
+from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure
+from lifelong.panel_parts import Asked, PanelSettings, Spent, Told
 from lifelong.reuse import Remembered, RouteBook, reuse_key
 from lifelong.sampling import draw, log_age_sample
-from streams.types import Edit, Probe, Query
+from streams.types import Edit, Probe
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-
-@dataclass(frozen=True)
-class PanelSettings:
-    """What a panel asks; the simulator decides when."""
-
-    instant: bool = True  # probe every edit as soon as it is visible
-    gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
-    sample: int = 200  # edits probed before the last panel by editors that may change any answer
-    chunk: int = 512  # rows scored inside one application of the editor
-    latency_routes: int = 200  # queries encoded and routed one at a time, per panel
-    latency_answers: int = 50  # of these, answered in full
-    brute: bool = False  # answer everything again: the reference that reuse must equal
-    decode_all: bool = False  # decode also what follows from scoring: the reference for that
-
-
-@dataclass
-class Spent:
-    """Seconds and counts since the last full panel."""
-
-    wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("encode", "route", "answer"), 0.0))
-    asked: int = 0
-    reused: int = 0
-
-    @contextmanager
-    def on(self, part: str):
-        """Add the time spent in the body to one part."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.wall_s[part] += time.perf_counter() - start
+ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
 
 
 class Panel:
@@ -73,6 +42,7 @@ class Panel:
         seed: int = 0,
         *,
         kind_of: Callable[[str], str] | None = None,
+        order: Sequence[str] = (),
     ) -> None:
         self.vlm = vlm
         self.editor = editor
@@ -89,12 +59,24 @@ class Panel:
         self._retired: dict[str, str] = {}
         self._asked: tuple[int, set[str]] = (-1, set())  # edits asked at this step already
         self._book = RouteBook(editor)
+        groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]
+        self._groups = {edit_id: group for group in groups for edit_id in group}
+        self._encoded: set[tuple[str, ...]] = set()
         self._memory: dict[str, Remembered] = {}
         self._spent = Spent()
         self.not_finite = 0  # answers since the last full panel whose log-probabilities were no numbers
 
+    @property
+    def defers(self) -> bool:
+        """Whether what `ask` gave may be answered after further edits (until one replaces or takes back another)."""
+        return self.editor.lasting and not self.settings.gaps
+
     def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
-        """Return the facts about edits that just became visible, and about those `settings.gaps` before them.
+        """Return the facts of `ask`, answered at once."""
+        return self.answer([self.ask(step, sim_s, edits)])[0].facts
+
+    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> Asked:
+        """Route the probes of edits that just became visible, and of those `settings.gaps` before them.
 
         Called at every step, also where `settings.instant` is off: it is how the panel learns of edits.
         """
@@ -133,8 +115,8 @@ class Panel:
         ids = list(history)
         if not self.editor.routed and not last:
             ids = log_age_sample(ids, self.settings.sample)
-        asked = self._ask(step, sim_s, ids, self._general)
-        facts: list[Probed | Gauged | Timed] = [*asked, *self._gauges(step, sim_s)]
+        told = self.answer([self._ask(step, sim_s, ids, self._general)])[0]
+        facts: list[Probed | Gauged | Timed] = [*told.facts, *self._gauges(step, sim_s)]
         if history:
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
             facts += latency.measure(
@@ -195,41 +177,51 @@ class Panel:
             return [Item(p, age, SUPERSEDED) for p in probes if p.axis == "reliability"]
         return [Item(p, age, WITHDRAWN) for p in probes]
 
-    def _ask(self, step: int, sim_s: float, ids: Sequence[str], general: Sequence[Probe]) -> list[Probed]:
+    def _ask(self, step: int, sim_s: float, ids: Sequence[str], general: Sequence[Probe]) -> Asked:
         done = self._asked[1] if self._asked[0] == step else set()
         fresh = [i for i in ids if i not in done]
         self._asked = (step, done | set(fresh))
         items = [item for edit_id in fresh for item in self._items(step, edit_id)]
         items += [Item(p, step) for p in general]
         if not items:
-            return []
+            return Asked(step, sim_s, (), (), (), {})
         self._encode(fresh)
         with self._spent.on("route"):
             routes = self._book.routes([item.probe.query.digest for item in items])
         keys = [reuse_key(routes[item.probe.query.digest], self.editor.revision) for item in items]
         known = [self._known(item, key) for item, key in zip(items, keys, strict=True)]
-        due = [item for item, scores in zip(items, known, strict=True) if scores is None]
+        return Asked(step, sim_s, tuple(items), tuple(keys), tuple(known), routes)
+
+    def answer(self, asked: Sequence[Asked]) -> list[Told]:
+        """Answer what was asked and return its facts, asked by asked, and how many answers were no numbers."""
         with self._spent.on("answer"):
-            answered = self._answer(due, routes)
+            replies = self._answer(asked)
+        told = [self._tell(one, got) for one, got in zip(asked, replies, strict=True)]
+        self.not_finite += sum(one.not_finite for one in told)
+        return told
+
+    def _tell(self, asked: Asked, replies: Mapping[str, Reply]) -> Told:
         facts: list[Probed] = []
-        for item, key, scores in zip(items, keys, known, strict=True):
-            reused = scores is not None
+        for item, key, scores in zip(asked.items, asked.keys, asked.known, strict=True):
+            reused, query = scores is not None, item.probe.query
             if scores is None:
-                scores = measure(item.probe, item.role, answered[item.probe.query.digest], self.baseline)
+                scores = measure(item.probe, item.role, replies[query.digest], self.baseline)
             self._memory[item.probe.id] = Remembered(key, item.role, scores)
             self._spent.asked += 1
             self._spent.reused += reused
             kind = self._kind(item.probe.edit_id)
-            facts += facts_of(step, sim_s, item, routes[item.probe.query.digest], key, scores, reused, kind)
-        return facts
+            facts += facts_of(asked.step, asked.sim_s, item, asked.routes[query.digest], key, scores, reused, kind)
+        return Told(facts, sum(not reply.finite for reply in replies.values()))
 
     def _encode(self, ids: Iterable[str]) -> None:
-        """Encode the general set once, then edit by edit: keys must not depend on which panel asks first."""
+        """Encode the general set once, then group by group: keys must not depend on which panel asks first."""
         with self._spent.on("encode"):
             if not len(self._book):
                 self._book.encode(p.query for p in self._general)
-            for edit_id in ids:
-                self._book.encode(p.query for p in self._probes_of(edit_id))
+            for group in dict.fromkeys(self._groups.get(edit_id, (edit_id,)) for edit_id in ids):
+                if group not in self._encoded:
+                    self._book.encode(p.query for edit_id in group for p in self._probes_of(edit_id))
+                    self._encoded.add(group)
 
     def _known(self, item: Item, key: str) -> tuple[Score, ...] | None:
         """Return the scores that asking again would give, or None where it has to be asked."""
@@ -242,36 +234,17 @@ class Panel:
             return measure(item.probe, item.role, self.baseline.reply(item.probe.query), self.baseline)
         return None
 
-    def _answer(self, items: Sequence[Item], routes: Mapping[str, Route]) -> dict[str, Reply]:
-        asks = self._asks(items)
-        found: dict[str, Reply] = {}
-        for chunk in chunks_of(asks, self.settings.chunk):
-            part = [asks[i] for i in chunk]
-            queries = [part[i].query for i, _ in rows_of(part)]
-            with self.editor.applied(queries, [routes[q.digest] for q in queries]) as answerer:
-                got = replies(
-                    answerer, part, max_tokens=self.baseline.max_tokens, decode_all=self.settings.decode_all
-                )
-            found.update((ask.query.digest, reply) for ask, reply in zip(part, got, strict=True))
-        self.not_finite += sum(not reply.finite for reply in found.values())
-        return found
-
-    def _asks(self, items: Sequence[Item]) -> list[Ask]:
-        """Return one ask per query: the targets scored, and the frozen model's answer where that is expected."""
-        queries: dict[str, Query] = {}
-        targets: dict[str, dict[str, None]] = {}
-        tops: dict[str, int] = {}
-        for item in items:
-            query = item.probe.query
-            queries.setdefault(query.digest, query)
-            wanted = targets.setdefault(query.digest, {})
-            wanted[item.probe.target] = None
-            if item.probe.reference == "baseline" or item.role == WITHDRAWN:
-                expected = self.baseline.text(query)
-                if expected:
-                    wanted[expected] = None
-            tops[query.digest] = max(tops.get(query.digest, 0), wanted_top(item.probe))
-        return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]
+    def _answer(self, asked: Sequence[Asked]) -> list[dict[str, Reply]]:
+        """Return the replies by query of each of `asked`; rows of all of them share batches."""
+        asks = [asks_of(one.due(), self.baseline) for one in asked]
+        flat = [(ask, one.routes[ask.query.digest]) for one, part in zip(asked, asks, strict=True) for ask in part]
+        got = iter(
+            answered(
+                self.editor, flat, rows=self.settings.chunk, max_tokens=self.baseline.max_tokens,
+                decode_all=self.settings.decode_all,
+            )
+        )  # fmt: skip
+        return [{ask.query.digest: next(got) for ask in part} for part in asks]
 
     def _kind(self, edit_id: str) -> str:
         if edit_id and edit_id not in self._kinds and self._kind_of is not None:

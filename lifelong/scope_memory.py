@@ -96,6 +96,7 @@ class ScopeMemory(Editor):
     Options = ScopeOptions
     searched = {"threshold": (0.2, 0.35, 0.5, 0.7), "mixing": ("hard", "soft")}
     removes = True
+    lasting = True
     trains = True
     options: ScopeOptions
 
@@ -111,6 +112,7 @@ class ScopeMemory(Editor):
             )
         # Double precision: a key must not depend on the batch that it was computed in.
         self.classifier.double().eval().requires_grad_(False)
+        self.lasting = o.capacity is None  # else an entry may be evicted
         self.bank = Bank(self.classifier.width, metric="l2", capacity=o.capacity, eviction=o.eviction)
         self.model = self._counterfactual()
 

@@ -11,9 +11,9 @@ and no score at a given step depends on time. More workers may overtake each oth
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import simpy
 
@@ -22,6 +22,7 @@ from lifelong.clock import Clock
 from lifelong.editor import CollapseError, Editor, State, UnsupportedError
 from lifelong.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
+from lifelong.loop_types import Done, LogLike, Open, PanelLike, SimulationSettings, ToldLike
 from lifelong.tally import Tally
 from streams.types import Arrival, Edit
 
@@ -30,56 +31,6 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 
 class ResumeError(RuntimeError):
     """A checkpoint belongs to another sequence of arrivals, or to other batches."""
-
-
-class PanelLike(Protocol):
-    """What the loop asks of a panel; `not_finite` counts answers since the last full one that were no numbers."""
-
-    not_finite: int
-
-    def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
-        """Return facts about edits that just became visible; called at every step."""
-        ...
-
-    def full(
-        self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
-    ) -> list[Probed | Gauged | Timed]:
-        """Return the facts of a full panel."""
-        ...
-
-    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired: Mapping[str, str] | None) -> None:
-        """Rebuild its memory after a resume."""
-        ...
-
-
-class LogLike(Protocol):
-    """What the loop asks of a run log."""
-
-    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
-        """Append a panel's facts and the state to go on from, all or nothing."""
-        ...
-
-    def table(self, fact: type) -> Any:
-        """Return the committed facts of one type as an Arrow table."""
-        ...
-
-
-@dataclass(frozen=True)
-class SimulationSettings:
-    """`panels` are the steps of full panels (the end of the stream always has one); `workers` serve at a time."""
-
-    panels: tuple[int, ...] = ()
-    workers: int = 1
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What working on a job gave: measured seconds, whether the update was refused, and a note."""
-
-    wall_s: float
-    bank_len: int
-    collapsed: bool = False
-    note: str = ""
 
 
 def simulate(
@@ -128,6 +79,8 @@ class _Loop:
         self.history: list[str] = []
         self.retired: dict[str, str] = {}
         self.facts: list[Fact] = []
+        self.open: list[Open] = []
+        self.together = settings.together if panel.defers else 1
         self.tally = Tally()
 
     def run(self, resume: StateLike | None) -> None:
@@ -176,8 +129,10 @@ class _Loop:
             self.tally.served(end, start, [self.moments[a] for a in job.arrivals])
             self._visible(job, self._work(job) if done is None else done, end)
 
-    def _work(self, job: Job) -> _Done:
+    def _work(self, job: Job) -> Done:
         """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
+        if job.withdrawn or any(edit.supersedes for edit in job.edits):
+            self._settle()
         bank_len, collapsed, note = self.editor.bank_len(), False, ""
         self.editor.vlm.sync()
         start = time.perf_counter()
@@ -195,21 +150,21 @@ class _Loop:
         self.editor.vlm.sync()
         wall_s = time.perf_counter() - start
         self.tally.worked(wall_s)
-        return _Done(wall_s, bank_len, collapsed, note)
+        return Done(wall_s, bank_len, collapsed, note)
 
     def _withdraw(self, edit_id: str) -> None:
         if edit_id not in self.history or self.retired.get(edit_id) == "":
             raise KeyError("no such edit is visible")
         self.editor.remove([edit_id])
 
-    def _visible(self, job: Job, done: _Done, end: int) -> None:
+    def _visible(self, job: Job, done: Done, end: int) -> None:
         """Log a finished job, probe it, and hold the panel that has fallen due."""
         before, self.finished = len(self.history), self.finished + 1
         self.history += [e.id for e in job.edits]
         step, sim_s = len(self.history), end / NANO
         self.facts.append(Timed(step, done.bank_len, job.operation, done.wall_s))
         if job.edits:
-            self._log_edits(job, done, step, sim_s)
+            self._ask(job, done, step, sim_s)
         else:
             if not done.note:
                 self.retired[job.withdrawn] = ""
@@ -221,13 +176,29 @@ class _Loop:
         if last or (crossed and step < self.edits):
             self._hold_panel(step, end, last)
 
-    def _log_edits(self, job: Job, done: _Done, step: int, sim_s: float) -> None:
-        before = self.panel.not_finite
+    def _ask(self, job: Job, done: Done, step: int, sim_s: float) -> None:
         with self.tally.probing():
-            probed = self.panel.instant(step, sim_s, job.edits)
-        if (broken := self.panel.not_finite - before) and not done.collapsed:
-            done = replace(done, collapsed=True, note=f"{broken} answers after {job.edits[-1].id} are not finite")
-            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": done.note})
+            asked = self.panel.ask(step, sim_s, job.edits)
+        self.open.append(Open(job, done, step, sim_s, self.editor.bank_len(), asked))
+        self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
+        if len(self.open) >= self.together:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Answer what was asked so far, and log the edits that it was about."""
+        if self.open:
+            with self.tally.probing():
+                told = self.panel.answer([one.asked for one in self.open])
+            for one, about in zip(self.open, told, strict=True):
+                self._log_edits(one, about)
+            self.open = []
+
+    def _log_edits(self, open_: Open, told: ToldLike) -> None:
+        job, done, step, sim_s = open_.job, open_.done, open_.step, open_.sim_s
+        if told.not_finite and not done.collapsed:
+            note = f"{told.not_finite} answers after {job.edits[-1].id} are not finite"
+            done = replace(done, collapsed=True, note=note)
+            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": note})
         for edit, arrival in zip(job.edits, job.arrivals, strict=True):
             self.facts.append(
                 Edited(
@@ -244,15 +215,14 @@ class _Loop:
                     note=done.note,
                 )
             )
-            if edit.supersedes:
-                self.retired[edit.supersedes] = edit.id
-        self.facts += probed
+        self.facts += told.facts
         event = {"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s}
-        self.tell({**event, "bank_len": self.editor.bank_len(), "collapsed": done.collapsed, "facts": probed})
+        self.tell({**event, "bank_len": open_.bank_len, "collapsed": done.collapsed, "facts": told.facts})
 
     def _hold_panel(self, step: int, now: int, last: bool) -> None:
         """Probe everything that is due and commit it with the state; no simulated time passes."""
         sim_s = now / NANO
+        self._settle()
         with self.tally.probing():
             facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]

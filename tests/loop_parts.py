@@ -11,6 +11,7 @@ import numpy as np
 from lifelong.bank import Bank
 from lifelong.editor import CollapseError, Editor, Keys, Route, State
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
+from lifelong.panel_parts import Told
 from streams.arrivals import arrival_offsets, timetable
 from streams.types import Arrival, Edit, Query, Withdraw, digest_of
 
@@ -63,7 +64,7 @@ class BankEditor(Editor):
 class HomePanel:
     """One probe per edit: is its query routed to it? Notes how it was called."""
 
-    not_finite = 0
+    defers = False
 
     def __init__(self, editor: Editor, edits: Iterable[Edit]) -> None:
         self.editor = editor
@@ -72,8 +73,11 @@ class HomePanel:
         self.retired: Mapping[str, str] = {}
         self.restored = 0
 
-    def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
+    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         return self._ask(step, sim_s, [e.id for e in edits])
+
+    def answer(self, asked: Sequence[list[Probed]]) -> list[Told]:
+        return [Told(facts) for facts in asked]
 
     def full(
         self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
@@ -102,10 +106,13 @@ class HomePanel:
 class SilentPanel:
     """Asks nothing."""
 
-    not_finite = 0
+    defers = False
 
-    def instant(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
-        return []
+    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> None:
+        return None
+
+    def answer(self, asked: Sequence[None]) -> list[Told]:
+        return [Told([]) for _ in asked]
 
     def full(
         self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool

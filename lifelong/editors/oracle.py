@@ -35,6 +35,7 @@ class Oracle(Editor):
 
     Options = EditorOptions
     removes: ClassVar[bool] = True
+    lasting = True
     privileged: ClassVar[bool] = True
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:

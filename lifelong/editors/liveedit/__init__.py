@@ -81,6 +81,7 @@ class LiveEdit(Editor):
     removes = True
     trains = True
     append_only = True
+    lasting = True
     options: LiveEditOptions
 
     def __init__(self, vlm: VLM, options: LiveEditOptions | None = None, *, seed: int = 0) -> None:

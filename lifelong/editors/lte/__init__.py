@@ -90,6 +90,7 @@ class Lte(FactEditor):
     def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
+        self.lasting = o.capacity is None  # else an entry may be evicted
         self.book = FactBook(
             vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
             answers=True, capacity=o.capacity, eviction=o.eviction,

@@ -90,6 +90,7 @@ class Recipe(Editor):
     removes: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     append_only: ClassVar[bool] = True
+    lasting = True
     options: RecipeOptions
 
     def __init__(self, vlm: VLM, options: RecipeOptions | None = None, *, seed: int = 0) -> None:

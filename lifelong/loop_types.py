@@ -1,0 +1,102 @@
+"""What the event loop asks of a panel and of a log, its settings, and what it notes of a job.
+
+Knows facts and jobs; does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lifelong.editor import State
+from lifelong.jobs import Job
+from lifelong.log import Fact, Gauged, Probed, Timed
+from streams.types import Edit
+
+
+class ToldLike(Protocol):
+    """The facts about what was asked, and how many of its answers were no numbers."""
+
+    @property
+    def facts(self) -> list[Probed]:
+        """The facts."""
+        ...
+
+    @property
+    def not_finite(self) -> int:
+        """Answers whose log-probabilities were no numbers."""
+        ...
+
+
+class PanelLike(Protocol):
+    """What the loop asks of a panel; with `defers` what `ask` gave may be answered after further edits."""
+
+    @property
+    def defers(self) -> bool:
+        """Whether answers may wait until an edit replaces or takes back another."""
+        ...
+
+    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> Any:
+        """Route the probes of edits that just became visible; called at every step."""
+        ...
+
+    def answer(self, asked: Sequence[Any]) -> Sequence[ToldLike]:
+        """Answer what was asked, one by one."""
+        ...
+
+    def full(
+        self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
+    ) -> list[Probed | Gauged | Timed]:
+        """Return the facts of a full panel."""
+        ...
+
+    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired: Mapping[str, str] | None) -> None:
+        """Rebuild its memory after a resume."""
+        ...
+
+
+class LogLike(Protocol):
+    """What the loop asks of a run log."""
+
+    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
+        """Append a panel's facts and the state to go on from, all or nothing."""
+        ...
+
+    def table(self, fact: type) -> Any:
+        """Return the committed facts of one type as an Arrow table."""
+        ...
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """`panels` are the steps of full panels (the end of the stream always has one); `workers` serve at a time.
+
+    Where the panel defers, `together` batches are answered in one go.
+    """
+
+    panels: tuple[int, ...] = ()
+    workers: int = 1
+    together: int = 32
+
+
+@dataclass(frozen=True)
+class Done:
+    """What working on a job gave: measured seconds, whether the update was refused, and a note."""
+
+    wall_s: float
+    bank_len: int
+    collapsed: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Open:
+    """A finished job whose probes were asked and not answered yet."""
+
+    job: Job
+    done: Done
+    step: int
+    sim_s: float
+    bank_len: int
+    asked: Any
