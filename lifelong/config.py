@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from streams.types import Axis
+
 RECIPES = Path(__file__).parent / "recipes"
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
@@ -61,12 +63,14 @@ STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 500
 class Panels(_Frozen):
     """When probes are asked: `at` listed steps or `every` so many edits; the last edit always ends with a panel.
 
-    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits.
+    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits. With `instant` every edit is probed as soon as it is
+    visible, on `instant_axes` (none: on all).
     """
 
     at: tuple[int, ...] = ()
     every: int = Field(default=0, ge=0)
     instant: bool = True
+    instant_axes: tuple[Axis, ...] = ()
     gaps: tuple[int, ...] = ()
     sample: int = Field(default=200, ge=1)
     brute: bool = False
@@ -84,6 +88,8 @@ class Panels(_Frozen):
             return {"at": tuple(value)}
         if isinstance(value, Mapping) and type(value.get("at")) is int:
             value = {**value, "at": (value["at"],)}
+        if isinstance(value, Mapping) and isinstance(value.get("instant_axes"), str):
+            value = {**value, "instant_axes": (value["instant_axes"],)}
         nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
         return {**value, "at": STEPS} if nothing else value
 

@@ -6,7 +6,7 @@ edit's id to its probes). Answers are taken from an earlier panel where nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lifelong import latency
@@ -20,7 +20,7 @@ from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts
 from lifelong.panel_parts import Asked, PanelSettings, Spent, Told
 from lifelong.reuse import Remembered, RouteBook, reuse_key
 from lifelong.sampling import draw, log_age_sample
-from streams.types import Edit, Probe
+from streams.types import AXES, Edit, Probe
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -57,7 +57,7 @@ class Panel:
         self._kinds: dict[str, str] = {}
         self._order: dict[str, int] = {}  # edit id -> step at which it became visible, in order
         self._retired: dict[str, str] = {}
-        self._asked: tuple[int, set[str]] = (-1, set())  # edits asked at this step already
+        self._asked: tuple[int, set[str]] = (-1, set())  # probes asked at this step already
         self._book = RouteBook(editor)
         groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]
         self._groups = {edit_id: group for group in groups for edit_id in group}
@@ -91,7 +91,7 @@ class Panel:
         ids = list(self._order) if self.settings.gaps else []
         for position in range(max(0, len(ids) - len(edits)), len(ids)):
             due.update({ids[position - gap]: None for gap in self.settings.gaps if 0 < gap <= position})
-        return self._ask(step, sim_s, list(due), ())
+        return self._ask(step, sim_s, list(due), (), self.settings.instant_axes or AXES)
 
     def full(
         self,
@@ -177,15 +177,17 @@ class Panel:
             return [Item(p, age, SUPERSEDED) for p in probes if p.axis == "reliability"]
         return [Item(p, age, WITHDRAWN) for p in probes]
 
-    def _ask(self, step: int, sim_s: float, ids: Sequence[str], general: Sequence[Probe]) -> Asked:
+    def _ask(
+        self, step: int, sim_s: float, ids: Sequence[str], general: Sequence[Probe], axes: Collection[str] = AXES
+    ) -> Asked:
         done = self._asked[1] if self._asked[0] == step else set()
-        fresh = [i for i in ids if i not in done]
-        self._asked = (step, done | set(fresh))
-        items = [item for edit_id in fresh for item in self._items(step, edit_id)]
+        items = [item for edit_id in ids for item in self._items(step, edit_id) if item.probe.axis in axes]
+        items = [item for item in items if item.probe.id not in done]
+        self._asked = (step, done | {item.probe.id for item in items})
         items += [Item(p, step) for p in general]
         if not items:
             return Asked(step, sim_s, (), (), (), {})
-        self._encode(fresh)
+        self._encode(dict.fromkeys(item.probe.edit_id for item in items if item.probe.edit_id))
         with self._spent.on("route"):
             routes = self._book.routes([item.probe.query.digest for item in items])
         keys = [reuse_key(routes[item.probe.query.digest], self.editor.revision) for item in items]

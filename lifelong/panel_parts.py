@@ -20,6 +20,7 @@ class PanelSettings:
     """What a panel asks; the simulator decides when."""
 
     instant: bool = True  # probe every edit as soon as it is visible
+    instant_axes: tuple[str, ...] = ()  # of these axes only (none: of all)
     gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
     sample: int = 200  # edits probed before the last panel by editors that may change any answer
     chunk: int = 512  # rows scored inside one application of the editor

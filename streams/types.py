@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 Axis = Literal["reliability", "generality", "locality", "portability", "specificity", "compositional", "general"]
+AXES: tuple[Axis, ...] = get_args(Axis)
 Modality = Literal["text", "image"]
 Reference = Literal["target", "baseline"]
 

@@ -119,6 +119,17 @@ def test_every_probe_has_its_scorers_and_a_fact_says_where_it_stands(vlm, stream
     assert all(f.prompt_kind == stream.edits[0].prompt_kind for f in own)
 
 
+def test_instant_probes_may_be_of_some_axes_only(vlm, stream, baseline):
+    """And the panel at the same step asks the others, each cell once."""
+    settings = replace(QUIET, instant_axes=("reliability",))
+    facts = [f for f in run(Parrot(vlm), stream, baseline, settings, [3, 6]) if isinstance(f, Probed)]
+    cells = [(f.step, f.probe_id, f.scorer) for f in facts]
+    assert len(cells) == len(set(cells))
+    assert {f.axis for f in facts if f.step in (1, 2, 4, 5)} == {"reliability"}
+    every = {f.probe_id for f in facts if f.step == 6}
+    assert every == {p.id for p in all_probes(stream)}
+
+
 def test_a_cell_is_asked_once_a_step_however_often_it_falls_due(vlm, stream, baseline):
     """Instant probes, gaps and a full panel of one step do not repeat each other."""
     settings = replace(QUIET, gaps=(1, 2))

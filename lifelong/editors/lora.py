@@ -59,7 +59,7 @@ class LoraTuning(Editor):
     """
 
     Options = LoraOptions
-    searched = {"learning_rate": (0.01, 0.03, 0.1, 0.3), "steps": (5, 10, 20), "rank": (4, 8, 16)}
+    searched = {"learning_rate": (0.001, 0.003, 0.01, 0.03), "steps": (5, 10, 20), "rank": (4, 8, 16)}
     routed: ClassVar[bool] = False
     options: LoraOptions
 
