@@ -59,7 +59,7 @@ class Unike(Editor):
     """
 
     Options = UnikeOptions
-    searched = {"alpha": (None, 0.0, 0.1, 0.3), "memory_weight": (1.0, 5.0, 20.0), "pairs": (5, 10)}
+    searched = {"alpha": (None, 0.0, 0.1), "memory_weight": (1.0, 5.0), "learning_rate": (1e-2, 3e-2)}
     routed: ClassVar[bool] = False
     removes = True
     trains = True
