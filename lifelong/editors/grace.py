@@ -168,7 +168,6 @@ class Grace(Editor):
     Options = GraceOptions
     searched = {"radius": (0.3, 1.0, 3.0, 10.0), "layer": (0.17, 0.34, 0.5, 0.84), "steps": (50, 100)}
     removes = True
-    lasting = True
     options: GraceOptions
 
     def __init__(self, vlm: VLM, options: GraceOptions | None = None, *, seed: int = 0) -> None:
