@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from lifelong.editors.grace import Codebook, Grace, GraceOptions
+from lifelong.editors.grace import Grace, GraceOptions
+from lifelong.editors.grace.codebook import Codebook
 from lifelong.models.vlm import VLM
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from lifelong.editor import Keys
-from lifelong.editors.lemoe import Lemoe, LemoeOptions, clustered, gates, whitening
+from lifelong.editors.lemoe import Lemoe, LemoeOptions
+from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.low_rank import residual
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query

@@ -11,88 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong.bank import Bank
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Editor, Keys, Route, State
+from lifelong.editors.lemoe.gating import clustered, gates, whitening
+from lifelong.editors.lemoe.options import LemoeOptions
 from lifelong.low_rank import adder, fresh_factors
 from lifelong.ops import answer_exact, answer_loss, descend, generator
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
-
-
-class LemoeOptions(EditorOptions):
-    """Settings of LEMoE; as published for LLaMA-2-7B (layer 18 of 32), widths those of LiveEdit's port."""
-
-    layer: float = Field(default=0.5625, ge=0, le=1, description="depth of the layer with the mixture as a fraction")
-    module: str = Field(default="mlp", description="module inside that layer that the experts stand beside")
-    per_expert: int = Field(default=20, ge=1, description="edits that share one expert")
-    window: int = Field(
-        default=1,
-        ge=1,
-        description="experts made of one batch, its edits put in order by clustering; 1: as they come",
-    )
-    rank: int = Field(default=32, ge=1, description="inner width of an expert")
-    top_k: int = Field(default=1, ge=1, description="experts that serve one query")
-    scale: float = Field(default=1.0, gt=0, description="weight of the mixture beside the module (lambda)")
-    route_width: int = Field(default=256, ge=1, description="width of anchors and of the projection to them")
-    unit: bool = Field(default=True, description="anchors and values of unit length; false: raw inner products")
-    temperature: float = Field(default=0.02, gt=0, description="divides the scores of unit anchors and values")
-    pool: int = Field(default=1000, ge=2, description="training questions asked of the stream, for the whitening")
-    shrink: float = Field(
-        default=0.1, gt=0, description="share of the mean variance added to every direction before whitening"
-    )
-    anchor_weight: float = Field(default=1.0, ge=0, description="weight of the loss that ties a batch to its anchor")
-    learning_rate: float | None = Field(
-        default=None, gt=0, description="AdamW; none: the published 2e-4 for a model 4096 wide, in inverse proportion"
-    )
-    steps: int = Field(default=100, ge=1)
-    stop_loss: float = Field(default=0.03, ge=0, description="stop when every token is right and below this in all")
-
-    def rate(self, width: int) -> float:
-        """Return AdamW's learning rate for a model of a width."""
-        return 2e-4 * 4096 / width if self.learning_rate is None else self.learning_rate
-
-
-def clustered(values: np.ndarray, size: int, seed: int, rounds: int = 10) -> list[list[int]]:
-    """Return the rows of values (n, width) in groups of at most `size`: k-means in which no cluster overflows.
-
-    A row whose nearest centre is full goes to the nearest one with room; the row that is surest chooses first.
-    """
-    n, count = len(values), -(-len(values) // size)
-    centres = values[np.random.default_rng(seed).choice(n, count, replace=False)]
-    groups: list[list[int]] = []
-    for _ in range(rounds):
-        gaps = ((values[:, None] - centres[None]) ** 2).sum(-1)  # (n, count)
-        groups = [[] for _ in range(count)]
-        for row in np.argsort(gaps.min(1), kind="stable").tolist():
-            group = next(g for g in np.argsort(gaps[row], kind="stable").tolist() if len(groups[g]) < size)
-            groups[group].append(row)
-        moved = np.stack([values[g].mean(0) if g else c for g, c in zip(groups, centres, strict=True)])
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return [sorted(group) for group in groups if group]
-
-
-def gates(scores: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers and gates, (n, k) each, of the top k experts: a softmax over all, not renormalised."""
-    shares = scores.softmax(-1)
-    best = scores.topk(min(top_k, scores.shape[-1]), dim=-1).indices
-    return best, shares.gather(-1, best)
-
-
-def whitening(inputs: Tensor, shrink: float) -> tuple[Tensor, Tensor]:
-    """Return the mean (width,) of inputs (n, width) and the matrix that whitens their differences from it."""
-    mean = inputs.mean(0)
-    values, vectors = torch.linalg.eigh(torch.cov(inputs.T))
-    values = values.clamp_min(0)
-    floor = shrink * values.mean() + 1e-12
-    return mean, vectors @ torch.diag((values + floor).rsqrt()) @ vectors.T
 
 
 class Lemoe(Editor):
