@@ -220,11 +220,12 @@ class VLM:
             for batch in self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only):
                 where = batch.predicting() if answers_only else None
                 logits = self.passes.resumed(batch, hidden, where)
-                at = 0
-                for i, row in enumerate(batch.rows):
-                    n = max(len(row.target_ids), 1)
-                    out[row.place] = logits[0, at : at + n] if answers_only else logits[i, : len(row)]
-                    at += n
+                # One split: the gradient of a slice per row would each time be as large as the whole.
+                if answers_only:
+                    parts = logits[0].split([max(len(row.target_ids), 1) for row in batch.rows])
+                else:
+                    parts = [part[: len(row)] for part, row in zip(logits.unbind(), batch.rows, strict=True)]
+                out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
         return [out[i] for i in range(len(hidden))]
 
     def resume_score(self, hidden: Hidden, rows: Sequence[int] | None = None, *, top: int = 0) -> list[Scored]:
