@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+import lifelong
 from lifelong.bank import Bank
 from lifelong.bench_probing import compare_run
+from lifelong.config import recipe_names
+from lifelong.editor import editor_names
+from lifelong.log import Edited, RunLog
 from streams.stream import load_stream
 
 pytestmark = pytest.mark.soak
@@ -53,3 +57,22 @@ def test_twenty_thousand_edits_begin_with_ten_thousand_different_facts() -> None
     """As a stream of 10,000 edits does."""
     stream = load_stream("atlas", edits=20_000, seed=0, known="all")
     assert len({(edit.subject, edit.relation) for edit in stream.edits}) >= 10_000
+
+
+NEURONS_PILE_UP = {"t_patcher", "unike"}
+"""Editors of which every edit is made, by their papers, beside the neurons of all edits before it."""
+
+
+@pytest.mark.parametrize("name", [n for n in editor_names() if n != "unike"])  # two seconds an edit and more
+def test_every_editor_survives_two_thousand_edits(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Collapses are facts, the run goes on, and an edit takes no longer at the end than at the beginning."""
+    folder = tmp_path_factory.getbasetemp() / "survives"
+    source = f"tuned/{name}" if f"tuned/{name}" in recipe_names() else None
+    words: dict[str, Any] = {"edits": 2000, "panels": 2000, "panels.instant": False, "out": str(folder)}
+    words |= {} if source else {"editor": name}
+    log = RunLog.open(lifelong.run(source, quiet=True, **words))
+    rows = sorted(log.table(Edited).to_pylist(), key=lambda row: row["step"])
+    spent = [row["edit_wall_s"] / row["batch_len"] for row in rows]
+    assert log.done() and len(rows) == 2000
+    if name not in NEURONS_PILE_UP:
+        assert np.median(spent[-200:]) < 2 * np.median(spent[:200]) + 1e-3
