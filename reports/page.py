@@ -22,7 +22,7 @@ from reports.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.expected import Found, expected
 from reports.figures import Drawn
 from reports.summary import summary
-from reports.table import Facts, RunInfo, load
+from reports.table import Facts, RunInfo, finished, load
 
 DRAW = (
     figures.degradation,
@@ -58,13 +58,14 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         (out / name).mkdir(parents=True, exist_ok=True)
     numbers = summary(facts)
     numbers.write_csv(out / "tables" / "summary.csv")
-    proof = evidence(facts, runs)
+    whole, whole_runs = finished(facts, runs)
+    proof = evidence(whole, whole_runs)
     flat(proof).write_csv(out / "tables" / "evidence.csv")
-    (out / "tables" / "evidence.json").write_text(to_json(proof, runs), encoding="utf-8")
+    (out / "tables" / "evidence.json").write_text(to_json(proof, whole_runs), encoding="utf-8")
     parts = [
         _head(runs),
         _evidence(proof),
-        _expected(expected(facts)),
+        _expected(expected(whole)),
         "<h2>All numbers at the last panel</h2>",
         _table(numbers),
     ]

@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,6 +109,21 @@ def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
     out = steps.join(wide, on=["editor", "seed", "step"], how="left")
     missing = [pl.lit(0.0).alias(g) for g in GAUGES if g not in out.columns]
     return out.with_columns(missing).with_columns(pl.col(*GAUGES).fill_null(0.0)).sort("editor", "seed", "step")
+
+
+def finished(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[RunInfo]]:
+    """Return the facts without unfinished runs of editors that have finished ones.
+
+    Last panels of both are at different steps, and a mean over them would be of nothing.
+    """
+    whole = {r.editor for r in runs if r.done}
+    kept = [r for r in runs if r.done or r.editor not in whole]
+    pairs = pl.DataFrame(
+        {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
+        schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
+    ).unique()
+    tables = (getattr(facts, f.name) for f in fields(facts))
+    return Facts(*(table.join(pairs, on=["editor", "seed"], how="semi") for table in tables)), kept
 
 
 def told_apart(runs: Sequence[RunInfo]) -> list[RunInfo]:

@@ -17,7 +17,7 @@ from lifelong.catalog import evidence as kept
 from lifelong.editor import editor_names
 from reports.evidence import COST, ENOUGH, QUALITY, T95, evidence, flat, half_width, over_seeds, to_json
 from reports.expected import expected
-from reports.table import load
+from reports.table import finished, load
 
 
 def runs_of(folder: Path, seeds: int) -> list[Path]:
@@ -42,6 +42,17 @@ def test_fewer_than_five_seeds_are_shown_themselves_without_an_interval(tmp_path
     assert found["mean"] == pytest.approx(np.mean(per)) and found["n"] == 9 * seeds
     assert ("low" in found) == (seeds == ENOUGH) and found.get("seeds", per) == per
     assert record["seeds"] == list(range(seeds)) and record["edits"] == 9
+
+
+def test_an_unfinished_seed_is_left_out_beside_finished_ones(tmp_path):
+    """A sweep that goes on has one: its last panel is at another step."""
+    begun = fake_run(tmp_path / "begun", "grace", 0.8, 3, steps=(1,))
+    (begun / "DONE").unlink()
+    whole, infos = finished(*load([*runs_of(tmp_path, 2), begun]))
+    (record,) = evidence(whole, infos)
+    assert record["seeds"] == [0, 1] and len(record["Rel"]["seeds"]) == 2
+    alone, infos = finished(*load([begun]))
+    assert evidence(alone, infos)[0]["edits"] == 1
 
 
 def test_a_mean_over_seeds_counts_each_seed_once():
