@@ -153,8 +153,8 @@ class Passes:
         layers = self.structure.layers
         states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
         states = states.to(self.device)
-        for i, row in enumerate(batch.rows):
-            states[i, : len(row)] = hidden.states[row.place]
+        # One assignment: the gradient of one per row would each time be as large as the whole.
+        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
 
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:

@@ -167,14 +167,14 @@ def expert_losses(
     active = torch.cat([own | prefix[0], own | prefix[1], prefix[2]]).to(device)
     hidden = joined([served, table.take([_one(e.locals, rng) for e in chosen])])
     edited = _resume(vlm, modules, hidden, active, u, v, psi)
-    losses_by_row = [_nll(edited[i], hidden.target_ids[i]) for i in range(2 * n)]
     with torch.no_grad():
         original = vlm.resume(hidden.take(list(range(2 * n, 3 * n))), answers_only=True)
-    kept = [losses.divergence(edited[2 * n + i], original[i]).mean() for i in range(n)]
+    own_row, other_words, unrelated = edited[:n], edited[n : 2 * n], edited[2 * n :]
+    kept = losses.divergence(torch.cat(unrelated), torch.cat(original))
     return {
-        "reliability": torch.stack(losses_by_row[:n]).mean(),
-        "generality": torch.stack(losses_by_row[n:]).mean() * 2,
-        "locality": torch.stack(kept).mean(),
+        "reliability": _nll(own_row, hidden.target_ids[:n]),
+        "generality": _nll(other_words, hidden.target_ids[n : 2 * n]) * 2,
+        "locality": _mean_of_rows(kept, unrelated),
     }
 
 
@@ -182,8 +182,16 @@ def _prompt(rows: Rows) -> tuple[Tensor, Tensor]:
     return rows.prompt, rows.prompt_seen
 
 
-def _nll(logits: Tensor, ids: np.ndarray) -> Tensor:
-    return F.cross_entropy(logits.float(), torch.as_tensor(ids, dtype=torch.long, device=logits.device))
+def _nll(rows: Sequence[Tensor], ids: Sequence[np.ndarray]) -> Tensor:
+    logits = torch.cat(list(rows)).float()
+    wanted = torch.as_tensor(np.concatenate(list(ids)), dtype=torch.long, device=logits.device)
+    return _mean_of_rows(F.cross_entropy(logits, wanted, reduction="none"), rows)
+
+
+def _mean_of_rows(values: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """Return the mean over rows of the mean over each one's positions; `values` are all rows' one after the other."""
+    lengths = torch.tensor([len(row) for row in rows], device=values.device)
+    return (values / lengths.repeat_interleave(lengths)).sum() / len(rows)
 
 
 def _resume(
