@@ -1,39 +1,21 @@
 """When things arrive: offsets of simulated time, drawn up front from a seed. Knows nothing of what arrives.
 
-Every process is a function of (n, rate, generator, its own options) to n ascending offsets in seconds; adding one is
-writing it and naming it in `PROCESSES`. Drawing up front keeps arrivals apart from everything that happens later
-(an open loop): a slow editor never thins out its own traffic.
+Drawing up front keeps arrivals apart from everything that happens later (an open loop): a slow editor never thins out
+its own traffic. The processes themselves are in `streams.processes`.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from streams.order import generator
+from streams.processes import AS_RECORDED, PROCESSES
 from streams.types import Arrival, Edit, Query, Withdraw
-
-
-def steady(n: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Return arrivals at equal distances of 1/rate seconds, the first after one of them.
-
-    >>> steady(3, 2.0, np.random.default_rng(0)).tolist()
-    [0.5, 1.0, 1.5]
-    """
-    return np.arange(1, n + 1) / rate
-
-
-def poisson(n: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a Poisson process: independent exponential gaps of mean 1/rate seconds."""
-    return np.cumsum(rng.exponential(1 / rate, n))
-
-
-PROCESSES: Mapping[str, Callable[..., np.ndarray]] = MappingProxyType({"poisson": poisson, "steady": steady})
 
 
 def arrival_names() -> list[str]:
@@ -50,19 +32,28 @@ def arrival_options(name: str) -> list[str]:
     return list(inspect.signature(PROCESSES[name]).parameters)[3:]
 
 
-def arrival_offsets(name: str, n: int, rate: float = 1.0, seed: int = 0, **options: Any) -> np.ndarray:
-    """Return n ascending float64 offsets in simulated seconds, `rate` arrivals per second on average.
+def arrival_offsets(
+    name: str, n: int, rate: float | None = None, seed: int = 0, *, purpose: str = "arrivals", **options: Any
+) -> np.ndarray:
+    """Return n ascending float64 offsets in simulated seconds, `rate` (1 unless given) per second on average.
 
-    The generator is named by the process: another seed purpose (probes, service noise) never shifts arrivals, and
-    editors compared under one seed see the same ones. Raises `ValueError` for a bad name, option, n or rate.
+    The generator is named by the purpose and the process: another purpose (queries, probes, service noise) never
+    shifts arrivals, and editors compared under one seed see the same ones. A trace is as recorded without a rate.
+    Raises `ValueError` for a bad name, option, n or rate.
     """
     known = arrival_options(name)
     wrong = sorted(set(options) - set(known))
     if wrong:
         raise ValueError(f"arrivals.{wrong[0]}: {name} has no such option. Known: {', '.join(['rate', *known])}.")
-    if n < 0 or not np.isfinite(rate) or rate <= 0:
+    needed = [p.name for p in inspect.signature(PROCESSES[name]).parameters.values() if p.default is p.empty][3:]
+    missing = [option for option in needed if option not in options]
+    if missing:
+        raise ValueError(f"arrivals.{missing[0]}: {name} needs it. Say arrivals.{missing[0]}=...")
+    if rate is None and name not in AS_RECORDED:
+        rate = 1.0
+    if n < 0 or (rate is not None and (not np.isfinite(rate) or rate <= 0)):
         raise ValueError(f"arrivals.rate={rate}, n={n}: a rate above 0 (arrivals per second) and n >= 0 are needed.")
-    return PROCESSES[name](n, float(rate), generator(seed, "arrivals", name), **options)
+    return PROCESSES[name](n, None if rate is None else float(rate), generator(seed, purpose, name), **options)
 
 
 def timetable(items: Sequence[Edit | Query | Withdraw], offsets: Sequence[float] | np.ndarray) -> tuple[Arrival, ...]:

@@ -2,36 +2,138 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from streams.arrivals import arrival_names, arrival_offsets, timetable
 from streams.types import Edit, Query
 
+DRAWN = [name for name in arrival_names() if name != "trace"]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, dict[str, object]]:
+    """What a process must be told, and phases so short that a test's average is the long-run one."""
+    (tmp_path / "trace.txt").write_text("\n".join(str(100 + i) for i in range(20_000)))
+    return {
+        "trace": {"file": str(tmp_path / "trace.txt")},
+        "on_off": {"on_s": 1.0, "off_s": 2.0},
+        "daily": {"period_s": 500.0},
+        "hawkes": {"memory_s": 0.5, "offspring": 0.4},
+    }
+
+
+def dispersion(offsets: np.ndarray, window_s: float) -> float:
+    """The variance of counts in windows over their mean: 1 for Poisson."""
+    counts = np.bincount((offsets / window_s).astype(int))[:-1]
+    return float(counts.var() / counts.mean())
+
 
 @pytest.mark.parametrize("name", arrival_names())
-def test_offsets_ascend_at_the_asked_rate_and_follow_their_seed(name) -> None:
-    offsets = arrival_offsets(name, 20_000, 4.0, seed=7)
+def test_offsets_ascend_at_the_asked_rate_and_follow_their_seed(name, options) -> None:
+    offsets = arrival_offsets(name, 20_000, 4.0, seed=7, **options.get(name, {}))
     assert (np.diff(offsets) >= 0).all() and offsets[0] >= 0
-    # the mean of 20,000 exponential gaps is within 4/sqrt(20000) = 2.8 % of 1/rate
-    assert offsets[-1] == pytest.approx(20_000 / 4.0, rel=0.029)
-    assert np.array_equal(offsets[:50], arrival_offsets(name, 50, 4.0, seed=7))
+    # the mean of 20,000 exponential gaps is within 4/sqrt(20000) = 2.8 % of 1/rate; bursts double what is to expect
+    assert offsets[-1] == pytest.approx(20_000 / 4.0, rel=0.06)
+    assert np.array_equal(offsets, arrival_offsets(name, 20_000, 4.0, seed=7, **options.get(name, {})))
 
 
-def test_poisson_gaps_are_exponential_and_differ_between_seeds() -> None:
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "ramp"])
+def test_a_longer_stream_begins_as_a_shorter_one(name, options) -> None:
+    whole, part = (arrival_offsets(name, n, 4.0, seed=7, **options.get(name, {})) for n in (5000, 50))
+    assert np.array_equal(whole[:50], part)
+
+
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "constant"])
+def test_another_seed_and_another_purpose_give_other_arrivals(name, options) -> None:
+    one = arrival_offsets(name, 10, seed=1, **options.get(name, {}))
+    assert (one != arrival_offsets(name, 10, seed=2, **options.get(name, {}))).all()
+    assert (one != arrival_offsets(name, 10, seed=1, purpose="queries", **options.get(name, {}))).all()
+
+
+def test_poisson_gaps_are_exponential() -> None:
     gaps = np.diff(arrival_offsets("poisson", 20_000, 2.0, seed=1))
     assert gaps.std() / gaps.mean() == pytest.approx(1, abs=0.05)
     assert (gaps > 1).mean() == pytest.approx(np.exp(-2), abs=0.01)
-    assert arrival_offsets("poisson", 1, 1.0, seed=1) != arrival_offsets("poisson", 1, 1.0, seed=2)
+
+
+@pytest.mark.parametrize("burstiness", [0.25, 1.0, 16.0])
+def test_burstiness_is_the_shape_of_the_gaps(burstiness: float) -> None:
+    gaps = np.diff(arrival_offsets("gamma", 50_000, 3.0, seed=1, burstiness=burstiness))
+    assert (gaps.std() / gaps.mean()) ** 2 == pytest.approx(1 / burstiness, rel=0.08)
+
+
+def test_on_and_off_phases_are_as_busy_and_as_long_as_asked() -> None:
+    """Gaps are those of the busy rate, but for one in (busy rate * on_s), which spans a silent phase."""
+    offsets = arrival_offsets("on_off", 50_000, 1.0, seed=3, on_s=20.0, off_s=60.0)
+    gaps = np.diff(offsets)
+    assert np.median(gaps) == pytest.approx(np.log(2) / 4, rel=0.05)  # a busy rate of 4
+    assert (gaps > 5).mean() == pytest.approx(np.exp(-5 / 60) / 80, rel=0.15)
+
+
+def test_a_daily_cycle_is_a_sine() -> None:
+    offsets = arrival_offsets("daily", 40_000, 2.0, seed=2, period_s=100.0, depth=0.5)
+    angle = 2 * np.pi * offsets / 100.0
+    assert 2 * np.sin(angle).mean() == pytest.approx(0.5, abs=0.03)
+    assert 2 * np.cos(angle).mean() == pytest.approx(0.0, abs=0.03)
+
+
+@pytest.mark.parametrize("offspring", [0.0, 0.5, 0.8])
+def test_self_excited_arrivals_clump_as_their_law_says(offspring: float) -> None:
+    """Counts in long windows vary 1 / (1 - offspring)^2 times as much as a Poisson process's (Hawkes 1971)."""
+    offsets = arrival_offsets("hawkes", 200_000, 2.0, seed=5, offspring=offspring, memory_s=0.5)
+    assert dispersion(offsets, 100.0) == pytest.approx((1 - offspring) ** -2, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", ["linear", "exponential"])
+@pytest.mark.parametrize("growth", [0.25, 1.0, 4.0])
+def test_a_ramp_grows_as_asked(shape: str, growth: float) -> None:
+    offsets = arrival_offsets("ramp", 100_000, 5.0, seed=1, growth=growth, shape=shape)
+    counts, _ = np.histogram(offsets, bins=50, range=(0, 20_000))
+    share = (np.arange(50) + 0.5) / 50
+    rates = 1 + (growth - 1) * share if shape == "linear" else growth**share
+    assert counts == pytest.approx(100_000 * rates / rates.sum(), rel=0.12)
+
+
+def test_a_trace_is_replayed_as_recorded_or_at_a_rate(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text("# seconds\n10\n11.5 # two\n\n15\n99\n")
+    assert arrival_offsets("trace", 3, file=str(path)).tolist() == [0.0, 1.5, 5.0]
+    assert arrival_offsets("trace", 3, 0.3, file=str(path)).tolist() == pytest.approx([0.0, 3.0, 10.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("1\nx\n", "line 2: 'x' is no number"), ("2\n1\n", "line 2"), ("1\n", "1 moments for 2"), ("nan\n1", "line 1")],
+)
+def test_a_wrong_trace_is_named_by_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        arrival_offsets("trace", 2, file=str(path))
 
 
 def test_a_wrong_name_option_or_rate_is_an_error_that_helps() -> None:
     with pytest.raises(ValueError, match="Did you mean poisson"):
         arrival_offsets("poison", 1)
-    with pytest.raises(ValueError, match=r"arrivals\.burst: steady has no such option"):
-        arrival_offsets("steady", 1, burst=2)
+    with pytest.raises(ValueError, match=r"arrivals\.burst: constant has no such option"):
+        arrival_offsets("constant", 1, burst=2)
     with pytest.raises(ValueError, match="rate=0"):
-        arrival_offsets("steady", 1, rate=0)
+        arrival_offsets("constant", 1, rate=0)
+    with pytest.raises(ValueError, match=r"arrivals\.file: trace needs it"):
+        arrival_offsets("trace", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("gamma", {"burstiness": 0}), ("on_off", {"quiet": 2}), ("daily", {"depth": -1}), ("hawkes", {"offspring": 1}),
+     ("ramp", {"growth": 0}), ("ramp", {"shape": "cubic"})],
+)  # fmt: skip
+def test_an_option_out_of_range_is_named(name: str, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=rf"arrivals\.{next(iter(wrong))}="):
+        arrival_offsets(name, 10, **wrong)
 
 
 def test_a_timetable_refuses_what_does_not_fit() -> None:

@@ -46,8 +46,8 @@ def test_law_1_scores_at_a_step_ignore_arrivals_and_clocks(turn) -> None:
     for name, rate, clock in [
         ("poisson", 0.1, modelled(0.0)),
         ("poisson", 50.0, modelled(3.0)),
-        ("steady", 1.0, modelled(1.0, distribution="exponential")),
-        ("steady", 9.0, MeasuredClock()),
+        ("constant", 1.0, modelled(1.0, distribution="exponential")),
+        ("constant", 9.0, MeasuredClock()),
     ]:
         arrivals = arriving(edits, name, rate)
         runs.append(scores(simulated(arrivals, BankEditor(turn, capacity=12), clock, panels)[0]))
