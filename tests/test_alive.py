@@ -31,7 +31,7 @@ BLIND = {"ft_vision"}
 """Editors that cannot learn an edit without a picture: only those with one count."""
 
 
-STREAMS_ONLY = {"ke", "mend"}
+STREAMS_ONLY = {"ke", "mend", "lora"}
 """Editors whose trials, of a hundred edits in a row, chose what changes least: nothing for a single edit."""
 
 

@@ -59,7 +59,12 @@ class LoraTuning(Editor):
     """
 
     Options = LoraOptions
-    searched = {"learning_rate": (0.001, 0.003, 0.01, 0.03), "steps": (5, 10, 20), "rank": (4, 8, 16)}
+    searched = {
+        "optimizer": ("sgd", "adamw"),
+        "learning_rate": (0.0003, 0.001, 0.003, 0.01),
+        "steps": (5, 10, 20),
+        "rank": (4, 8, 16),
+    }
     routed: ClassVar[bool] = False
     options: LoraOptions
 
