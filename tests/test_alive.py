@@ -89,8 +89,26 @@ ORDER = {
 """Whose modal locality after a single edit is above whose, in every row of the papers' tables that has both."""
 
 
+GATED = "one edit in the bank: the gate of serac and of tuned ike leaves every other question to the base (.99)"
+CALM = "a single edit of ft, as tuned for streams of a hundred, changes least (.987); the two keep .957 and .966"
+DISAGREE = {
+    **dict.fromkeys([(a, b) for a in ("unike", "mend", "t_patcher", "ke") for b in ("ike", "serac")], GATED),
+    ("liveedit", "serac"): GATED + "; liveedit keeps .987",
+    ("unike", "ft"): CALM,
+    ("unike", "t_patcher"): ".957 and .966",
+    ("recipe", "lte"): ".946 and .966",
+}
+"""Pairs that come out the other way on the atlas, where a single edit leaves almost every other picture alone."""
+
+
+def pairs() -> list[Any]:
+    known = [(a, b) for a, others in ORDER.items() for b in others]
+    marks = {pair: pytest.mark.xfail(reason=why, strict=True) for pair, why in DISAGREE.items()}
+    return [pytest.param(*pair, marks=[marks[pair]] if pair in marks else []) for pair in known]
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize(("above", "below"), [(a, b) for a, others in ORDER.items() for b in others])
+@pytest.mark.parametrize(("above", "below"), pairs())
 def test_modal_locality_is_in_the_papers_order(above: str, below: str, table: Callable[[str], Alone]) -> None:
     assert table(above).metrics["M-Loc"] >= table(below).metrics["M-Loc"]
 
