@@ -35,9 +35,9 @@ STREAMS_ONLY = {"ke", "mend", "lora"}
 """Editors whose trials, of a hundred edits in a row, chose what changes least: nothing for a single edit."""
 
 
-def alone(name: str, edits: int, folder: Path, *, fitted: bool = True) -> Alone:
-    tuned = f"tuned/{name}"
-    source = tuned if tuned in recipe_names() and name not in STREAMS_ONLY else None
+def alone(name: str, edits: int, folder: Path, *, fitted: bool = True, tuned: bool = True) -> Alone:
+    recipe = f"tuned/{name}"
+    source = recipe if tuned and recipe in recipe_names() and name not in STREAMS_ONLY else None
     words: dict[str, Any] = {"edits": edits, "out": str(folder), **({} if source else {"editor": name})}
     return single(source, fitted=fitted, **words)
 
@@ -59,12 +59,12 @@ def test_the_unedited_model_never_says_the_new_answer(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def table(folder: Path) -> Callable[[str], Alone]:
+def table(folder: Path) -> Callable[..., Alone]:
     """The row of an editor in the table of 200 single edits, made when it is first wanted."""
 
     @cache
-    def row(name: str) -> Alone:
-        found = alone(name, 200, folder)
+    def row(name: str, tuned: bool = True) -> Alone:
+        found = alone(name, 200, folder, tuned=tuned)
         print(f"\n{name}: {' '.join(f'{k} {v:.3f}' for k, v in found.metrics.items())}, {found.collapsed} collapsed")
         return found
 
@@ -73,7 +73,7 @@ def table(folder: Path) -> Callable[[str], Alone]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", [n for n in editor_names() if n != "none"])
-def test_single_edits_are_reliable(name: str, table: Callable[[str], Alone]) -> None:
+def test_single_edits_are_reliable(name: str, table: Callable[..., Alone]) -> None:
     assert reliability(name, table(name)) >= least(name)
 
 
@@ -89,14 +89,15 @@ ORDER = {
 """Whose modal locality after a single edit is above whose, in every row of the papers' tables that has both."""
 
 
-GATED = "one edit in the bank: the gate of serac and of tuned ike leaves every other question to the base (.99)"
-CALM = "a single edit of ft, as tuned for streams of a hundred, changes least (.987); the two keep .957 and .966"
+AS_PUBLISHED = {"ike", "lte", "serac"}
+"""Editors compared with their papers' gate: the trials gave them a stricter one, which leaves more pictures alone."""
+
+GATED = "with one edit in the bank, serac's gate leaves nearly every other question to the base (.977)"
+CALM = "a single edit of ft, as tuned for streams of a hundred, changes least (.987)"
 DISAGREE = {
-    **dict.fromkeys([(a, b) for a in ("unike", "mend", "t_patcher", "ke") for b in ("ike", "serac")], GATED),
-    ("liveedit", "serac"): GATED + "; liveedit keeps .987",
+    **dict.fromkeys([(name, "serac") for name in ("unike", "mend", "t_patcher", "ke")], GATED),
     ("unike", "ft"): CALM,
     ("unike", "t_patcher"): ".957 and .966",
-    ("recipe", "lte"): ".946 and .966",
 }
 """Pairs that come out the other way on the atlas, where a single edit leaves almost every other picture alone."""
 
@@ -109,8 +110,9 @@ def pairs() -> list[Any]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("above", "below"), pairs())
-def test_modal_locality_is_in_the_papers_order(above: str, below: str, table: Callable[[str], Alone]) -> None:
-    assert table(above).metrics["M-Loc"] >= table(below).metrics["M-Loc"]
+def test_modal_locality_is_in_the_papers_order(above: str, below: str, table: Callable[..., Alone]) -> None:
+    first, second = (table(name, name not in AS_PUBLISHED).metrics["M-Loc"] for name in (above, below))
+    assert first >= second
 
 
 NETWORKS = ["ke", "mend", "unike", "serac", "mscke", "recipe", "lte", "liveedit"]
