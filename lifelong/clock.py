@@ -156,12 +156,20 @@ class _Options(BaseModel):
 
 
 class ModelledOptions(_Options):
-    """`clock.*` of the modelled clock: seconds per batch, per edit and per bank entry; a withdrawal's seconds."""
+    """`clock.*` of the modelled clock: seconds per batch, per edit and per bank entry; a withdrawal's seconds.
+
+    A query's are those of its four parts; `route_entry_s` comes on top for every entry of the bank.
+    """
 
     batch_s: float = Field(default=0.0, ge=0)
     edit_s: float = Field(default=0.5, ge=0)
     entry_s: float = Field(default=0.0, ge=0)
     remove_s: float = Field(default=0.0, ge=0)
+    encode_s: float = Field(default=0.01, ge=0)
+    route_s: float = Field(default=0.001, ge=0)
+    route_entry_s: float = Field(default=0.0, ge=0)
+    apply_s: float = Field(default=0.001, ge=0)
+    answer_s: float = Field(default=0.05, ge=0)
     distribution: Literal["constant", "exponential"] = "constant"
 
 
@@ -203,7 +211,14 @@ def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
         known = ", ".join(CLOCKS[name].model_fields) or "none"
         raise ClockError(f"clock.{key}: {first['msg'].lower()}.{hint} Options of {name}: {known}.") from error
     if isinstance(chosen, ModelledOptions):
-        costs = {"edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s), "remove": Cost(chosen.remove_s)}
+        costs = {
+            "edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s),
+            "remove": Cost(chosen.remove_s),
+            "encode": Cost(chosen.encode_s),
+            "route": Cost(chosen.route_s, 0.0, chosen.route_entry_s),
+            "apply": Cost(chosen.apply_s),
+            "answer": Cost(chosen.answer_s),
+        }
         return ModelledClock(costs, distribution=chosen.distribution, seed=seed)
     return replay_of(chosen.run) if isinstance(chosen, ReplayedOptions) else MeasuredClock()
 

@@ -21,8 +21,9 @@ from lifelong.files import held
 from lifelong.fitting import Fit
 from lifelong.labels import run_label, run_title
 from lifelong.log import Fact, LogError, RunLog
-from lifelong.parts import check_arrivals, editor_options, load_model, load_stream, make_clock, make_editor
+from lifelong.parts import editor_options, load_model, load_stream, make_clock, make_editor
 from lifelong.progress import Progress
+from lifelong.timetables import arrivals_of, check_arrivals
 from lifelong.toml import to_toml
 
 if TYPE_CHECKING:
@@ -171,8 +172,9 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     from lifelong.baseline import Baseline
     from lifelong.panel import Panel, PanelSettings
+    from lifelong.serving import Server
     from lifelong.simulate import SimulationSettings, simulate
-    from streams.arrivals import arrival_offsets, timetable
+    from streams.types import Posed
 
     config, stream, vlm = ready.config, ready.stream, ready.vlm
     with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
@@ -202,21 +204,29 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
         kind_of=lambda i: kinds.get(i, ""),
         order=[edit.id for edit in stream.edits],
     )
-    arrivals = config.arrivals
-    offsets = arrival_offsets(arrivals.name, len(stream.edits), seed=config.seed, **arrivals.options)
+    arrivals = arrivals_of(config, stream)
     saved = log.checkpoint()
     progress.total = len(stream.edits)
     progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
     try:
         with watch.on("simulate"):
             simulate(
-                timetable(stream.edits, offsets),
+                arrivals,
                 editor,
                 panel,
                 make_clock(config),
-                SimulationSettings(config.panels.steps(len(stream.edits)), config.workers),
+                SimulationSettings(
+                    config.panels.steps(len(stream.edits)),
+                    config.workers,
+                    policy=config.policy,
+                    batch=config.batch,
+                    window_s=config.window_s,
+                ),
                 log,
                 saved,
+                server=Server(
+                    vlm, editor, baseline, (a.item.probe.query for a in arrivals if isinstance(a.item, Posed))
+                ),
                 on_event=lambda event: _show(progress, event),
             )
     finally:

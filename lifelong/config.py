@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from streams.types import Axis
 
+Policy = Literal["fifo", "queries_first", "edits_first", "preempt"]
+
 RECIPES = Path(__file__).parent / "recipes"
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
@@ -119,7 +121,12 @@ class Fit(_Frozen):
 
 
 class RunConfig(_Frozen):
-    """Everything that decides a run. Field names are the keys of TOML files and of key=value words."""
+    """Everything that decides a run. Field names are the keys of TOML files and of key=value words.
+
+    `queries` and `withdrawals` are arrival processes of their own with a `rate`; of the options of `queries` those of
+    `streams.traffic.TrafficOptions` say what is asked. `policy` says who is served first, `batch` and `window_s` how
+    many edits are made at once.
+    """
 
     name: str = ""
     editor: Part = Part(name="none")
@@ -132,6 +139,11 @@ class RunConfig(_Frozen):
     fit: Fit = Fit()
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=1)
+    policy: Policy = "fifo"
+    batch: int = Field(default=0, ge=0)
+    window_s: float = Field(default=0.0, ge=0)
+    queries: Part | None = None
+    withdrawals: Part | None = None
     out: str = "runs"
     cache: str = ""
     cache_bytes: int = Field(default=2**30, ge=0)
@@ -150,12 +162,17 @@ class RunConfig(_Frozen):
     def table(self) -> dict[str, Any]:
         """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load_config` reads it."""
         plain = self.model_dump(mode="json")
-        for key in PARTS:
-            plain[key] = getattr(self, key).flat()
-        return plain
+        for key in (*PARTS, *MAYBE):
+            part = getattr(self, key)
+            plain[key] = None if part is None else part.flat()
+        return {k: v for k, v in plain.items() if k not in LATER or v != LATER[k]}
 
 
 PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is Part)
+MAYBE = ("queries", "withdrawals")
+"""Parts that a run may lack."""
+LATER = {k: RunConfig.model_fields[k].default for k in ("policy", "batch", "window_s", *MAYBE)}
+"""Keys that came after runs had been named by the hash of their configuration: left out where they change nothing."""
 
 
 def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
@@ -296,8 +313,9 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
         if first not in RunConfig.model_fields:
             raise ConfigError(f"{key}: there is no such key.{near(first, RunConfig.model_fields)}")
     whole = override(table, changes)
-    for key in PARTS:
+    for key in (*PARTS, *MAYBE):
         below = whole.get(key)
         if isinstance(below, Mapping) and "name" not in below:
-            whole[key] = {"name": RunConfig.model_fields[key].default.name, **below}
+            default = RunConfig.model_fields[key].default or Part(name="poisson")
+            whole[key] = {"name": default.name, **below}
     return check_model(RunConfig, whole, "")

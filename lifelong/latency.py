@@ -7,13 +7,14 @@ business.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lifelong.editor import Editor
+from lifelong.editor import Editor, Route
 from lifelong.log import Timed
 from streams.types import Query
 
@@ -55,28 +56,37 @@ def measure(
         for position, query in enumerate([*warm_up, *queries]):
             cache.clear()
             sample = position - len(warm_up)
-            parts = _serve(vlm, editor, query, max_tokens if sample < answers else 0)
+            parts = serve_once(vlm, editor, query, max_tokens if sample < answers else 0).wall_s
             if sample >= 0:
                 out += [Timed(step, bank_len, name, wall_s) for name, wall_s in parts.items()]
     return out
 
 
-def _serve(vlm: VLM, editor: Editor, query: Query, max_tokens: int) -> dict[str, float]:
-    """Serve one query and return seconds by part; with `max_tokens` 0 it is only encoded and routed."""
+@dataclass(frozen=True)
+class Once:
+    """One query served alone: seconds by part, its route, and the answer ('' where none was wanted)."""
+
+    wall_s: Mapping[str, float]
+    route: Route
+    text: str = ""
+
+
+def serve_once(vlm: VLM, editor: Editor, query: Query, max_tokens: int) -> Once:
+    """Serve one query as it would be online; with `max_tokens` 0 it is only encoded and routed."""
     readings = [_now(vlm)]
     keys = editor.encode([query])
     readings.append(_now(vlm))
     routes = editor.route(keys)
     readings.append(_now(vlm))
     if not max_tokens:
-        return {"encode": readings[1] - readings[0], "route": readings[2] - readings[1]}
+        return Once({"encode": readings[1] - readings[0], "route": readings[2] - readings[1]}, routes[0])
     with editor.applied([query], routes) as answerer:
         readings.append(_now(vlm))
-        answerer.generate(max_tokens=max_tokens)
+        (text,) = answerer.generate(max_tokens=max_tokens)
         readings.append(_now(vlm))
     readings.append(_now(vlm))
     encode, route, enter, answer, leave = np.diff(readings).tolist()
-    return {"encode": encode, "route": route, "apply": enter + leave, "answer": answer}
+    return Once({"encode": encode, "route": route, "apply": enter + leave, "answer": answer}, routes[0], text)
 
 
 def _now(vlm: VLM) -> float:

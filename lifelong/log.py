@@ -12,153 +12,38 @@ A panel is committed when its checkpoint manifest has its final name: parts are 
 fsync, rename), the manifest last, so a part without a manifest at or after its panel is left over from a run that
 was killed, and is ignored. Every table of facts may be read with any Parquet reader.
 
-Schema (version 1; `step` = edits visible so far; `_s` simulated seconds, `_wall_s` measured seconds):
-
-edited: one row per edit, when it becomes visible
-    step, sim_s          int64, float64   the step and moment at which it became visible
-    edit_id              string
-    arrived_sim_s        float64          when it reached the system
-    visible_sim_s        float64          when its service ended
-    edit_wall_s          float64          measured time of its batch's `edit`
-    batch_len            int64            edits in that batch
-    collapsed            bool             the update was not finite and was refused, or answers after it are not
-    prompt_kind, relation, note           string
-
-probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
-    step, sim_s          int64, float64   when it was asked
-    probe_id, edit_id    string           `edit_id` is the edit it measures ('' for the general set)
-    age                  int64            edits that became visible after that edit
-    axis, variant, modality, prompt_kind  string (variant `superseded`: the replaced answer still given;
-                                          `withdrawn`: agreement with the frozen model after a withdrawal)
-    scorer               string           teacher_forced, generated, locality_top1_answer, locality_top1_all,
-                                          locality_top10_all, nll
-    score                float64
-    answer               string           the generated answer
-    routed_ids           list<string>     the edits that served it, by weight, at most 8
-    routed_n             int64            how many served it
-    routed_home          bool             its own edit is among all of them
-    route_digest         string           identifies the whole route and the editor's revision ('' when none)
-    route_score          float64 or null  the best expert's score
-    reused               bool             the answer was taken from an earlier panel: its route had not changed
-
-gauged: one number about the system
-    step, sim_s, kind, name, value (float64), n (int64: what the number was taken over)
-
-timed: one latency sample, one query or batch at a time, uncached
-    step, bank_len, operation (encode, route, apply, answer, edit, ...), wall_s
+What the facts are: `lifelong.facts`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lifelong.facts import (
+    FACTS,
+    FACTS_SCHEMA,
+    Edited,
+    Fact,
+    Gauged,
+    Probed,
+    Served,
+    Timed,
+    schema_of,
+    table_of,
+)
 from lifelong.files import LogError, write_atomic
 
 if TYPE_CHECKING:
     from lifelong.checkpoint import Checkpoint, StateLike
 
-FACTS_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Edited:
-    """An edit became visible (or was refused: `collapsed`)."""
-
-    step: int
-    sim_s: float
-    edit_id: str
-    arrived_sim_s: float
-    visible_sim_s: float
-    edit_wall_s: float
-    batch_len: int = 1
-    collapsed: bool = False
-    prompt_kind: str = ""
-    relation: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Probed:
-    """One answer to one probe, under one scorer: a cell of the matrix R[step, edit]."""
-
-    step: int
-    sim_s: float
-    probe_id: str
-    edit_id: str
-    age: int
-    axis: str
-    variant: str
-    modality: str
-    prompt_kind: str
-    scorer: str
-    score: float
-    answer: str = ""
-    routed_ids: Sequence[str] = ()
-    routed_n: int = 0
-    routed_home: bool = False
-    route_digest: str = ""
-    route_score: float | None = None
-    reused: bool = False
-
-
-@dataclass(frozen=True)
-class Gauged:
-    """One number about the system at one step; names end in their unit."""
-
-    step: int
-    sim_s: float
-    kind: str
-    name: str
-    value: float
-    n: int = 1
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One raw latency sample in measured seconds."""
-
-    step: int
-    bank_len: int
-    operation: str
-    wall_s: float
-
-
-Fact = Edited | Probed | Gauged | Timed
-FACTS: tuple[type, ...] = (Edited, Probed, Gauged, Timed)
-
-_ARROW = {
-    int: pa.int64(),
-    float: pa.float64(),
-    float | None: pa.float64(),
-    str: pa.string(),
-    bool: pa.bool_(),
-    Sequence[str]: pa.list_(pa.string()),
-}
-
-
-def schema_of(fact: type) -> pa.Schema:
-    """Return the Arrow schema of a fact type.
-
-    >>> schema_of(Timed).names
-    ['step', 'bank_len', 'operation', 'wall_s']
-    """
-    hints = get_type_hints(fact)
-    return pa.schema([(f.name, _ARROW[hints[f.name]]) for f in fields(fact)])
-
-
-def table_of(fact: type, rows: Iterable[Any]) -> pa.Table:
-    """Return the Arrow table of facts of one type, in the order given."""
-    kept = [row for row in rows if type(row) is fact]
-    schema = schema_of(fact)
-    arrays = [pa.array([getattr(row, f.name) for row in kept], type=f.type) for f in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+__all__ = ["FACTS", "FACTS_SCHEMA", "Edited", "Fact", "Gauged", "LogError", "Probed", "RunLog", "Served", "Timed",
+           "schema_of", "table_of"]  # fmt: skip
 
 
 class RunLog:

@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from lifelong.editor import State
 from lifelong.jobs import Job
-from lifelong.log import Fact, Gauged, Probed, Timed
-from streams.types import Edit
+from lifelong.log import Fact, Gauged, Probed, Served, Timed
+from lifelong.serving import Begun, Verdict
+from lifelong.station import Policy
+from streams.types import Edit, Posed
 
 
 class ToldLike(Protocol):
@@ -68,16 +70,38 @@ class LogLike(Protocol):
         ...
 
 
+class ServerLike(Protocol):
+    """What the loop asks of whoever answers queries; with `defers` they may be answered after further edits."""
+
+    @property
+    def defers(self) -> bool:
+        """Whether answers may wait until an edit replaces or takes back another."""
+        ...
+
+    def begin(self, posed: Posed, *, measured: bool) -> Begun:
+        """Route a query now; with `measured` answer it and note the seconds."""
+        ...
+
+    def answer(self, begun: Sequence[Begun]) -> Sequence[Verdict]:
+        """Answer what has begun, one by one."""
+        ...
+
+
 @dataclass(frozen=True)
 class SimulationSettings:
     """`panels` are the steps of full panels (the end of the stream always has one); `workers` serve at a time.
 
-    Where the panel defers, `together` batches are answered in one go.
+    Who is served first says `policy`; `batch` edits (0: as many as the editor's `turn`) are made at once, fewer where
+    the first of them has waited `window_s` (0: for ever). Where the panel defers, `together` batches are answered in
+    one go.
     """
 
     panels: tuple[int, ...] = ()
     workers: int = 1
     together: int = 32
+    policy: Policy = "fifo"
+    batch: int = 0
+    window_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,14 @@ class Done:
     bank_len: int
     collapsed: bool = False
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A query whose service has begun, and whose `Served` lacks only what it was told."""
+
+    begun: Begun
+    fact: Served
 
 
 @dataclass(frozen=True)

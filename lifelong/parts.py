@@ -126,14 +126,6 @@ def make_clock(config: RunConfig) -> Clock:
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
 
-def check_arrivals(config: RunConfig) -> None:
-    """Raise `ConfigError` unless the arrivals have a known name and known options."""
-    from streams.arrivals import arrival_options
-
-    names = ("rate", *arrival_options(config.arrivals.name))
-    _no_options(config.arrivals, "arrivals", names)
-
-
 def _no_options(part: Part, what: str, known: tuple[str, ...]) -> None:
     for key in part.options:
         if key not in known:

@@ -46,6 +46,9 @@ class RouteBook:
     def __len__(self) -> int:
         return len(self._place)
 
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._place
+
     def encode(self, queries: Iterable[Query]) -> int:
         """Encode the queries not met before, each once and all in one call; returns how many they were."""
         new = {q.digest: q for q in queries if q.digest not in self._place}

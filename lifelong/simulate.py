@@ -1,32 +1,36 @@
-"""The event loop: arrivals wait for a worker, are edited, become visible and are probed. The only import of simpy.
+"""The event loop: arrivals wait for a worker, are edited or answered, become visible and are probed.
 
-Knows the contracts of editor, panel, clock and log, and nothing of what they do. Simulated time is whole nanoseconds:
-sums are exact, so a loop rebuilt at a panel goes on bit for bit. All truth is plain data; no generator is ever saved.
+Knows the contracts of station, editor, panel, server, clock and log, and nothing of what they do. Simulated time is
+whole nanoseconds: sums are exact, so a loop rebuilt at a panel goes on bit for bit. All truth is plain data.
 
-Batches are cut from the order of arrivals alone: `editor.turn` edits, fewer only before a withdrawal and at the end
-of the stream. With one worker an edit is therefore the n-th to become visible whatever the arrivals and the clock,
-and no score at a given step depends on time. More workers may overtake each other.
+Batches are cut from arrivals alone: `editor.turn` edits, fewer only before a withdrawal, at the end of the stream or
+when a window closes. With one worker an edit is therefore the n-th to become visible whatever the clock, the queries
+and the policy, and no score at a given step depends on time. More workers may overtake each other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
-
-import simpy
 
 from lifelong.checkpoint import StateLike
 from lifelong.clock import Clock
 from lifelong.editor import CollapseError, Editor, State, UnsupportedError
 from lifelong.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
-from lifelong.loop_types import Done, LogLike, Open, PanelLike, SimulationSettings, ToldLike
+from lifelong.loop_types import Done, LogLike, Open, PanelLike, ServerLike, SimulationSettings, ToldLike
+from lifelong.serving import Nobody
+from lifelong.station import Open as Waiting
+from lifelong.station import Served as Service
+from lifelong.station import Station
 from lifelong.tally import Tally
+from lifelong.traffic import Traffic
 from streams.types import Arrival, Edit
 
 OnEvent = Callable[[Mapping[str, Any]], None]
+ANSWERED_TOGETHER = 256  # queries, where nothing asks for their answers earlier
 
 
 class ResumeError(RuntimeError):
@@ -42,15 +46,17 @@ def simulate(
     log: LogLike,
     resume: StateLike | None = None,
     *,
+    server: ServerLike | None = None,
     on_event: OnEvent | None = None,
 ) -> None:
     """Run a stream to its end, committing facts to the log at every full panel.
 
-    `resume` is the checkpoint of the log's last panel. `on_event` is told of each batch, panel and note (plain
-    dictionaries with a `kind`), for a display. Raises `ValueError` for arrivals that cannot be simulated,
-    `ResumeError`, and whatever the parts raise; panels committed before stay readable.
+    `server` answers the queries among the arrivals. `resume` is the checkpoint of the log's last panel. `on_event` is
+    told of each batch, panel and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for
+    arrivals or settings that cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed
+    before stay readable.
     """
-    _Loop(arrivals, editor, panel, clock, settings, log, on_event).run(resume)
+    _Loop(arrivals, editor, panel, clock, settings, log, server, on_event).run(resume)
 
 
 class _Loop:
@@ -64,75 +70,92 @@ class _Loop:
         clock: Clock,
         settings: SimulationSettings,
         log: LogLike,
+        server: ServerLike | None,
         on_event: OnEvent | None,
     ) -> None:
-        if settings.workers < 1 or (settings.workers > 1 and clock.measures):
-            raise ValueError(f"workers={settings.workers}: at least 1, and exactly 1 with a measured clock.")
-        self.jobs = jobs_of(arrivals, editor.turn)
-        self.arrivals, self.editor, self.panel, self.clock, self.log = arrivals, editor, panel, clock, log
+        _check(settings, clock, editor.turn)
+        turn = settings.batch or editor.turn
+        self.jobs = jobs_of(arrivals, turn, settings.window_s)
+        self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
         self.settings, self.tell = settings, on_event or (lambda event: None)
-        self.digest = arrivals_digest(arrivals, editor.turn, settings.workers)
+        others = (settings.policy, str(settings.window_s))
+        self.digest = arrivals_digest(arrivals, turn, settings.workers, *others)
         self.edits = sum(isinstance(a.item, Edit) for a in arrivals)
         self.moments = [nanoseconds(a.at_s) for a in arrivals]
-        self.arrived = self.begun = self.finished = self.panels = 0
-        self.in_flight: dict[int, tuple[int, int]] = {}  # job -> (start, end) in simulated nanoseconds
-        self.history: list[str] = []
+        # What happens, in order: an arrival, then the jobs that are ready with it.
+        self.events = sorted(
+            [(moment, 0, place) for place, moment in enumerate(self.moments)]
+            + [(job.ready, 1, number) for number, job in enumerate(self.jobs)]
+        )
+        self.queries = {place: n for n, place in enumerate(j.arrivals[0] for j in self.jobs if j.posed is not None)}
+        if self.queries and server is None:
+            raise ValueError(f"{len(self.queries)} queries arrive and nobody answers them: give a `server`.")
+        self.happened = self.finished = self.panels = 0
+        self.done: dict[int, Done] = {}  # measured work of jobs in service
+        self.history: list[str] = []  # visible edits in order, and the same as a set
+        self.visible: set[str] = set()
         self.retired: dict[str, str] = {}
         self.facts: list[Fact] = []
         self.open: list[Open] = []
         self.together = settings.together if panel.defers else 1
+        self.station = Station(settings.workers, settings.policy, self._begin, self._end)
         self.tally = Tally()
+        self.traffic = Traffic(server or Nobody(), clock, editor)
 
     def run(self, resume: StateLike | None) -> None:
         """Run to the end of the stream, from its beginning or from a checkpoint."""
-        now = self._restore(resume) if resume is not None else 0
-        if self.finished == len(self.jobs):
-            return
-        env = simpy.Environment(initial_time=now)
-        workers = simpy.Resource(env, self.settings.workers)
-        for index in self.in_flight:
-            env.process(self._serve(env, workers, index))
-        for index in range(self.begun, sum(job.ready < self.arrived for job in self.jobs)):
-            env.process(self._serve(env, workers, index))
-        env.process(self._source(env, workers))
-        self.tally.begin()
-        env.run()
+        now, jobs, submitted = (0, {}, 0) if resume is None else self._restore(resume)
+        if self.finished < len(self.jobs):
+            self.tally.begin()
+            moments = [moment for moment, _, _ in self.events]
+            self.station.run(moments, self._happens, first=self.happened, now=now, jobs=jobs, submitted=submitted)
 
-    def _source(self, env: simpy.Environment, workers: simpy.Resource) -> Generator[simpy.Event, None, None]:
-        """Let things arrive; a job joins the queue when the last thing that it waits for is there."""
-        first = sum(job.ready < self.arrived for job in self.jobs)
-        while self.arrived < len(self.moments):
-            yield env.timeout(max(0, self.moments[self.arrived] - int(env.now)))
-            self.tally.count(int(env.now), +1)
-            while first < len(self.jobs) and self.jobs[first].ready == self.arrived:
-                env.process(self._serve(env, workers, first))
-                first += 1
-            self.arrived += 1
+    def _happens(self, event: int) -> None:
+        moment, is_job, number = self.events[event]
+        self.happened = event + 1
+        if is_job:
+            self.station.submit(number, self.jobs[number].kind)
+        elif number in self.queries:
+            self.traffic.tally.count(moment, +1)
+        else:
+            self.tally.count(moment, +1)
 
-    def _serve(
-        self, env: simpy.Environment, workers: simpy.Resource, index: int
-    ) -> Generator[simpy.Event, None, None]:
-        """Wait for a worker, serve one job, make it visible; a job in flight at a checkpoint is only finished."""
-        job, done = self.jobs[index], None
-        with workers.request() as turn:
-            yield turn
-            if index not in self.in_flight:
-                self.begun += 1
-                if self.clock.measures:
-                    done = self._work(job)
-                bank_len = self.editor.bank_len() if done is None else done.bank_len
-                measured_wall_s = None if done is None else done.wall_s
-                service_s = self.clock.service_s(job.operation, len(job.items), bank_len, measured_wall_s)
-                self.in_flight[index] = int(env.now), int(env.now) + nanoseconds(service_s)
-            yield env.timeout(self.in_flight[index][1] - int(env.now))
-            start, end = self.in_flight.pop(index)
-            self.tally.served(end, start, [self.moments[a] for a in job.arrivals])
-            self._visible(job, self._work(job) if done is None else done, end)
+    def _begin(self, number: int, now: int) -> int:
+        """Begin a service and return its nanoseconds."""
+        job = self.jobs[number]
+        if job.posed is not None:
+            with self.tally.on("traffic"):
+                query, arrived = self.queries[job.arrivals[0]], self.moments[job.arrivals[0]]
+                return self.traffic.begin(number, query, job.posed, arrived, now, self.visible, self.retired)
+        measured_wall_s, bank_len = None, self.editor.bank_len()
+        if self.clock.measures:
+            done = self.done[number] = self._work(job)
+            measured_wall_s, bank_len = done.wall_s, done.bank_len
+        return nanoseconds(self.clock.service_s(job.operation, len(job.items), bank_len, measured_wall_s))
+
+    def _end(self, number: int, service: Service) -> None:
+        """End a service; when it was the last one, or brought a panel's step, hold the panel."""
+        job, before = self.jobs[number], len(self.history)
+        self.finished += 1
+        tally = self.traffic.tally if job.posed is not None else self.tally
+        tally.served(service.ended, service.service, [self.moments[a] for a in job.arrivals])
+        if job.posed is not None:
+            self.traffic.end(number, service.ended)
+            if self.traffic.waiting >= ANSWERED_TOGETHER:
+                self._answer_traffic()
+        else:
+            done = self.done.pop(number, None)
+            self._visible(job, self._work(job) if done is None else done, service.ended)
+        step, last = len(self.history), self.finished == len(self.jobs)
+        if last or (step < self.edits and any(before < listed <= step for listed in self.settings.panels)):
+            self._hold_panel(step, service.ended, last)
 
     def _work(self, job: Job) -> Done:
         """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
         if job.withdrawn or any(edit.supersedes for edit in job.edits):
             self._settle()
+        elif not self.traffic.defers:
+            self._answer_traffic()
         bank_len, collapsed, note = self.editor.bank_len(), False, ""
         self.editor.vlm.sync()
         start = time.perf_counter()
@@ -158,9 +181,9 @@ class _Loop:
         self.editor.remove([edit_id])
 
     def _visible(self, job: Job, done: Done, end: int) -> None:
-        """Log a finished job, probe it, and hold the panel that has fallen due."""
-        before, self.finished = len(self.history), self.finished + 1
+        """Log a finished change, and probe it."""
         self.history += [e.id for e in job.edits]
+        self.visible.update(e.id for e in job.edits)
         step, sim_s = len(self.history), end / NANO
         self.facts.append(Timed(step, done.bank_len, job.operation, done.wall_s))
         if job.edits:
@@ -171,13 +194,9 @@ class _Loop:
             self.facts.append(Gauged(step, sim_s, "withdrawn", job.withdrawn, float(not done.note)))
         if done.note:
             self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": done.note})
-        last = self.finished == len(self.jobs)
-        crossed = any(before < listed <= step for listed in self.settings.panels)
-        if last or (crossed and step < self.edits):
-            self._hold_panel(step, end, last)
 
     def _ask(self, job: Job, done: Done, step: int, sim_s: float) -> None:
-        with self.tally.probing():
+        with self.tally.on("probe"):
             asked = self.panel.ask(step, sim_s, job.edits)
         self.open.append(Open(job, done, step, sim_s, self.editor.bank_len(), asked))
         self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
@@ -187,11 +206,16 @@ class _Loop:
     def _settle(self) -> None:
         """Answer what was asked so far, and log the edits that it was about."""
         if self.open:
-            with self.tally.probing():
+            with self.tally.on("probe"):
                 told = self.panel.answer([one.asked for one in self.open])
             for one, about in zip(self.open, told, strict=True):
                 self._log_edits(one, about)
             self.open = []
+        self._answer_traffic()
+
+    def _answer_traffic(self) -> None:
+        with self.tally.on("traffic"):
+            self.facts += self.traffic.answered()
 
     def _log_edits(self, open_: Open, told: ToldLike) -> None:
         job, done, step, sim_s = open_.job, open_.done, open_.step, open_.sim_s
@@ -223,48 +247,66 @@ class _Loop:
         """Probe everything that is due and commit it with the state; no simulated time passes."""
         sim_s = now / NANO
         self._settle()
-        with self.tally.probing():
+        with self.tally.on("probe"):
             facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
-        with self.tally.committing():
+        if self.queries:
+            self.facts += self.traffic.tally.queue(step, sim_s, "traffic")
+        with self.tally.on("commit"):
             self.log.commit(self.panels, self.facts, self._state(now))
         self.facts, self.panels = [], self.panels + 1
         self.tell({"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last, "facts": facts})
 
     def _state(self, now: int) -> State:
         inner = self.editor.state()
+        jobs, submitted = self.station.left()
         plain = {
             "arrivals": self.digest,
             "now": now,
-            "arrived": self.arrived,
-            "begun": self.begun,
+            "happened": self.happened,
+            "submitted": submitted,
+            "jobs": [[number, asdict(known)] for number, known in jobs.items()],
             "finished": self.finished,
             "panels": self.panels + 1,
-            "in_flight": [[index, *span] for index, span in self.in_flight.items()],
             "history": self.history,
             "retired": self.retired,
             "clock": self.clock.state(),
             "tally": self.tally.state(),
+            "traffic": self.traffic.state(),
         }
         tensors = {f"editor/{name}": tensor for name, tensor in inner.tensors.items()}
         return State(tensors, {"simulation": plain, "editor": dict(inner.meta)})
 
-    def _restore(self, saved: StateLike) -> int:
-        """Take over a checkpoint and return the simulated moment to go on from."""
+    def _restore(self, saved: StateLike) -> tuple[int, dict[int, Waiting], int]:
+        """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
         plain = saved.meta["simulation"]
-        if plain["arrivals"] != self.digest:
+        if plain["arrivals"] != self.digest or "jobs" not in plain:
             raise ResumeError(
-                "the checkpoint was made with other arrivals, batches or workers than these. Run again with --fresh."
+                "the checkpoint was made with other arrivals, batches, workers or policies than these, or by an "
+                "earlier version. Run again with --fresh."
             )
-        names = ("arrived", "begun", "finished", "panels")
-        self.arrived, self.begun, self.finished, self.panels = (int(plain[name]) for name in names)
-        self.in_flight = {int(index): (int(start), int(end)) for index, start, end in plain["in_flight"]}
+        self.happened, self.finished, self.panels = (int(plain[n]) for n in ("happened", "finished", "panels"))
         self.history, self.retired = list(plain["history"]), dict(plain["retired"])
+        self.visible = set(self.history)
         self.clock.load(plain["clock"])
         self.tally.load(plain["tally"])
+        self.traffic.load(plain["traffic"])
         tensors = {n.removeprefix("editor/"): t for n, t in saved.tensors.items() if n.startswith("editor/")}
         self.editor.load(State(tensors, saved.meta["editor"]))
         rows = self.log.table(Probed).to_batches()
         facts = (Probed(**row) for batch in rows for row in batch.to_pylist())
         self.panel.restore(facts, tuple(self.history), dict(self.retired))
-        return int(plain["now"])
+        jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}
+        return int(plain["now"]), jobs, int(plain["submitted"])
+
+
+def _check(settings: SimulationSettings, clock: Clock, turn: int) -> None:
+    """Raise `ValueError` for settings that no run could keep."""
+    if settings.workers < 1 or (settings.workers > 1 and clock.measures):
+        raise ValueError(f"workers={settings.workers}: at least 1, and exactly 1 with a measured clock.")
+    if settings.policy == "preempt" and clock.measures:
+        raise ValueError(
+            "policy=preempt: a measured edit cannot be stopped half-way; use clock=modelled or replayed."
+        )
+    if settings.batch < 0 or settings.batch % turn:
+        raise ValueError(f"batch={settings.batch}: this editor takes {turn} edits at a time; say a multiple of it.")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 from lifelong.log import Gauged
 
 NANO = 10**9
+PARTS = ("edit", "probe", "commit", "traffic")
 _SUMS = ("items", "jobs", "wait", "sojourn", "service", "area", "now", "inside", "longest")
 
 
@@ -20,7 +22,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._sum: dict[str, int] = {name: 0 for name in _SUMS}
-        self._edit_wall_s = self._probe_wall_s = self._commit_wall_s = 0.0
+        self._spent = dict.fromkeys(PARTS, 0.0)
         self._began = time.perf_counter()
 
     def begin(self) -> None:
@@ -35,39 +37,47 @@ class Tally:
         s["inside"] += change
         s["longest"] = max(s["longest"], s["inside"])
 
-    def served(self, end: int, start: int, arrived: Sequence[int]) -> None:
-        """Note the end of a service that began at `start`, of items that arrived at the given nanoseconds."""
+    def served(self, end: int, service: int, arrived: Sequence[int]) -> None:
+        """Note the end of a service of so many nanoseconds, of items that arrived at the given moments.
+
+        What is not service is waiting, interruptions too.
+        """
         self.count(end, -len(arrived))
         self._sum["jobs"] += 1
         self._sum["items"] += len(arrived)
-        self._sum["wait"] += sum(start - a for a in arrived)
+        self._sum["wait"] += sum(end - service - a for a in arrived)
         self._sum["sojourn"] += sum(end - a for a in arrived)
-        self._sum["service"] += end - start
+        self._sum["service"] += service
 
     def worked(self, wall_s: float) -> None:
         """Note measured seconds spent inside the editor's `edit` or `remove`."""
-        self._edit_wall_s += wall_s
+        self._spent["edit"] += wall_s
 
     @contextmanager
-    def probing(self) -> Iterator[None]:
-        """Add the measured time of the body to probing."""
+    def on(self, part: Literal["probe", "commit", "traffic"]) -> Iterator[None]:
+        """Add the measured time of the body to a part (committing shows in the next gauges)."""
         start = time.perf_counter()
         yield
-        self._probe_wall_s += time.perf_counter() - start
-
-    @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Add the measured time of the body to committing (it shows in the next gauges)."""
-        start = time.perf_counter()
-        yield
-        self._commit_wall_s += time.perf_counter() - start
+        self._spent[part] += time.perf_counter() - start
 
     def gauges(self, step: int, sim_s: float) -> list[Gauged]:
-        """Return the numbers, and begin measuring anew.
+        """Return the numbers of the queue and of the loop, and begin measuring anew.
 
-        `queue`: means over all items so far of waiting and sojourn time (from arrival), mean service time of a batch,
+        `loop`: measured seconds since the last panel, by part; `own_wall_s` is everything outside the others.
+        """
+        now, spent = time.perf_counter(), self._spent
+        loop = spent | {"own": max(0.0, now - self._began - sum(spent.values()))}
+        self._spent, self._began = dict.fromkeys(PARTS, 0.0), now
+        return self.queue(step, sim_s) + [
+            Gauged(step, sim_s, "loop", f"{part}_wall_s", wall_s) for part, wall_s in loop.items()
+        ]
+
+    def queue(self, step: int, sim_s: float, kind: str = "queue") -> list[Gauged]:
+        """Return the numbers of the queue alone.
+
+        Means over all items so far of waiting and sojourn time (from arrival), mean service time of a batch,
         time averages of items in the system and of busy workers, most items at once, arrivals served per simulated
-        second. `loop`: measured seconds since the last panel, by part; `own_wall_s` is everything outside the others.
+        second.
         """
         s, elapsed = self._sum, max(1, self._sum["now"])
         items, jobs = max(1, s["items"]), max(1, s["jobs"])
@@ -80,18 +90,7 @@ class Tally:
             "busy_workers_mean": (s["service"] / elapsed, s["jobs"]),
             "served_per_s": (s["items"] / elapsed * NANO, s["items"]),
         }
-        now = time.perf_counter()
-        known = self._edit_wall_s + self._probe_wall_s + self._commit_wall_s
-        loop = {
-            "edit_wall_s": self._edit_wall_s,
-            "probe_wall_s": self._probe_wall_s,
-            "commit_wall_s": self._commit_wall_s,
-            "own_wall_s": max(0.0, now - self._began - known),
-        }
-        self._edit_wall_s = self._probe_wall_s = self._commit_wall_s = 0.0
-        self._began = now
-        facts = [Gauged(step, sim_s, "queue", name, value, n) for name, (value, n) in queue.items()]
-        return facts + [Gauged(step, sim_s, "loop", name, wall_s) for name, wall_s in loop.items()]
+        return [Gauged(step, sim_s, kind, name, value, n) for name, (value, n) in queue.items()]
 
     def state(self) -> dict[str, int]:
         """Return the sums of simulated time (measured seconds are not part of a state)."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from streams.order import generator
 from streams.processes import AS_RECORDED, PROCESSES
-from streams.types import Arrival, Edit, Query, Withdraw
+from streams.types import Arrival, Edit, Posed, Withdraw
 
 
 def arrival_names() -> list[str]:
@@ -41,22 +41,43 @@ def arrival_offsets(
     shifts arrivals, and editors compared under one seed see the same ones. A trace is as recorded without a rate.
     Raises `ValueError` for a bad name, option, n or rate.
     """
+    return _offsets(name, n, rate, seed, purpose, options)
+
+
+def offsets_until(
+    name: str, end_s: float, rate: float | None = None, seed: int = 0, *, purpose: str = "arrivals", **options: Any
+) -> np.ndarray:
+    """Return the offsets of all arrivals before `end_s`, else as `arrival_offsets`; a ramp is as long as that."""
+    if name in AS_RECORDED:
+        offsets = _offsets(name, None, rate, seed, purpose, options)
+        return offsets[offsets < end_s]
+    if "over_s" in arrival_options(name):
+        options = {"over_s": end_s, **options}
+    n = int(end_s * (rate or 1.0) * 1.1) + 64
+    while (offsets := _offsets(name, n, rate, seed, purpose, options))[-1] < end_s:
+        n *= 2
+    return offsets[offsets < end_s]
+
+
+def _offsets(
+    name: str, n: int | None, rate: float | None, seed: int, purpose: str, options: Mapping[str, Any]
+) -> np.ndarray:
     known = arrival_options(name)
     wrong = sorted(set(options) - set(known))
     if wrong:
-        raise ValueError(f"arrivals.{wrong[0]}: {name} has no such option. Known: {', '.join(['rate', *known])}.")
+        raise ValueError(f"{purpose}.{wrong[0]}: {name} has no such option. Known: {', '.join(['rate', *known])}.")
     needed = [p.name for p in inspect.signature(PROCESSES[name]).parameters.values() if p.default is p.empty][3:]
     missing = [option for option in needed if option not in options]
     if missing:
-        raise ValueError(f"arrivals.{missing[0]}: {name} needs it. Say arrivals.{missing[0]}=...")
+        raise ValueError(f"{purpose}.{missing[0]}: {name} needs it. Say {purpose}.{missing[0]}=...")
     if rate is None and name not in AS_RECORDED:
         rate = 1.0
-    if n < 0 or (rate is not None and (not np.isfinite(rate) or rate <= 0)):
-        raise ValueError(f"arrivals.rate={rate}, n={n}: a rate above 0 (arrivals per second) and n >= 0 are needed.")
+    if (n is not None and n < 0) or (rate is not None and (not np.isfinite(rate) or rate <= 0)):
+        raise ValueError(f"{purpose}.rate={rate}, n={n}: a rate above 0 (arrivals per second) and n >= 0 are needed.")
     return PROCESSES[name](n, None if rate is None else float(rate), generator(seed, purpose, name), **options)
 
 
-def timetable(items: Sequence[Edit | Query | Withdraw], offsets: Sequence[float] | np.ndarray) -> tuple[Arrival, ...]:
+def timetable(items: Sequence[Edit | Posed | Withdraw], offsets: Sequence[float] | np.ndarray) -> tuple[Arrival, ...]:
     """Return items with their moments; raises `ValueError` when the numbers differ or time runs backwards."""
     moments = np.asarray(offsets, dtype=np.float64)
     if moments.shape != (len(items),) or not np.isfinite(moments).all():
@@ -64,3 +85,8 @@ def timetable(items: Sequence[Edit | Query | Withdraw], offsets: Sequence[float]
     if len(moments) and (moments[0] < 0 or (np.diff(moments) < 0).any()):
         raise ValueError("moments of arrival must ascend from 0 or later.")
     return tuple(Arrival(float(at_s), item) for at_s, item in zip(moments, items, strict=True))
+
+
+def merged(*timetables: Sequence[Arrival]) -> tuple[Arrival, ...]:
+    """Return several timetables as one; of arrivals at the same moment those of the first one come first."""
+    return tuple(sorted((a for table in timetables for a in table), key=lambda arrival: arrival.at_s))

@@ -106,17 +106,25 @@ def hawkes(n: int, rate: float, rng: Random, *, offspring: float = 0.5, memory_s
 
 
 def ramp(
-    n: int, rate: float, rng: Random, *, growth: float = 4.0, shape: Literal["linear", "exponential"] = "linear"
+    n: int,
+    rate: float,
+    rng: Random,
+    *,
+    growth: float = 4.0,
+    shape: Literal["linear", "exponential"] = "linear",
+    over_s: float = 0.0,
 ) -> np.ndarray:
-    """Return a Poisson process whose rate grows to `growth` times its first one over n / rate seconds.
+    """Return a Poisson process whose rate grows to `growth` times its first one within `over_s` seconds.
 
-    `rate` is the average over that time; afterwards the last rate stays. Below 1 it falls. The whole ramp is as long
-    as the stream, so that a longer stream has another beginning.
+    `rate` is the average over that time; afterwards the last rate stays. Below 1 it falls. With `over_s` 0 the ramp
+    is n / rate seconds long, so that a longer stream has another beginning.
     """
     _above(0, growth=growth)
+    if not over_s >= 0:
+        raise ValueError(f"arrivals.over_s={over_s}: seconds of the ramp, 0 for the whole stream.")
     if shape not in ("linear", "exponential"):
         raise ValueError(f"arrivals.shape={shape}: linear or exponential.")
-    whole_s = n / rate
+    whole_s = over_s or n / rate
     share = np.linspace(0, 1, 10_001)
     if shape == "linear" or growth == 1:
         sums = (2 * share + (growth - 1) * share**2) / (1 + growth)
@@ -124,16 +132,17 @@ def ramp(
     else:
         sums = (growth**share - 1) / (growth - 1)
         last = growth * np.log(growth) / (growth - 1)
-    wanted = np.cumsum(rng.exponential(1.0, n)) / max(n, 1)
+    wanted = np.cumsum(rng.exponential(1.0, n)) / max(whole_s * rate, 1e-300)
     inside = np.interp(wanted, sums, share)
     return whole_s * np.where(wanted <= 1, inside, 1 + (wanted - 1) / last)
 
 
-def trace(n: int, rate: float | None, rng: Random, *, file: str) -> np.ndarray:
-    """Return the first n moments of a file: seconds, ascending, one per line (blank lines and # comments are passed).
+def trace(n: int | None, rate: float | None, rng: Random, *, file: str) -> np.ndarray:
+    """Return the first n moments (None: all) of a file: seconds, ascending, one per line.
 
-    They are counted from the first one. With `rate` they are stretched so that n / rate is the last; without, they
-    are as recorded. Raises `ValueError` naming the line that is no number, that runs backwards, or what is too few.
+    Blank lines and # comments are passed over. Moments are counted from the first one; with `rate` they are
+    stretched so that the last is n / rate, without they are as recorded. Raises `ValueError` naming the line that is
+    no number or that runs backwards, or how many moments there are where that is too few.
     """
     path = Path(file).expanduser()
     if not path.is_file():
@@ -151,7 +160,7 @@ def trace(n: int, rate: float | None, rng: Random, *, file: str) -> np.ndarray:
             raise ValueError(f"arrivals.file={file}, line {number}: {text} is not finite or before the line above.")
         if len(moments) == n:
             break
-    if len(moments) < n:
+    if n is not None and len(moments) < n:
         raise ValueError(
             f"arrivals.file={file}: {len(moments)} moments for {n} arrivals; take fewer, or a longer file."
         )

@@ -170,12 +170,32 @@ def modality_of(axis: str, query: Query, edited: Query) -> Modality:
     return "text" if query.image is None or reworded else "image"
 
 
+Scope = Literal["edited", "rephrased", "rendering", "near", "far"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A question of the people who use the model, with what is known of it at the moment when they ask.
+
+    `scope` is how it lies to the edit `edit_id`: that fact itself, in other words, with another picture, or near it
+    but outside; `far` ones concern no edit ('' then). `before` is the answer that this edit replaced ('' : what the
+    frozen model says). `withdrawn`: the edit was taken back, so that `before` holds again.
+    """
+
+    probe: Probe
+    scope: Scope
+    edit_id: str = ""
+    before: str = ""
+    withdrawn: bool = False
+
+
 @dataclass(frozen=True)
 class Arrival:
     """Something that reaches the system at a moment of simulated time, in seconds."""
 
     at_s: float
-    item: Edit | Query | Withdraw
+    item: Edit | Posed | Withdraw
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lifelong.editor import CollapseError, Editor, Keys, Route, State
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.panel_parts import Told
 from streams.arrivals import arrival_offsets, timetable
-from streams.types import Arrival, Edit, Query, Withdraw, digest_of
+from streams.types import Arrival, Edit, Posed, Query, Withdraw, digest_of
 
 
 def key_of(text: str) -> np.ndarray:
@@ -150,6 +150,6 @@ def some_edits(n: int, **changes: Any) -> list[Edit]:
 
 
 def arriving(
-    items: Sequence[Edit | Query | Withdraw], name: str = "poisson", rate: float = 1.0, seed: int = 0
+    items: Sequence[Edit | Posed | Withdraw], name: str = "poisson", rate: float = 1.0, seed: int = 0
 ) -> tuple[Arrival, ...]:
     return timetable(items, arrival_offsets(name, len(items), rate, seed))

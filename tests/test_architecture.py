@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lifelong", "streams", "reports")
 HEAVY = {"torch", "faiss", "simpy", "transformers", "matplotlib"}
-DOORS = {"faiss": "lifelong/bank.py", "simpy": "lifelong/simulate.py"}
+DOORS = {"faiss": "lifelong/bank.py", "simpy": "lifelong/station.py"}
 EDITORS_MAY = (
     "lifelong.editor",
     "lifelong.bank",

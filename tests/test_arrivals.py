@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from streams.arrivals import arrival_names, arrival_offsets, timetable
+from streams.arrivals import arrival_names, arrival_offsets, offsets_until, timetable
 from streams.types import Edit, Query
 
 DRAWN = [name for name in arrival_names() if name != "trace"]
@@ -131,7 +132,7 @@ def test_a_wrong_name_option_or_rate_is_an_error_that_helps() -> None:
     [("gamma", {"burstiness": 0}), ("on_off", {"quiet": 2}), ("daily", {"depth": -1}), ("hawkes", {"offspring": 1}),
      ("ramp", {"growth": 0}), ("ramp", {"shape": "cubic"})],
 )  # fmt: skip
-def test_an_option_out_of_range_is_named(name: str, wrong: dict[str, object]) -> None:
+def test_an_option_out_of_range_is_named(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"arrivals\.{next(iter(wrong))}="):
         arrival_offsets(name, 10, **wrong)
 
@@ -142,3 +143,17 @@ def test_a_timetable_refuses_what_does_not_fit() -> None:
     for moments in ([0.0], [2.0, 1.0], [-1.0, 1.0], [0.0, float("nan")]):
         with pytest.raises(ValueError):
             timetable(edits, moments)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_arrivals_until_a_moment_are_all_that_come_before_it(name, options) -> None:
+    offsets = offsets_until(name, 1000.0, 4.0, seed=3, **options.get(name, {}))
+    assert offsets[-1] < 1000 and len(offsets) == pytest.approx(4000, rel=0.15)
+    if name != "ramp":  # a ramp is as long as its stream
+        longer = arrival_offsets(name, len(offsets) + 1, 4.0, seed=3, **options.get(name, {}))
+        assert np.array_equal(longer[:-1], offsets) and longer[-1] >= 1000
+
+
+def test_a_trace_until_a_moment_is_the_part_before_it(tmp_path: Path) -> None:
+    (tmp_path / "trace.txt").write_text("0\n1\n5\n9\n")
+    assert offsets_until("trace", 6.0, file=str(tmp_path / "trace.txt")).tolist() == [0, 1, 5]

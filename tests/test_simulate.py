@@ -12,7 +12,7 @@ from lifelong.editor import UnsupportedError
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from lifelong.simulate import ResumeError, SimulationSettings, simulate
 from streams.arrivals import timetable
-from streams.types import Query, Withdraw
+from streams.types import Posed, Probe, Query, Withdraw
 
 
 def modelled(edit_s: float = 0.5, **options) -> ModelledClock:
@@ -120,9 +120,10 @@ def test_a_superseded_edit_is_retired_when_its_successor_becomes_visible() -> No
 
 
 def test_bad_arrivals_are_refused_by_name() -> None:
+    posed = Posed(Probe("p", "e0", "reliability", "edit", "text", Query("?"), "answer"), "edited", "e0")
     for arrivals, message in [
         ((), "at least one"),
-        (arriving([Query("?")]), "Query"),
+        (arriving([posed]), "nobody answers"),
         (arriving([*some_edits(1), *some_edits(1)]), "'e0' arrives twice"),
         (tuple(reversed(arriving(some_edits(2)))), "before"),
     ]:
