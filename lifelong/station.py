@@ -99,9 +99,13 @@ class Station:
 
         `now`, `jobs` and `submitted` go on from a checkpoint (see `left`).
         """
-        self._env = simpy.Environment(initial_time=now)
-        self._waiting = simpy.PriorityStore(self._env)
-        self._open, self._submitted = dict(jobs or {}), submitted
+        play([self], moments, happens, first=first, now=now, left=[(jobs or {}, submitted)])
+
+    def start(self, env: simpy.Environment, jobs: Mapping[int, Open], submitted: int) -> None:
+        """Begin the workers' day, with jobs left from an earlier one."""
+        self._env = env
+        self._waiting = simpy.PriorityStore(env)
+        self._open, self._submitted = dict(jobs), submitted
         self._urgent = sum(self._interrupts(known.order) and known.begun is None for known in self._open.values())
         going_on = [job for job, known in self._open.items() if known.until is not None]
         for job, known in self._open.items():
@@ -109,17 +113,12 @@ class Station:
                 self._waiting.put(simpy.PriorityItem(known.order, job))
         for number in range(self._count):
             first_job = going_on[number] if number < len(going_on) else None
-            self._workers.append(self._env.process(self._work(number, first_job)))
-        self._env.process(self._source(moments, happens, first))
-        self._env.run()
+            self._workers.append(env.process(self._work(number, first_job)))
 
-    def _source(
-        self, moments: Sequence[int], happens: Callable[[int], None], first: int
-    ) -> Generator[simpy.Event, Any, None]:
-        for number in range(first, len(moments)):
-            if moments[number] > self._env.now:
-                yield _Arrival(self._env, moments[number] - int(self._env.now))
-            happens(number)
+    @property
+    def inside(self) -> int:
+        """Jobs that were submitted and are not done."""
+        return len(self._open)
 
     def submit(self, job: int, kind: Literal["query", "change"]) -> None:
         """Let a job join the queue now."""
@@ -191,3 +190,31 @@ class Station:
             known = replace(known, until=now + known.left)
         self._open[job] = known
         return known
+
+
+def play(
+    stations: Sequence[Station],
+    moments: Sequence[int],
+    happens: Callable[[int], None],
+    *,
+    first: int = 0,
+    now: int = 0,
+    left: Sequence[tuple[Mapping[int, Open], int]] = (),
+) -> None:
+    """Let event n happen at moment n (ascending) on one time axis of several stations, until nothing is left to do.
+
+    `first`, `now` and what is `left` at each station go on from a checkpoint.
+    """
+    env = simpy.Environment(initial_time=now)
+    for place, station in enumerate(stations):
+        jobs, submitted = left[place] if left else ({}, 0)
+        station.start(env, jobs, submitted)
+
+    def source() -> Generator[simpy.Event, Any, None]:
+        for number in range(first, len(moments)):
+            if moments[number] > env.now:
+                yield _Arrival(env, moments[number] - int(env.now))
+            happens(number)
+
+    env.process(source())
+    env.run()

@@ -1,0 +1,60 @@
+"""`lifelong replay`: what a finished run's traffic would have met under other rates, policies and fleets.
+
+Puts replays and their report together; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lifelong.config import ConfigError, parse_words
+
+
+def replay_command(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value words: arrivals.rate=2 queries.rate=50 policy=preempt replicas=1,10,100 ..."),
+    ] = None,
+    slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the table and the picture go.")] = None,
+) -> None:
+    """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan."""
+    from lifelong.log import RunLog
+    from lifelong.replay import fits_of, held_out, replay_with, samples_of, settings_of
+    from reports import capacity
+
+    changes = parse_words(words or ())
+    given = changes.pop("replicas", 1)
+    fleets = given if isinstance(given, list) else [given]
+    if not fleets or not all(isinstance(n, int) for n in fleets):
+        raise ConfigError(f"replicas={given}: whole numbers, such as replicas=1,10,100.")
+    log = RunLog.open(run)
+    samples = samples_of(log)
+    fits = fits_of(samples)
+    for found in held_out(samples):
+        print(
+            f"{found.operation}: fitted to every second window, held-out n={found.n}: "
+            f"mean {found.mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), "
+            f"p99 {found.p99_s * 1e3:.3f} ms ({found.p99_error:.1%} off)"
+        )
+    points = []
+    for replicas in fleets:
+        config, settings = settings_of(log, changes | {"replicas": replicas})
+        done = replay_with(config, settings, fits)
+        points.append(
+            capacity.point(
+                replicas, settings.workers, done.response_s(), done.outcome.stale, done.lag_s(), done.busy_s(),
+                done.span_s(), slo_s,
+            )
+        )  # fmt: skip
+    print("\n".join(capacity.lines(points, slo_s)))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        capacity.table(points).write_csv(out / "capacity.csv")
+        words_said = " ".join(words or ())
+        capacity.picture(points, slo_s, f"{log.name} {words_said}").savefig(out / "capacity.png", dpi=150)
+        print(out / "capacity.png")
