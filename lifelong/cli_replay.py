@@ -1,4 +1,4 @@
-"""`lifelong replay`: what a finished run's traffic would have met under other rates, policies and fleets.
+"""`lifelong replay` and `lifelong trace`: a finished run's traffic under other conditions, and its timeline.
 
 Puts replays and their report together; computes nothing itself.
 """
@@ -58,3 +58,13 @@ def replay_command(
         words_said = " ".join(words or ())
         capacity.picture(points, slo_s, f"{log.name} {words_said}").savefig(out / "capacity.png", dpi=150)
         print(out / "capacity.png")
+
+
+def trace_command(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSON file, for chrome://tracing or Perfetto.")],
+) -> None:
+    """Write a run's timeline in simulated time: who waited, what was edited and answered, when panels were held."""
+    from reports.chrome_trace import write_trace
+
+    print(write_trace(run, out))

@@ -17,7 +17,7 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from reports import figures, figures_cost
+from reports import figures, figures_cost, figures_traffic
 from reports.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.expected import Found, expected
 from reports.figures import Drawn
@@ -36,6 +36,7 @@ DRAW = (
     figures.by_prompt_kind,
     figures.locality_conventions,
 )
+TRAFFIC = (figures_traffic.waiting, figures_traffic.staleness, figures_traffic.lag)
 
 PNG_DPI = 130
 STYLE = """
@@ -69,7 +70,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "<h2>All numbers at the last panel</h2>",
         _table(numbers),
     ]
-    for draw in DRAW:
+    for draw in (*DRAW, *(() if facts.served.is_empty() else TRAFFIC)):
         if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
             continue  # a run without latency samples still has curves
         drawn = draw(facts)

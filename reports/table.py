@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+from lifelong.log import Edited, Gauged, Probed, RunLog, Served, Timed
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Facts:
     edited: pl.DataFrame
     gauged: pl.DataFrame
     timed: pl.DataFrame
+    served: pl.DataFrame
 
     @property
     def editors(self) -> list[str]:
@@ -80,7 +81,7 @@ def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     """
     if not folders:
         raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
-    parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: []}
+    parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: [], Served: []}
     runs: list[RunInfo] = []
     logs = [RunLog.open(folder) for folder in folders]
     for folder, log, info in zip(folders, logs, told_apart([_info(log) for log in logs]), strict=True):
@@ -97,7 +98,8 @@ def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
         if parts[Gauged][-1].is_empty():
             raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
     tables = {fact: pl.concat(frames) for fact, frames in parts.items()}
-    facts = Facts(tables[Probed], tables[Edited], _wide(tables[Gauged]), tables[Timed])
+    gauged = _wide(tables[Gauged])
+    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served])
     return facts, runs
 
 
