@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.cli_bench import app as bench_app
-from lifelong.cli_replay import replay_command, trace_command
+from lifelong.cli_replay import replay_command, stress_app, trace_command
 from lifelong.config import ConfigError, parse_words
 
 LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
@@ -34,6 +34,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
+app.add_typer(stress_app, name="stress")
 
 Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
