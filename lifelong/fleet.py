@@ -42,6 +42,8 @@ class FleetSettings:
             raise ValueError(
                 f"replicas={self.replicas}, delay_s={self.delay_s}: at least one, and no negative delay."
             )
+        if self.delay_s and self.replication != "async":
+            raise ValueError(f"delay_s={self.delay_s}: only replication=async copies edits later.")
         for name, known in (("balancer", Balancer), ("replication", Replication)):
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known. Known: {', '.join(get_args(known))}.")

@@ -119,6 +119,8 @@ def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, Fle
     config = from_table(read_toml(log.folder / "config.toml"), {k: v for k, v in changes.items() if k not in fleet})
     if config.queries is None:
         config = config.model_copy(update={"queries": Part(name="poisson", options={"rate": 1.0})})
+    if not config.batch:  # as many at once as the editor took in the run
+        config = config.model_copy(update={"batch": max(log.table(Edited)["batch_len"].to_pylist(), default=1)})
     check_arrivals(config)
     try:
         return config, FleetSettings(workers=config.workers, policy=config.policy, **fleet)
@@ -139,9 +141,7 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     gone = withdrawn(config, stream.edits, at_s)
     facts = Facts.of(stream.edits, at_s, gone)
     traffic = asked(config, facts)
-    turn = max(1, config.batch)
-    window = np.inf if not config.window_s else config.window_s
-    batch, ready = batches(at_s, turn, window)
+    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf)
     places = {edit.id: n for n, edit in enumerate(stream.edits)}
     taken = sorted(gone.items(), key=lambda pair: pair[1])
     ready_s = np.concatenate([ready, [moment for _, moment in taken]])

@@ -58,8 +58,8 @@ class Server:
     def __init__(self, vlm: VLM, editor: Editor, baseline: Baseline, queries: Iterable[Query] = ()) -> None:
         self.vlm, self.editor, self.baseline = vlm, editor, baseline
         self._book = RouteBook(editor)
-        self._coming = {query.digest: query for query in queries}
-        self._place = {digest: n // ENCODED_TOGETHER for n, digest in enumerate(self._coming)}
+        self._coming = list({query.digest: query for query in queries}.values())
+        self._place = {query.digest: n for n, query in enumerate(self._coming)}
         self._texts: dict[tuple[str, str], str] = {}
         self._cache = type(vlm.cache)(vlm.cache.budget_bytes // 4)
 
@@ -96,9 +96,9 @@ class Server:
     def _route(self, query: Query) -> Route:
         """Return a query's present route; keys are made in blocks of the queries to come, whoever asks first."""
         if query.digest not in self._book:
-            block = self._place[query.digest]
+            first = self._place[query.digest] // ENCODED_TOGETHER * ENCODED_TOGETHER
             with latency.other_cache(self.vlm, self._cache):
-                self._book.encode(q for d, q in self._coming.items() if self._place[d] == block)
+                self._book.encode(self._coming[first : first + ENCODED_TOGETHER])
         return self._book.routes([query.digest])[query.digest]
 
     def _key(self, one: Begun) -> tuple[str, str]:

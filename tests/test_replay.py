@@ -62,6 +62,12 @@ def test_batches_are_cut_as_the_event_loop_cuts_them() -> None:
         assert ready == pytest.approx([job.ready / 1e9 for job in jobs])
 
 
+def test_a_replay_makes_as_many_edits_at_once_as_the_run_did(tmp_path: Path) -> None:
+    words: dict[str, Any] = WORDS | {"batch": 5, "out": str(tmp_path)}
+    log = RunLog.open(lifelong.run(None, quiet=True, **words))
+    assert settings_of(log, {"batch": 0})[0].batch == settings_of(log, {})[0].batch == 5
+
+
 def test_what_a_replay_cannot_change_is_refused(run: Path) -> None:
     with pytest.raises(ConfigError, match="editor.radius: a replay cannot change it"):
         replay(run, {"editor.radius": 1})
