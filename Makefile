@@ -1,12 +1,13 @@
 # Two commands do everything on a fresh machine with python3 (3.11 or later), pip and make:
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
-#   make test               lint, types, tests
+#   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
 #   make soak, tests that take longer. All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
 JOBS ?= 2
+TESTS ?= 2
 CURVES := runs/curves
 EDITORS := runs/editors
 BIN := .venv/bin
@@ -35,7 +36,7 @@ test: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -m 'not soak'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not soak' -n $(TESTS) --dist worksteal
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
