@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lifelong.bench_probing import compare_run as compare_probing  # noqa: F401
     from lifelong.catalog import listing as listing
     from lifelong.checks import check_editor as check_editor
-    from lifelong.cli import report as report
+    from lifelong.cli_report import report as report
     from lifelong.compose import dry_run as dry_run
     from lifelong.compose import run as run
     from lifelong.config import ConfigError as ConfigError
@@ -77,7 +77,7 @@ _HOME = {
     "listing": "lifelong.catalog",
     "load_config": "lifelong.config",
     "load_stream": "streams.stream",
-    "report": "lifelong.cli",
+    "report": "lifelong.cli_report",
     "run": "lifelong.compose",
     "single": "lifelong.single",
     "spaces_of": "lifelong.spaces",

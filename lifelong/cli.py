@@ -18,6 +18,7 @@ import typer
 
 from lifelong.cli_bench import app as bench_app
 from lifelong.cli_replay import replay_command, stress_app, trace_command
+from lifelong.cli_report import evidence_command, report, report_command
 from lifelong.config import ConfigError, parse_words
 
 LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
@@ -32,6 +33,8 @@ app = typer.Typer(
 model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
+app.command("report")(report_command)
+app.command("evidence")(evidence_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
 app.add_typer(stress_app, name="stress")
@@ -106,37 +109,6 @@ def sweep_command(
         print(f"{time.perf_counter() - started:8.1f} s  in all\n{page}")
     if len(folders) < len(outcomes):
         raise typer.Exit(1)
-
-
-def run_folders(given: Iterable[str | Path]) -> list[Path]:
-    """Return the run folders among paths: each is a run folder itself or holds run folders.
-
-    Raises `ConfigError` naming a path that is neither.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, given):
-        inside = sorted(p.parent for p in path.glob("*/manifest.json"))
-        inside = [path] if (path / "manifest.json").is_file() else inside
-        if not inside:
-            raise ConfigError(f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it).")
-        found.update(dict.fromkeys(inside))
-    return list(found)
-
-
-def report(runs: Iterable[str | Path], out: str | Path) -> Path:
-    """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`."""
-    from reports.page import write_report
-
-    return write_report(run_folders(runs), Path(out))
-
-
-@app.command("report")
-def report_command(
-    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders that hold them.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where index.html, figures/ and tables/ go.")],
-) -> None:
-    """Write a report of runs: figures, the tables behind them, one page; prints the page."""
-    print(report(runs, out))
 
 
 @app.command("list")

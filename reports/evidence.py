@@ -40,7 +40,7 @@ COST = ("edit (s)", "bytes per edit", "route p50 (ms)", "route p99 (ms)", "fit (
 
 
 def evidence(facts: Facts, runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
-    """Return one object per editor and measure's name: mean, n, and `low`, `high` or the `seeds`' own numbers.
+    """Return one object per editor and measure: mean, n, the `seeds`' own numbers and, from five on, `low`, `high`.
 
     Quality is teacher forced (token accuracy, as published) at the last panel of each seed; route latencies are
     pooled over the last panels' samples and p99 needs 100 of them. Unknown numbers are nan.
@@ -85,11 +85,16 @@ def _cost(facts: Facts, editor: str, runs: Sequence[RunInfo]) -> dict[str, Any]:
 def over_seeds(frame: pl.DataFrame, value: Callable[[pl.DataFrame], float]) -> dict[str, Any]:
     """Return the mean over seeds of a value of a seed's rows, the number of rows, and the spread."""
     per = [value(part) for _, part in sorted(frame.group_by("seed"))]
-    out = _mean_of(per) | {"n": len(frame)}
-    if len(per) >= ENOUGH:
-        half = half_width(per)
-        return out | {"low": out["mean"] - half, "high": out["mean"] + half}
-    return out | {"seeds": per}
+    return of_seeds(per, len(frame))
+
+
+def of_seeds(per: Sequence[float], n: int) -> dict[str, Any]:
+    """Return mean, n and the seeds' own numbers, with Student's interval from five seeds on."""
+    out = _mean_of(per) | {"n": n, "seeds": list(per)}
+    if len(per) < ENOUGH:
+        return out
+    half = half_width(per)
+    return out | {"low": out["mean"] - half, "high": out["mean"] + half}
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -110,14 +115,15 @@ def _mean_of(values: Sequence[float]) -> dict[str, Any]:
 def to_json(records: Sequence[dict[str, Any]], runs: Sequence[RunInfo]) -> str:
     """Return the evidence as JSON (nan as null), with what it was measured on."""
     about = {name: sorted({getattr(r, name) for r in runs}) for name in ("stream", "model", "hardware")}
-    return json.dumps({**about, "scorer": SCORER, "editors": _plain(list(records))}, indent=1) + "\n"
+    return json.dumps({**about, "scorer": SCORER, "editors": plain(list(records))}, indent=1) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: floats of five digits, nan as None."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.5g}")
     return value

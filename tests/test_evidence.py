@@ -16,6 +16,7 @@ from lifelong.catalog import MEASURES, evidence_lines
 from lifelong.catalog import evidence as kept
 from lifelong.editor import editor_names
 from reports.evidence import COST, ENOUGH, QUALITY, T95, evidence, flat, half_width, over_seeds, to_json
+from reports.evidence_join import joined
 from reports.expected import expected
 from reports.table import finished, load
 
@@ -40,7 +41,7 @@ def test_fewer_than_five_seeds_are_shown_themselves_without_an_interval(tmp_path
     last = last.filter(pl.col("scorer") == "teacher_forced")
     per = [float(np.mean(last.filter(pl.col("seed") == s)["score"].to_list())) for s in range(seeds)]
     assert found["mean"] == pytest.approx(np.mean(per)) and found["n"] == 9 * seeds
-    assert ("low" in found) == (seeds == ENOUGH) and found.get("seeds", per) == per
+    assert ("low" in found) == (seeds == ENOUGH) and found["seeds"] == per
     assert record["seeds"] == list(range(seeds)) and record["edits"] == 9
 
 
@@ -106,3 +107,26 @@ def test_runs_that_contradict_the_papers_are_said_to(tmp_path):
     found = expected(load(folders)[0])
     assert len(found) == len(names) and not any(x.agrees for x in found)
     assert "surpassed by" in next(x.numbers for x in found if x.editor == "oracle")
+
+
+def test_seeds_run_apart_join_into_the_table_of_all(tmp_path):
+    """Quality as if all had been one report, costs as in the table named first."""
+    folders = runs_of(tmp_path, ENOUGH)
+
+    def table(folders):
+        facts, infos = load(folders)
+        return json.loads(to_json(evidence(facts, infos), infos))
+
+    first, second, whole = table(folders[:2]), table(folders[2:]), table(folders)
+    (found,), (wanted,) = joined([first, second])["editors"], whole["editors"]
+    for name in QUALITY:
+        assert found[name]["n"] == wanted[name]["n"]
+        for part, value in wanted[name].items():
+            assert found[name][part] == pytest.approx(value, abs=1e-4, nan_ok=True), (name, part)
+    assert found["seeds"] == wanted["seeds"] and {n: found[n] for n in COST} == {
+        n: first["editors"][0][n] for n in COST
+    }
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\] are in two"):
+        joined([first, whole])
+    with pytest.raises(ValueError, match="cannot be joined"):
+        joined([first, second | {"stream": ["atlas"]}])

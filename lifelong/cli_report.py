@@ -1,0 +1,56 @@
+"""`lifelong report` and `lifelong evidence`: pages and tables of finished runs.
+
+Finds run folders and hands them to the reports; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lifelong.config import ConfigError
+
+
+def run_folders(given: Iterable[str | Path]) -> list[Path]:
+    """Return the run folders among paths: each is a run folder itself or holds run folders.
+
+    Raises `ConfigError` naming a path that is neither.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, given):
+        inside = sorted(p.parent for p in path.glob("*/manifest.json"))
+        inside = [path] if (path / "manifest.json").is_file() else inside
+        if not inside:
+            raise ConfigError(f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it).")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def report(runs: Iterable[str | Path], out: str | Path) -> Path:
+    """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`."""
+    from reports.page import write_report
+
+    return write_report(run_folders(runs), Path(out))
+
+
+def report_command(
+    runs: Annotated[list[str], typer.Argument(help="Run folders, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where index.html, figures/ and tables/ go.")],
+) -> None:
+    """Write a report of runs: figures, the tables behind them, one page; prints the page."""
+    print(report(runs, out))
+
+
+def evidence_command(
+    tables: Annotated[list[Path], typer.Argument(help="evidence.json files of reports, each of seeds of its own.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the joined table goes.")],
+) -> None:
+    """Join the evidence of seeds that were run apart; costs stay those of the file that is named first."""
+    from reports.evidence_join import joined
+
+    table = joined([json.loads(path.read_text(encoding="utf-8")) for path in tables])
+    out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
