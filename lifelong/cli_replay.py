@@ -24,7 +24,8 @@ def replay_command(
 ) -> None:
     """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan."""
     from lifelong.log import RunLog
-    from lifelong.replay import fits_of, held_out, replay_with, samples_of, settings_of
+    from lifelong.replay import replay_with, settings_of
+    from lifelong.service_samples import fits_of, held_out, samples_of
     from reports import capacity
 
     changes = parse_words(words or ())

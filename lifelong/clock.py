@@ -17,6 +17,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+PARTS = ("encode", "route", "apply", "answer")
+"""The operations that a query's service is made of, in their order; the others are `edit` and `remove`."""
+
 
 class ClockError(ValueError):
     """A clock's name or option is wrong, or a replayed log does not fit; the message is one line."""
@@ -57,7 +60,7 @@ class Cost:
         return self.constant_s + self.item_s * n + self.entry_s * bank_len
 
 
-class _Counted:
+class CountedClock:
     """Counts services by operation; that count is all the state a clock has."""
 
     measures = False
@@ -78,7 +81,14 @@ class _Counted:
         return self._counts[operation] - 1
 
 
-class ModelledClock(_Counted):
+def uniform(seed: int, operation: str, count: int) -> float:
+    """Return a number in (0, 1) for the count-th service of an operation, whatever else was drawn."""
+    words = hashlib.sha256(f"service {seed} {operation} {count}".encode()).digest()
+    # 53 random bits, shifted by a half step off zero: a logarithm is finite
+    return ((int.from_bytes(words[:8], "big") >> 11) + 0.5) * 2.0**-53
+
+
+class ModelledClock(CountedClock):
     """Service times from explicit costs: the same on any machine. `costs` has one `Cost` per operation.
 
     With `distribution="exponential"` the k-th service of an operation draws from (seed, operation, k), so that no
@@ -104,13 +114,10 @@ class ModelledClock(_Counted):
         count, mean_s = self._next(operation), self._costs[operation].mean_s(n, bank_len)
         if not self._exponential:
             return mean_s
-        words = hashlib.sha256(f"service {self._seed} {operation} {count}".encode()).digest()
-        # 53 random bits, shifted by a half step off zero: the logarithm is finite
-        uniform = ((int.from_bytes(words[:8], "big") >> 11) + 0.5) * 2.0**-53
-        return -mean_s * math.log(uniform)
+        return -mean_s * math.log(uniform(self._seed, operation, count))
 
 
-class MeasuredClock(_Counted):
+class MeasuredClock(CountedClock):
     """Simulated time passes as the wall clock measured it: honest about this machine, not reproducible."""
 
     measures = True
@@ -123,7 +130,7 @@ class MeasuredClock(_Counted):
         return measured_wall_s
 
 
-class ReplayedClock(_Counted):
+class ReplayedClock(CountedClock):
     """The service times of an earlier run, in its order: a measured experiment run again deterministically.
 
     `recorded` has, by operation, an array of (seconds, items) rows, one per service.
@@ -183,7 +190,14 @@ class ReplayedOptions(_Options):
     run: str
 
 
+class FittedOptions(_Options):
+    """`clock.run`: the folder of the run to whose measured times the services of this one are fitted."""
+
+    run: str
+
+
 CLOCKS: Mapping[str, type[_Options]] = {
+    "fitted": FittedOptions,
     "modelled": ModelledOptions,
     "measured": MeasuredOptions,
     "replayed": ReplayedOptions,
@@ -220,15 +234,19 @@ def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
             "answer": Cost(chosen.answer_s),
         }
         return ModelledClock(costs, distribution=chosen.distribution, seed=seed)
+    if isinstance(chosen, FittedOptions):
+        from lifelong.clock_fitted import fitted_to
+
+        return fitted_to(chosen.run, seed=seed)
     return replay_of(chosen.run) if isinstance(chosen, ReplayedOptions) else MeasuredClock()
 
 
 def replay_of(run: str | Path) -> ReplayedClock:
-    """Return a clock with the measured times of a run folder's `Timed` facts of `edit` and `remove`.
+    """Return a clock with the measured times of a run folder: edits, withdrawals and queries, each in their order.
 
     Raises `LogError` when the folder is no run, and `ClockError` when it holds no measured edit.
     """
-    from lifelong.log import Edited, RunLog, Timed
+    from lifelong.log import Edited, RunLog, Served, Timed
 
     log = RunLog.open(run)
     edited, timed = log.table(Edited).to_pydict(), log.table(Timed).to_pydict()
@@ -240,4 +258,6 @@ def replay_of(run: str | Path) -> ReplayedClock:
     if not batches:
         raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to replay.")
     removed = [(w, 1) for w, name in zip(timed["wall_s"], timed["operation"], strict=True) if name == "remove"]
-    return ReplayedClock({"edit": batches, "remove": removed})
+    served = sorted(log.table(Served).to_pylist(), key=lambda fact: (fact["begun_sim_s"], fact["query"]))
+    parts = {part: [(fact[f"{part}_s"], 1) for fact in served] for part in PARTS}
+    return ReplayedClock({"edit": batches, "remove": removed, **parts})

@@ -14,18 +14,19 @@ from typing import Any
 
 import numpy as np
 
+from lifelong.clock import PARTS
 from lifelong.config import ConfigError, Part, RunConfig, from_table, near, read_toml
 from lifelong.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
 from lifelong.jobs import NANO, nanoseconds
-from lifelong.log import Edited, RunLog, Timed
+from lifelong.log import Edited, RunLog
 from lifelong.parts import load_stream
-from lifelong.service_times import Fidelity, Fitted, Samples, draw, fidelity, fit
-from lifelong.serving import OUTSIDE, PARTS
+from lifelong.service_samples import fits_of, samples_of
+from lifelong.service_times import Fitted, draw
+from lifelong.serving import OUTSIDE
 from lifelong.timetables import asked, check_arrivals, offsets, withdrawn
 from streams.traffic import Facts
 from streams.types import SCOPES
 
-WARM_UP = 3  # first samples of every operation, which are left out
 FLEET = tuple(f.name for f in fields(FleetSettings) if f.name not in ("workers", "policy"))
 
 
@@ -59,44 +60,6 @@ class Replayed:
         visible = self.outcome.visible_at
         last = np.where(visible == NEVER, -1, visible).max(0)
         return (last[self.edit_change] - self.edit_arrived) / NANO
-
-
-def samples_of(log: RunLog) -> dict[str, Samples]:
-    """Return the measured services of a run by operation, in their order, without the first of each."""
-    timed, edited = log.table(Timed).to_pydict(), log.table(Edited).to_pydict()
-    rows: dict[str, list[tuple[float, int, int]]] = {}
-    for name, wall_s, bank_len in zip(timed["operation"], timed["wall_s"], timed["bank_len"], strict=True):
-        rows.setdefault(name, []).append((wall_s, 1, bank_len))
-    sizes = []
-    at = 0
-    while at < len(edited["batch_len"]):
-        sizes.append(edited["batch_len"][at])
-        at += sizes[-1]
-    rows["edit"] = [(w, n, b) for (w, _, b), n in zip(rows.get("edit", []), sizes, strict=False)]
-    out = {}
-    for name, found in rows.items():
-        wall_s, items, bank_len = (
-            (np.array(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 3
-        )
-        out[name] = Samples(wall_s, items, bank_len).take(np.arange(min(WARM_UP, len(found) // 2), len(found)))
-    return out
-
-
-def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
-    """Return the fit of every operation that was measured; taking back costs nothing where it never was."""
-    free = Fitted(0.0, 0.0, 0.0, np.ones(1))
-    return {"remove": free} | {name: fit(known) for name, known in samples.items() if len(known)}
-
-
-def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
-    """Fit on every second of so many windows of each operation's samples and compare with the others."""
-    out = []
-    for name, known in sorted(samples.items()):
-        if len(known) >= 2 * windows:
-            window = np.arange(len(known)) * windows // len(known)
-            seen, unseen = known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
-            out.append(fidelity(name, fit(seen), unseen))
-    return out
 
 
 def replay(run: str | Path, changes: Mapping[str, Any] | None = None) -> Replayed:

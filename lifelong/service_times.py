@@ -47,8 +47,15 @@ class Fitted:
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return n factors, each quantile as likely, in between by interpolation."""
+        return self._at(rng.random(n))
+
+    def factor(self, share: float) -> float:
+        """Return the factor below which a share of the samples lies."""
+        return float(self._at(np.array([share]))[0])
+
+    def _at(self, shares: np.ndarray) -> np.ndarray:
         places = (np.arange(len(self.factors)) + 0.5) / len(self.factors)
-        return np.interp(rng.random(n), places, self.factors)
+        return np.interp(shares, places, self.factors)
 
 
 def fit(samples: Samples) -> Fitted:

@@ -24,7 +24,6 @@ from streams.types import Posed, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-PARTS = ("encode", "route", "apply", "answer")
 OUTSIDE = ("near", "far")
 ENCODED_TOGETHER = 64  # queries whose keys are made in one call
 ROWS = 512  # scored rows that share one application of the editor

@@ -15,7 +15,8 @@ import numpy as np
 
 from lifelong.config import ConfigError
 from lifelong.log import RunLog
-from lifelong.replay import Replayed, fits_of, replay_with, samples_of, settings_of
+from lifelong.replay import Replayed, replay_with, settings_of
+from lifelong.service_samples import fits_of, samples_of
 
 MOST = 60  # doublings: beyond, a size is no answer
 

@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from lifelong.clock import Clock
+from lifelong.clock import PARTS, Clock
 from lifelong.editor import Editor
 from lifelong.jobs import NANO, nanoseconds
 from lifelong.log import Served
 from lifelong.loop_types import ServerLike
-from lifelong.serving import OUTSIDE, PARTS, Begun, Verdict
+from lifelong.serving import OUTSIDE, Begun, Verdict
 from lifelong.tally import Tally
 from streams.types import Posed
 

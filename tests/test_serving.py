@@ -95,6 +95,11 @@ def test_a_measured_clock_measures_every_part_of_a_query(folder) -> None:
     log = run(folder, editor="grace", clock="measured", **{"queries.rate": 1.0})
     for row in rows(log, Served):
         assert row["encode_s"] > 0 and row["route_s"] > 0 and row["answer_s"] > 0
+    again = run(folder, editor="grace", clock="replayed", **{"queries.rate": 1.0, "clock.run": str(log.folder)})
+    assert rows(again, Served) == rows(log, Served)
+    fitted = run(folder, editor="grace", clock="fitted", **{"queries.rate": 1.0, "clock.run": str(log.folder)})
+    seen, drawn = ([row["answer_s"] for row in rows(one, Served)] for one in (log, fitted))
+    assert min(seen) / 2 < sum(drawn) / len(drawn) < 2 * max(seen)
 
 
 def test_withdrawn_edits_are_asked_about_as_the_frozen_model_knows_them(folder) -> None:
