@@ -5,12 +5,28 @@ Puts replays and their report together; computes nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lifelong.config import ConfigError, parse_words
+
+
+def one_list(changes: dict[str, Any], may: Sequence[str]) -> tuple[str | None, list[dict[str, Any]]]:
+    """Return which key has a list for its value, and the changes once for each of its values.
+
+    Raises `ConfigError` for an empty list, and for a second one.
+    """
+    lists = [key for key, value in changes.items() if key in may and isinstance(value, list)]
+    if len(lists) > 1:
+        raise ConfigError(f"{' and '.join(lists)} are lists: give one of them a single value.")
+    if not lists:
+        return None, [changes]
+    if not changes[lists[0]]:
+        raise ConfigError(f"{lists[0]}: an empty list; give values, such as {lists[0]}=1,10,100.")
+    return lists[0], [{**changes, lists[0]: value} for value in changes[lists[0]]]
 
 
 def replay_command(
@@ -22,34 +38,35 @@ def replay_command(
     slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the table and the picture go.")] = None,
 ) -> None:
-    """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan."""
+    """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan.
+
+    One of `replicas` and `queries.rate` may be a list.
+    """
     from lifelong.log import RunLog
     from lifelong.replay import replay_with, settings_of
     from lifelong.service_samples import fits_of, held_out, samples_of
     from reports import capacity
 
-    changes = parse_words(words or ())
-    given = changes.pop("replicas", 1)
-    fleets = given if isinstance(given, list) else [given]
-    if not fleets or not all(isinstance(n, int) for n in fleets):
-        raise ConfigError(f"replicas={given}: whole numbers, such as replicas=1,10,100.")
+    varied, cells = one_list(parse_words(words or ()), ("replicas", "queries.rate"))
     log = RunLog.open(run)
     samples = samples_of(log)
     fits = fits_of(samples)
     for found in held_out(samples):
+        tail = (
+            f"p99 {found.p99_s * 1e3:.3f} ms ({found.p99_error:.1%} off)" if found.n >= 100 else "too few for a p99"
+        )
         print(
             f"{found.operation}: fitted to every second window, held-out n={found.n}: "
-            f"mean {found.mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), "
-            f"p99 {found.p99_s * 1e3:.3f} ms ({found.p99_error:.1%} off)"
+            f"mean {found.mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), {tail}"
         )
     points = []
-    for replicas in fleets:
-        config, settings = settings_of(log, changes | {"replicas": replicas})
+    for changes in cells:
+        config, settings = settings_of(log, changes)
         done = replay_with(config, settings, fits)
         points.append(
             capacity.point(
-                replicas, settings.workers, done.response_s(), done.outcome.stale, done.lag_s(), done.busy_s(),
-                done.span_s(), slo_s,
+                settings.replicas, settings.workers, done.response_s(), done.outcome.stale, done.lag_s(),
+                done.busy_s(), done.span_s(), slo_s,
             )
         )  # fmt: skip
     print("\n".join(capacity.lines(points, slo_s)))
@@ -57,7 +74,9 @@ def replay_command(
         out.mkdir(parents=True, exist_ok=True)
         capacity.table(points).write_csv(out / "capacity.csv")
         words_said = " ".join(words or ())
-        capacity.picture(points, slo_s, f"{log.name} {words_said}").savefig(out / "capacity.png", dpi=150)
+        capacity.picture(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas").savefig(
+            out / "capacity.png", dpi=150
+        )
         print(out / "capacity.png")
 
 

@@ -123,7 +123,10 @@ def draw(fits: Mapping[str, Fitted], parts: Sequence[str], items: np.ndarray, se
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How well a fit says what was held out: mean and p99 of both, and their relative errors."""
+    """How well a fit says what was held out: mean and p99 of both, and their relative errors.
+
+    A p99 of fewer than 100 held-out services is nan: it would be their longest.
+    """
 
     operation: str
     n: int
@@ -148,5 +151,6 @@ def fidelity(operation: str, fitted: Fitted, held_out: Samples, seed: int = 0, t
     rng = generator(seed, "fidelity", operation)
     base = np.tile(fitted.mean_s(held_out.items, held_out.bank_len), times)
     drawn = base * fitted.draw(len(base), rng)
-    quantile = [float(np.quantile(x, 0.99)) for x in (held_out.wall_s, drawn)]
+    enough = len(held_out) >= 100
+    quantile = [float(np.quantile(x, 0.99)) if enough else np.nan for x in (held_out.wall_s, drawn)]
     return Fidelity(operation, len(held_out), float(held_out.wall_s.mean()), float(drawn.mean()), *quantile)

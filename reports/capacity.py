@@ -94,19 +94,28 @@ def lines(points: Sequence[Point], slo_s: float) -> list[str]:
     return out
 
 
-def picture(points: Sequence[Point], slo_s: float, caption: str) -> Figure:
-    """Draw goodput, response times and staleness against replicas."""
+def picture(points: Sequence[Point], slo_s: float, caption: str, along: str = "replicas") -> Figure:
+    """Draw goodput, response times and staleness against `replicas` or, along `queries.rate`, the offered load."""
     figure, (goodput, response, stale) = style.grid(3, columns=3, width=4.0, height=3.2)
-    x = [p.replicas for p in points]
+    by_load = along != "replicas"
+    points = sorted(points, key=lambda p: p.offered_per_s if by_load else p.replicas)
+
+    def at(p: Point) -> float:
+        return p.offered_per_s if by_load else p.replicas
+
+    x = [at(p) for p in points]
     goodput.plot(x, [p.offered_per_s for p in points], color="#000000", linestyle=":", label="offered")
     goodput.plot(x, [p.goodput_per_s for p in points], color="#0072B2", marker="o", markersize=3.5, label="goodput")
     goodput.set_ylabel("queries per second")
+    if by_load and min(x) > 0 and max(x) > 4 * min(x):
+        goodput.set_yscale("log")
+        style.plain_ticks(goodput.yaxis)
     for name, colour in (("p50", "#56B4E9"), ("p99", "#D55E00")):
-        known = [(p.replicas, getattr(p, name)) for p in points if not np.isnan(getattr(p, name).value)]
-        at, found = [k for k, _ in known], [v for _, v in known]
-        response.plot(at, [v.value * 1e3 for v in found], color=colour, marker="o", markersize=3.5, label=name)
+        known = [(at(p), getattr(p, name)) for p in points if not np.isnan(getattr(p, name).value)]
+        places, found = [k for k, _ in known], [v for _, v in known]
+        response.plot(places, [v.value * 1e3 for v in found], color=colour, marker="o", markersize=3.5, label=name)
         response.fill_between(
-            at, [v.low * 1e3 for v in found], [v.high * 1e3 for v in found], color=colour, alpha=0.2
+            places, [v.low * 1e3 for v in found], [v.high * 1e3 for v in found], color=colour, alpha=0.2
         )
     response.axhline(slo_s * 1e3, color="#000000", linewidth=0.8, linestyle="--", label="SLO")
     response.set_yscale("log")
@@ -115,10 +124,10 @@ def picture(points: Sequence[Point], slo_s: float, caption: str) -> Figure:
     stale.set_ylabel("share of queries")
     stale.set_ylim(bottom=0)
     for ax in (goodput, response, stale):
-        ax.set_xlabel("replicas")
-        if max(x) > 4 * min(x):
+        if max(x) > 4 * min(x) > 0:
             ax.set_xscale("log")
             style.plain_ticks(ax.xaxis)
+        ax.set_xlabel("offered load (queries per second)" if by_load else "replicas")
         ax.legend(fontsize=8, frameon=False)
     figure.suptitle(caption, fontsize=9)
     return figure

@@ -17,7 +17,7 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from reports import figures, figures_cost, figures_traffic
+from reports import figures, figures_cost, figures_rollback, figures_traffic
 from reports.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.expected import Found, expected
 from reports.figures import Drawn
@@ -70,7 +70,9 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "<h2>All numbers at the last panel</h2>",
         _table(numbers),
     ]
-    for draw in (*DRAW, *(() if facts.served.is_empty() else TRAFFIC)):
+    traffic = () if facts.served.is_empty() else TRAFFIC
+    taken_back = (figures_rollback.rollback,) if figures_rollback.happened(facts) else ()
+    for draw in (*DRAW, *traffic, *taken_back):
         if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
             continue  # a run without latency samples still has curves
         drawn = draw(facts)

@@ -21,13 +21,18 @@ from lifelong.log import Edited, Gauged, Probed, RunLog, Served, Timed
 
 @dataclass(frozen=True)
 class Facts:
-    """All fact tables of a report's runs, with the columns `editor` and `seed` added."""
+    """All fact tables of a report's runs, with the columns `editor` and `seed` added.
+
+    `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
+    taken back.
+    """
 
     probed: pl.DataFrame
     edited: pl.DataFrame
     gauged: pl.DataFrame
     timed: pl.DataFrame
     served: pl.DataFrame
+    withdrawals: pl.DataFrame
 
     @property
     def editors(self) -> list[str]:
@@ -98,8 +103,9 @@ def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
         if parts[Gauged][-1].is_empty():
             raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
     tables = {fact: pl.concat(frames) for fact, frames in parts.items()}
-    gauged = _wide(tables[Gauged])
-    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served])
+    asked_back = pl.col("kind") == "withdrawn"  # told when it happens; everything else is gauged at panels
+    gauged, withdrawals = _wide(tables[Gauged].filter(~asked_back)), tables[Gauged].filter(asked_back)
+    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals)
     return facts, runs
 
 

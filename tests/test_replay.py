@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import lifelong
@@ -83,6 +84,16 @@ def test_the_command_prints_the_plan_and_draws_it(run: Path, tmp_path: Path) -> 
     assert done.stdout.strip().endswith("capacity.png") and "goodput" in done.stdout
     assert (tmp_path / "capacity.png").stat().st_size > 10_000
     assert len((tmp_path / "capacity.csv").read_text().splitlines()) == 3
+
+
+def test_goodput_follows_the_offered_load_until_it_cannot(run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lifelong", "replay", str(run), "queries.rate=1,4,400", "-o", str(tmp_path)]
+    subprocess.run([*command, "--slo", "5"], capture_output=True, text=True, check=True)
+    rows = pl.read_csv(tmp_path / "capacity.csv")
+    share = (rows["goodput_per_s"] / rows["offered_per_s"]).to_list()
+    assert rows["offered_per_s"].to_list() == pytest.approx([1, 4, 400], rel=0.5) and share[0] > share[2]
+    two = subprocess.run([*command, "replicas=1,2"], capture_output=True, text=True)
+    assert two.returncode == 2 and "queries.rate and replicas are lists" in two.stderr
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])

@@ -11,7 +11,7 @@ import pytest
 
 import lifelong
 from lifelong.log import Edited, RunLog, Served
-from reports import figures_traffic
+from reports import figures_rollback, figures_traffic
 from reports.chrome_trace import CHANGES, QUERIES, WAITING, write_trace
 from reports.page import write_report
 from reports.table import load
@@ -77,3 +77,20 @@ def test_the_timeline_has_every_query_and_edit_and_no_overlap_in_a_lane(runs: li
         assert event["ts"] >= lanes.get(lane, 0.0) - 1e-3
         lanes[lane] = event["ts"] + event["dur"]
     assert sum(e["ph"] == "i" for e in found) == 2
+
+
+def test_rollback_is_whole_where_an_editor_takes_back_and_says_where_it_cannot(tmp_path: Path) -> None:
+    words = WORDS | {"withdrawals.rate": 0.3, "out": str(tmp_path), "edits": 20, "panels.at": [10, 20]}
+    facts, _ = load([lifelong.run(None, quiet=True, editor=editor, **words) for editor in ("oracle", "ft")])  # pyright: ignore[reportArgumentType]
+    drawn = figures_rollback.rollback(facts)
+    assert figures_rollback.happened(facts)
+    shares = drawn.table.filter(pl.col("agreement").is_not_null())
+    assert set(shares["editor"]) == {"oracle"} and shares["agreement"].min() == 1 and shares["n"].sum() > 20
+    taken = facts.withdrawals.filter(pl.col("editor") == "oracle")
+    assert drawn.table["remove_ms"].drop_nulls().len() >= taken["value"].sum() > 0
+    assert facts.gauged["step"].unique().sort().to_list() == [10, 20], "a withdrawal is no panel"
+    assert re.search(r"not there: .*ft [1-9]", drawn.caption)
+
+
+def test_no_rollback_is_drawn_where_nothing_was_taken_back(runs: list[Path]) -> None:
+    assert not figures_rollback.happened(load(runs)[0])
