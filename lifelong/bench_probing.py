@@ -7,7 +7,7 @@ everything again, each with caches of its own; their facts must be equal, or `Un
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from lifelong.panel import Panel, PanelSettings
 from lifelong.scorers import LOCALITY_TOP10_ALL, NLL
 
 if TYPE_CHECKING:
+    from lifelong.compose import Prepared
     from lifelong.models.cache import ByteCache
     from lifelong.models.vlm import VLM
     from streams.stream import Stream
@@ -34,14 +35,25 @@ class UnequalFactsError(RuntimeError):
 
 
 @dataclass
-class _Side:
+class Side:
+    """One way of probing: its panel and cache, its seconds, and the facts that it gave."""
+
     panel: Panel
     cache: ByteCache
     wall_s: float = 0.0
     probed: list[Probed] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, vlm: VLM, editor: Editor, stream: Stream, settings: PanelSettings, baseline: Baseline, seed: int
+    ) -> Side:
+        """Return a side that has asked nothing, with an empty cache."""
+        panel = Panel(vlm, editor, stream.probes, stream.general, settings, baseline, seed)
+        return cls(panel, type(vlm.cache)(vlm.cache.budget_bytes))
+
     def take(self, vlm: VLM, ask: Callable[[Panel], Sequence[Any]]) -> list[Probed]:
+        """Ask the panel, timed, and return its facts about probes."""
         with other_cache(vlm, self.cache):
             vlm.sync()
             start = time.perf_counter()
@@ -76,12 +88,10 @@ def compare(
         probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
         baseline = Baseline.prepare(vlm, probes)
 
-    def side(brute: bool) -> _Side:
-        chosen = replace(settings, brute=brute)
-        panel = Panel(vlm, editor, stream.probes, stream.general, chosen, baseline, seed)
-        return _Side(panel, type(vlm.cache)(vlm.cache.budget_bytes))
-
-    sides = {"incremental": side(False), "brute": side(True)}
+    sides = {
+        name: Side.of(vlm, editor, stream, replace(settings, brute=name == "brute"), baseline, seed)
+        for name in ("incremental", "brute")
+    }
     history: list[str] = []
     retired: dict[str, str] = {}
     try:
@@ -132,28 +142,28 @@ def compare_run(
 
     Returns what `compare` does, with the names of editor, stream and model; raises what `run` and `compare` raise.
     """
+    ready, baseline, settings, steps, names = ready_to_compare(source, changes)
+    found = compare(
+        ready.vlm, ready.editor(), ready.stream, steps, baseline=baseline, settings=settings,
+        seed=ready.config.seed, on_progress=on_progress,
+    )  # fmt: skip
+    return names | found
+
+
+def ready_to_compare(
+    source: Any, changes: Mapping[str, Any]
+) -> tuple[Prepared, Baseline, PanelSettings, tuple[int, ...], dict[str, Any]]:
+    """Return a run's parts, its baseline, its panels' settings without latency samples, its steps and its names."""
     from lifelong.compose import prepare, resolve
 
     ready = prepare(resolve(source, changes))
-    stream = ready.stream
+    config, stream = ready.config, ready.stream
     probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
-    baseline = Baseline.prepare(ready.vlm, probes, ready.config.cache_folder() / "baseline")
-    chosen = PanelSettings(**ready.config.panels.model_dump(exclude={"at", "every"}))
+    baseline = Baseline.prepare(ready.vlm, probes, config.cache_folder() / "baseline")
+    chosen = PanelSettings(**config.panels.model_dump(exclude={"at", "every"}))
     settings = replace(chosen, latency_routes=0, latency_answers=0)
-    steps = ready.config.panels.steps(len(stream.edits))
-    config = ready.config
-    found = compare(
-        ready.vlm,
-        ready.editor(),
-        stream,
-        steps,
-        baseline=baseline,
-        settings=settings,
-        seed=config.seed,
-        on_progress=on_progress,
-    )
     names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
-    return names | found
+    return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names
 
 
 def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:

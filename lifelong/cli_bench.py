@@ -24,15 +24,23 @@ def bench() -> None:
 def probing_command(
     words: Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
+    cells: Annotated[int, typer.Option("--cells", min=0, help="Probes asked one by one, on top; 0: none.")] = 0,
+    panels: Annotated[int, typer.Option("--brute", min=1, help="Panels of brute force, where there are cells.")] = 5,
 ) -> None:
     """Compare incremental with brute-force probing: one run, one process, equal facts enforced.
 
-    Takes what `lifelong run` takes and writes no run. Exit code 2 when a reused answer differs from asking again.
+    Takes what `lifelong run` takes and writes no run. With --cells also with one probe at a time, on a sample, brute
+    force then at a few panels only. Exit code 2 when a reused answer differs from asking again.
     """
+    from lifelong.bench_cells import compare_cells_run
     from lifelong.bench_probing import compare_run
     from lifelong.cli import split_words
 
     source, changes = split_words(words)
+    if cells:
+        told = compare_cells_run(source, cells=cells, brute_panels=panels, on_progress=_every_tenth(), **changes)
+        print(json.dumps(told, indent=1) if as_json else cells_text(told))
+        return
     found = compare_run(source, on_progress=_every_tenth(), **changes)
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
@@ -51,6 +59,23 @@ def probing_text(found: Mapping[str, Any]) -> str:
         parts = found[f"{side}_parts"]
         spent = "  ".join(f"{key.removesuffix('_wall_s')} {parts[key]:.2f}" for key in sorted(parts))
         lines.append(f"seconds of {name}: {spent or 'none'}")
+    return "\n".join(lines)
+
+
+def cells_text(found: Mapping[str, Any]) -> str:
+    """Return what `compare_cells` measured as lines of words."""
+    low_s, high_s = found["one_by_one_interval_s"]
+    low, high = found["speed_up_interval"]
+    lines = [
+        f"{found['editor']} on {found['stream']}: {found['edits']} edits, {found['probes']:,} probes; model, fit and "
+        f"frozen answers before {found['prepare_wall_s']:.1f} s",
+        f"incremental  {found['incremental_wall_s']:12,.1f} s",
+        f"brute force  {found['brute_wall_s']:12,.1f} s  {found['speed_up_over_brute']:8.1f} times as long, from "
+        f"{found['brute_probes']:,} probes at {found['brute_panels']} panels; all facts equal",
+        f"one by one   {found['one_by_one_wall_s']:12,.1f} s  {found['speed_up_over_one_by_one']:8.1f} times as long "
+        f"[{low:.1f}, {high:.1f}], from {found['cells']:,} probes [{low_s:,.0f} s, {high_s:,.0f} s]; "
+        f"{len(found['cells_unequal'])} with other scores",
+    ]
     return "\n".join(lines)
 
 

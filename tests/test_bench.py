@@ -7,10 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from runs_alike import SMALL
 
 from lifelong import cli, cli_bench
+from lifelong.bench_cells import Alone
 from lifelong.bench_probing import UnequalFactsError, check_equal
 from lifelong.log import Probed
 from lifelong.scorers import LOCALITY_TOP10_ALL, TEACHER_FORCED
@@ -64,3 +66,30 @@ def test_only_what_rounding_can_change_may_differ() -> None:
     forced = replace(fact, scorer=TEACHER_FORCED)
     with pytest.raises(UnequalFactsError):
         check_equal([forced], [replace(forced, score=1 - 2 / 290)])
+
+
+def test_probes_asked_alone_take_longer_and_score_the_same(monkeypatch, capsys, tmp_path: Path) -> None:
+    """Every probe of the run is drawn (more cells than probes), and asking it alone gives what the panel said."""
+    code, out, _ = bench(monkeypatch, capsys, tmp_path, "--cells", "10000", "--brute", "1", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["cells"] == found["probes"] > 100 and not found["cells_unequal"]
+    low_s, high_s = found["one_by_one_interval_s"]
+    assert found["incremental_wall_s"] < low_s < found["one_by_one_wall_s"] < high_s
+    assert found["panels_equal"] and 0 < found["brute_probes"] < found["probes"]
+
+
+def test_a_sample_says_what_all_would_take() -> None:
+    """The interval of a mean of a sample holds the mean of all in 95 of 100 draws."""
+    rng = np.random.default_rng(0)
+    everything = rng.gamma(2.0, 0.01, 20_000)
+    held = 0
+    for _ in range(400):
+        total_s, low_s, high_s = Alone(rng.choice(everything, 500, replace=False).tolist()).total_s(20_000)
+        held += low_s <= everything.sum() <= high_s
+        assert low_s < total_s < high_s
+    assert held / 400 == pytest.approx(0.95, abs=0.035)
+
+
+def test_a_sample_of_cells_is_spread_over_all_steps(monkeypatch, capsys, tmp_path: Path) -> None:
+    found = json.loads(bench(monkeypatch, capsys, tmp_path, "--cells", "40", "--json")[1])
+    assert 25 <= found["cells"] <= 60 < found["probes"]

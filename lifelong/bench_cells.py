@@ -1,0 +1,206 @@
+"""Incremental probing of a long stream beside brute force at a few panels, and one probe at a time on a sample.
+
+Knows panels and parts by their contracts; writes nothing. What is too long to be timed whole (one probe at a time, as
+published loops do it) is timed on cells drawn with a seed and extrapolated with its interval.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lifelong.answering import answered, asks_of
+from lifelong.baseline import Baseline
+from lifelong.bench_probing import ROUNDING, SILENT, Side, check_equal
+from lifelong.editor import Editor
+from lifelong.latency import other_cache
+from lifelong.log import Probed
+from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, measure
+from lifelong.panel import PanelSettings
+from streams.order import generator
+from streams.types import Probe
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+    from streams.stream import Stream
+
+
+@dataclass
+class Alone:
+    """Probes asked one at a time: measured seconds of each, and those whose scores were not the panel's."""
+
+    wall_s: list[float] = field(default_factory=list)
+    unequal: list[str] = field(default_factory=list)
+
+    def total_s(self, cells: int) -> tuple[float, float, float]:
+        """Return the seconds of so many cells and the ends of their 95 % interval (normal; cells drawn alike)."""
+        walls = np.asarray(self.wall_s)
+        half = 1.96 * float(walls.std(ddof=1)) / math.sqrt(len(walls)) if len(walls) > 1 else math.nan
+        mean = float(walls.mean()) if len(walls) else math.nan
+        return mean * cells, (mean - half) * cells, (mean + half) * cells
+
+
+def ask_alone(vlm: VLM, editor: Editor, item: Item, baseline: Baseline) -> tuple[float, tuple[Score, ...]]:
+    """Encode, route, answer and score one probe with nothing cached; return measured seconds and scores."""
+    vlm.cache.clear()
+    vlm.sync()
+    start = time.perf_counter()
+    (route,) = editor.route(editor.encode([item.probe.query]))
+    pairs = [(ask, route) for ask in asks_of([item], baseline)]
+    (reply,) = answered(editor, pairs, rows=1, max_tokens=baseline.max_tokens)
+    scores = measure(item.probe, item.role, reply, baseline)
+    vlm.sync()
+    return time.perf_counter() - start, scores
+
+
+def compare_cells(
+    vlm: VLM,
+    editor: Editor,
+    stream: Stream,
+    steps: Sequence[int],
+    baseline: Baseline,
+    *,
+    cells: int = 2000,
+    brute_panels: int = 5,
+    settings: PanelSettings = SILENT,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Edit a stream, probe it incrementally at `steps`, and return its seconds beside those of the two slower ways.
+
+    The editor is new and is closed at the end. About `cells` probes, drawn alike from all that are asked, are asked
+    again alone; at `brute_panels` panels, evenly spread and the last among them, everything is asked again. Raises
+    `UnequalFactsError` where such a panel differs; single cells that differ are counted.
+    """
+    known = {p.id: p for e in stream.edits for p in stream.probes(e.id)} | {p.id: p for p in stream.general}
+    due = sorted({*(s for s in steps if s < len(stream.edits)), len(stream.edits)})
+    share = cells / expected_cells([len(stream.probes(e.id)) for e in stream.edits], len(stream.general), due)
+    again = {due[-1 - n * len(due) // brute_panels] for n in range(min(brute_panels, len(due)))}
+    everything = replace(settings, brute=True, instant=False)  # it learns of edits and asks at panels only
+    fast, slow = (Side.of(vlm, editor, stream, chosen, baseline, seed) for chosen in (settings, everything))
+    rng, alone, cold = generator(seed, "cells"), Alone(), type(vlm.cache)(vlm.cache.budget_bytes)
+    total = compared = 0
+    history: list[str] = []
+    retired: dict[str, str] = {}
+
+    def take(ask: Callable[..., Sequence[Any]]) -> None:
+        nonlocal total
+        fast.probed = []
+        told = {f.probe_id: [] for f in fast.take(vlm, ask)}
+        for fact in fast.probed:
+            told[fact.probe_id].append(fact)
+        total += len(told)
+        wanted = share * len(told)
+        n = min(len(told), int(wanted) + bool(rng.random() < wanted % 1))
+        with other_cache(vlm, cold):
+            for place in rng.choice(len(told), n, replace=False).tolist():
+                probe_id = list(told)[place]
+                wall_s, scores = ask_alone(vlm, editor, item_of(known[probe_id], told[probe_id][0]), baseline)
+                alone.wall_s.append(wall_s)
+                if not same_scores(scores, told[probe_id]):
+                    alone.unequal.append(probe_id)
+
+    try:
+        for start in range(0, len(stream.edits), editor.turn):
+            batch = stream.edits[start : start + editor.turn]
+            before = len(history)
+            editor.edit(batch)
+            history += [e.id for e in batch]
+            retired.update((e.supersedes, e.id) for e in batch if e.supersedes)
+            step = len(history)
+            take(lambda panel, b=batch, n=step: panel.instant(n, 0.0, b))
+            slow.panel.instant(step, 0.0, batch)
+            if any(before < s <= step for s in due):
+                past, last = tuple(history), step == len(stream.edits)
+                take(lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
+                if any(before < s <= step for s in again):
+                    slow.probed = []
+                    slow.take(vlm, lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
+                    asked = {f.probe_id for f in fast.probed}
+                    check_equal(fast.probed, [f for f in slow.probed if f.probe_id in asked])
+                    compared += len({f.probe_id for f in slow.probed})
+            if on_progress is not None:
+                on_progress(step, len(stream.edits))
+    finally:
+        editor.close()
+    return _found(fast, slow, alone, total, compared, len(history), len(again))
+
+
+def expected_cells(probes: Sequence[int], general: int, steps: Sequence[int]) -> int:
+    """Return about how many probes are asked: each edit's at once, and those of all edits so far at every step.
+
+    >>> expected_cells([10, 10, 10], 5, [2, 3])
+    90
+    """
+    so_far = np.cumsum(probes)
+    return int(so_far[-1] + sum(so_far[step - 1] + general for step in steps))
+
+
+def item_of(probe: Probe, fact: Probed) -> Item:
+    """Return what was asked, from a fact about it."""
+    role = fact.variant if fact.variant in (SUPERSEDED, WITHDRAWN) else MEASURED
+    return Item(probe, fact.age, role)
+
+
+def same_scores(scores: Sequence[Score], facts: Sequence[Probed]) -> bool:
+    """Whether scores are those of a probe's facts, up to the rounding that other batches have."""
+    found = {s.scorer: s for s in scores}
+    if set(found) != {f.scorer for f in facts}:
+        return False
+    return all(abs(found[f.scorer].value - f.score) <= ROUNDING.get(f.scorer, 0.0) for f in facts)
+
+
+def _found(
+    fast: Side, slow: Side, alone: Alone, total: int, compared: int, edits: int, panels: int
+) -> dict[str, Any]:
+    one_s, low_s, high_s = alone.total_s(total)
+    # Both sides encode a query once; what brute force does again is routing, answering and scoring.
+    encode_s = slow.parts.get("encode_wall_s", 0.0)
+    brute_s = (slow.wall_s - encode_s) / compared * total + fast.parts.get("encode_wall_s", 0.0)
+    return {
+        "edits": edits,
+        "probes": total,
+        "incremental_wall_s": fast.wall_s,
+        "incremental_parts": {k: v for k, v in fast.parts.items() if k.endswith("_wall_s")},
+        "brute_wall_s": brute_s,
+        "brute_panels": panels,
+        "brute_probes": compared,
+        "one_by_one_wall_s": one_s,
+        "one_by_one_interval_s": [low_s, high_s],
+        "cells": len(alone.wall_s),
+        "cells_unequal": sorted(alone.unequal),
+        "speed_up_over_brute": brute_s / fast.wall_s,
+        "speed_up_over_one_by_one": one_s / fast.wall_s,
+        "speed_up_interval": [low_s / fast.wall_s, high_s / fast.wall_s],
+        "panels_equal": True,
+    }
+
+
+def compare_cells_run(
+    source: Any = None,
+    *,
+    cells: int = 2000,
+    brute_panels: int = 5,
+    on_progress: Callable[[int, int], None] | None = None,
+    **changes: Any,
+) -> Mapping[str, Any]:
+    """Compare for a recipe, a file or a `RunConfig` with key=value changes, as `run` takes them; writes no run.
+
+    Returns what `compare_cells` does, with the names of editor, stream and model, and the seconds of the baseline
+    (next to none where it was cached). Raises what `run` and `compare_cells` raise.
+    """
+    from lifelong.bench_probing import ready_to_compare
+
+    start = time.perf_counter()
+    ready, baseline, settings, steps, names = ready_to_compare(source, changes)
+    names["prepare_wall_s"] = time.perf_counter() - start
+    found = compare_cells(
+        ready.vlm, ready.editor(), ready.stream, steps, baseline, cells=cells, brute_panels=brute_panels,
+        settings=settings, seed=ready.config.seed, on_progress=on_progress,
+    )  # fmt: skip
+    return names | found
