@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
-from streams.types import Axis
+from lifelong.config_parts import STEPS, Fit, Frozen, Panels, Part
 
+__all__ = ["ConfigError", "Fit", "Panels", "Part", "RunConfig"]
 Policy = Literal["fifo", "queries_first", "edits_first", "preempt"]
-
 RECIPES = Path(__file__).parent / "recipes"
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
@@ -28,99 +28,7 @@ class ConfigError(ValueError):
     """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Part(BaseModel):
-    """A named part of a run and its options: `editor="grace"` is short for `{name = "grace"}`.
-
-    >>> Part.model_validate("grace").name
-    'grace'
-    >>> Part.model_validate({"name": "grace", "radius": 0.8}).options
-    {'radius': 0.8}
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, Mapping) and not isinstance(value.get("options"), Mapping):
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
-        return value
-
-    def flat(self) -> dict[str, Any]:
-        """Return name and options as one table, as it stands in TOML."""
-        return {"name": self.name, **self.options}
-
-
-STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
-
-
-class Panels(_Frozen):
-    """When probes are asked: `at` listed steps or `every` so many edits; the last edit always ends with a panel.
-
-    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits. With `instant` every edit is probed as soon as it is
-    visible, on `instant_axes` (none: on all).
-    """
-
-    at: tuple[int, ...] = ()
-    every: int = Field(default=0, ge=0)
-    instant: bool = True
-    instant_axes: tuple[Axis, ...] = ()
-    gaps: tuple[int, ...] = ()
-    sample: int = Field(default=200, ge=1)
-    brute: bool = False
-    latency_routes: int = Field(default=200, ge=0)
-    latency_answers: int = Field(default=50, ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("panels is a list of steps such as 1,2,5,10, or panels.every=50")
-        if isinstance(value, int):
-            return {"at": (value,)}
-        if isinstance(value, list | tuple):
-            return {"at": tuple(value)}
-        if isinstance(value, Mapping) and type(value.get("at")) is int:
-            value = {**value, "at": (value["at"],)}
-        if isinstance(value, Mapping) and isinstance(value.get("instant_axes"), str):
-            value = {**value, "instant_axes": (value["instant_axes"],)}
-        nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
-        return {**value, "at": STEPS} if nothing else value
-
-    @field_validator("at", "gaps")
-    @classmethod
-    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(step < 1 for step in value):
-            raise ValueError(f"steps count edits from 1; got {min(value)}")
-        return tuple(sorted(set(value)))
-
-    def steps(self, edits: int) -> tuple[int, ...]:
-        """Return the steps of the full panels of a run of `edits` edits.
-
-        >>> Panels(at=(1, 10, 100)).steps(50), Panels(every=20).steps(50)
-        ((1, 10, 50), (20, 40, 50))
-        """
-        listed = {s for s in self.at if s < edits}
-        regular = set(range(self.every, edits, self.every)) if self.every else set()
-        return tuple(sorted(listed | regular | {edits}))
-
-
-class Fit(_Frozen):
-    """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
-
-    edits: int = Field(default=1000, ge=1)
-    seed: int = 0
-
-
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """Everything that decides a run. Field names are the keys of TOML files and of key=value words.
 
     `queries` and `withdrawals` are arrival processes of their own with a `rate`; of the options of `queries` those of

@@ -1,6 +1,6 @@
 """What the event loop asks of a panel and of a log, its settings, and what it notes of a job.
 
-Knows facts and jobs; does nothing.
+Knows facts and jobs; changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from lifelong.editor import State
 from lifelong.jobs import Job
-from lifelong.log import Fact, Gauged, Probed, Served, Timed
+from lifelong.log import Edited, Fact, Gauged, Probed, Served, Timed
 from lifelong.serving import Begun, Verdict
 from lifelong.station import Policy
 from streams.types import Edit, Posed
@@ -132,3 +132,35 @@ class Open:
     sim_s: float
     bank_len: int
     asked: Any
+
+
+def edited_facts(open_: Open, done: Done, arrived_s: Sequence[float]) -> list[Edited]:
+    """Return the facts about a job's edits, which arrived at `arrived_s` (simulated seconds)."""
+    return [
+        Edited(
+            step=open_.step,
+            sim_s=open_.sim_s,
+            edit_id=edit.id,
+            arrived_sim_s=at_s,
+            visible_sim_s=open_.sim_s,
+            edit_wall_s=done.wall_s,
+            batch_len=len(open_.job.edits),
+            collapsed=done.collapsed,
+            prompt_kind=edit.prompt_kind,
+            relation=edit.relation,
+            note=done.note,
+        )
+        for edit, at_s in zip(open_.job.edits, arrived_s, strict=True)
+    ]
+
+
+def check_settings(settings: SimulationSettings, measures: bool, turn: int) -> None:
+    """Raise `ValueError` for settings that no run could keep; `measures`: whether its clock does."""
+    if settings.workers < 1 or (settings.workers > 1 and measures):
+        raise ValueError(f"workers={settings.workers}: at least 1, and exactly 1 with a measured clock.")
+    if settings.policy == "preempt" and measures:
+        raise ValueError(
+            "policy=preempt: a measured edit cannot be stopped half-way; use clock=modelled or replayed."
+        )
+    if settings.batch < 0 or settings.batch % turn:
+        raise ValueError(f"batch={settings.batch}: this editor takes {turn} edits at a time; say a multiple of it.")

@@ -7,7 +7,7 @@ arrivals. Answers are not simulated: staleness is by version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,9 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     gone = withdrawn(config, stream.edits, at_s)
     facts = Facts.of(stream.edits, at_s, gone)
     traffic = asked(config, facts)
-    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf)
     places = {edit.id: n for n, edit in enumerate(stream.edits)}
     taken = sorted(gone.items(), key=lambda pair: pair[1])
+    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken])
     ready_s = np.concatenate([ready, [moment for _, moment in taken]])
     sizes = np.concatenate([np.bincount(batch, minlength=len(ready)), np.full(len(taken), -1)]).astype(np.int64)
     order = np.argsort(ready_s, kind="stable")
@@ -141,17 +141,36 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     return Replayed(settings, load, simulate_fleet(load, settings), traffic.scopes, arrived, edit_change)
 
 
-def batches(at_s: np.ndarray, count: int, window_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return each edit's batch, and when each batch may begin: as `jobs_of` cuts them, withdrawals aside."""
+def batches(
+    at_s: np.ndarray, count: int, window_s: float, cut_s: Sequence[float] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each edit's batch, and when each batch may begin, as `jobs_of` cuts them.
+
+    A batch is full with `count` edits, closes `window_s` after its first one, and is cut short by a withdrawal (at
+    `cut_s`, ascending).
+    """
     number = np.zeros(len(at_s), np.int64)
     ready: list[float] = []
     first = held = 0
-    for n, moment in enumerate(at_s.tolist()):
-        if held and (held == count or moment > at_s[first] + window_s):
-            ready.append(float(at_s[n - 1]) if held == count else float(at_s[first] + window_s))
+    events = sorted(
+        [(moment, 0, n) for n, moment in enumerate(at_s.tolist())] + [(moment, 1, -1) for moment in cut_s]
+    )
+    for moment, is_cut, n in events:
+        closes = at_s[first] + window_s
+        if held and closes < moment:
+            ready.append(float(closes))
             held = 0
+        if is_cut:
+            if held:
+                ready.append(moment)
+            held = 0
+            continue
         first = n if not held else first
         held += 1
         number[n] = len(ready)
-    ready.append(float(at_s[-1]) if held == count or np.isinf(window_s) else float(at_s[first] + window_s))
+        if held == count:
+            ready.append(moment)
+            held = 0
+    if held:
+        ready.append(float(at_s[-1] if np.isinf(window_s) else at_s[first] + window_s))
     return number, np.array(ready)

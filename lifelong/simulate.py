@@ -19,8 +19,17 @@ from lifelong.checkpoint import StateLike
 from lifelong.clock import Clock
 from lifelong.editor import CollapseError, Editor, State, UnsupportedError
 from lifelong.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
-from lifelong.log import Edited, Fact, Gauged, Probed, Timed
-from lifelong.loop_types import Done, LogLike, Open, PanelLike, ServerLike, SimulationSettings, ToldLike
+from lifelong.log import Fact, Gauged, Probed, Timed
+from lifelong.loop_types import (
+    Done,
+    LogLike,
+    Open,
+    PanelLike,
+    ServerLike,
+    SimulationSettings,
+    ToldLike,
+    check_settings,
+)
 from lifelong.serving import Nobody
 from lifelong.station import Open as Waiting
 from lifelong.station import Served as Service
@@ -73,7 +82,7 @@ class _Loop:
         server: ServerLike | None,
         on_event: OnEvent | None,
     ) -> None:
-        _check(settings, clock, editor.turn)
+        check_settings(settings, clock.measures, editor.turn)
         turn = settings.batch or editor.turn
         self.jobs = jobs_of(arrivals, turn, settings.window_s)
         self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
@@ -223,22 +232,8 @@ class _Loop:
             note = f"{told.not_finite} answers after {job.edits[-1].id} are not finite"
             done = replace(done, collapsed=True, note=note)
             self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": note})
-        for edit, arrival in zip(job.edits, job.arrivals, strict=True):
-            self.facts.append(
-                Edited(
-                    step=step,
-                    sim_s=sim_s,
-                    edit_id=edit.id,
-                    arrived_sim_s=self.moments[arrival] / NANO,
-                    visible_sim_s=sim_s,
-                    edit_wall_s=done.wall_s,
-                    batch_len=len(job.edits),
-                    collapsed=done.collapsed,
-                    prompt_kind=edit.prompt_kind,
-                    relation=edit.relation,
-                    note=done.note,
-                )
-            )
+        arrived_s = [self.moments[arrival] / NANO for arrival in job.arrivals]
+        self.facts += edited_facts(open_, done, arrived_s)
         self.facts += told.facts
         event = {"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s}
         self.tell({**event, "bank_len": open_.bank_len, "collapsed": done.collapsed, "facts": told.facts})
@@ -298,15 +293,3 @@ class _Loop:
         self.panel.restore(facts, tuple(self.history), dict(self.retired))
         jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}
         return int(plain["now"]), jobs, int(plain["submitted"])
-
-
-def _check(settings: SimulationSettings, clock: Clock, turn: int) -> None:
-    """Raise `ValueError` for settings that no run could keep."""
-    if settings.workers < 1 or (settings.workers > 1 and clock.measures):
-        raise ValueError(f"workers={settings.workers}: at least 1, and exactly 1 with a measured clock.")
-    if settings.policy == "preempt" and clock.measures:
-        raise ValueError(
-            "policy=preempt: a measured edit cannot be stopped half-way; use clock=modelled or replayed."
-        )
-    if settings.batch < 0 or settings.batch % turn:
-        raise ValueError(f"batch={settings.batch}: this editor takes {turn} edits at a time; say a multiple of it.")

@@ -74,7 +74,10 @@ def _offsets(
         rate = 1.0
     if (n is not None and n < 0) or (rate is not None and (not np.isfinite(rate) or rate <= 0)):
         raise ValueError(f"{purpose}.rate={rate}, n={n}: a rate above 0 (arrivals per second) and n >= 0 are needed.")
-    return PROCESSES[name](n, None if rate is None else float(rate), generator(seed, purpose, name), **options)
+    try:
+        return PROCESSES[name](n, None if rate is None else float(rate), generator(seed, purpose, name), **options)
+    except ValueError as error:  # processes do not know who asks
+        raise ValueError(str(error).replace("arrivals.", f"{purpose}.", 1)) from error
 
 
 def timetable(items: Sequence[Edit | Posed | Withdraw], offsets: Sequence[float] | np.ndarray) -> tuple[Arrival, ...]:

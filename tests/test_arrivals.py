@@ -157,3 +157,8 @@ def test_arrivals_until_a_moment_are_all_that_come_before_it(name, options) -> N
 def test_a_trace_until_a_moment_is_the_part_before_it(tmp_path: Path) -> None:
     (tmp_path / "trace.txt").write_text("0\n1\n5\n9\n")
     assert offsets_until("trace", 6.0, file=str(tmp_path / "trace.txt")).tolist() == [0, 1, 5]
+
+
+def test_a_wrong_option_is_named_after_what_arrives() -> None:
+    with pytest.raises(ValueError, match=r"queries\.depth=2"):
+        arrival_offsets("daily", 5, purpose="queries", depth=2)

@@ -19,8 +19,8 @@ from lifelong.log import Edited, RunLog, Served
 from lifelong.replay import batches, replay, replay_with, settings_of
 from lifelong.service_times import Fitted
 from reports.percentiles import percentile
-from streams.arrivals import arrival_offsets, timetable
-from streams.types import Edit, Query
+from streams.arrivals import arrival_offsets, merged, offsets_until, timetable
+from streams.types import Edit, Query, Withdraw
 
 WORDS = {"model": "tiny", "stream": "toy", "editor": "oracle", "edits": 30, "panels.at": [30], "arrivals.rate": 1.0}
 WORDS |= {"queries.rate": 5.0, "queries.recency": 0.8, "queries.recent": 2.0, "policy": "queries_first"}
@@ -53,14 +53,17 @@ def test_more_replicas_answer_sooner_at_equal_arrivals(run: Path) -> None:
     assert four.response_s().mean() <= one.response_s().mean()
 
 
-def test_batches_are_cut_as_the_event_loop_cuts_them() -> None:
+@pytest.mark.parametrize("withdrawals", [0, 40])
+@pytest.mark.parametrize(("count", "window_s"), [(1, np.inf), (4, np.inf), (4, 2.0), (8, 0.5)])
+def test_batches_are_cut_as_the_event_loop_cuts_them(count: int, window_s: float, withdrawals: int) -> None:
     at_s = arrival_offsets("poisson", 200, 1.0, seed=4)
     edits = [Edit(str(n), Query(str(n)), "a", "s") for n in range(200)]
-    for count, window_s in ((1, np.inf), (4, np.inf), (4, 2.0), (8, 0.5)):
-        number, ready = batches(at_s, count, window_s)
-        jobs = jobs_of(timetable(edits, at_s), count, 0.0 if np.isinf(window_s) else window_s)
-        assert np.bincount(number).tolist() == [len(job.edits) for job in jobs]
-        assert ready == pytest.approx([job.ready / 1e9 for job in jobs])
+    cut_s = offsets_until("poisson", float(at_s[-1]), 0.2, seed=5, purpose="withdrawals")[:withdrawals]
+    number, ready = batches(at_s, count, window_s, cut_s.tolist())
+    arrivals = merged(timetable(edits, at_s), timetable([Withdraw("0")] * len(cut_s), cut_s))
+    jobs = [job for job in jobs_of(arrivals, count, 0.0 if np.isinf(window_s) else window_s) if job.edits]
+    assert np.bincount(number).tolist() == [len(job.edits) for job in jobs]
+    assert ready == pytest.approx([job.ready / 1e9 for job in jobs])
 
 
 def test_a_replay_makes_as_many_edits_at_once_as_the_run_did(tmp_path: Path) -> None:
