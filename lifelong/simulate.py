@@ -29,6 +29,7 @@ from lifelong.loop_types import (
     SimulationSettings,
     ToldLike,
     check_settings,
+    edited_facts,
 )
 from lifelong.serving import Nobody
 from lifelong.station import Open as Waiting
