@@ -1,50 +1,25 @@
 """LoRA-FT: one low-rank adapter, made by the peft library, tuned again on every edit.
 
-Knows edits, the model's linear modules and peft's LoRA layers; it does not route. peft is an optional dependency and
-is imported when the first editor is made.
+Knows edits, the model's linear modules and peft's LoRA layers; it does not route.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editor import Answerer, Editor, Route, State
+from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adder
 from lifelong.ops import bytes_of, descend, generator
-from lifelong.regions import ABOUT, find_region, layers_from, require_sound
+from lifelong.regions import find_region, layers_from, require_sound
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
-
-NAME = "running"
-
-
-class LoraOptions(EditorOptions):
-    """Settings of LoRA-FT; defaults are those of the EasyEdit survey's multimodal port."""
-
-    first_layer: float = Field(
-        default=0.0, ge=0, le=1, description="depth of the lowest adapted layer; all above too"
-    )
-    module: str = Field(default="language", description=f"what is adapted: {ABOUT}; language is `targets`")
-    targets: tuple[str, ...] = Field(
-        default=("self_attn.q_proj", "self_attn.v_proj"),
-        min_length=1,
-        description="parts of a layer for module=language; MemEIC's baseline: mlp.down_proj and mlp.up_proj",
-    )
-    rank: int = Field(default=8, ge=1)
-    alpha: float = Field(default=32, gt=0, description="the adapter's output is scaled by alpha / rank")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="of the adapter's input while it is tuned")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(default=0.1, gt=0, description="MemEIC's baseline: AdamW at 1e-4, 10 steps")
-    decay: float = Field(default=0.9, gt=0, le=1, description="the learning rate is multiplied by this at each step")
-    steps: int = Field(default=5, ge=1)
-    stop_loss: float = Field(default=0.0, ge=0, description="stop below this loss (nats per answer token); 0: never")
 
 
 class LoraTuning(Editor):
@@ -74,7 +49,7 @@ class LoraTuning(Editor):
         self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.layers = {name: _adapter(m, o) for name, m in self.region.linear().items()}
+            self.layers = {name: adapter(m, o) for name, m in self.region.linear().items()}
         self.base = {n: m.weight.detach() for n, m in self.region.linear().items()}
 
     def edit(self, edits: Sequence[Edit]) -> None:
@@ -125,7 +100,7 @@ class LoraTuning(Editor):
     def _adapted(self) -> Iterator[None]:
         with ExitStack() as stack:
             for name, module in self.region.linear().items():
-                stack.enter_context(self.vlm.hook(module, _adder(self.layers[name])))
+                stack.enter_context(self.vlm.hook(module, adder(self.layers[name])))
             yield
 
     @contextmanager
@@ -158,26 +133,3 @@ class LoraTuning(Editor):
         """Go on from an adapter's matrices."""
         super().load(state)
         self._put(state.tensors)
-
-
-def _adapter(module: nn.Module, options: LoraOptions) -> Any:
-    """Return peft's LoRA layer around a linear module, which is not put into the model and changes nothing in it."""
-    try:
-        from peft import LoraConfig
-        from peft.tuners.lora import Linear
-    except ImportError as error:
-        raise ValueError("editor=lora works through the peft library: pip install peft") from error
-    config = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout)  # type: ignore[arg-type]
-    layer = Linear(module, NAME, config, r=options.rank, lora_alpha=options.alpha)  # type: ignore[arg-type]
-    return layer.eval()
-
-
-def _adder(layer: Any) -> Any:
-    """Return a hook that adds what an adapter says to its module's output."""
-    down, up = layer.lora_A[NAME], layer.lora_B[NAME]
-
-    def add(module: Any, args: Any, output: Any, layout: Any) -> Tensor:
-        read = down(layer.lora_dropout[NAME](args[0].to(down.weight.dtype)))
-        return output + (up(read) * layer.scaling[NAME]).to(output.dtype)
-
-    return add

@@ -15,16 +15,14 @@ from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.fact_editor import FactEditor
 from lifelong.models.encoders import text_encoder
 from lifelong.retrieval import Fact, FactBook, KeyKind
-from streams.types import Edit, Pool, PoolItem, Prompt, Query
+from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
-
-PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
-"""The forms of eight demonstrations, nearest fact first: copy, update, retain in the paper's ratio 1 : 3 : 4."""
 
 
 class IkeOptions(EditorOptions):
@@ -161,18 +159,3 @@ class Ike(FactEditor):
         """Go on from a state."""
         super().load(state)
         self.chosen = self._choose(self.book.facts)
-
-
-def forms_of(item: PoolItem, fact: Fact) -> dict[str, list[str]]:
-    """Return the demonstrations of one training item by form; each states the new fact, asks, and answers."""
-    forms: dict[str, list[str]] = {"copy": [_shown(fact, fact.prompt, fact.target)], "update": [], "retain": []}
-    for probe in item.probes:
-        if probe.axis == "generality" and probe.query.prompt != fact.prompt:
-            forms["update"].append(_shown(fact, probe.query.prompt, probe.target))
-        elif probe.axis == "locality":
-            forms["retain"].append(_shown(fact, probe.query.prompt, probe.target))
-    return {form: list(dict.fromkeys(texts)) for form, texts in forms.items() if texts}
-
-
-def _shown(fact: Fact, prompt: str, answer: str) -> str:
-    return f"{fact.said} {prompt} {answer}."

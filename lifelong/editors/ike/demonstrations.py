@@ -1,0 +1,27 @@
+"""Demonstrations of how a new fact is to be used, in the three forms of the paper, from one training item.
+
+Knows pool items and their words; nothing of retrieval or models.
+"""
+
+from __future__ import annotations
+
+from lifelong.retrieval import Fact
+from streams.types import PoolItem
+
+PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
+"""The forms of eight demonstrations, nearest fact first: copy, update, retain in the paper's ratio 1 : 3 : 4."""
+
+
+def forms_of(item: PoolItem, fact: Fact) -> dict[str, list[str]]:
+    """Return the demonstrations of one training item by form; each states the new fact, asks, and answers."""
+    forms: dict[str, list[str]] = {"copy": [_shown(fact, fact.prompt, fact.target)], "update": [], "retain": []}
+    for probe in item.probes:
+        if probe.axis == "generality" and probe.query.prompt != fact.prompt:
+            forms["update"].append(_shown(fact, probe.query.prompt, probe.target))
+        elif probe.axis == "locality":
+            forms["retain"].append(_shown(fact, probe.query.prompt, probe.target))
+    return {form: list(dict.fromkeys(texts)) for form, texts in forms.items() if texts}
+
+
+def _shown(fact: Fact, prompt: str, answer: str) -> str:
+    return f"{fact.said} {prompt} {answer}."
