@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from streams.images import ImageError, file_ref
-from streams.order import generator, ordered, with_id
+from streams.order import PERMUTING, generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
@@ -52,7 +52,10 @@ _PROBE_FIELDS = frozenset(("axis", "prompt", "target", "variant", "image", "refe
 
 
 class Options(StreamOptions):
-    """`path`: the file; `root`: the folder of the pictures; `order`: file (as it stands), shuffled or grouped."""
+    """`path`: the file; `root`: the folder of the pictures; `order`: file (as it stands) or one of `order.PERMUTING`.
+
+    Near-duplicates are alike in their subjects; bursts and drift are of relations.
+    """
 
     path: str
     root: str = ""
@@ -94,7 +97,8 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     if options.order != "file":
         try:
             places = {item.edit.id: item for item in chosen}
-            chosen = [places[e.id] for e in ordered([i.edit for i in chosen], options.order, seed)]
+            edits_given = [item.edit for item in chosen]
+            chosen = [places[e.id] for e in ordered(edits_given, options.order, seed, known=PERMUTING)]
         except ValueError as error:
             raise StreamError(f"stream.{error} Or file: as it stands.") from error
     chosen = chosen[:edits]

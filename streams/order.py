@@ -1,19 +1,27 @@
-"""The order in which edits arrive: shuffled, grouped by subject, or with re-edits. Knows only `Edit`s.
+"""The order in which edits arrive: shuffled, by subject, with re-edits, or hard on purpose. Knows only `Edit`s.
 
-An order is a function of its edits and a seed. Only re-edits add anything: conflicts, each with `supersedes` set.
+An order is a function of its edits and a seed. The hard ones are in `order_near` and `order_mix`. Only `ADDING`
+orders add anything, with `supersedes` set: conflicts (`reedits`), and ways back to the first truth (`reversals`).
+With `near_misses` the edits come as in `shuffled`; it is the stream that then probes just outside their scope.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from streams.order_mix import bursts, drift
+from streams.order_near import near_duplicates, same_image
 from streams.types import Edit, digest_of
 
-ORDERS = ("shuffled", "grouped", "reedits")
+PERMUTING = ("shuffled", "grouped", "near_duplicates", "same_image", "bursts", "drift")
+ADDING = ("reedits", "reversals")
+NEAR_MISSES = "near_misses"
+ORDERS = (*PERMUTING, *ADDING, NEAR_MISSES)
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -80,11 +88,34 @@ def reedited(
     return tuple(sorted([*edits, *added], key=lambda e: (places[e.id], e.id)))
 
 
-def ordered(edits: Sequence[Edit], order: str, seed: int) -> tuple[Edit, ...]:
-    """Return the edits in a named order that adds nothing; raises `ValueError` for an unknown name."""
-    if order not in ORDERS:
-        raise ValueError(f"order={order!r} is not known; expected one of {', '.join(ORDERS)}.")
-    return grouped(edits, seed) if order == "grouped" else shuffled(edits, seed)
+def ordered(
+    edits: Sequence[Edit],
+    order: str,
+    seed: int,
+    *,
+    known: Sequence[str] = ORDERS,
+    name_of: Callable[[Edit], str] = lambda edit: edit.subject or edit.query.prompt,
+    kind_of: Callable[[Edit], str] = lambda edit: edit.relation,
+) -> tuple[Edit, ...]:
+    """Return the edits in a named order (of one of `ADDING` before anything is added), none before what it replaces.
+
+    `name_of` says what near-duplicates are alike in, `kind_of` what bursts and drift are of. Raises `ValueError` with
+    near names for an order that is not among the `known` ones.
+    """
+    if order not in known:
+        near = difflib.get_close_matches(order, known, 2, 0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"order={order!r} is not known.{hint} Expected one of {', '.join(known)}.")
+    rng = generator(seed, "order", order)
+    if order == "grouped":
+        return grouped(edits, seed)
+    if order == "near_duplicates":
+        return _after_superseded(near_duplicates(edits, name_of, rng))
+    if order == "same_image":
+        return _after_superseded(same_image(edits, rng))
+    if order in ("bursts", "drift"):
+        return _after_superseded((bursts if order == "bursts" else drift)(edits, kind_of, rng))
+    return shuffled(edits, seed)
 
 
 def _after_superseded(edits: list[Edit]) -> tuple[Edit, ...]:

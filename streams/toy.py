@@ -6,13 +6,17 @@ Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Ever
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from streams.images import ImageError
-from streams.order import generator, ordered, reedited, with_id
+from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
+from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
@@ -28,7 +32,7 @@ STYLES = ("square", "round", "tilted")  # the last one stands for a rendering ne
 
 
 class Options(StreamOptions):
-    """`order`: shuffled, grouped, reedits; `reedits`: share of edits that replace an earlier one."""
+    """`order`: one of `order.ORDERS`; `reedits`: share of edits that replace an earlier one, in orders with such."""
 
     order: str = "shuffled"
     reedits: float = 0.2
@@ -48,18 +52,25 @@ def draw(name: str) -> Image.Image:
 
 def load(options: Options, *, edits: int, seed: int) -> Stream:
     """Return a stream of `edits` invented facts about drawn things; raises `StreamError`."""
-    fresh = edits if options.order != "reedits" else max(1, round(edits * (1 - options.reedits)))
+    adds = options.order in ADDING
+    fresh = max(1, round(edits * (1 - options.reedits))) if adds else edits
     things = -(-fresh // len(RELATIONS))
-    drawn = [_edit(i % things, sorted(RELATIONS)[i // things], "", seed) for i in range(fresh)]
+    numbers = [n for n in range(2 * things + 2) if options.order != "same_image" or _kind(n) != "text"]
+    drawn = [_edit(numbers[i % things], sorted(RELATIONS)[i // things], "", seed) for i in range(fresh)]
     try:
-        order = ordered(drawn, options.order, seed)
+        order = ordered(drawn, options.order, seed, name_of=lambda e: f"{e.relation} of thing {e.subject}")
+        if adds:
+            order = reedited(order, edits - fresh, seed, _again if options.order == "reedits" else _back)
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
-    if options.order == "reedits":
-        order = reedited(order, edits - fresh, seed, _again)
     digest = digest_of(VERSION, options.model_dump_json(), str(edits), str(seed))
     general = tuple(_general(i) for i in range(12))
-    return Stream("toy", digest, order, general, Source(_probes, _pool))
+    probes = partial(_probes, strangers=things + 100 if options.order == NEAR_MISSES else 0)
+    return Stream("toy", digest, order, general, Source(probes, _pool))
+
+
+def _kind(thing: int) -> str:
+    return ("partial", "generic", "partial", "generic", "text")[thing % 5]
 
 
 def _ref(*names: str) -> ImageRef:
@@ -78,7 +89,7 @@ def _ask(relation: str, x: str, wording: int = 0) -> str:
 
 def _edit(thing: int, relation: str, prefix: str, salt: int) -> Edit:
     subject = f"{prefix}{thing}"
-    kind = ("partial", "generic", "partial", "generic", "text")[thing % 5]
+    kind = _kind(thing)
     if kind == "text":
         query = Query(_ask(relation, f"thing {subject}"))
     else:
@@ -97,10 +108,32 @@ def _again(edit: Edit, rng: np.random.Generator) -> Edit | None:
     )
 
 
-def _probes(edit: Edit) -> tuple[Probe, ...]:
+def _back(edit: Edit, rng: np.random.Generator) -> Edit | None:
+    """The first truth again; where that is what holds now, another answer."""
+    truth = _answer("true", edit.subject, edit.relation)
+    if edit.target == truth:
+        return _again(edit, rng)
+    return with_id(replace(edit, target=truth, source="reversal", supersedes=edit.id))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _colours(thing: str) -> np.ndarray:
+    return np.asarray(draw(f"{thing}/square"), dtype=np.float64)
+
+
+def _nearest(edit: Edit, first: int, n: int = 200) -> str:
+    """Of n things that no edit concerns the nearest: in looks to an edit with a picture, else in its number."""
+    others = [str(first + i) for i in range(n)]
+    if edit.query.image is None:
+        return max(others, key=lambda x: float(letters(x) @ letters(edit.subject)))
+    return min(others, key=lambda x: float(np.abs(_colours(x) - _colours(edit.subject)).sum()))
+
+
+def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
+    """The probes of an edit; locality asks a random untouched thing, or the nearest of those from `strangers` on."""
     thing, relation, image = edit.subject, edit.relation, edit.query.image
     other = sorted(set(RELATIONS) - {relation})[0]
-    stranger = f"untouched{int(digest_of(edit.id), 16) % 1000}"
+    stranger = _nearest(edit, strangers) if strangers else f"untouched{int(digest_of(edit.id), 16) % 1000}"
     true = _answer("true", stranger, relation)
     x = f"thing {thing}" if image is None else "this picture"
     pair = _ref(f"{thing}/square", f"{stranger}/square")

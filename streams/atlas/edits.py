@@ -21,28 +21,31 @@ from pydantic import Field
 
 from streams.atlas.catalogue import Catalogue, Fact
 from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose
+from streams.atlas.choose_hard import choose_alike, choose_pictured
 from streams.atlas.general import general_set
 from streams.atlas.hops import HOPS
 from streams.atlas.known import Known, read_known
 from streams.atlas.probes import Scene, probes_of
-from streams.atlas.prompts import SHARES, Wording, word
+from streams.atlas.prompts import SHARES, Wording, gives_away, word
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import target
 from streams.atlas.world import World, load_world
-from streams.order import generator, ordered, reedited, with_id
+from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
 VERSION = "atlas-2"
+REVERSAL = "reversal"  # the source of an edit back to the first truth
 POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
 
 
 class Options(StreamOptions):
     """What the stream is made of.
 
-    `known`: the table of what the model knows ('' = the shipped model's, 'all' = everything); `order`: shuffled,
-    grouped (by subject) or reedits, of which `reedits` is the share; `identity`, `updates`, `translations`: shares of
-    identity edits (at most 100), real updates, and names in other languages (more, up to half, in long streams);
+    `known`: the table of what the model knows ('' = the shipped model's, 'all' = everything); `order`: one of
+    `order.ORDERS`; `reedits`: share of re-edits where the order has such; `identity`, `updates`, `translations`:
+    shares of identity edits (at most 100), real updates, and names in other languages (more, up to half, in long
+    streams; near-duplicates and edits of one image keep to their own choice of facts);
     `split`: edit, or fit: the entities that trained editors learn from, for choosing options on.
     """
 
@@ -66,12 +69,14 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     known = read_known(options.known, world)
     catalogue = Catalogue(world, known, options.split)
     general, keep = general_set(catalogue)
-    fresh = edits if options.order != "reedits" else max(1, round(edits * (1 - options.reedits)))
-    book = _filled(catalogue, seed, fresh, options.shares, keep)
+    adds = options.order in ADDING
+    fresh = max(1, round(edits * (1 - options.reedits))) if adds else edits
+    book = _filled(catalogue, seed, fresh, options, keep)
+    arrange = partial(ordered, order=options.order, seed=seed, name_of=book.name_of, kind_of=book.kind_of)
     try:
-        order = ordered(book.edits, options.order, seed)
-        if options.order == "reedits":
-            order = reedited(order, edits - fresh, seed, book.again)
+        order = arrange(book.edits)
+        if adds:
+            order = reedited(order, edits - fresh, seed, book.again if options.order == "reedits" else book.back)
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
     while order and len(order) < edits:
@@ -79,8 +84,9 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         more = [e for e in (book.again(old, generator(seed, "atlas", "again", old.id)) for old in latest) if e]
         if not more:
             break
-        order += ordered(more, options.order, seed)
-    scene = Scene(catalogue, seed, frozenset((e.subject, e.relation) for e in order))
+        order += arrange(more)
+    touched = frozenset((e.subject, e.relation) for e in order)
+    scene = Scene(catalogue, seed, touched, near_misses=options.order == NEAR_MISSES)
     made_of = options.model_dump_json(exclude={"known"} | ({"split"} if options.split == "edit" else set()))
     digest = digest_of(VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
     source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
@@ -109,12 +115,18 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     return Pool(tuple(items), digest, seed)
 
 
-def _filled(catalogue: Catalogue, seed: int, n: int, shares: Shares, keep: Set[Fact]) -> _Book:
+def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set[Fact]) -> _Book:
     """Return n worded edits; some more facts are chosen where a few cannot be asked without telling the answer."""
     spare = 0
     while True:
-        chosen = choose(catalogue, n + spare, shares, keep, generator(seed, "atlas", "choose"))
-        book = _Book(catalogue, seed)
+        rng, shown = generator(seed, "atlas", "choose"), catalogue
+        if options.order == "near_duplicates":
+            chosen = choose_alike(catalogue, n + spare, options.translations, keep, rng)
+        elif options.order == "same_image":
+            chosen, shown = choose_pictured(catalogue, n + spare, keep, rng)
+        else:
+            chosen = choose(catalogue, n + spare, options.shares, keep, rng)
+        book = _Book(shown, seed)
         book.fill(chosen, n)
         missing = n - len(book.edits)
         if missing <= 0 or len(chosen) < n + spare:
@@ -151,6 +163,26 @@ class _Book:
                 self.wordings[new.id] = self.wordings[old.id]
                 return new
         return None
+
+    def back(self, old: Edit, rng: np.random.Generator) -> Edit | None:
+        """Return the edit back to what was true at first; where that is what holds now, another answer."""
+        truth = self.catalogue.world.by_id[old.subject].facts[old.relation][0]
+        if old.target == truth:
+            return self.again(old, rng)
+        if gives_away(old.query.prompt, [truth]):
+            return None
+        new = with_id(replace(old, target=truth, source=REVERSAL, supersedes=old.id))
+        self.wordings[new.id] = self.wordings[old.id]
+        return new
+
+    def name_of(self, edit: Edit) -> str:
+        """Return what near-duplicates share: the relation, and a name in English."""
+        return f"{edit.relation} of {self.catalogue.world.name(self.catalogue.world.by_id[edit.subject])}"
+
+    def kind_of(self, edit: Edit) -> str:
+        """Return the domain of an edit, for emojis their group."""
+        entity = self.catalogue.world.by_id[edit.subject]
+        return entity.facts.get("group", (entity.domain,))[0]
 
     def _add(self, fact: Fact, source: str) -> None:
         entity, relation = self.catalogue.world.by_id[fact[0]], fact[1]

@@ -17,6 +17,7 @@ import numpy as np
 
 from streams.atlas.catalogue import Catalogue, Fact, consequences, pick
 from streams.atlas.hops import HOPS, Hop, hop_answer
+from streams.atlas.near_miss import near_misses
 from streams.atlas.prompts import Wording, gives_away, partials, picture
 from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.wording import ask, generic, place
@@ -31,13 +32,15 @@ COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
 class Scene:
     """What probes must respect: the facts edited in the stream, and which wordings may be used.
 
-    `held_out` is False for training items, whose probes use training's wordings and drawings only.
+    `held_out` is False for training items, whose probes use training's wordings and drawings only. With `near_misses`
+    locality asks what is nearest to the edit and outside of its scope, where there is such a question.
     """
 
     catalogue: Catalogue
     seed: int
     edited: frozenset[Fact]
     held_out: bool = True
+    near_misses: bool = False
     touched: frozenset[Fact] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +144,9 @@ class _Maker:
         return fact not in self.scene.touched and fact[0] != self.entity.id
 
     def locality(self) -> None:
+        if self.scene.near_misses:
+            self.near_misses()
+        have = {p.variant for p in self.found if p.axis == "locality"}
         index, domain, subgroup = self.catalogue.near, self.entity.domain, self.entity.subgroup
         far = tuple(index.get(("domain", d), ()) for d in IDENTITY if d != domain)
         near = (
@@ -148,11 +154,30 @@ class _Maker:
             index.get(("subgroup", domain, subgroup), ()),
         )
         own = index.get(("entity", self.entity.id), ())
-        self.untouched("text", (self.catalogue.reserve_text,), self.ask_by_name, self.free)
-        self.untouched("near", near, self.ask_picture, self.free)
-        drawn = self.edit.query.image
-        self.untouched("same-image", (own,), lambda f: self.ask_same(f, drawn), lambda f: f not in self.scene.touched)
-        self.untouched("far", far, self.ask_picture, self.free)
+        drawn, touched = self.edit.query.image, self.scene.touched
+        asked: tuple[tuple[str, tuple, Callable[[Fact], Query | None], Callable[[Fact], bool]], ...] = (
+            ("text", (self.catalogue.reserve_text,), self.ask_by_name, self.free),
+            ("near", near, self.ask_picture, self.free),
+            ("same-image", (own,), lambda f: self.ask_same(f, drawn), lambda f: f not in touched),
+            ("far", far, self.ask_picture, self.free),
+        )
+        for variant, pools, make, fits in asked:
+            if variant not in have:
+                self.untouched(variant, pools, make, fits)
+
+    def near_misses(self) -> None:
+        """Add one question of each variant that is just outside the scope and whose answer is not the edit's."""
+        done = set()
+        for variant, fact, query in near_misses(
+            self.catalogue, self.edit, self.wording, self.scene.edited, self.unmeant
+        ):
+            new = self.edit.target.casefold() not in {a.casefold() for a in self.truth(fact)}
+            if variant not in done and new and self.unmeant(fact):
+                if self.add("locality", variant, query, self.truth(fact), keep=True):
+                    done.add(variant)
+
+    def unmeant(self, fact: Fact) -> bool:
+        return fact not in self.scene.touched
 
     def untouched(
         self,

@@ -1,0 +1,84 @@
+"""Which facts streams of hard orders edit: many of one narrow kind, or many of one drawing. Knows no wording.
+
+No identity is among them, since its edit excludes every other one of its entity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streams.atlas.catalogue import Catalogue, Fact, consequences
+from streams.atlas.choose import COUNTERFACTUAL
+from streams.atlas.relations import RELATIONS
+
+LEAST = 3  # facts that make a pile worth taking
+MOST_NAMES = 2  # translations of one entity
+
+Chosen = list[tuple[Fact, str]]
+
+
+@dataclass(frozen=True)
+class OneDrawing(Catalogue):
+    """A catalogue that shows every entity in one drawing only, and asks nothing without it."""
+
+    drawings: Mapping[str, str] = field(default_factory=dict)
+
+    def pictures(self, fact: Fact) -> tuple[str, ...]:
+        """Return the one drawing of the fact's entity, where the fact is known on it."""
+        known = super().pictures(fact)
+        return tuple(r for r in known if r == self.drawings.get(fact[0]))
+
+    def asks_text(self, fact: Fact) -> bool:
+        """Return False: without the drawing nothing is asked."""
+        return False
+
+
+def choose_alike(
+    catalogue: Catalogue, n: int, translations: float, keep: Set[Fact], rng: np.random.Generator
+) -> Chosen:
+    """Return at most n facts, whole piles of one relation over one subgroup; a share are `translations`."""
+    piles: dict[tuple[str, ...], list[Fact]] = {}
+    for fact in _open(catalogue, keep):
+        entity = catalogue.world.by_id[fact[0]]
+        piles.setdefault((entity.domain, entity.subgroup, fact[1]), []).append(fact)
+    names = [pile for key, pile in sorted(piles.items()) if RELATIONS[key[2]].translation]
+    others = [pile for key, pile in sorted(piles.items()) if not RELATIONS[key[2]].translation]
+    plain = _taken(others, n - round(n * translations), rng)
+    return [(fact, COUNTERFACTUAL) for fact in plain + _taken(names, n - len(plain), rng)]
+
+
+def choose_pictured(
+    catalogue: Catalogue, n: int, keep: Set[Fact], rng: np.random.Generator
+) -> tuple[Chosen, OneDrawing]:
+    """Return at most n facts, several of every entity and all known on one drawing of it; and these drawings."""
+    facts: dict[str, list[Fact]] = {}
+    for fact in _open(catalogue, keep):
+        facts.setdefault(fact[0], []).append(fact)
+    piles, drawings = [], {}
+    for entity, own in facts.items():
+        shown = sorted({r for f in own for r in catalogue.pictures(f)})
+        if not shown:
+            continue
+        drawing = max(shown, key=lambda r: sum(r in catalogue.pictures(f) for f in own))
+        own = [f for f in own if drawing in catalogue.pictures(f)]
+        names = [f for f in own if RELATIONS[f[1]].translation][:MOST_NAMES]
+        piles.append([f for f in own if not RELATIONS[f[1]].translation] + names)
+        drawings[entity] = drawing
+    chosen = [(fact, COUNTERFACTUAL) for fact in _taken(piles, n, rng)]
+    return chosen, OneDrawing(catalogue.world, catalogue.known, catalogue.split, drawings)
+
+
+def _open(catalogue: Catalogue, keep: Set[Fact]) -> list[Fact]:
+    """Return the facts that may be edited beside each other."""
+    plain = (f for f in catalogue.editable if not RELATIONS[f[1]].identity)
+    return [f for f in plain if f not in keep and not set(consequences(f)) & keep]
+
+
+def _taken(piles: Sequence[list[Fact]], n: int, rng: np.random.Generator) -> list[Fact]:
+    """Return the facts of whole piles in a random order of piles, cut at n; small piles come last."""
+    order = [piles[int(i)] for i in rng.permutation(len(piles))]
+    order.sort(key=lambda pile: len(pile) < LEAST)
+    return [fact for pile in order for fact in pile][:n]
