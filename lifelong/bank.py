@@ -1,8 +1,9 @@
-"""The bank: keys searched by FAISS, with payloads, ids, removal and eviction. The only import of faiss.
+"""The bank: keys found again by an index, with payloads, ids, removal and eviction.
 
-Knows nothing about editors or models. Every answer is exact and independent of batch size, shard and thread count:
-FAISS proposes candidates, their scores are computed again in one fixed order of summation, and where rounding might
-have hidden a better entry the query is compared with every key. Ties go to the entry that was added first.
+Knows nothing about editors or models. With a `flat` index every answer is exact and independent of batch size, shard
+and thread count: candidates are proposed, their scores are computed again in one fixed order of summation, and where
+rounding might have hidden a better entry the query is compared with every key. Other indexes may miss an entry; the
+scores of those found are the same exact ones. Ties go to the entry that was added first.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-# isort: split
-import faiss  # after torch: with two OpenMP runtimes the first one loaded serves both
-
-# isort: split
+from lifelong import torch_index
+from lifelong.editor import State
+from lifelong.eviction import Eviction, Usage
+from lifelong.faiss_door import knn, one_faiss_thread
+from lifelong.indexed import Indexed
+from lifelong.rescore import SPARE, beyond, nearest, sort
+from lifelong.search_spec import IndexSpec
 from lifelong.shards import Metric, Shard, checked_keys, exact_scores
-from lifelong.store import Eviction, Store
+from lifelong.store import Store
 
-__all__ = ["Bank", "Eviction", "Found", "FoundRows", "Metric", "one_faiss_thread"]
-SPARE = 8  # candidates beyond k: with fewer, rounding at the last place forces a full comparison more often
-BLOCK = 1024  # queries compared at a time, DENSE where every key is compared: bounds temporary memory
-DENSE = 128
+__all__ = ["Bank", "Eviction", "Found", "FoundRows", "IndexSpec", "Metric", "Usage", "one_faiss_thread"]
+BLOCK = 1024  # queries compared at a time: bounds temporary memory
+FIRST_ABOVE = 64  # candidates of an approximate index that a threshold is tried on first
 
 
 @dataclass(frozen=True)
@@ -59,120 +61,49 @@ class _Compared:
     rows: Any
 
 
-@contextmanager
-def one_faiss_thread(width: int) -> Iterator[None]:
-    """Search with one thread and with a matrix product from four queries on, and restore both settings.
-
-    A second thread makes one query many times slower on a busy machine; the thread count may be torch's own as well,
-    so it is put back. FAISS compares its threshold with queries x width.
-    """
-    threads, threshold = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
-    torch_threads = torch.get_num_threads()
-    if threads != 1:
-        faiss.omp_set_num_threads(1)
-    faiss.cvar.distance_compute_blas_threshold = 4 * width
-    try:
-        yield
-    finally:
-        faiss.cvar.distance_compute_blas_threshold = threshold
-        if threads != 1:
-            faiss.omp_set_num_threads(threads)
-            torch.set_num_threads(torch_threads)
-
-
-def _sort(scores: np.ndarray, rows: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the last axis best first; ties by row number, missing entries (row -1) last."""
-    order = np.lexsort((rows, -scores if metric == "ip" else scores), axis=-1)
-    return np.take_along_axis(scores, order, -1), np.take_along_axis(rows, order, -1)
-
-
-def _candidates(
-    queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return FAISS's k best slots of shard[start:used] per query and its scores (squared distances for l2)."""
-    n, width = queries.shape
-    keys = shard.keys[start : shard.used]
-    scores, slots = np.empty((n, k), dtype=np.float32), np.empty((n, k), dtype=np.int64)
-    alive = np.packbits(shard.alive[start : shard.used], bitorder="little")
-    chosen = faiss.IDSelectorBitmap(len(keys), faiss.swig_ptr(alive)) if shard.holes else None
-    x, y, s, i = (faiss.swig_ptr(a) for a in (queries, keys, scores, slots))
-    with one_faiss_thread(width):
-        if metric == "ip":
-            faiss.knn_inner_product(x, y, width, n, len(keys), k, s, i, chosen)
-        else:
-            faiss.knn_L2sqr(x, y, width, n, len(keys), k, s, i, None, chosen)
-    return scores, slots + start
-
-
-def _slack(queries: np.ndarray, shard: Shard, metric: Metric) -> np.ndarray:
-    """Return, per query, a bound on the rounding error of float32 inner products or squared distances."""
-    norms = np.sqrt((queries.astype(np.float64) ** 2).sum(-1))
-    size = norms * shard.max_norm if metric == "ip" else (norms + shard.max_norm) ** 2
-    return (queries.shape[1] + 8) * 2.0**-22 * size + 1e-30
-
-
-def _dense(queries: np.ndarray, shard: Shard, start: int, metric: Metric) -> np.ndarray:
-    """Return approximate scores (n, used - start) as "higher is better"; dead slots score not-a-number."""
-    keys = torch.from_numpy(shard.keys[start : shard.used])
-    product = torch.from_numpy(queries).mm(keys.T).numpy().astype(np.float64)
-    if metric == "l2":
-        norms = (shard.keys[start : shard.used].astype(np.float64) ** 2).sum(-1)
-        product = 2 * product - norms - (queries.astype(np.float64) ** 2).sum(-1)[:, None]
-    product[:, ~shard.alive[start : shard.used]] = np.nan  # never beyond anything
-    return product
-
-
-def _beyond(
-    queries: np.ndarray, floors: np.ndarray, shard: Shard, start: int, metric: Metric
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield, per query, exact scores and rows of a superset of the entries at least as good as its floor.
-
-    `floors` (n,) are inner products or distances.
-    """
-    goal = floors.astype(np.float64) if metric == "ip" else -(np.maximum(floors.astype(np.float64), 0) ** 2)
-    # a float32 score is within 2^-24 of itself: the relative widening keeps an exact tie inside
-    goal = goal - _slack(queries, shard, metric) - np.abs(goal) * 2.0**-20
-    for low in range(0, len(queries), DENSE):
-        near = _dense(queries[low : low + DENSE], shard, start, metric) >= goal[low : low + DENSE, None]
-        for query, mask in zip(queries[low : low + DENSE], near, strict=True):
-            slots = np.flatnonzero(mask) + start
-            yield exact_scores(query[None], shard.keys[slots][None], metric)[0], shard.rows[slots]
-
-
-def _nearest(queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Return exact scores and rows (n, min(k, living)) of the best entries of shard[start:used] per query."""
-    living = shard.live if start <= shard.start else int(shard.alive[start : shard.used].sum())
-    start, wide = max(start, shard.start), min(living, k + SPARE)
-    rough, slots = _candidates(queries, shard, start, wide, metric)
-    scores, rows = _sort(exact_scores(queries, shard.keys[slots], metric), shard.rows[slots], metric)
-    if wide == living:
-        return scores[:, :k], rows[:, :k]
-    slack = _slack(queries, shard, metric)
-    last, kth = rough[:, -1].astype(np.float64), scores[:, k - 1].astype(np.float64)
-    sure = kth > last + slack if metric == "ip" else kth * kth < last - slack
-    scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
-    unsure = np.flatnonzero(~sure)
-    better = _beyond(queries[unsure], scores[unsure, k - 1], shard, start, metric)
-    for place, (all_scores, all_rows) in zip(unsure, better, strict=True):
-        one, its_rows = _sort(all_scores, all_rows, metric)
-        scores[place], rows[place] = one[:k], its_rows[:k]
-    return scores, rows
-
-
 class Bank(Store):
-    """A `Store` that is searched exactly; see there for adding, eviction, payloads and state.
+    """A `Store` that is searched; see there for adding, eviction and payloads. `index` is an `IndexSpec` or its word.
 
     A `memo` is a dict the caller keeps beside an array of queries: the bank notes in it what it has compared, and
     next time compares only entries added since (and queries appended since); after a removal, an eviction or a
     changed key it compares everything again. The result equals a search without a memo bit for bit.
     """
 
+    def __init__(self, width: int, *, index: str | IndexSpec = "flat", **store: Any) -> None:
+        self.spec = IndexSpec.parse(index)
+        self.index: Indexed | None = None
+        self._shadow = False
+        self._mirrors = torch_index.Mirrors(self.spec.device)
+        super().__init__(width, **store)
+
+    @property
+    def exact(self) -> bool:
+        """Whether answers are those of brute force now: by the index's family, or inside `exactly`."""
+        return self.spec.exact or self._shadow or self.index is None or self.index.engine is None
+
+    @contextmanager
+    def exactly(self) -> Iterator[None]:
+        """Search by brute force inside, whatever the index: the shadow that an index's recall is taken against."""
+        before, self._shadow = self._shadow, True
+        try:
+            yield
+        finally:
+            self._shadow = before
+
+    def recall(self, keys: np.ndarray, k: int = 1) -> float:
+        """Return the share of the true k best entries of queries (q, width) that `search` finds (1 without any)."""
+        with self.exactly():
+            true = self.search(keys, k).rows
+        found = self.search(keys, k).rows
+        hits = sum(len(np.intersect1d(f[f >= 0], t[t >= 0])) for f, t in zip(found, true, strict=True))
+        return hits / max(1, int((true >= 0).sum())) if (true >= 0).any() else 1.0
+
     def search(self, keys: np.ndarray, k: int, memo: dict[str, Any] | None = None) -> Found:
         """Return the k best entries for each query (q, width)."""
         queries = checked_keys(keys, self.width)
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one entry.")
-        old = self._remembered(memo, "search", queries)
+        old = self._remembered(memo, self._verb("search"), queries)
         if old is not None and old.limit < k:
             old = None
         known = 0 if old is None else len(old.keys)
@@ -183,7 +114,7 @@ class Bank(Store):
             if old.position < self.position:
                 before = self._merge([before, self._search(queries[:known], wide, old.position)], wide)
             scores, rows = np.concatenate([before[0], scores]), np.concatenate([before[1], rows])
-        self._remember(memo, "search", queries, wide, scores, rows)
+        self._remember(memo, self._verb("search"), queries, wide, scores, rows)
         scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
         return Found([tuple(i) for i in self.ids_of(rows).tolist()], scores, rows)
 
@@ -196,7 +127,7 @@ class Bank(Store):
         limits = np.ascontiguousarray(thresholds, dtype=np.float32)
         if limits.shape != (len(queries),) or np.isnan(limits).any():
             raise ValueError(f"thresholds have shape {limits.shape}, expected one number for each of {len(queries)}.")
-        old = self._remembered(memo, "above", queries)
+        old = self._remembered(memo, self._verb("above"), queries)
         if old is not None and not np.array_equal(old.limit, limits[: len(old.keys)]):
             old = None
         known = 0 if old is None else len(old.keys)
@@ -208,11 +139,11 @@ class Bank(Store):
                 before = [
                     b
                     if not len(n[1])
-                    else _sort(np.concatenate([b[0], n[0]]), np.concatenate([b[1], n[1]]), self.metric)
+                    else sort(np.concatenate([b[0], n[0]]), np.concatenate([b[1], n[1]]), self.metric)
                     for b, n in zip(before, later, strict=True)
                 ]
             found = before + found
-        self._remember(memo, "above", queries, limits, [s for s, _ in found], [r for _, r in found])
+        self._remember(memo, self._verb("above"), queries, limits, [s for s, _ in found], [r for _, r in found])
         return [FoundRows(tuple(self.ids_of(r).tolist()), s.copy(), r.copy()) for s, r in found]
 
     def _search(self, queries: np.ndarray, k: int, since: int) -> tuple[np.ndarray, np.ndarray]:
@@ -220,22 +151,72 @@ class Bank(Store):
         worst = -np.inf if self.metric == "ip" else np.inf
         scores = np.full((len(queries), k), worst, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
+        approximate = None if self.exact else self.index
+        tail = since if approximate is None else max(since, approximate.merged)
         for low in range(0, len(queries), BLOCK):
             block = slice(low, low + BLOCK)
             parts = [(scores[block], rows[block])]
-            parts += [_nearest(queries[block], s, start, k, self.metric) for s, start in self._since(since)]
+            if approximate is not None and since < approximate.merged:
+                parts.append(self._proposed(queries[block], k, approximate))
+            parts += [nearest(queries[block], s, at, k, self.metric, self._propose) for s, at in self._since(tail)]
             scores[block], rows[block] = self._merge(parts, k)
         return scores, rows
 
+    def _propose(self, queries: np.ndarray, shard: Shard, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return k candidates of shard[start:used] by the spec's engine, all of whose keys it compares."""
+        alive = shard.alive[start : shard.used] if shard.holes else None
+        if self.spec.engine == "torch":
+            keys = self._mirrors.of(shard, shard.keys, shard.used, shard.version)[start : shard.used]
+            scores, slots = torch_index.knn(queries, keys, k, self.metric, alive)
+        else:
+            scores, slots = knn(queries, shard.keys[start : shard.used], k, self.metric, alive, self.spec)
+        return scores, slots + start
+
+    def _proposed(self, queries: np.ndarray, k: int, index: Indexed) -> tuple[np.ndarray, np.ndarray]:
+        """Return exact scores and rows (n, <= k) of the best candidates of an approximate index."""
+        rows = index.propose(queries, k + SPARE)
+        loose = index.missing
+        if len(loose):
+            rows = np.concatenate([rows, np.broadcast_to(loose, (len(rows), len(loose)))], axis=1)
+        scores, rows = self._scored(queries, rows)
+        return scores[:, :k], rows[:, :k]
+
+    def _scored(self, queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the exact scores of candidates (n, m) and their rows, best first; missing ones (-1) last."""
+        which, place = np.nonzero(rows >= 0)
+        worst = -np.inf if self.metric == "ip" else np.inf
+        scores = np.full(rows.shape, worst, dtype=np.float32)
+        if len(which):
+            keys = self.keys_of(rows[which, place])
+            scores[which, place] = exact_scores(queries[which], keys[:, None], self.metric)[:, 0]
+        late = np.where(rows < 0, np.iinfo(np.int64).max, rows)
+        scores, late = sort(scores, late, self.metric)
+        return scores, np.where(late == np.iinfo(np.int64).max, -1, late)
+
     def _above(self, queries: np.ndarray, limits: np.ndarray, since: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        parts = [list(_beyond(queries, limits, s, start, self.metric)) for s, start in self._since(since)]
+        approximate = None if self.exact else self.index
+        tail = since if approximate is None else max(since, approximate.merged)
+        parts = [list(beyond(queries, limits, s, start, self.metric)) for s, start in self._since(tail)]
+        if approximate is not None and since < approximate.merged:
+            parts.append([self._all_above(q, limit, approximate) for q, limit in zip(queries, limits, strict=True)])
         found = []
         for n, limit in enumerate(limits):
             scores = np.concatenate([np.empty(0, np.float32), *(p[n][0] for p in parts)])
             rows = np.concatenate([np.empty(0, np.int64), *(p[n][1] for p in parts)])
             keep = scores > limit if self.metric == "ip" else scores <= limit
-            found.append(_sort(scores[keep], rows[keep], self.metric))
+            found.append(sort(scores[keep], rows[keep], self.metric))
         return found
+
+    def _all_above(self, query: np.ndarray, limit: float, index: Indexed) -> tuple[np.ndarray, np.ndarray]:
+        """Return an approximate index's candidates: more and more, until the last ones are beyond the threshold."""
+        wide = FIRST_ABOVE
+        while True:
+            scores, rows = self._proposed(query[None], wide, index)
+            scores, rows = scores[0][rows[0] >= 0], rows[0][rows[0] >= 0]
+            outside = len(rows) and not (scores[-1] > limit if self.metric == "ip" else scores[-1] <= limit)
+            if outside or len(rows) < wide:
+                return scores, rows
+            wide *= 4
 
     def _since(self, row: int) -> Iterator[tuple[Shard, int]]:
         """Yield (shard, first slot) where entries of rows `row` and later are alive."""
@@ -249,8 +230,11 @@ class Bank(Store):
             return parts[0]
         scores, rows = (np.concatenate(tables, axis=1) for tables in zip(*parts, strict=True))
         late = np.where(rows < 0, np.iinfo(np.int64).max, rows)  # a missing entry is worse than any
-        scores, late = _sort(scores, late, self.metric)
+        scores, late = sort(scores, late, self.metric)
         return scores[:, :k], np.where(late == np.iinfo(np.int64).max, -1, late)[:, :k]
+
+    def _verb(self, verb: str) -> str:
+        return f"{verb} exactly" if self._shadow and not self.spec.exact else verb
 
     def _remembered(self, memo: dict[str, Any] | None, verb: str, queries: np.ndarray) -> _Compared | None:
         """Return what a memo holds, if it is of this bank, of these queries or the first of them, and still valid."""
@@ -263,3 +247,40 @@ class Bank(Store):
         if memo is not None:
             keys = queries.copy() if queries.flags.writeable else queries  # a caller may write into its array
             memo[f"{verb}:{id(self)}"] = _Compared(self, keys, self._epoch, self.position, limit, *found)
+
+    # -- the index beside the store -----------------------------------------------------------------------------
+    def _reset(self) -> None:
+        super()._reset()
+        self.index = None if self.spec.exact else Indexed(self.spec, self.width, self.metric, self.keys_of)
+
+    def _on_added(self) -> None:
+        if self.index is not None and self.index.added(self.rows, len(self), self.position):
+            self._epoch += 1  # what was found before the index changed may not be found now
+
+    def _on_gone(self, row: int) -> None:
+        if self.index is not None:
+            self.index.gone(row)
+
+    def _on_moved(self, row: int) -> None:
+        if self.index is not None:
+            self.index.moved(row)
+
+    def nbytes(self) -> int:
+        """Return the bytes of living keys and payloads, and of an approximate index."""
+        return super().nbytes() + (0 if self.index is None else self.index.nbytes())
+
+    def state(self) -> State:
+        """Return the store's state, with an approximate index's own."""
+        state = super().state()
+        if self.index is None:
+            return state
+        tensors, meta = self.index.state()
+        mine = {f"index/{name}": tensor for name, tensor in tensors.items()}
+        return State({**state.tensors, **mine}, {**state.meta, "index": meta})
+
+    def load(self, state: State) -> None:
+        """Hold exactly what a state says; without an index in it, one is built when the next entry is added."""
+        super().load(state)
+        if self.index is not None and "index" in state.meta:
+            mine = {n.removeprefix("index/"): t for n, t in state.tensors.items() if n.startswith("index/")}
+            self.index.load(mine, state.meta["index"])

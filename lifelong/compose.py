@@ -153,6 +153,9 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
     """Return what the run's manifest.json holds."""
     import torch
 
+    from lifelong.faiss_door import search_settings
+    from lifelong.search_spec import IndexSpec
+
     config = ready.config
     return {
         "name": run_title(config),
@@ -161,6 +164,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "versions": made_with.versions(),
         "hardware": made_with.hardware(),
         "threads": torch.get_num_threads(),
+        "routing": search_settings(IndexSpec.parse(getattr(editor_options(config.editor), "index", "flat"))),
         "device": str(ready.vlm.device),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
         "git": made_with.git_state(),

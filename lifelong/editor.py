@@ -29,6 +29,7 @@ from streams.types import Edit, Pool, Probe, Query
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lifelong.bank import Bank
     from lifelong.models.vlm import VLM, Scored
     from lifelong.spaces import Space
     from lifelong.training import Unfinished
@@ -214,6 +215,18 @@ class Editor(ABC):
     def bank_len(self) -> int:
         """Return how many entries the bank holds (0 for an editor without one)."""
         return 0
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the banks that `route` searches, so that the recall of their indexes can be measured."""
+        return ()
+
+    def holds(self, edit_id: str) -> bool:
+        """Return whether an edit is stored: whether losing it means that it was not found, or that it is gone.
+
+        By default it is where a bank has an entry of its id; without banks nothing is ever gone.
+        """
+        banks = self.routing_banks()
+        return not banks or any(edit_id in bank for bank in banks)
 
     def state(self) -> State:
         """Return everything `load` needs to go on exactly from here (trained parts of `fit` excluded)."""

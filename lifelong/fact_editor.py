@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lifelong.bank import Bank
 from lifelong.editor import Editor, Keys, State
 from lifelong.retrieval import FactBook
 from streams.types import Edit, Query
@@ -40,6 +41,10 @@ class FactEditor(Editor):
     def bank_len(self) -> int:
         """Return the number of stored edits."""
         return len(self.book)
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.book.bank]
 
     def state(self) -> State:
         """Return the bank and the words of every edit."""

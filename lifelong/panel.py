@@ -7,6 +7,8 @@ edit's id to its probes). Answers are taken from an earlier panel where nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from lifelong import latency
@@ -15,6 +17,7 @@ from lifelong.asking import Reply
 from lifelong.baseline import Baseline
 from lifelong.editor import Editor
 from lifelong.log import Gauged, Probed, Timed
+from lifelong.lost import Lost, Standing, lost, note, recall
 from lifelong.manifest import rss_bytes
 from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure
 from lifelong.panel_parts import Asked, PanelSettings, Spent, Told
@@ -63,6 +66,7 @@ class Panel:
         self._groups = {edit_id: group for group in groups for edit_id in group}
         self._encoded: set[tuple[str, ...]] = set()
         self._memory: dict[str, Remembered] = {}
+        self._first: dict[str, Standing] = {}  # how edits stood when first asked
         self._spent = Spent()
         self.not_finite = 0  # answers since the last full panel whose log-probabilities were no numbers
 
@@ -115,8 +119,10 @@ class Panel:
         ids = list(history)
         if not self.editor.routed and not last:
             ids = log_age_sample(ids, self.settings.sample)
-        told = self.answer([self._ask(step, sim_s, ids, self._general)])[0]
+        asked = self._ask(step, sim_s, ids, self._general)
+        told = self.answer([asked])[0]
         facts: list[Probed | Gauged | Timed] = [*told.facts, *self._gauges(step, sim_s)]
+        facts += self._attributed(asked, told.facts)
         if history:
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
             facts += latency.measure(
@@ -139,6 +145,7 @@ class Panel:
         """
         last: dict[str, tuple[int, list[Probed]]] = {}
         for row in rows:
+            note([row], self._first)
             if row.edit_id:
                 self._order.setdefault(row.edit_id, row.step - row.age)
                 self._kinds[row.edit_id] = row.prompt_kind
@@ -213,6 +220,7 @@ class Panel:
             self._spent.reused += reused
             kind = self._kind(item.probe.edit_id)
             facts += facts_of(asked.step, asked.sim_s, item, asked.routes[query.digest], key, scores, reused, kind)
+        note(facts, self._first)
         return Told(facts, sum(not reply.finite for reply in replies.values()))
 
     def _encode(self, ids: Iterable[str]) -> None:
@@ -252,6 +260,23 @@ class Panel:
         if edit_id and edit_id not in self._kinds and self._kind_of is not None:
             self._kinds[edit_id] = self._kind_of(edit_id)
         return self._kinds.get(edit_id, "")
+
+    def _attributed(self, asked: Asked, facts: Sequence[Probed]) -> list[Gauged]:
+        """Return the recall of the editor's indexes against exact search, and why edits once right are wrong now."""
+        banks, found = self.editor.routing_banks(), asked.routes
+        true = found
+        if not all(bank.exact for bank in banks):
+            with ExitStack() as shadow:
+                for bank in banks:
+                    shadow.enter_context(bank.exactly())
+                true = self._book.routes(list(found))
+        query_of = {item.probe.id: item.probe.query.digest for item in asked.items}
+        now = note(facts, {}, lambda row: row.edit_id in true[query_of[row.probe_id]].ids)
+        share, n = recall(found, true)
+        why = lost(self._first, now, self.editor.holds, routed=bool(banks))
+        values = [("index", "index_recall", share, n)] if banks else []
+        values += [("lost", f"lost_{f.name}", getattr(why, f.name), why.asked) for f in fields(Lost)[1:]]
+        return [Gauged(asked.step, asked.sim_s, kind, name, float(value), n) for kind, name, value, n in values]
 
     def _gauges(self, step: int, sim_s: float) -> list[Gauged]:
         spent, self._spent = self._spent, Spent()

@@ -25,8 +25,8 @@ SLACK = 1e-4
 class RadiusBank(Bank):
     """Euclidean keys with a radius each; a new entry begins with `radius`. Of equally near entries the first wins."""
 
-    def __init__(self, width: int, radius: float) -> None:
-        super().__init__(width, metric="l2")
+    def __init__(self, width: int, radius: float, *, index: str = "flat") -> None:
+        super().__init__(width, metric="l2", index=index)
         self.radius = radius
 
     def put(self, entry: str, key: np.ndarray, radius: float, payloads: Mapping[str, Tensor] | None = None) -> None:

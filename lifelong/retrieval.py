@@ -64,13 +64,14 @@ class FactBook:
         answers: bool = False,
         capacity: int | None = None,
         eviction: Eviction = "never",
+        index: str = "flat",
     ) -> None:
         self.text = None if keys == "image" else text_encoder(encoder, vlm)
         self.image = None if keys == "text" else image_encoder(pictures, vlm)
         self.weight = {"text": 0.0, "image": 1.0, "both": image_weight}[keys]
         self.answers = answers
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
-        self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction)
+        self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
         self.facts: dict[str, Fact] = {}
 
     def __len__(self) -> int:

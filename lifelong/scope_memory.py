@@ -16,10 +16,11 @@ from pydantic import Field, field_validator
 
 from lifelong.bank import Bank
 from lifelong.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.ops import NotFiniteError
 from lifelong.scope import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.scope_training import ScopeTraining, fit_scope
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 FAINT = 1e-6
 """In the soft mixture a counterfactual answer with less than this share is left out."""
-AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction"}
+AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction", "index"}
 
 
-class ScopeOptions(EditorOptions):
+class ScopeOptions(IndexOptions):
     """Settings of a memory behind a scope classifier."""
 
     encoder: str = Field(
@@ -113,7 +114,7 @@ class ScopeMemory(Editor):
         # Double precision: a key must not depend on the batch that it was computed in.
         self.classifier.double().eval().requires_grad_(False)
         self.lasting = o.capacity is None  # else an entry may be evicted
-        self.bank = Bank(self.classifier.width, metric="l2", capacity=o.capacity, eviction=o.eviction)
+        self.bank = Bank(self.classifier.width, metric="l2", capacity=o.capacity, eviction=o.eviction, index=o.index)
         self.model = self._counterfactual()
 
     def _reads(self) -> tuple[Fusion, str | None]:
@@ -226,6 +227,10 @@ class ScopeMemory(Editor):
     def bank_len(self) -> int:
         """Return the number of stored edits."""
         return len(self.bank)
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.bank]
 
     def state(self) -> State:
         """Return the bank and what the counterfactual model keeps."""

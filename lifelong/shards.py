@@ -101,7 +101,7 @@ class Shard:
         self.payloads = {
             name: torch.empty((size, *t.shape[1:]), dtype=t.dtype, device=t.device) for name, t in payloads.items()
         }
-        self.used = self.start = self.live = 0
+        self.used = self.start = self.live = self.version = 0  # `version` counts keys changed in place
         self.max_norm = 0.0
 
     @property

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lifelong.editor import State
+from lifelong.eviction import RULES, Eviction, Value, leaving
 from lifelong.shards import Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
-
-Eviction = Literal["never", "fifo", "lru", "lfu"]
 
 
 class Store:
@@ -25,7 +22,8 @@ class Store:
 
     `metric` is `ip` (inner product, higher is better) or `l2` (Euclidean distance, lower is better). With `capacity`
     the eviction rule makes room: `fifo` the oldest, `lru` the least recently touched, `lfu` the least often touched
-    (then the oldest); `never` raises instead. Searching does not touch: only `touch` does. Payloads are kept on
+    (then the oldest), a function of `Usage` those that it gives the least value (then the oldest); `never` raises
+    instead. Searching does not touch: only `touch` does. Payloads are kept on
     `device` (by default where those of the first entries are).
     """
 
@@ -35,16 +33,17 @@ class Store:
         *,
         metric: Metric = "ip",
         capacity: int | None = None,
-        eviction: Eviction = "never",
+        eviction: Eviction | Value = "never",
         shard_len: int = 65536,
         device: torch.device | str | None = None,
     ) -> None:
         if width < 1 or shard_len < 1 or (capacity is not None and capacity < 1):
             raise ValueError(f"width={width}, capacity={capacity}, shard_len={shard_len}: all must be at least 1.")
-        if metric not in ("ip", "l2") or eviction not in ("never", "fifo", "lru", "lfu"):
-            raise ValueError(f"metric={metric!r}, eviction={eviction!r}: use ip or l2, and never, fifo, lru or lfu.")
+        if metric not in ("ip", "l2") or not (callable(eviction) or eviction in RULES):
+            known = f"use ip or l2, and {', '.join(RULES)} or a function of Usage"
+            raise ValueError(f"metric={metric!r}, eviction={eviction!r}: {known}.")
         self.metric: Metric = metric
-        self.eviction: Eviction = eviction
+        self.eviction: Eviction | Value = eviction
         self.width, self.capacity = width, capacity
         self._shard_len, self._device, self._epoch = shard_len, device, 0
         self._reset()
@@ -70,6 +69,10 @@ class Store:
     def ids(self) -> list[str]:
         """Return the ids of all entries in order of insertion."""
         return [i for s in self._shards for i in s.ids[s.living()]]
+
+    def rows(self) -> np.ndarray:
+        """Return the row numbers of all entries in order of insertion."""
+        return np.concatenate([np.empty(0, np.int64), *(s.rows[s.living()] for s in self._shards)])
 
     def row_of(self, entry_id: str) -> int:
         """Return an entry's row number; raises `KeyError` when the bank does not hold it."""
@@ -151,14 +154,24 @@ class Store:
         limit = self.capacity
         if limit is not None and self.eviction == "never" and len(self) + len(ids) > limit:
             full = f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add"
-            raise ValueError(f"{full}. Raise capacity or choose eviction fifo, lru or lfu.")
+            raise ValueError(f"{full}. Raise capacity or choose eviction {', '.join(RULES[1:])}.")
         self._schema = schema
         gone: list[str] = []
         for low in range(0, len(ids), limit or len(ids)):
             part = slice(low, low + (limit or len(ids)))
             gone += self._evict(len(self) + len(ids[part]) - limit) if limit is not None else []
             self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
+        self._on_added()
         return gone
+
+    def _on_added(self) -> None:
+        """Entries were added: a bank's index may be due."""
+
+    def _on_gone(self, row: int) -> None:
+        """An entry was removed."""
+
+    def _on_moved(self, row: int) -> None:
+        """An entry's key was changed."""
 
     def _open(self) -> Shard:
         """Return the last shard, or a new one when it is full."""
@@ -193,6 +206,8 @@ class Store:
         if key is not None:
             shard.keys[slot] = key[0]
             shard.note_norms(key)
+            shard.version += 1
+            self._on_moved(int(row[0]))
             self._epoch += 1
         for name, value in (payloads or {}).items():
             shard.payloads[name][slot] = value.detach()
@@ -218,6 +233,7 @@ class Store:
         for entry_id, row in zip(ids, self.rows_of(ids), strict=True):
             shard, slots, _ = next(self._locate(np.array([row])))
             shard.kill(int(slots[0]))
+            self._on_gone(int(row))
             del self._row_of[entry_id]
             self._dead += 1
         self.removals += len(ids)
@@ -232,13 +248,7 @@ class Store:
     def _evict(self, n: int) -> list[str]:
         if n <= 0:
             return []
-        if self.eviction == "fifo":
-            gone = list(islice((i for s in self._shards for i in s.ids[s.start : s.used] if i is not None), n))
-        else:
-            counter = "last_use" if self.eviction == "lru" else "uses"
-            order = np.argsort(np.concatenate([getattr(s, counter)[s.living()] for s in self._shards]), kind="stable")
-            ids = np.concatenate([s.ids[s.living()] for s in self._shards])
-            gone = ids[order[:n]].tolist()
+        gone = leaving(self._shards, self.eviction, n, self._tick)
         self.remove(gone)
         return gone
 

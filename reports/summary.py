@@ -62,6 +62,28 @@ def speed(gauges: pl.DataFrame, timed: pl.DataFrame, edits: int) -> dict[str, ob
     }
 
 
+LOST = {
+    "index recall": "index_recall",
+    "lost: not found": "lost_router_miss",
+    "lost: missed by the index": "lost_index_miss",
+    "lost: no longer stored": "lost_overwritten",
+    "lost: found, answered wrongly": "lost_wrong_answer",
+}
+
+
+def lost_edits(gauges: pl.DataFrame) -> dict[str, object]:
+    """Return, at the last panel of one editor's runs, the index's recall and how many edits are lost why (means).
+
+    Lost: right when first asked, wrong now. Nan where a run did not say.
+    """
+    out: dict[str, object] = {}
+    last = gauges.filter(pl.col("step") == pl.col("step").max()) if len(gauges) else gauges
+    for title, name in LOST.items():
+        told = last[name].drop_nulls() if name in last.columns else pl.Series([], dtype=pl.Float64)
+        out[title] = _mean(told.to_list())
+    return out
+
+
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
@@ -77,6 +99,7 @@ def _cost(facts: Facts, editor: str) -> dict[str, object]:
         "bytes per edit": last["bank_bytes"] / max(1, last["step"]),
         "collapsed edits": int(edited["collapsed"].sum()),
     }
+    out |= lost_edits(gauges)
     out |= speed(gauges, timed, len(edited))
     for operation in ("encode", "route"):
         part = paired.filter(pl.col("operation") == operation)["wall_s"]

@@ -55,6 +55,8 @@ GAUGES = (
     "commit_wall_s",
     "own_wall_s",
 )
+SINCE = ("index_recall", "lost_router_miss", "lost_index_miss", "lost_overwritten", "lost_wrong_answer")
+"""Gauges that runs of earlier versions, and some editors, do not have: null there, where 0 would say something."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,13 @@ def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
 
 
 def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
-    """One row per panel with the gauges that figures use as columns (0 where a run has none)."""
-    chosen = gauged.filter(pl.col("name").is_in(GAUGES))
+    """One row per panel with the gauges that figures use as columns (where a run has none: 0, of `SINCE` null)."""
+    chosen = gauged.filter(pl.col("name").is_in(GAUGES + SINCE))
     steps = gauged.select("editor", "seed", "step").unique()
     wide = chosen.pivot("name", index=["editor", "seed", "step"], values="value", aggregate_function="last")
     out = steps.join(wide, on=["editor", "seed", "step"], how="left")
     missing = [pl.lit(0.0).alias(g) for g in GAUGES if g not in out.columns]
+    missing += [pl.lit(None, dtype=pl.Float64).alias(g) for g in SINCE if g not in out.columns]
     return out.with_columns(missing).with_columns(pl.col(*GAUGES).fill_null(0.0)).sort("editor", "seed", "step")
 
 

@@ -16,16 +16,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.bank import Bank
+from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.grace.codebook import Codebook
 from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class GraceOptions(EditorOptions):
+class GraceOptions(IndexOptions):
     """Settings of GRACE; as published, but for a lower layer, so that one vector can write answers of several tokens
     through a shallow decoder (published: 0.84 of 32 layers), and a rate that fits the width of the model.
     """
@@ -62,7 +64,9 @@ class Grace(Editor):
         self.module = vlm.submodule(self.layer, self.options.module)
         width_out, width_in = weight_of(self.module).shape
         averaged = self.options.expand == "moving_average"
-        self.codebook = Codebook(width_in, width_out, radius=self.options.radius, moving_average=averaged)
+        self.codebook = Codebook(
+            width_in, width_out, radius=self.options.radius, moving_average=averaged, index=self.options.index
+        )
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Place each edit's key and train its entry's value; raises `ValueError` on a non-finite loss or value."""
@@ -153,6 +157,14 @@ class Grace(Editor):
     def bank_len(self) -> int:
         """Return the number of entries (an entry may serve several edits)."""
         return len(self.codebook)
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.codebook.bank]
+
+    def holds(self, edit_id: str) -> bool:
+        """Return whether an edit is a member of an entry."""
+        return edit_id in self.codebook.entry_of
 
     def state(self) -> State:
         """Return the codebook."""

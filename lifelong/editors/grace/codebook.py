@@ -39,8 +39,10 @@ class Codebook:
     sequences, not by the mean token id.
     """
 
-    def __init__(self, key_width: int, value_width: int, *, radius: float, moving_average: bool = False) -> None:
-        self.bank = RadiusBank(key_width, radius)
+    def __init__(
+        self, key_width: int, value_width: int, *, radius: float, moving_average: bool = False, index: str = "flat"
+    ) -> None:
+        self.bank = RadiusBank(key_width, radius, index=index)
         self.value_width = value_width
         self.moving_average = moving_average
         self.labels: dict[str, Label] = {}

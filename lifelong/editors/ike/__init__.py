@@ -14,18 +14,19 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Keys, Route, State
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.fact_editor import FactEditor
 from lifelong.models.encoders import text_encoder
 from lifelong.retrieval import Fact, FactBook, KeyKind
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class IkeOptions(EditorOptions):
+class IkeOptions(IndexOptions):
     """Settings of IKE."""
 
     demonstrations: int = Field(
@@ -76,7 +77,7 @@ class Ike(FactEditor):
         self.lasting = o.capacity is None  # else an entry may be evicted
         self.book = FactBook(
             vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
-            capacity=o.capacity, eviction=o.eviction,
+            capacity=o.capacity, eviction=o.eviction, index=o.index,
         )  # fmt: skip
         self.text = text_encoder(o.encoder, vlm)
         self.demonstrations: list[dict[str, list[str]]] = []  # per pool fact: form -> texts

@@ -215,6 +215,14 @@ class Lemoe(Editor):
         """Return the number of experts."""
         return len(self.members)
 
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.bank]
+
+    def holds(self, edit_id: str) -> bool:
+        """Return whether an edit is a member of an entry."""
+        return edit_id in self.expert_of
+
     def state(self) -> State:
         """Return anchors, experts and their members."""
         bank = self.bank.state()

@@ -29,11 +29,12 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank, FoundRows
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
 from lifelong.ops import NotFiniteError
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ KINDS = ("image", "text")
 ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
 
 
-class LiveEditOptions(EditorOptions):
+class LiveEditOptions(IndexOptions):
     """Settings of LiveEdit; widths are scaled from the paper's 4096-wide decoder, the rest is as published."""
 
     depth: float = Field(0.6875, gt=0, lt=1, description="share of decoder layers below the residual (22 of 32)")
@@ -96,7 +97,7 @@ class LiveEdit(Editor):
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
-        self.banks = {kind: Bank(o.features * o.width, metric="ip") for kind in KINDS}
+        self.banks = {kind: Bank(o.features * o.width, metric="ip", index=o.index) for kind in KINDS}
 
     # Training
 
@@ -109,7 +110,7 @@ class LiveEdit(Editor):
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(self.options, name)}
-        return self.options.model_dump(mode="json", exclude={"text_only", "faint", *whole})
+        return self.options.model_dump(mode="json", exclude={"text_only", "faint", "index", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""
@@ -218,6 +219,10 @@ class LiveEdit(Editor):
     def bank_len(self) -> int:
         """Return the number of experts."""
         return sum(len(bank) for bank in self.banks.values())
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the banks that `route` searches."""
+        return list(self.banks.values())
 
     def state(self) -> State:
         """Return both banks."""

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Keys, Route, State
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
 from lifelong.fact_editor import FactEditor
 from lifelong.models.layout import Scored
 from lifelong.retrieval import FactBook, KeyKind
+from lifelong.search_spec import IndexOptions
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ UNFITTED = 0.3
 """The cosine above which an edit is in scope before `fit` (LiveEdit's port, for an encoder of sentences)."""
 
 
-class LteOptions(EditorOptions):
+class LteOptions(IndexOptions):
     """Settings of LTE; rank, steps and learning rate are for a model of six layers."""
 
     depth: float = Field(
@@ -93,7 +94,7 @@ class Lte(FactEditor):
         self.lasting = o.capacity is None  # else an entry may be evicted
         self.book = FactBook(
             vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
-            answers=True, capacity=o.capacity, eviction=o.eviction,
+            answers=True, capacity=o.capacity, eviction=o.eviction, index=o.index,
         )  # fmt: skip
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
@@ -110,7 +111,7 @@ class Lte(FactEditor):
 
     def fit_options(self) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
-        kept = {"threshold", "active", "capacity", "eviction"}
+        kept = {"threshold", "active", "capacity", "eviction", "index"}
         return self.options.model_dump(mode="json", exclude=kept)
 
     def fitted(self) -> State:

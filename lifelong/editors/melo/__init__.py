@@ -15,17 +15,18 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.melo.clusters import Clusters
 from lifelong.low_rank import adder, fresh_factors
 from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class MeloOptions(EditorOptions):
+class MeloOptions(IndexOptions):
     """Settings of MELO; as published for GPT2-XL, the decoder among its models (key at layer 35 of 48)."""
 
     key_layer: float = Field(default=0.73, ge=0, lt=1, description="depth of the layer whose output is the key")
@@ -86,7 +87,7 @@ class Melo(Editor):
         self.key_module = vlm.submodule(key_layer, o.key_module)
         self.first = min(key_layer + 1, vlm.layers - 1)
         self.modules = [vlm.submodule(i, o.module) for i in range(self.first, min(self.first + o.layers, vlm.layers))]
-        self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius)
+        self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
 
@@ -202,6 +203,14 @@ class Melo(Editor):
     def bank_len(self) -> int:
         """Return the number of edits that are members of a cluster."""
         return len(self.clusters.cluster_of)
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.clusters.centres]
+
+    def holds(self, edit_id: str) -> bool:
+        """Return whether an edit is a member of an entry."""
+        return edit_id in self.clusters
 
     def state(self) -> State:
         """Return clusters and blocks."""

@@ -37,8 +37,8 @@ class Clusters:
     A cluster whose members were all forgotten keeps its centre as a member that is no edit and has no block.
     """
 
-    def __init__(self, width: int, radius: float) -> None:
-        self.centres = RadiusBank(width, radius)
+    def __init__(self, width: int, radius: float, *, index: str = "flat") -> None:
+        self.centres = RadiusBank(width, radius, index=index)
         self.points = Bank(width, metric="l2")
         self.labels: dict[str, Label] = {}
         self.members: dict[str, list[str]] = {}

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Keys, Route, State
 from lifelong.fact_editor import FactEditor
 from lifelong.retrieval import STATEMENT, FactBook, KeyKind
+from lifelong.search_spec import IndexOptions
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The shares of the image that `fit` tries."""
 
 
-class RagOptions(EditorOptions):
+class RagOptions(IndexOptions):
     """Settings of the retriever."""
 
     keys: KeyKind = Field(default="both", description="what edits and queries are compared by")
@@ -70,7 +71,7 @@ class Rag(FactEditor):
         self.lasting = o.capacity is None  # else an entry may be evicted
         self.book = FactBook(
             vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight or 0.5,
-            capacity=o.capacity, eviction=o.eviction,
+            capacity=o.capacity, eviction=o.eviction, index=o.index,
         )  # fmt: skip
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
 

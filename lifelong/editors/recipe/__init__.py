@@ -14,19 +14,20 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots, float_rows
 from lifelong.editors.recipe.table import knowledge_of
 from lifelong.ops import NotFiniteError
+from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class RecipeOptions(EditorOptions):
+class RecipeOptions(IndexOptions):
     """Settings of RECIPE; widths and learning rate are for a small frozen encoder, the rest is as published."""
 
     keys: Literal["text", "both"] = Field(
@@ -105,7 +106,7 @@ class Recipe(Editor):
                 sentinel_tokens=o.sentinel_tokens, answer_tokens=o.answer_tokens,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.lead = 0.0
-        self.bank = Bank(o.width, metric="ip")
+        self.bank = Bank(o.width, metric="ip", index=o.index)
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
@@ -185,6 +186,10 @@ class Recipe(Editor):
         """Return the number of stored edits."""
         return len(self.bank)
 
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the bank that `route` searches."""
+        return [self.bank]
+
     def state(self) -> State:
         """Return the bank."""
         inner = self.bank.state()
@@ -196,5 +201,5 @@ class Recipe(Editor):
         self.bank.load(State(state.tensors, state.meta["bank"]))
 
     def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but the one that only routing reads."""
-        return self.options.model_dump(mode="json", exclude={"lead"})
+        """Return all options but those that only routing reads."""
+        return self.options.model_dump(mode="json", exclude={"lead", "index"})
