@@ -45,6 +45,26 @@ def probing_command(
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
 
+@app.command("payloads")
+def payloads_command(
+    experts: Annotated[int, typer.Option(help="How many experts are stored.")] = 100_000,
+    kib: Annotated[int, typer.Option(help="KiB of one expert (a multiple of 32).")] = 160,
+    place: Annotated[str, typer.Option(help="disk, disk:FOLDER, cpu (RAM) or another device.")] = "disk",
+    write: Annotated[str, typer.Option(help="Folder for payloads.md and payloads.json; empty: print only.")] = "",
+) -> None:
+    """Store generated experts of the size of a 7-billion model's, read them back, and say how much memory it took."""
+    from pathlib import Path
+
+    from lifelong import bench_payloads
+
+    size = bench_payloads.ExpertSize(rank=max(1, kib // 32))
+    found = bench_payloads.fill_and_read(experts, size, place=place, on_progress=_every_tenth("experts"))
+    print(bench_payloads.document(found), end="")
+    if write:
+        for path in bench_payloads.write(found, Path(write)):
+            print(f"wrote {path}", file=sys.stderr)
+
+
 def probing_text(found: Mapping[str, Any]) -> str:
     """Return what `compare` measured as lines of words: seconds of each side, their ratio, shares and rates."""
     lines = [
@@ -79,12 +99,12 @@ def cells_text(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _every_tenth() -> Callable[[int, int], None]:
+def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:
     said = [0]
 
     def on_progress(step: int, edits: int) -> None:
         if step * 10 // edits > said[0]:
             said[0] = step * 10 // edits
-            print(f"bench: {step}/{edits} edits", file=sys.stderr, flush=True)
+            print(f"bench: {step}/{edits} {what}", file=sys.stderr, flush=True)
 
     return on_progress

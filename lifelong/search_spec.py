@@ -5,9 +5,9 @@ One word says it all, `FAMILY[:KEY=VALUE]...`, such as `ivf`, `hnsw:effort=128` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_serializer
 
@@ -83,10 +83,12 @@ COUNTS = ("probes", "effort", "links", "least", "threads", "blas_from")
 
 
 class IndexOptions(EditorOptions):
-    """Options of an editor that finds its edits in a bank; `index` is left out of a dump where it is the default.
+    """Options of an editor that finds its edits in a bank; those `LATER` are dumped only where they say something.
 
     (Runs are named by the hash of their options: those made before there was a choice keep their names.)
     """
+
+    LATER: ClassVar[Mapping[str, Any]] = {"index": "flat", "payloads": ""}
 
     index: str = Field(
         default="flat",
@@ -101,4 +103,4 @@ class IndexOptions(EditorOptions):
 
     @model_serializer(mode="wrap")
     def _unless_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {k: v for k, v in handler(self).items() if k != "index" or v != "flat"}
+        return {k: v for k, v in handler(self).items() if k not in self.LATER or v != self.LATER[k]}

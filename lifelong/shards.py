@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editor import CollapseError
+from lifelong.payload_tables import PayloadTables
 
 Metric = Literal["ip", "l2"]
 HUGE = 1e15  # beyond it, squares of float32 lose all meaning
@@ -50,7 +51,7 @@ def exact_scores(queries: np.ndarray, keys: np.ndarray, metric: Metric) -> np.nd
 
 
 def payload_schema(
-    payloads: Mapping[str, Tensor], n: int, known: Mapping[str, Tensor] | None, device: torch.device | str | None
+    payloads: Mapping[str, Tensor], n: int, known: Mapping[str, Tensor] | None, tables: PayloadTables
 ) -> Mapping[str, Tensor]:
     """Return an empty table for each payload: those `known` already, or new ones like `payloads` (n rows each).
 
@@ -65,7 +66,7 @@ def payload_schema(
         raise ValueError(f"payloads {given} differ from those of the first entries: {want}.")
     if known is not None:
         return known
-    return {name: t.detach()[:0].to(device or t.device).clone() for name, t in payloads.items()}
+    return {name: t.detach()[:0].to(tables.device_of(t)).clone() for name, t in payloads.items()}
 
 
 def shard_rows(width: int, payloads: Mapping[str, Tensor], shard_len: int) -> int:
@@ -89,8 +90,8 @@ class Shard:
     holes between `start` and `used`.
     """
 
-    def __init__(self, size: int, width: int, payloads: Mapping[str, Tensor]) -> None:
-        self.size = size
+    def __init__(self, size: int, width: int, payloads: Mapping[str, Tensor], tables: PayloadTables) -> None:
+        self.size, self._tables = size, tables
         self.keys = np.empty((size, width), dtype=np.float32)
         self.rows = np.empty(size, dtype=np.int64)
         self.ids = np.empty(size, dtype=object)
@@ -98,9 +99,7 @@ class Shard:
         self.revisions = np.zeros(size, dtype=np.int64)
         self.last_use = np.zeros(size, dtype=np.int64)
         self.uses = np.zeros(size, dtype=np.int64)
-        self.payloads = {
-            name: torch.empty((size, *t.shape[1:]), dtype=t.dtype, device=t.device) for name, t in payloads.items()
-        }
+        self.payloads = {name: tables.table(size, like) for name, like in payloads.items()}
         self.used = self.start = self.live = self.version = 0  # `version` counts keys changed in place
         self.max_norm = 0.0
 
@@ -130,7 +129,9 @@ class Shard:
         self.last_use[where], self.uses[where], self.revisions[where] = last_use, uses, revisions
         self.alive[where] = True
         for name, table in self.payloads.items():
-            table[where] = payloads[name].detach()
+            given = payloads[name].detach()
+            table[where] = given
+            self._tables.touched(given.numel() * given.element_size())
         if self.live == 0:
             self.start = self.used
         self.used += len(ids)
@@ -175,6 +176,4 @@ class Shard:
             "uses": torch.from_numpy(np.stack([self.last_use[slots], self.uses[slots]])),
         }
         where = torch.from_numpy(slots)
-        return tables | {
-            f"payload.{name}": t.index_select(0, where.to(t.device)).cpu() for name, t in self.payloads.items()
-        }
+        return tables | {f"payload.{name}": self._tables.picked(t, where) for name, t in self.payloads.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lifelong.editor import State
 from lifelong.eviction import RULES, Eviction, Value, leaving
+from lifelong.payload_tables import PayloadTables
 from lifelong.shards import Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
 
 
@@ -23,8 +24,8 @@ class Store:
     `metric` is `ip` (inner product, higher is better) or `l2` (Euclidean distance, lower is better). With `capacity`
     the eviction rule makes room: `fifo` the oldest, `lru` the least recently touched, `lfu` the least often touched
     (then the oldest), a function of `Usage` those that it gives the least value (then the oldest); `never` raises
-    instead. Searching does not touch: only `touch` does. Payloads are kept on
-    `device` (by default where those of the first entries are).
+    instead. Searching does not touch: only `touch` does. `payloads` says where payloads
+    are kept: by default where those of the first entries are, else on a torch device or on `disk` (`disk:FOLDER`).
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Store:
         capacity: int | None = None,
         eviction: Eviction | Value = "never",
         shard_len: int = 65536,
-        device: torch.device | str | None = None,
+        payloads: str | PayloadTables = "",
     ) -> None:
         if width < 1 or shard_len < 1 or (capacity is not None and capacity < 1):
             raise ValueError(f"width={width}, capacity={capacity}, shard_len={shard_len}: all must be at least 1.")
@@ -45,7 +46,8 @@ class Store:
         self.metric: Metric = metric
         self.eviction: Eviction | Value = eviction
         self.width, self.capacity = width, capacity
-        self._shard_len, self._device, self._epoch = shard_len, device, 0
+        self._shard_len, self._epoch = shard_len, 0
+        self._tables = PayloadTables(payloads) if isinstance(payloads, str) else payloads
         self._reset()
 
     def _reset(self) -> None:
@@ -116,6 +118,7 @@ class Store:
         for shard, slots, where in self._locate(rows):
             picked = shard.payloads[name].index_select(0, torch.from_numpy(slots).to(proto.device))
             out[torch.from_numpy(where).to(proto.device)] = picked
+        self._tables.touched(out.numel() * out.element_size())
         return out.reshape(*np.shape(rows), *proto.shape[1:])
 
     def _payload_schema(self, name: str) -> Tensor:
@@ -150,7 +153,7 @@ class Store:
         if known or len(set(ids)) < len(ids):
             name = known[0] if known else next(i for i in ids if ids.count(i) > 1)
             raise ValueError(f"the bank already holds an entry {name!r}: ids are unique; update or remove it first.")
-        schema = payload_schema(payloads, len(ids), self._schema, self._device)
+        schema = payload_schema(payloads, len(ids), self._schema, self._tables)
         limit = self.capacity
         if limit is not None and self.eviction == "never" and len(self) + len(ids) > limit:
             full = f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add"
@@ -177,7 +180,7 @@ class Store:
         """Return the last shard, or a new one when it is full."""
         if not self._shards or not self._shards[-1].room:
             size = shard_rows(self.width, self._schema or {}, self._shard_len)
-            self._shards.append(Shard(size, self.width, self._schema or {}))
+            self._shards.append(Shard(size, self.width, self._schema or {}, self._tables))
         return self._shards[-1]
 
     def _append(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor]) -> None:
@@ -298,7 +301,7 @@ class Store:
         self._reset()
         if meta["payloads"] is not None:
             self._schema = {
-                n: torch.empty((0, *shape), dtype=getattr(torch, dtype), device=self._device or "cpu")
+                n: torch.empty((0, *shape), dtype=getattr(torch, dtype), device=self._tables.device or "cpu")
                 for n, (shape, dtype) in meta["payloads"].items()
             }
         for n in range(int(meta["shards"])):

@@ -202,3 +202,27 @@ def test_searching_leaves_torchs_thread_count_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "2", "True"]
+
+
+def test_payloads_on_disk_are_those_in_ram_and_leave_no_file(tmp_path) -> None:
+    rng = np.random.default_rng(5)
+    there, here = (Bank(2, shard_len=70, payloads=p) for p in (f"disk:{tmp_path}", ""))
+    there._tables.resident_bytes = 4096  # give pages back all the time
+    for bank in (there, here):
+        for n in range(0, 600, 30):
+            values = {"v": torch.arange(n, n + 30.0)[:, None].expand(-1, 50), "n": torch.arange(n, n + 30).bfloat16()}
+            bank.add([f"e{i}" for i in range(n, n + 30)], np.ones((30, 2)), values)
+        bank.update("e7", payloads={"v": torch.full((50,), -1.0)})
+        bank.remove([f"e{i}" for i in range(100, 550)])  # most are dead: the rest is packed anew
+    other = Bank(2, shard_len=70, payloads=f"disk:{tmp_path}")
+    other.load(there.state())
+    ids = [f"e{i}" for i in rng.permutation(100)]
+    for name in ("v", "n"):
+        want = here.payload(name, here.rows_of(ids))
+        assert torch.equal(there.payload(name, there.rows_of(ids)), want)
+        assert torch.equal(other.payload(name, other.rows_of(ids)), want)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="no folder"):
+        Bank(2, payloads=f"disk:{tmp_path}/nowhere")
+    with pytest.raises(ValueError, match="torch device"):
+        Bank(2, payloads="attic")

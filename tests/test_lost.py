@@ -60,19 +60,13 @@ def test_recall_counts_routed_edits_and_not_queries_out_of_scope() -> None:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = tmp_path_factory.mktemp("runs")
-    changes: dict[str, Any] = {
-        **SMALL,
-        "editor": "rag",
-        "editor.keys": "text",
-        "edits": 12,
-        "panels": [4],
-        "fit.edits": 4,
-    }
-    changes |= {"editor.threshold": -1.0, "out": str(out), "cache": str(out / ".cache")}
+    changes: dict[str, Any] = {**SMALL, "editor": "rag", "edits": 12, "panels": [4], "fit.edits": 4}
+    changes |= {"editor.keys": "text", "editor.threshold": -1.0, "out": str(out), "cache": str(out / ".cache")}
     words = {"flat": "flat", "all": "ivf:probes=99:least=4", "faulty": "flat16:least=4"}
 
     def made(name: str) -> Path:
-        return lifelong.run(quiet=True, **(changes | {"editor.index": words[name]}))
+        settings: dict[str, Any] = {**changes, "editor.index": words[name]}
+        return lifelong.run(quiet=True, **settings)
 
     folders = {name: made(name) for name in ("flat", "all")}
     with pytest.MonkeyPatch.context() as patch:  # an index that never proposes every other entry

@@ -72,6 +72,7 @@ class LiveEditOptions(IndexOptions):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
     half: bool = Field(True, description="fit multiplies in bfloat16 (edits stay in float32)")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
+    payloads: str = Field("", description="where experts are kept: RAM, else a device, disk or disk:FOLDER")
 
 
 class LiveEdit(Editor):
@@ -97,7 +98,8 @@ class LiveEdit(Editor):
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
-        self.banks = {kind: Bank(o.features * o.width, metric="ip", index=o.index) for kind in KINDS}
+        size = o.features * o.width
+        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in KINDS}
 
     # Training
 
@@ -110,7 +112,7 @@ class LiveEdit(Editor):
     def fit_options(self) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(self.options, name)}
-        return self.options.model_dump(mode="json", exclude={"text_only", "faint", "index", *whole})
+        return self.options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""
@@ -172,7 +174,7 @@ class LiveEdit(Editor):
         return routes
 
     def _weigh(self, bank: Bank, kept: FoundRows, text: np.ndarray) -> Route:
-        scores = bank.payload("text", kept.rows).numpy() @ text
+        scores = bank.payload("text", kept.rows).cpu().numpy() @ text
         weights = _soft(scores)
         here = np.flatnonzero(weights >= self.options.faint)
         weights = _soft(scores[here])  # of those left alone, so that a faint newcomer changes no route
