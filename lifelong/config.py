@@ -73,6 +73,8 @@ class RunConfig(Frozen):
         for key in (*PARTS, *MAYBE):
             part = getattr(self, key)
             plain[key] = None if part is None else part.flat()
+        if not plain["panels"]["most"]:
+            del plain["panels"]["most"]  # as with `LATER`
         return {k: v for k, v in plain.items() if k not in LATER or v != LATER[k]}
 
 

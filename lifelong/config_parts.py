@@ -52,7 +52,8 @@ class Panels(Frozen):
     """When probes are asked: `at` listed steps or `every` so many edits; the last edit always ends with a panel.
 
     Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits. With `instant` every edit is probed as soon as it is
-    visible, on `instant_axes` (none: on all).
+    visible, on `instant_axes` (none: on all). Before the last panel editors that may change any answer are asked
+    about `sample` past edits by age, all others about `most` (0: about all).
     """
 
     at: tuple[int, ...] = ()
@@ -61,6 +62,7 @@ class Panels(Frozen):
     instant_axes: tuple[Axis, ...] = ()
     gaps: tuple[int, ...] = ()
     sample: int = Field(default=200, ge=1)
+    most: int = Field(default=0, ge=0)
     brute: bool = False
     latency_routes: int = Field(default=200, ge=0)
     latency_answers: int = Field(default=50, ge=0)

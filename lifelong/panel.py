@@ -64,7 +64,7 @@ class Panel:
         self._book = RouteBook(editor)
         groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]
         self._groups = {edit_id: group for group in groups for edit_id in group}
-        self._encoded: set[tuple[str, ...]] = set()
+        self._encoded: set[tuple[tuple[str, ...], bool]] = set()
         self._memory: dict[str, Remembered] = {}
         self._first: dict[str, Standing] = {}  # how edits stood when first asked
         self._spent = Spent()
@@ -109,7 +109,7 @@ class Panel:
         """Return the facts of one panel: past edits, the general set, gauges and latency.
 
         `history` are the ids of visible edits in order; `retired` maps a replaced edit to its successor, a withdrawn
-        one to ''. Editors that may change any answer are asked about a sample by age, and about all when `last`.
+        one to ''. Where `settings` say so, a sample of them by age is asked about, and all of them when `last`.
         """
         taken_back = self._withdrawn()
         self._retired.update(retired or {})
@@ -117,8 +117,9 @@ class Panel:
             self._asked = (-1, set())
         self._learn(history)
         ids = list(history)
-        if not self.editor.routed and not last:
-            ids = log_age_sample(ids, self.settings.sample)
+        most = self.settings.most if self.editor.routed else self.settings.sample
+        if most and not last:
+            ids = log_age_sample(ids, most)
         asked = self._ask(step, sim_s, ids, self._general)
         told = self.answer([asked])[0]
         facts: list[Probed | Gauged | Timed] = [*told.facts, *self._gauges(step, sim_s)]
@@ -165,8 +166,6 @@ class Panel:
             self._order = {edit_id: self._order.get(edit_id, i + 1) for i, edit_id in enumerate(history)}
         else:
             self._order = dict(sorted(self._order.items(), key=lambda entry: entry[1]))
-        if self._memory:
-            self._encode(self._order)
 
     def _learn(self, history: Sequence[str]) -> None:
         for position, edit_id in enumerate(history):
@@ -194,7 +193,7 @@ class Panel:
         items += [Item(p, step) for p in general]
         if not items:
             return Asked(step, sim_s, (), (), (), {})
-        self._encode(dict.fromkeys(item.probe.edit_id for item in items if item.probe.edit_id))
+        self._encode(items)
         with self._spent.on("route"):
             routes = self._book.routes([item.probe.query.digest for item in items])
         keys = [reuse_key(routes[item.probe.query.digest], self.editor.revision) for item in items]
@@ -223,15 +222,23 @@ class Panel:
         note(facts, self._first)
         return Told(facts, sum(not reply.finite for reply in replies.values()))
 
-    def _encode(self, ids: Iterable[str]) -> None:
-        """Encode the general set once, then group by group: keys must not depend on which panel asks first."""
+    def _encode(self, items: Sequence[Item]) -> None:
+        """Encode the general set once, then group by group: keys must not depend on which panel asks first.
+
+        Of a group what is asked at once and the rest are encoded apart: many edits are replaced before the rest is
+        ever asked.
+        """
+        at_once = self.settings.instant_axes or AXES
+        of = (item.probe for item in items if item.probe.edit_id)
+        wanted = dict.fromkeys((self._groups.get(p.edit_id, (p.edit_id,)), p.axis in at_once) for p in of)
         with self._spent.on("encode"):
             if not len(self._book):
                 self._book.encode(p.query for p in self._general)
-            for group in dict.fromkeys(self._groups.get(edit_id, (edit_id,)) for edit_id in ids):
-                if group not in self._encoded:
-                    self._book.encode(p.query for edit_id in group for p in self._probes_of(edit_id))
-                    self._encoded.add(group)
+            for group, first in wanted:
+                if (group, first) not in self._encoded:
+                    probes = (p for edit_id in group for p in self._probes_of(edit_id))
+                    self._book.encode(p.query for p in probes if (p.axis in at_once) == first)
+                    self._encoded.add((group, first))
 
     def _known(self, item: Item, key: str) -> tuple[Score, ...] | None:
         """Return the scores that asking again would give, or None where it has to be asked."""

@@ -23,6 +23,7 @@ class PanelSettings:
     instant_axes: tuple[str, ...] = ()  # of these axes only (none: of all)
     gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
     sample: int = 200  # edits probed before the last panel by editors that may change any answer
+    most: int = 0  # the same for all other editors (0: all edits)
     chunk: int = 512  # rows scored inside one application of the editor
     latency_routes: int = 200  # queries encoded and routed one at a time, per panel
     latency_answers: int = 50  # of these, answered in full

@@ -149,6 +149,14 @@ def test_an_editor_that_may_change_any_answer_is_asked_again_and_by_age(vlm, str
     assert not any(f.reused for f in facts)
 
 
+def test_an_editor_with_routes_is_asked_about_all_edits_or_about_as_many_as_it_says(vlm, stream, baseline):
+    for most, wanted in ((0, {0, 1, 2, 3, 4}), (2, {0, 4})):
+        settings = replace(QUIET, most=most, instant=False)
+        facts = [f for f in run(Parrot(vlm), stream, baseline, settings, [5, 6]) if isinstance(f, Probed)]
+        ages = {step: {f.age for f in facts if f.step == step and f.edit_id} for step in (5, 6)}
+        assert ages == {5: wanted, 6: {0, 1, 2, 3, 4, 5}}
+
+
 def test_a_replaced_edit_leaves_retention_and_a_withdrawn_one_is_compared_with_the_base(vlm, stream, baseline):
     first, second, third = (e.id for e in stream.edits[:3])
     panel = Panel(vlm, Unedited(vlm), stream.probes, (), QUIET, baseline)
