@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.cli_bench import app as bench_app
-from lifelong.cli_replay import replay_command, stress_app, trace_command
+from lifelong.cli_replay import replay_command, trace_command
 from lifelong.cli_report import evidence_command, report, report_command
+from lifelong.cli_stress import stress_app
 from lifelong.config import ConfigError, parse_words
 
 LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody

@@ -1,4 +1,4 @@
-"""`lifelong replay`, `stress load` and `trace`: a finished run's traffic under other conditions, and its timeline.
+"""`lifelong replay` and `trace`: a finished run's traffic under other conditions, and its timeline.
 
 Puts replays and their report together; computes nothing itself.
 """
@@ -88,27 +88,3 @@ def trace_command(
     from reports.chrome_trace import write_trace
 
     print(write_trace(run, out))
-
-
-stress_app = typer.Typer(help="How much a system bears before it breaks.", no_args_is_help=True)
-
-
-@stress_app.command("load")
-def stress_load_command(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(help="key=value words, as for replay: policy=preempt replicas=10 ...")
-    ] = None,
-    slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
-    good: Annotated[float, typer.Option("--good", help="Share of queries that shall be.")] = 0.99,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
-) -> None:
-    """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
-    from lifelong.stress import stress_load
-
-    found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds))
-    spread = found.interval()
-    by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)
-    said = f"95 % [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else f"seeds: {by_seed}; too few for an interval"
-    print(f"{good:.0%} of queries within {slo_s:g} s up to {found.mean_per_s:.3g} queries a second ({said})")
-    print(f"there, workers are busy {found.busy:.0%} of the time; edits arrive as said, beside the queries")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong import manifest as made_with
+from lifelong.assembly import baseline_of, panel_of, run_loop
 from lifelong.config import ConfigError, Part, RunConfig, hash8, load_config
 from lifelong.editor import Editor, State, editor_class
 from lifelong.files import held
@@ -23,7 +24,7 @@ from lifelong.labels import run_label, run_title
 from lifelong.log import Fact, LogError, RunLog
 from lifelong.parts import editor_options, load_model, load_stream, make_clock, make_editor
 from lifelong.progress import Progress
-from lifelong.timetables import arrivals_of, check_arrivals
+from lifelong.timetables import check_arrivals
 from lifelong.toml import to_toml
 
 if TYPE_CHECKING:
@@ -174,18 +175,9 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
-    from lifelong.baseline import Baseline
-    from lifelong.panel import Panel, PanelSettings
-    from lifelong.serving import Server
-    from lifelong.simulate import SimulationSettings, simulate
-    from streams.types import Posed
-
-    config, stream, vlm = ready.config, ready.stream, ready.vlm
+    config, stream = ready.config, ready.stream
     with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
-        probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
-        progress.say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
-        cache = config.cache_folder() / "baseline"
-        baseline = Baseline.prepare(vlm, probes, cache, on_progress=_every_tenth(progress))
+        baseline = baseline_of(ready, progress.say, _every_tenth(progress))
     with watch.on("fit"):
         if ready.fit is not None:
             source = next((s for s, p in ready.fit.places(config.cache_folder() / "fit").items() if p.is_file()), "")
@@ -194,45 +186,14 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
         learnt = ready.learnt()
         editor = ready.editor(learnt)
     known = {} if learnt is None else dict(learnt.meta)
-    chosen = config.panels.model_dump(exclude={"at", "every"})
-    settings = PanelSettings(**chosen)
-    kinds = {edit.id: edit.prompt_kind for edit in stream.edits}
-    panel = Panel(
-        vlm,
-        editor,
-        stream.probes,
-        stream.general,
-        settings,
-        baseline,
-        config.seed,
-        kind_of=lambda i: kinds.get(i, ""),
-        order=[edit.id for edit in stream.edits],
-    )
-    arrivals = arrivals_of(config, stream)
+    panel = panel_of(ready, editor, baseline)
     saved = log.checkpoint()
     progress.total = len(stream.edits)
     progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
     try:
         with watch.on("simulate"):
-            simulate(
-                arrivals,
-                editor,
-                panel,
-                make_clock(config),
-                SimulationSettings(
-                    config.panels.steps(len(stream.edits)),
-                    config.workers,
-                    policy=config.policy,
-                    batch=config.batch,
-                    window_s=config.window_s,
-                ),
-                log,
-                saved,
-                server=Server(
-                    vlm, editor, baseline, (a.item.probe.query for a in arrivals if isinstance(a.item, Posed))
-                ),
-                on_event=lambda event: _show(progress, event),
-            )
+            steps = config.panels.steps(len(stream.edits))
+            run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
     finally:
         editor.close()
     return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}

@@ -16,6 +16,7 @@ import numpy as np
 from lifelong.config import ConfigError
 from lifelong.log import RunLog
 from lifelong.replay import Replayed, replay_with, settings_of
+from lifelong.seeds import log_interval, log_mean
 from lifelong.service_samples import fits_of, samples_of
 
 MOST = 60  # doublings: beyond, a size is no answer
@@ -71,20 +72,11 @@ class Bearing:
     @property
     def mean_per_s(self) -> float:
         """The geometric mean over seeds: rates differ by factors."""
-        return float(np.exp(np.log(self.rates_per_s).mean()))
+        return log_mean(self.rates_per_s)
 
     def interval(self) -> tuple[float, float] | None:
         """Return 95 % of Student's t over the seeds' logarithms, from five on; None for fewer, which are shown."""
-        n = len(self.rates_per_s)
-        if n < 5:
-            return None
-        error = float(np.std(np.log(self.rates_per_s), ddof=1)) / np.sqrt(n)
-        factor = float(np.exp(T_95[max(freedom for freedom in T_95 if freedom < n)] * error))
-        return self.mean_per_s / factor, self.mean_per_s * factor
-
-
-T_95 = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 19: 2.093, 29: 2.045}
-"""Student's t for a two-sided 95 % by degrees of freedom; between two of them the smaller one is used."""
+        return log_interval(self.rates_per_s)
 
 
 def stress_load(

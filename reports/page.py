@@ -77,7 +77,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
             continue  # a run without latency samples still has curves
         drawn = draw(facts)
         drawn.table.write_csv(out / "tables" / f"{drawn.name}.csv")
-        parts.append(_figure(drawn, out / "figures", _sizes(facts, runs)))
+        parts.append(figure(drawn, out / "figures", _sizes(facts, runs)))
     page = out / "index.html"
     page.write_text(
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Degradation report</title>"
@@ -88,7 +88,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     return page
 
 
-def _figure(drawn: Drawn, folder: Path, sizes: str) -> str:
+def figure(drawn: Drawn, folder: Path, sizes: str) -> str:
+    """Save a figure as PNG and SVG into a folder and return it as a piece of a page; `sizes` ends its caption."""
     # The canvases' own printing draws once per format; `savefig` draws everything twice.
     buffer = io.BytesIO()
     drawn.figure.set_dpi(PNG_DPI)

@@ -1,0 +1,83 @@
+"""The parts of a prepared run put together: the frozen model's answers, the panel, and the loop over them.
+
+Knows the contracts of the parts and does none of their work; decides neither when to stop nor where facts go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lifelong.parts import make_clock
+from lifelong.timetables import arrivals_of
+
+if TYPE_CHECKING:
+    from lifelong.baseline import Baseline
+    from lifelong.checkpoint import StateLike
+    from lifelong.compose import Prepared
+    from lifelong.editor import Editor
+    from lifelong.loop_types import LogLike
+    from lifelong.panel import Panel
+
+
+def baseline_of(
+    ready: Prepared, say: Callable[[str], None], on_progress: Callable[[int, int], None] | None = None
+) -> Baseline:
+    """Return the frozen model's answers to all probes of a run, from the cache as far as they are there."""
+    from lifelong.baseline import Baseline
+
+    stream = ready.stream
+    probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
+    say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
+    return Baseline.prepare(ready.vlm, probes, ready.config.cache_folder() / "baseline", on_progress=on_progress)
+
+
+def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
+    """Return a new panel over an editor, set as the run's configuration says."""
+    from lifelong.panel import Panel, PanelSettings
+
+    config, stream = ready.config, ready.stream
+    kinds = {edit.id: edit.prompt_kind for edit in stream.edits}
+    return Panel(
+        ready.vlm,
+        editor,
+        stream.probes,
+        stream.general,
+        PanelSettings(**config.panels.model_dump(exclude={"at", "every"})),
+        baseline,
+        config.seed,
+        kind_of=lambda i: kinds.get(i, ""),
+        order=[edit.id for edit in stream.edits],
+    )
+
+
+def run_loop(
+    ready: Prepared,
+    editor: Editor,
+    panel: Panel,
+    log: LogLike,
+    steps: Sequence[int],
+    saved: StateLike | None,
+    on_event: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Run the event loop from its beginning or a checkpoint, with full panels at `steps` and at the stream's end."""
+    from lifelong.serving import Server
+    from lifelong.simulate import SimulationSettings, simulate
+    from streams.types import Posed
+
+    config = ready.config
+    arrivals = arrivals_of(config, ready.stream)
+    posed = (a.item.probe.query for a in arrivals if isinstance(a.item, Posed))
+    simulate(
+        arrivals,
+        editor,
+        panel,
+        make_clock(config),
+        SimulationSettings(
+            tuple(steps), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s
+        ),
+        log,
+        saved,
+        server=Server(ready.vlm, editor, panel.baseline, posed),
+        on_event=on_event,
+    )

@@ -1,0 +1,130 @@
+"""The report of a stress search, of edits or of a bank: plain data in; lines of text, or a page with figures out.
+
+Knows what a search found as plain data; measures nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reports import figures_bank, figures_stress
+from reports.figures_stress import WORDS, at_capacity, limits_said, said
+from reports.page import STYLE, figure
+
+RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."
+
+
+def record(
+    editors: Sequence[Mapping[str, Any]], *, limits: Mapping[str, float], scorer: str, tolerance: float
+) -> dict[str, Any]:
+    """Return everything that a search found, as JSON can hold it (nan and infinity as null)."""
+    whole = {"limits": dict(limits), "scorer": scorer, "tolerance": tolerance, "rule": RULE, "editors": list(editors)}
+    return plain(whole)
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the table: capacity, its interval or the seeds, what binds, how retention decays, and what it costs."""
+    out = [f"{limits_said(found)} ({found['scorer']}). {RULE}"]
+    rows = [("editor", "edits borne", "over seeds", "binding", "retention decays", "bytes/edit", "route p99")]
+    for one in found["editors"]:
+        p99, size = at_capacity(one, "route_p99_s"), at_capacity(one, "bytes_per_edit")
+        rows.append(
+            (
+                one["editor"],
+                f"{'at least ' if one['at_least'] else ''}{one['edits']:,.0f}",
+                spread_said(one),
+                said(one).split(": ")[1],
+                "; ".join(dict.fromkeys(decay_said(climb["decay"]) for climb in one["seeds"])),
+                "-" if math.isnan(size) else f"{size:,.0f}",
+                "-" if math.isnan(p99) else f"{p99 * 1e3:.3g} ms",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return out + ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def spread_said(one: Mapping[str, Any]) -> str:
+    """Return the interval over seeds, or each seed's largest fine and smallest broken number of edits."""
+    if one["interval"]:
+        return f"95 % [{one['interval'][0]:,.0f}, {one['interval'][1]:,.0f}], {len(one['seeds'])} seeds"
+    each = (climb["verdict"] for climb in one["seeds"])
+    return "seeds: " + ", ".join(f"{v['fine']} of {v['broken'] or '>' + str(one['most'])}" for v in each)
+
+
+def decay_said(shape: Mapping[str, Any]) -> str:
+    """Return how retention decays, with its change point."""
+    if not shape["between"]:
+        return shape["kind"]
+    low, high = shape["between"]
+    return f"{shape['kind']} (by {shape['drop']:.2f} between {low} and {high})"
+
+
+def write(found: Mapping[str, Any], out: Path) -> Path:
+    """Write index.html, record.json, figures/*.png|svg and tables/*.csv into a folder and return the page's path."""
+    for name in ("figures", "tables"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    (out / "record.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    drawn = [figures_stress.card(found), figures_stress.curves(found)]
+    drawn += [figures_stress.pareto(found)] if any(_costs(one) for one in found["editors"]) else []
+    body = "".join(_with_table(one, out, sizes(found)) for one in drawn)
+    return page(out, "Stress report: edits", f"How many edits each editor bears. {RULE}", lines(found), body)
+
+
+def write_bank(found: Mapping[str, Any], out: Path) -> Path:
+    """Write the same for a bank's record and return the page's path."""
+    for name in ("figures", "tables"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    (out / "record.json").write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
+    n = sum(size["n"] for size in found["sizes"])
+    words = f"n = {n:,} searches, generated keys (1 seed), measured clock, one thread."
+    body = _with_table(figures_bank.bank(found), out, words)
+    said_so = "How large a bank may grow before the p99 of a search or its bytes break a budget."
+    return page(out, "Stress report: bank", said_so, figures_bank.lines(plain(found)), body)
+
+
+def page(out: Path, title: str, about: str, table: Sequence[str], body: str) -> Path:
+    """Write a page of a title, a sentence, a table of text and a body, and return its path."""
+    path = out / "index.html"
+    path.write_text(
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style><body><h1>{title}</h1>"
+        f"<p class='meta'>{html.escape(about)}</p><div class='wide'><pre>{html.escape(chr(10).join(table))}</pre>"
+        f"</div>{body}</body></html>",
+        encoding="utf-8",
+    )
+    return path
+
+
+def sizes(found: Mapping[str, Any]) -> str:
+    """Return what every caption must say: n, seeds, scorer and clock mode."""
+    editors = found["editors"]
+    n = sum(p["n"].get(name, 0) for e in editors for c in e["seeds"] for p in c["panels"] for name in WORDS)
+    seeds = sorted({len(e["seeds"]) for e in editors})
+    clocks, streams = (", ".join(sorted({e[key] for e in editors})) for key in ("clock", "stream"))
+    return (
+        f"n = {n:,} scores and latency samples, {'-'.join(map(str, seeds))} seed{'s' if seeds != [1] else ''} an "
+        f"editor, {found['scorer']} answers, stream {streams}, clock {clocks}; latencies are measured."
+    )
+
+
+def _costs(one: Mapping[str, Any]) -> bool:
+    return not all(math.isnan(at_capacity(one, name)) for name in ("route_p99_s", "bytes_per_edit"))
+
+
+def _with_table(drawn: figures_stress.Drawn, out: Path, words: str) -> str:
+    drawn.table.write_csv(out / "tables" / f"{drawn.name}.csv")
+    return figure(drawn, out / "figures", words)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: nan and infinity as None, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
