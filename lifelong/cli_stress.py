@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,6 +88,8 @@ def stress_bank_command(
     most: Annotated[int, typer.Option("--most", min=1, help="Entries of the last size.")] = 2**20,
     searches: Annotated[int, typer.Option("--searches", help="Searches of each size.")] = 1000,
     k: Annotated[int, typer.Option("--k", min=1, help="Entries to find.")] = 1,
+    index: Annotated[str, typer.Option("--index", help="flat, hnsw, ivf:probes=8 ...")] = "flat",
+    cpu: Annotated[bool, typer.Option("--cpu", help="Count the thread's own seconds, for a busy machine.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the report goes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
@@ -98,9 +100,10 @@ def stress_bank_command(
     from reports import figures_bank, stress_page
 
     width = width or width_of(*split_words(words))
-    found = stress_bank(
-        width, p99_s=p99_s, most_bytes=most_bytes, first=first, most=most, searches=searches, k=k, seed=seed, say=_say
-    )
+    budgets: dict[str, Any] = {"p99_s": p99_s, "most_bytes": most_bytes}
+    sizes: dict[str, Any] = {"first": first, "most": most, "searches": searches}
+    clock = "cpu" if cpu else "wall"
+    found = stress_bank(width, k=k, index=index, clock=clock, seed=seed, say=_say, **budgets, **sizes)
     plain = stress_page.plain(found.plain())
     print(json.dumps(plain, indent=1) if as_json else "\n".join(figures_bank.lines(plain)))
     if out is not None:

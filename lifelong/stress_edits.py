@@ -142,7 +142,8 @@ def stress_edits(
 def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig]:
     """Return one configuration per editor, without panels of its own: they are held where the search asks.
 
-    Raises `ConfigError` for a change of the panels' steps or of what is asked between them.
+    At each of them every past edit is probed, unless `panels.sample` says how many. Raises `ConfigError` for a change
+    of the panels' steps or of what is asked between them.
     """
     for key in ("panels", "panels.at", "panels.every", "panels.instant", "panels.instant_axes", "panels.gaps"):
         if key in changes:
@@ -155,7 +156,9 @@ def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig
             resolve(source, {**changes, "editor": name}) if "editor" in changes else resolve(source, changes)
             for name in (names if isinstance(names, list) else [names])
         ]
-    chosen = {"at": (), "every": 0, "instant": False, "instant_axes": (), "gaps": ()}
+    chosen: dict[str, Any] = {"at": (), "every": 0, "instant": False, "instant_axes": (), "gaps": ()}
+    if "panels.sample" not in changes:  # a sample by age is mostly of young edits: retention would be too high
+        chosen["sample"] = max(config.edits for config in found)
     return [
         resolve(config.model_copy(update={"panels": Panels.model_validate(config.panels.model_dump() | chosen)}))
         for config in found

@@ -28,7 +28,7 @@ def bank(found: Mapping[str, Any]) -> Drawn:
     line = found["law"]["fixed_s"] + found["law"]["per_entry_s"] * x
     left.plot(x, line * 1e3, color="#000000", linewidth=0.9, linestyle=":", label="fixed + per entry (p50)")
     left.axhline(found["p99_s"] * 1e3, color="#000000", linewidth=0.9, linestyle="--", label="budget")
-    left.set_ylabel("measured time of a search (ms)")
+    left.set_ylabel(f"{found['clock']} time of a search (ms)")
     right.plot(x, table["bytes"] / 2**20, "^-", color="#009E73", markersize=4, label="keys")
     right.plot(
         x, np.maximum(table["process_bytes"] / 2**20, 1e-3), "v-", color="#CC79A7", markersize=4, label="process"
@@ -43,8 +43,8 @@ def bank(found: Mapping[str, Any]) -> Drawn:
         ax.set_xlabel("bank size (entries)")
     style.legend(figure, (left, right))
     caption = (
-        f"A flat bank of {found['width']} numbers a key, searched for the {found['k']} nearest, one query at a time "
-        "and uncached; shaded: 95 % of the p99. Dotted: the line of a flat bank nearest to the p50, at most "
+        f"A bank ({found['index']}) of {found['width']} numbers a key, searched for the {found['k']} nearest, one "
+        "query at a time and uncached; shaded: 95 % of the p99. Dotted: the line of a flat bank nearest to p50, at most "
         f"{found['law']['off']:.0%} off. Process: by how much it grew since the bank was empty."
     )
     return Drawn("bank", "Bank size until a budget breaks", caption, figure, table)
@@ -52,10 +52,12 @@ def bank(found: Mapping[str, Any]) -> Drawn:
 
 def lines(found: Mapping[str, Any]) -> list[str]:
     """Return the table, and in words which budget broke and where the law expects it."""
-    out = [f"{'entries':>9}  {'p50 ms':>8}  {'p99 ms':>8}  {'95 %':>18}  {'MiB':>8}  {'process MiB':>11}"]
+    out = [
+        f"{'entries':>9}  {'p50 ms':>8}  {'p99 ms':>8}  {'95 %':>18}  {'MiB':>8}  {'process MiB':>11}  {'recall':>6}"
+    ]
     for s in found["sizes"]:
         band = f"[{s['p99_low_s'] * 1e3:.3f}, {s['p99_high_s'] * 1e3:.3f}]"
-        sizes = f"{s['bytes'] / 2**20:>8.1f}  {s['process_bytes'] / 2**20:>11.1f}"
+        sizes = f"{s['bytes'] / 2**20:>8.1f}  {s['process_bytes'] / 2**20:>11.1f}  {s['recall']:>6.3f}"
         out.append(f"{s['entries']:>9}  {s['p50_s'] * 1e3:>8.3f}  {s['p99_s'] * 1e3:>8.3f}  {band:>18}  {sizes}")
     law = found["law"]
     broke = " and ".join(found["broke"]) or "no budget"
@@ -64,6 +66,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     line = f"{law['fixed_s'] * 1e6:.1f} us + {law['per_entry_s'] * 1e9:.2f} ns an entry (p50)"
     out += [
         f"{broke} broke; {kept}",
-        f"flat law: {line}, at most {law['off']:.0%} off; by it budgets break here: {expected} entries",
+        f"{found['index']}, {found['clock']} time, against the line of a flat bank: {line}, at most "
+        f"{law['off']:.0%} off; by it budgets break here: {expected} entries",
     ]
     return out

@@ -178,12 +178,15 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
 
 
 def _log_axes(ax: Axes, costs: Sequence[float]) -> None:
+    ax.set_yscale("log")
+    ax.margins(0.15)
     if costs and min(costs) > 0:
         ax.set_xscale("log")
+        wide = max(2.0, math.sqrt(max(costs) / min(costs)))  # costs that are nearly equal shall look so
+        middle = math.sqrt(max(costs) * min(costs))
+        ax.set_xlim(middle / wide / 1.5, middle * wide * 1.5)
         style.plain_ticks(ax.xaxis)
-    ax.set_yscale("log")
     style.plain_ticks(ax.yaxis)
-    ax.margins(0.15)
 
 
 def at_capacity(one: Mapping[str, Any], name: str) -> float:

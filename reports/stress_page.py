@@ -81,7 +81,7 @@ def write_bank(found: Mapping[str, Any], out: Path) -> Path:
         (out / name).mkdir(parents=True, exist_ok=True)
     (out / "record.json").write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
     n = sum(size["n"] for size in found["sizes"])
-    words = f"n = {n:,} searches, generated keys (1 seed), measured clock, one thread."
+    words = f"n = {n:,} searches, generated keys (1 seed), {found['clock']} clock, one thread."
     body = _with_table(figures_bank.bank(found), out, words)
     said_so = "How large a bank may grow before the p99 of a search or its bytes break a budget."
     return page(out, "Stress report: bank", said_so, figures_bank.lines(plain(found)), body)
