@@ -44,7 +44,7 @@ def bank(found: Mapping[str, Any]) -> Drawn:
     style.legend(figure, (left, right))
     caption = (
         f"A bank ({found['index']}) of {found['width']} numbers a key, searched for the {found['k']} nearest, one "
-        "query at a time and uncached; shaded: 95 % of the p99. Dotted: the line of a flat bank nearest to p50, at most "
+        "query at a time, uncached; shaded: 95 % of the p99. Dotted: the line of a flat bank nearest to p50, at most "
         f"{found['law']['off']:.0%} off. Process: by how much it grew since the bank was empty."
     )
     return Drawn("bank", "Bank size until a budget breaks", caption, figure, table)

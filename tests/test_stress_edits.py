@@ -113,6 +113,16 @@ def test_panels_of_a_ladder_are_those_of_one_run(editor: str, tmp_path: Path) ->
     assert climbed.equals(rows(RunLog.open(whole)))
 
 
+def test_a_ladder_of_batches_has_its_rungs_at_their_ends(tmp_path: Path) -> None:
+    words = {**SMALL, "panels.latency_routes": 0, "editor": "none", "batch": 5, "out": str(tmp_path)}
+    ladder = Ladder(prepare(configs_of(None, words)[0]), tmp_path / "ladder")
+    assert [last_panel(ladder.at(step))[0] for step in (3, 5, 7, 11, 12)] == [5, 5, 10, 12, 12]
+    assert ladder.steps() == [5, 10, 12]
+    with pytest.raises(ValueError, match="from 1 to the run's 12 edits"):
+        ladder.at(13)
+    ladder.close()
+
+
 def test_a_search_asked_again_runs_nothing(tmp_path: Path, monkeypatch) -> None:
     words = {**SMALL, "editor": "grace", "editor.steps": 2, "out": str(tmp_path)}
     free = Bounds(retention=0, generality=0, locality=0.9, route_p99_s=60)
