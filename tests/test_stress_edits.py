@@ -20,8 +20,8 @@ from lifelong.config import ConfigError
 from lifelong.ladder import Ladder
 from lifelong.limits import Limit, Measured, climb, rungs, verdict
 from lifelong.log import Probed, RunLog
-from lifelong.stress_edits import Bounds, Search, configs_of, stress_edits
-from reports.decay import decay
+from lifelong.stress_edits import Bounds, Capacity, Climbed, Search, configs_of, stress_edits
+from reports.decay import Decay, decay
 from reports.rungs import last_panel
 
 SMALL: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 12, "panels.latency_routes": 100,
@@ -151,6 +151,23 @@ def test_the_command_prints_writes_and_names_what_binds(tmp_path: Path) -> None:
         assert len(pl.read_csv(tmp_path / "report" / "tables" / f"{name}.csv")) >= 2
     page = (tmp_path / "report" / "index.html").read_text()
     assert "at least 12" in page and "locality (1 of 1)" in page and "clock modelled" in page
+
+
+def test_seeds_give_an_interval_from_five_on_and_none_where_one_never_broke() -> None:
+    def capacity(*truths: float) -> Capacity:
+        climbs = []
+        for seed, truth in enumerate(truths):
+            panels = climb(breaking(locality=truth), LIMITS, 8, 500, tolerance=0.01)
+            climbs.append(Climbed(seed, panels, verdict(panels, LIMITS), Decay("none")))
+        return Capacity("made up", "toy", "modelled", 500, tuple(climbs))
+
+    five = capacity(80, 90, 100, 110, 125)
+    low, high = five.interval() or (0.0, 0.0)
+    assert five.edits == pytest.approx(100, rel=0.02) and five.binding() == {"locality": 5}
+    assert (low, high) == pytest.approx((80.5, 122), rel=0.03)
+    assert capacity(80, 90, 100, 110).interval() is None
+    never = capacity(80, 90, 100, 110, np.inf)
+    assert never.interval() is None and never.at_least and never.binding() == {"locality": 4}
 
 
 def test_bounds_and_panels_that_make_no_sense_are_refused() -> None:
