@@ -165,7 +165,7 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
         ax.plot(
             [c * scale for c, _ in best], [max(e, FLOOR) for _, e in best], color="#777777", linewidth=0.9, zorder=0
         )
-        _log_axes(ax, [c * scale for c, _ in points.values()])
+        _log_axes(ax, [(cost * scale, max(edits, FLOOR)) for cost, edits in points.values()])
         ax.set_xlabel(words)
         ax.set_ylabel("edit capacity (edits)")
     style.legend(figure, axes)
@@ -177,16 +177,17 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
     return Drawn("capacity_pareto", "Capacity against its cost", caption, figure, pl.DataFrame(rows))
 
 
-def _log_axes(ax: Axes, costs: Sequence[float]) -> None:
-    ax.set_yscale("log")
-    ax.margins(0.15)
-    if costs and min(costs) > 0:
-        ax.set_xscale("log")
-        wide = max(2.0, math.sqrt(max(costs) / min(costs)))  # costs that are nearly equal shall look so
-        middle = math.sqrt(max(costs) * min(costs))
-        ax.set_xlim(middle / wide / 1.5, middle * wide * 1.5)
-        style.plain_ticks(ax.xaxis)
-    style.plain_ticks(ax.yaxis)
+def _log_axes(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Make both axes logarithmic and wide enough that what is nearly equal looks so."""
+    sides = ((ax.xaxis, ax.set_xscale, ax.set_xlim), (ax.yaxis, ax.set_yscale, ax.set_ylim))
+    for values, (axis, scale, limit) in zip(zip(*points, strict=True), sides, strict=bool(points)):
+        if min(values) <= 0:
+            continue
+        scale("log")
+        half = 1.6 * max(2.0, math.sqrt(max(values) / min(values)))
+        middle = math.sqrt(max(values) * min(values))
+        limit(middle / half, middle * half)
+        style.plain_ticks(axis)
 
 
 def at_capacity(one: Mapping[str, Any], name: str) -> float:
