@@ -21,15 +21,33 @@ if TYPE_CHECKING:
 
 
 def baseline_of(
-    ready: Prepared, say: Callable[[str], None], on_progress: Callable[[int, int], None] | None = None
+    ready: Prepared,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    steps: Sequence[int] | None = None,
 ) -> Baseline:
-    """Return the frozen model's answers to all probes of a run, from the cache as far as they are there."""
-    from lifelong.baseline import Baseline
+    """Return the frozen model's answers to a run's probes, from the cache as far as they are there.
 
-    stream = ready.stream
+    With the `steps` of all panels, and where edits become visible one by one in the order of the stream, only probes
+    that will be asked are answered.
+    """
+    from lifelong.baseline import Baseline, answer_tokens
+    from lifelong.needed import ever_asked
+
+    stream, config = ready.stream, ready.config
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
+    limit = answer_tokens(ready.vlm, {p.target for p in probes})
+    other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
+    editor = ready.editor()
+    try:
+        if steps is not None and editor.turn == 1 and not other:
+            probes = ever_asked(stream, config.panels, steps, routed=editor.routed)
+    finally:
+        editor.close()
     say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
-    return Baseline.prepare(ready.vlm, probes, ready.config.cache_folder() / "baseline", on_progress=on_progress)
+    folder = config.cache_folder() / "baseline"
+    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:

@@ -176,8 +176,9 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
+    steps = config.panels.steps(len(stream.edits))
     with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
-        baseline = baseline_of(ready, progress.say, _every_tenth(progress))
+        baseline = baseline_of(ready, progress.say, _every_tenth(progress), steps=steps)
     with watch.on("fit"):
         if ready.fit is not None:
             source = next((s for s, p in ready.fit.places(config.cache_folder() / "fit").items() if p.is_file()), "")
@@ -192,7 +193,6 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
     try:
         with watch.on("simulate"):
-            steps = config.panels.steps(len(stream.edits))
             run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
     finally:
         editor.close()
