@@ -10,7 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,6 +63,8 @@ SINCE = ("index_recall", "lost_router_miss", "lost_index_miss", "lost_overwritte
 class RunInfo:
     """Where a run's facts come from: what a caption must say. `editor` is the run's label, `options` its editor's.
 
+    `source` is its stream with the stream's options, by key.
+
     `wall_s` are the run's measured seconds (nan while it is not finished), `fit_wall_s` those of the fit that it
     used, whenever that was made (nan where there is none, or where nobody noted them).
     """
@@ -78,6 +80,7 @@ class RunInfo:
     done: bool
     wall_s: float = math.nan
     fit_wall_s: float = math.nan
+    source: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
@@ -138,15 +141,18 @@ def finished(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[RunInfo
 
 
 def told_apart(runs: Sequence[RunInfo]) -> list[RunInfo]:
-    """Return the runs, labels followed by those of the editors' options that runs of one label do not share.
+    """Return the runs, labels followed by what runs of one label do not share: options of editors, and streams.
 
-    So runs written before there were labels, or under other defaults, are never averaged with different ones.
+    So runs written before there were labels, under other defaults, or over another stream are never averaged with
+    different ones.
     """
     out = []
     for run in runs:
         alike = [r.options for r in runs if r.editor == run.editor]
         apart = [k for k, v in run.options.items() if any(o.get(k, v) != v for o in alike)]
         words = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in run.options.items() if k in apart]
+        sources = [r.source for r in runs if r.editor == run.editor]  # what a stream does not say is its default
+        words += [f"{k}={v}" for k, v in run.source.items() if any(o.get(k) != v for o in sources)]
         out.append(replace(run, editor=" ".join([run.editor, *words])))
     return out
 
@@ -161,6 +167,8 @@ def _info(log: RunLog) -> RunInfo:
     config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
     done = log.folder / "DONE"
     notes = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
+    stream = config.get("stream", "")
+    of = dict(stream) if isinstance(stream, dict) else {"name": stream}
     return RunInfo(
         folder=log.folder,
         editor=log.manifest.get("label") or _name(config, "editor"),
@@ -173,6 +181,7 @@ def _info(log: RunLog) -> RunInfo:
         done=done.exists(),
         wall_s=sum(notes["wall_s"].values()) if "wall_s" in notes else math.nan,
         fit_wall_s=float(notes.get("fit_wall_s", math.nan)),
+        source={"stream" if k == "name" else f"stream.{k}": v for k, v in of.items()},
     )
 
 

@@ -129,6 +129,15 @@ def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tm
     assert [r.editor for r in load(folders[:2])[1]] == ["liveedit", "liveedit"]
 
 
+def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> None:
+    folders = [fake_run(tmp_path / str(n), "grace", 0.9, seed, steps=(1,)) for n, seed in enumerate((0, 0, 1))]
+    for folder, source in ((folders[0], 'name = "toy", order = "drift"'), (folders[2], 'name = "other"')):
+        config = folder / "config.toml"
+        config.write_text(config.read_text().replace('name = "toy"', source))
+    facts, _ = load(folders)
+    assert facts.editors == ["grace stream=other", "grace stream=toy", "grace stream=toy stream.order=drift"]
+
+
 def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
     labels = ["none", *(f"liveedit rank={i}" for i in range(40))]
     looks = palette(labels)
