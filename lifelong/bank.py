@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from lifelong import torch_index
+from lifelong.comparisons import Compared, remember, remembered
 from lifelong.editor import State
 from lifelong.eviction import Eviction, Usage
 from lifelong.faiss_door import knn, one_faiss_thread
 from lifelong.indexed import Indexed
+from lifelong.one_query import best_of_one
 from lifelong.rescore import SPARE, beyond, nearest, sort
 from lifelong.search_spec import IndexSpec
 from lifelong.shards import Metric, Shard, checked_keys, exact_scores
@@ -48,19 +50,6 @@ class FoundRows:
     rows: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """What a memo holds: the queries, what they were compared with, and what was found."""
-
-    bank: Bank
-    keys: np.ndarray
-    epoch: int
-    position: int
-    limit: Any  # k, or the thresholds
-    scores: Any
-    rows: Any
-
-
 class Bank(Store):
     """A `Store` that is searched; see there for adding, eviction and payloads. `index` is an `IndexSpec` or its word.
 
@@ -73,6 +62,7 @@ class Bank(Store):
         self.spec = IndexSpec.parse(index)
         self.index: Indexed | None = None
         self._shadow = False
+        self._plain = self.spec.exact and self.spec.engine == "faiss"
         self._mirrors = torch_index.Mirrors(self.spec.device)
         super().__init__(width, **store)
 
@@ -100,10 +90,14 @@ class Bank(Store):
 
     def search(self, keys: np.ndarray, k: int, memo: dict[str, Any] | None = None) -> Found:
         """Return the k best entries for each query (q, width)."""
-        queries = checked_keys(keys, self.width)
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one entry.")
-        old = self._remembered(memo, self._verb("search"), queries)
+        if memo is None and len(keys) == 1 and len(self._shards) == 1 and self._plain:
+            found = self._search_one(keys, k)
+            if found is not None:
+                return found
+        queries = checked_keys(keys, self.width)
+        old = remembered(memo, self, self._epoch, self._verb("search"), queries)
         if old is not None and old.limit < k:
             old = None
         known = 0 if old is None else len(old.keys)
@@ -114,7 +108,7 @@ class Bank(Store):
             if old.position < self.position:
                 before = self._merge([before, self._search(queries[:known], wide, old.position)], wide)
             scores, rows = np.concatenate([before[0], scores]), np.concatenate([before[1], rows])
-        self._remember(memo, self._verb("search"), queries, wide, scores, rows)
+        remember(memo, self._verb("search"), Compared(self, queries, self._epoch, self.position, wide, scores, rows))
         scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
         return Found([tuple(i) for i in self.ids_of(rows).tolist()], scores, rows)
 
@@ -127,7 +121,7 @@ class Bank(Store):
         limits = np.ascontiguousarray(thresholds, dtype=np.float32)
         if limits.shape != (len(queries),) or np.isnan(limits).any():
             raise ValueError(f"thresholds have shape {limits.shape}, expected one number for each of {len(queries)}.")
-        old = self._remembered(memo, self._verb("above"), queries)
+        old = remembered(memo, self, self._epoch, self._verb("above"), queries)
         if old is not None and not np.array_equal(old.limit, limits[: len(old.keys)]):
             old = None
         known = 0 if old is None else len(old.keys)
@@ -143,7 +137,8 @@ class Bank(Store):
                     for b, n in zip(before, later, strict=True)
                 ]
             found = before + found
-        self._remember(memo, self._verb("above"), queries, limits, [s for s, _ in found], [r for _, r in found])
+        scores, rows = [s for s, _ in found], [r for _, r in found]
+        remember(memo, self._verb("above"), Compared(self, queries, self._epoch, self.position, limits, scores, rows))
         return [FoundRows(tuple(self.ids_of(r).tolist()), s.copy(), r.copy()) for s, r in found]
 
     def _search(self, queries: np.ndarray, k: int, since: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,6 +156,21 @@ class Bank(Store):
             parts += [nearest(queries[block], s, at, k, self.metric, self._propose) for s, at in self._since(tail)]
             scores[block], rows[block] = self._merge(parts, k)
         return scores, rows
+
+    def _search_one(self, keys: np.ndarray, k: int) -> Found | None:
+        """Return what `search` returns for one query in a bank of one shard; None where that takes the long way."""
+        query, shard = np.ascontiguousarray(keys, dtype=np.float32), self._shards[0]
+        if query.shape != (1, self.width):
+            return None
+        best = best_of_one(query, shard, k, self.metric, self.spec)
+        if best is None:
+            return None
+        scores, slots = best
+        ids, rows = [shard.ids[slot] for slot in slots], [int(shard.rows[slot]) for slot in slots]
+        if (missing := k - len(slots)) > 0:
+            scores = scores + missing * [-np.inf if self.metric == "ip" else np.inf]
+            ids, rows = ids + missing * [""], rows + missing * [-1]
+        return Found([tuple(ids)], np.array([scores], dtype=np.float32), np.array([rows], dtype=np.int64))
 
     def _propose(self, queries: np.ndarray, shard: Shard, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return k candidates of shard[start:used] by the spec's engine, all of whose keys it compares."""
@@ -235,18 +245,6 @@ class Bank(Store):
 
     def _verb(self, verb: str) -> str:
         return f"{verb} exactly" if self._shadow and not self.spec.exact else verb
-
-    def _remembered(self, memo: dict[str, Any] | None, verb: str, queries: np.ndarray) -> _Compared | None:
-        """Return what a memo holds, if it is of this bank, of these queries or the first of them, and still valid."""
-        old: _Compared | None = None if memo is None else memo.get(f"{verb}:{id(self)}")
-        if old is None or old.bank is not self or old.epoch != self._epoch or len(old.keys) > len(queries):
-            return None
-        return old if old.keys is queries or np.array_equal(old.keys, queries[: len(old.keys)]) else None
-
-    def _remember(self, memo: dict[str, Any] | None, verb: str, queries: np.ndarray, limit: Any, *found: Any) -> None:
-        if memo is not None:
-            keys = queries.copy() if queries.flags.writeable else queries  # a caller may write into its array
-            memo[f"{verb}:{id(self)}"] = _Compared(self, keys, self._epoch, self.position, limit, *found)
 
     # -- the index beside the store -----------------------------------------------------------------------------
     def _reset(self) -> None:

@@ -138,6 +138,24 @@ class Shard:
         self.live += len(ids)
         self.note_norms(keys)
 
+    def put(
+        self, name: str, key: np.ndarray, squared: float, payloads: Mapping[str, Tensor], row: int, tick: int
+    ) -> None:
+        """Take in one row, the short way: key (width,) and its squared norm, as single precision has it."""
+        slot = self.used
+        self.keys[slot], self.rows[slot], self.ids[slot] = key, row, name
+        self.last_use[slot], self.alive[slot] = tick, True
+        for table_name, table in self.payloads.items():
+            given = payloads[table_name].detach()
+            table[slot] = given[0]
+            self._tables.touched(given.numel() * given.element_size())
+        if self.live == 0:
+            self.start = slot
+        self.used, self.live = slot + 1, self.live + 1
+        norm = squared**0.5 * (1 + len(key) * 2.0**-23)  # never below the true norm
+        if norm > self.max_norm:
+            self.max_norm = norm
+
     def note_norms(self, keys: np.ndarray) -> None:
         """Raise the bound on key norms to cover some keys (it is never lowered)."""
         if len(keys):

@@ -6,19 +6,21 @@ Entries live in shards in order of insertion; an entry's row number is its place
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lifelong.editor import State
+from lifelong.entries import Entries
 from lifelong.eviction import RULES, Eviction, Value, leaving
+from lifelong.id_map import IdMap
 from lifelong.payload_tables import PayloadTables
-from lifelong.shards import Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
+from lifelong.shards import HUGE, Metric, Shard, checked_keys, payload_schema, shard_rows
 
 
-class Store:
+class Store(Entries):
     """Keys of `width` float32 with string ids and payload tables.
 
     `metric` is `ip` (inner product, higher is better) or `l2` (Euclidean distance, lower is better). With `capacity`
@@ -45,98 +47,17 @@ class Store:
             raise ValueError(f"metric={metric!r}, eviction={eviction!r}: {known}.")
         self.metric: Metric = metric
         self.eviction: Eviction | Value = eviction
-        self.width, self.capacity = width, capacity
+        self.capacity = capacity
         self._shard_len, self._epoch = shard_len, 0
-        self._tables = PayloadTables(payloads) if isinstance(payloads, str) else payloads
+        super().__init__(width, PayloadTables(payloads) if isinstance(payloads, str) else payloads)
         self._reset()
 
     def _reset(self) -> None:
         self._shards: list[Shard] = []
-        self._row_of: dict[str, int] = {}
+        self._row_of = IdMap()
         self._schema: Mapping[str, Tensor] | None = None
         self.position = self.removals = self._tick = self._dead = 0
         self._epoch += 1
-
-    # -- what is in it ------------------------------------------------------------------------------------------
-    def __len__(self) -> int:
-        return len(self._row_of)
-
-    def __contains__(self, entry_id: str) -> bool:
-        return entry_id in self._row_of
-
-    def nbytes(self) -> int:
-        """Return the bytes of living keys and payloads."""
-        return len(self) * row_bytes(self.width, self._schema or {})
-
-    def ids(self) -> list[str]:
-        """Return the ids of all entries in order of insertion."""
-        return [i for s in self._shards for i in s.ids[s.living()]]
-
-    def rows(self) -> np.ndarray:
-        """Return the row numbers of all entries in order of insertion."""
-        return np.concatenate([np.empty(0, np.int64), *(s.rows[s.living()] for s in self._shards)])
-
-    def row_of(self, entry_id: str) -> int:
-        """Return an entry's row number; raises `KeyError` when the bank does not hold it."""
-        if entry_id not in self._row_of:
-            raise KeyError(f"the bank holds no entry {entry_id!r} (never added, removed or evicted)")
-        return self._row_of[entry_id]
-
-    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Return the row numbers (n,) of ids; raises `KeyError` as `row_of` does."""
-        return np.array([self.row_of(i) for i in ids], dtype=np.int64)
-
-    def ids_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the ids (object array of the shape of `rows`); `''` where a row is -1."""
-        out = np.full(np.shape(rows), "", dtype=object)
-        for shard, slots, where in self._locate(rows, missing=True):
-            out.reshape(-1)[where] = shard.ids[slots]
-        return out
-
-    def revision_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the revisions (int64, of the shape of `rows`): 0 when added, one more with each change."""
-        out = np.zeros(np.shape(rows), dtype=np.int64)
-        for shard, slots, where in self._locate(rows):
-            out.reshape(-1)[where] = shard.revisions[slots]
-        return out
-
-    def keys_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return copies of the keys of rows: (*rows.shape, width)."""
-        out = np.empty((*np.shape(rows), self.width), dtype=np.float32)
-        for shard, slots, where in self._locate(rows):
-            out.reshape(-1, self.width)[where] = shard.keys[slots]
-        return out
-
-    def payload(self, name: str, rows: np.ndarray) -> Tensor:
-        """Return copies of one payload of rows: (*rows.shape, *payload shape).
-
-        Raises `KeyError` for an unknown payload or a row that is not alive (mask out -1 before).
-        """
-        proto = self._payload_schema(name)
-        flat = np.reshape(rows, -1)
-        out = torch.empty((len(flat), *proto.shape[1:]), dtype=proto.dtype, device=proto.device)
-        for shard, slots, where in self._locate(rows):
-            picked = shard.payloads[name].index_select(0, torch.from_numpy(slots).to(proto.device))
-            out[torch.from_numpy(where).to(proto.device)] = picked
-        self._tables.touched(out.numel() * out.element_size())
-        return out.reshape(*np.shape(rows), *proto.shape[1:])
-
-    def _payload_schema(self, name: str) -> Tensor:
-        schema = self._schema or {}
-        if name not in schema:
-            raise KeyError(f"no payload is called {name!r}; the bank holds {', '.join(schema) or 'none'}")
-        return schema[name]
-
-    def _locate(self, rows: np.ndarray, missing: bool = False) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
-        """Yield (shard, slots in it, positions in the flattened `rows`)."""
-        flat = np.asarray(rows, dtype=np.int64).reshape(-1)
-        first = np.array([s.rows[0] for s in self._shards], dtype=np.int64)
-        owner = np.searchsorted(first, flat, side="right") - 1
-        if (lost := (owner < 0) & ((flat != -1) if missing else True)).any():
-            raise KeyError(f"no living entry has row {int(flat[lost][0])} (-1 is a missing result: mask it out)")
-        for index in np.unique(owner[owner >= 0]):
-            where = np.flatnonzero(owner == index)
-            yield self._shards[index], self._shards[index].slots(flat[where]), where
 
     # -- changing it --------------------------------------------------------------------------------------------
     def add(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor] | None = None) -> list[str]:
@@ -145,6 +66,9 @@ class Store:
         Raises `ValueError` for a duplicate id, a wrong shape, a non-finite key or a full bank without eviction; the
         bank is unchanged then.
         """
+        if len(ids) == 1 and self._add_one(ids[0], keys, payloads or {}):
+            self._on_added()
+            return []
         ids, payloads = list(ids), dict(payloads or {})
         if not ids:
             return []
@@ -166,6 +90,22 @@ class Store:
             self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
         self._on_added()
         return gone
+
+    def _add_one(self, name: str, keys: np.ndarray, payloads: Mapping[str, Tensor]) -> bool:
+        """Add one entry the short way; False, with nothing done, where there is anything to refuse or to evict."""
+        key = np.ascontiguousarray(keys, dtype=np.float32)
+        full = self.capacity is not None and len(self) >= self.capacity
+        if key.shape != (1, self.width) or full or name in self._row_of:
+            return False
+        squared = float(key[0].dot(key[0]))
+        if not squared < HUGE * HUGE:
+            return False
+        if payloads or self._schema is None or self._schema:
+            self._schema = payload_schema(payloads, 1, self._schema, self._tables)
+        self._open().put(name, key[0], squared, payloads, self.position, self._tick + 1)
+        self._row_of.put(name, self.position)
+        self.position, self._tick = self.position + 1, self._tick + 1
+        return True
 
     def _on_added(self) -> None:
         """Entries were added: a bank's index may be due."""
@@ -191,7 +131,7 @@ class Store:
             rows = np.arange(self.position, self.position + len(ids[part]), dtype=np.int64)
             ticks = self._tick + 1 + np.arange(len(rows))
             shard.append(ids[part], keys[part], {n: t[part] for n, t in payloads.items()}, rows, ticks)
-            self._row_of.update(zip(ids[part], rows.tolist(), strict=True))
+            self._row_of.put_all(ids[part], rows.tolist())
             self.position, self._tick, done = self.position + len(rows), self._tick + len(rows), part.stop
 
     def update(
@@ -237,7 +177,7 @@ class Store:
             shard, slots, _ = next(self._locate(np.array([row])))
             shard.kill(int(slots[0]))
             self._on_gone(int(row))
-            del self._row_of[entry_id]
+            self._row_of.drop(entry_id)
             self._dead += 1
         self.removals += len(ids)
         self._epoch += len(ids)
@@ -308,5 +248,5 @@ class Store:
             mark = f"shard{n}/"
             self._take({k.removeprefix(mark): t for k, t in state.tensors.items() if k.startswith(mark)})
         for shard in self._shards:
-            self._row_of.update(zip(shard.ids[: shard.used], shard.rows[: shard.used].tolist(), strict=True))
+            self._row_of.put_all(shard.ids[: shard.used], shard.rows[: shard.used].tolist())
         self.position, self.removals, self._tick = (int(meta[k]) for k in ("position", "removals", "tick"))
