@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,14 @@ class Bank(Store):
             yield
         finally:
             self._shadow = before
+
+    def retune(self, *, probes: int | None = None, effort: int | None = None) -> None:
+        """Look at more or fewer lists, or nodes, from now on; the index stays as it is built."""
+        given = {k: v for k, v in {"probes": probes, "effort": effort}.items() if v is not None}
+        self.spec = replace(self.spec, **given)
+        if self.index is not None:
+            self.index.retune(self.spec)
+        self._epoch += 1
 
     def recall(self, keys: np.ndarray, k: int = 1) -> float:
         """Return the share of the true k best entries of queries (q, width) that `search` finds (1 without any)."""
@@ -150,11 +158,13 @@ class Bank(Store):
         tail = since if approximate is None else max(since, approximate.merged)
         for low in range(0, len(queries), BLOCK):
             block = slice(low, low + BLOCK)
-            parts = [(scores[block], rows[block])]
+            parts = []
             if approximate is not None and since < approximate.merged:
                 parts.append(self._proposed(queries[block], k, approximate))
             parts += [nearest(queries[block], s, at, k, self.metric, self._propose) for s, at in self._since(tail)]
-            scores[block], rows[block] = self._merge(parts, k)
+            if len(parts) != 1 or parts[0][1].shape[1] < k:
+                parts = [self._merge([(scores[block], rows[block]), *parts], k)]
+            scores[block], rows[block] = parts[0]
         return scores, rows
 
     def _search_one(self, keys: np.ndarray, k: int) -> Found | None:

@@ -45,6 +45,39 @@ def probing_command(
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
 
+@app.command("routing")
+def routing_command(
+    write: Annotated[str, typer.Option(help="Folder for routing.md, .json and .png.")] = "runs/bench",
+    part: Annotated[list[str] | None, typer.Option(help="flat, change or frontier; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(help="Most keys.")] = 10**6,
+    edits: Annotated[int, typer.Option(help="Edits whose questions' states are keys.")] = 3000,
+    family: Annotated[list[str] | None, typer.Option(help="Of the frontier: flat, flat16, ivf, hnsw.")] = None,
+    device: Annotated[str, typer.Option(help="A device that torch searches on as well, such as cuda.")] = "",
+) -> None:
+    """Measure routing beside raw FAISS and torch, adding and removing, and recall against latency up to 10^6 keys.
+
+    All of it takes about an hour on two cores; rows are kept as they come, and a part that is measured again replaces
+    its earlier rows in the folder.
+    """
+    from pathlib import Path
+
+    from lifelong import bench_routing_page as page
+    from reports.routing import draw_frontier
+
+    folder = Path(write)
+    unknown = [p for p in part or () if p not in page.PARTS] + [f for f in family or () if f not in page.FAMILIES]
+    if unknown:
+        known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
+        raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
+    found = page.measure(
+        folder, parts=part or page.PARTS, most=most, edits=edits, device=device,
+        families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    draw_frontier(found["rows"], folder / "routing.png")
+    print(page.document(found), end="")
+
+
 @app.command("payloads")
 def payloads_command(
     experts: Annotated[int, typer.Option(help="How many experts are stored.")] = 100_000,

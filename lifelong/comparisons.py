@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Compared:
-    """The queries, what they were compared with (a bank in an epoch, its rows below `position`), and what was found."""
+    """Queries, what they were compared with (a bank in an epoch, its rows below `position`), and what was found."""
 
     bank: object
     keys: np.ndarray

@@ -99,6 +99,9 @@ class Entries:
     def _locate(self, rows: np.ndarray, missing: bool = False) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
         """Yield (shard, slots in it, positions in the flattened `rows`)."""
         flat = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(self._shards) == 1 and len(flat) and flat.min() >= 0:
+            yield self._shards[0], self._shards[0].slots(flat), np.arange(len(flat))
+            return
         first = np.array([s.rows[0] for s in self._shards], dtype=np.int64)
         owner = np.searchsorted(first, flat, side="right") - 1
         if (lost := (owner < 0) & ((flat != -1) if missing else True)).any():

@@ -7,7 +7,7 @@ runs with the threads of the spec (one by default), whatever the process is set 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,6 +79,27 @@ def knn(
             faiss.knn_L2sqr(x, y, width, n, len(keys), k, s, i, None, chosen)
     del packed  # the selector points into it
     return scores, slots
+
+
+def knn_one(
+    query: np.ndarray, keys: np.ndarray, k: int, metric: str, alive: np.ndarray | None, spec: IndexSpec
+) -> tuple[list[float], list[int]]:
+    """Return `knn` of one query (1, width) as plain numbers; what a single query does not need is left out."""
+    if alive is not None or faiss.omp_get_max_threads() != spec.threads:
+        scores, slots = knn(query, keys, k, metric, alive, spec)
+        return scores[0].tolist(), slots[0].tolist()
+    best, places, point = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64), faiss.swig_ptr
+    search = faiss.knn_inner_product if metric == "ip" else faiss.knn_L2sqr
+    search(point(query), point(keys), query.shape[1], 1, len(keys), k, point(best), point(places))
+    return best.tolist(), places.tolist()
+
+
+def raw_flat(keys: np.ndarray) -> Callable[[np.ndarray], Any]:
+    """Return FAISS's own nearest neighbour by inner product among `keys`, to be compared with.
+
+    As its own Python function has it; threads and BLAS threshold are the caller's (`one_faiss_thread`).
+    """
+    return lambda queries: faiss.knn(queries, keys, 1, faiss.METRIC_INNER_PRODUCT)
 
 
 def _selector(alive: np.ndarray | None) -> tuple[Any, Any]:

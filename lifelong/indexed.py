@@ -88,6 +88,12 @@ class Indexed:
         places = self.engine.propose(queries, min(k, len(self.rows)), self.alive if self.dead else None)
         return np.where(places < 0, -1, self.rows[places])
 
+    def retune(self, spec: IndexSpec) -> None:
+        """Search as another spec of the same family says."""
+        self.spec = spec
+        if self.engine is not None:
+            self.engine.spec = spec
+
     def nbytes(self) -> int:
         """Return the bytes that the index keeps beside the bank's own keys."""
         return 0 if self.engine is None else self.engine.nbytes() + self.rows.nbytes + self.alive.nbytes

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lifelong.faiss_door import knn
+from lifelong.faiss_door import knn_one
 from lifelong.rescore import SPARE
 from lifelong.search_spec import IndexSpec
 from lifelong.shards import HUGE, Metric, Shard, exact_scores
@@ -25,31 +25,32 @@ def best_of_one(
 
     None where the query has to be compared otherwise: its numbers are huge or none, or too many entries are near.
     """
-    row, keys, start = query[0], shard.keys, shard.start
+    row, keys, start, used, live = query[0], shard.keys, shard.start, shard.used, shard.live
     size = float(row.dot(row))
-    if not size < HUGE * HUGE or not shard.live:
+    if not size < HUGE * HUGE or not live:
         return None
-    wide = min(shard.live, k + SPARE)
-    alive = shard.alive[start : shard.used] if shard.holes else None
-    rough, slots = knn(query, keys[start : shard.used], wide, metric, alive, spec)
+    wide = min(live, k + SPARE)
+    alive = None if live == used - start else shard.alive[start:used]
+    values, slots = knn_one(query, keys[start:used], wide, metric, alive, spec)
     near, width = wide, len(row)
     if wide > k:
         norm = math.sqrt(size) * (1 + width * 2.0**-23)  # a sum in single precision may be too small
         scale = norm * shard.max_norm if metric == "ip" else (norm + shard.max_norm) ** 2
         bound = 2 * ((1.01 * width + 16) * 2.0**-24 * scale + 1e-30)  # twice the slack of `rescore`
-        values = rough[0].tolist()
         cut = values[k - 1] - bound if metric == "ip" else values[k - 1] + bound
         near = k
         while near < wide and (values[near] >= cut if metric == "ip" else values[near] <= cut):
             near += 1
-        if near == wide and wide < shard.live:
+        if near == wide and wide < live:
             return None
-    places = [slot + start for slot in slots[0, :near].tolist()]
+    places = [slot + start for slot in slots[:near]]
     if near > FEW:
         scores = exact_scores(query, keys[places][None], metric)[0].tolist()
     else:
         exact = row.astype(np.float64)
         scores = [_score(exact, keys[place], metric) for place in places]
+    if near == 1:
+        return scores, places
     sign = -1 if metric == "ip" else 1
     order = sorted(range(near), key=lambda i: (sign * scores[i], places[i]))[:k]  # slots are in order of insertion
     return [scores[i] for i in order], [places[i] for i in order]

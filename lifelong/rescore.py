@@ -14,7 +14,8 @@ import torch
 
 from lifelong.shards import Metric, Shard, exact_scores
 
-SPARE = 8  # candidates beyond k: with fewer, rounding at the last place forces a full comparison more often
+SPARE = 3  # candidates beyond k that are tried first; where they are not enough, as many as WIDER, then every key
+WIDER = 48
 DENSE = 128  # queries whose every score is held at a time: bounds temporary memory
 
 Propose = Callable[[np.ndarray, Shard, int, int], tuple[np.ndarray, np.ndarray]]
@@ -33,9 +34,10 @@ def slack(queries: np.ndarray, shard: Shard, metric: Metric) -> np.ndarray:
     For a sum of d products in any order it is d 2^-24 of the sum of their sizes, to first order; the rest is for
     adding norms and for rounding the exact score, twice.
     """
-    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    width = queries.shape[1]
+    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64)) * (1 + width * 2.0**-23)
     size = norms * shard.max_norm if metric == "ip" else (norms + shard.max_norm) ** 2
-    return (1.01 * queries.shape[1] + 16) * 2.0**-24 * size + 1e-30
+    return (1.01 * width + 16) * 2.0**-24 * size + 1e-30
 
 
 def _dense(queries: np.ndarray, shard: Shard, start: int, metric: Metric) -> np.ndarray:
@@ -67,11 +69,11 @@ def beyond(
 
 
 def nearest(
-    queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric, propose: Propose
+    queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric, propose: Propose, spare: int = SPARE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return exact scores and rows (n, min(k, living)) of the best entries of shard[start:used] per query."""
     living = shard.live if start <= shard.start else int(shard.alive[start : shard.used].sum())
-    start, wide = max(start, shard.start), min(living, k + SPARE)
+    start, wide = max(start, shard.start), min(living, k + spare)
     rough, slots = propose(queries, shard, start, wide)
     if wide <= k:
         return sort(exact_scores(queries, shard.keys[slots], metric), shard.rows[slots], metric)
@@ -92,6 +94,10 @@ def nearest(
         last, kth = rough[unsure, -1].astype(np.float64), scores[unsure, k - 1].astype(np.float64)
         sure = kth > last + bound[unsure] if metric == "ip" else kth * kth < last - bound[unsure]
         unsure = unsure[~sure]
+    if len(unsure) and spare < WIDER:
+        again = nearest(queries[unsure], shard, start, k, metric, propose, WIDER)
+        scores[unsure], rows[unsure] = again
+        return scores, rows
     better = beyond(queries[unsure], scores[unsure, k - 1], shard, start, metric)
     for one, (all_scores, all_rows) in zip(unsure, better, strict=True):
         best, its_rows = sort(all_scores, all_rows, metric)

@@ -102,7 +102,7 @@ def test_one_outside_dependency_has_one_door() -> None:
 
 def test_only_the_command_line_and_the_stress_tool_write_reports() -> None:
     may = {
-        *(f"lifelong/{name}.py" for name in ("cli", "cli_report", "cli_replay", "cli_stress")),
+        *(f"lifelong/{name}.py" for name in ("cli", "cli_bench", "cli_report", "cli_replay", "cli_stress")),
         *(f"lifelong/{name}.py" for name in ("stress", "stress_bank", "stress_edits")),
     }
     for name, path in files().items():

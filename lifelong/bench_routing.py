@@ -1,0 +1,160 @@
+"""How fast a bank routes: beside raw FAISS and torch on the same memory; adding, removing; recall against latency.
+
+Knows banks and keys; no editor and no model. Calls that are compared take turns, so that what else the machine does
+falls on all of them alike; of every call the thread's CPU time is taken as well as the wall time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from lifelong.bank import Bank
+from lifelong.bench_keys import KeySource
+from lifelong.faiss_door import one_faiss_thread, raw_flat
+from lifelong.shards import shard_rows
+
+SHARD = 65536
+ROUNDS, SECONDS = 300, 4.0  # of one comparison, whichever is less; never fewer than FEWEST
+FEWEST = 7
+WARM_UP = 3
+BATCHES = (1, 64)
+Row = dict[str, Any]
+
+
+def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
+    """Return per call its samples (rounds, 2): wall and thread CPU seconds; the calls take turns at equal queries."""
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    begun = time.perf_counter()
+    for turn in range(-WARM_UP, ROUNDS):
+        if turn >= FEWEST and time.perf_counter() - begun > SECONDS:
+            break
+        queries = asked(turn + WARM_UP)
+        for name, call in calls.items():
+            cpu, wall = time.thread_time(), time.perf_counter()
+            call(queries)
+            took = time.perf_counter() - wall, time.thread_time() - cpu
+            if turn >= 0:
+                samples[name].append(took)
+    return {name: np.array(rows) for name, rows in samples.items()}
+
+
+def told(samples: np.ndarray) -> Row:
+    """Return median, 99th percentile and least wall seconds, median CPU seconds, and how many there are."""
+    wall, cpu = samples.T
+    return {
+        "wall_p50_s": float(np.median(wall)),
+        "wall_p99_s": float(np.quantile(wall, 0.99)),
+        "wall_min_s": float(wall.min()),
+        "cpu_p50_s": float(np.median(cpu)),
+        "samples": len(wall),
+    }
+
+
+def filled(source: KeySource, n: int) -> tuple[Bank, np.ndarray]:
+    """Return a bank of n keys and those keys (n, width) as one array: the same memory, seen twice."""
+    width = source.states.shape[1]
+    whole, bank = np.empty((n, width), np.float32), Bank(width, shard_len=SHARD)
+    size = shard_rows(width, {}, SHARD)
+    for low in range(0, n, size):
+        part = source.rows(low, min(size, n - low))
+        whole[low : low + len(part)] = part
+        bank.add([f"e{i}" for i in range(low, low + len(part))], part)
+        bank.share_keys(whole[low : low + len(part)])  # the bank's own copy of this shard is dropped
+    return bank, whole
+
+
+def indexed(source: KeySource, n: int, family: str) -> Bank:
+    """Return a bank of n keys, added at once, with an index of a family."""
+    bank = Bank(source.states.shape[1], shard_len=SHARD, index=f"{family}:least=1")
+    bank.add([f"e{i}" for i in range(n)], source.rows(0, n))
+    return bank
+
+
+def flat_rows(source: KeySource, n: int, device: str = "") -> Iterator[Row]:
+    """Yield the rows of one size: bank, raw FAISS and torch, for every batch; on a device torch's bank as well."""
+    bank, whole = filled(source, n)
+    width, keys = whole.shape[1], torch.from_numpy(whole)
+
+    def torch_topk(queries: np.ndarray) -> Any:
+        return (torch.from_numpy(queries) @ keys.T).topk(1)
+
+    calls = {"bank": lambda q: bank.search(q, 1), "faiss": raw_flat(whole), "torch": torch_topk}
+    if device:
+        other = Bank(width, index=f"flat:engine=torch:device={device}")
+        other.add(bank.ids(), whole)
+        calls[f"bank on {device}"] = lambda q: other.search(q, 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for batch in BATCHES:
+            with one_faiss_thread(width):
+                found = taken(calls, _asker(source.queries, batch))
+            for name, samples in found.items():
+                row = {"what": "search", "index": "flat", "by": name, "n": n, "width": width, "batch": batch}
+                yield row | told(samples) | source.counts(n)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _asker(queries: np.ndarray, batch: int) -> Callable[[int], np.ndarray]:
+    """Return a function from a turn to `batch` of the queries, others at every turn."""
+
+    def asked(turn: int) -> np.ndarray:
+        at = (np.arange(batch) + turn * batch) % len(queries)
+        return np.ascontiguousarray(queries[at])
+
+    return asked
+
+
+def change_rows(source: KeySource, n: int, *, removals: int = 500) -> Iterator[Row]:
+    """Yield what adding n keys one at a time takes, and then removing some at random; thread CPU seconds."""
+    width = source.states.shape[1]
+    bank, rng = Bank(width, shard_len=SHARD), np.random.default_rng(0)
+    spent = np.empty(n)
+    for low in range(0, n, 4096):
+        part = source.rows(low, min(4096, n - low))
+        for i in range(len(part)):
+            name, key = [f"e{low + i}"], part[i : i + 1]
+            start = time.thread_time()
+            bank.add(name, key)
+            spent[low + i] = time.thread_time() - start
+    yield {"what": "add one", "n": n, "width": width} | _cpu(spent)
+    spent = np.empty(removals)
+    for i, number in enumerate(rng.permutation(n)[:removals]):
+        start = time.thread_time()
+        bank.remove([f"e{number}"])
+        spent[i] = time.thread_time() - start
+    yield {"what": "remove one", "n": n, "width": width} | _cpu(spent)
+
+
+def _cpu(spent: np.ndarray) -> Row:
+    return {
+        "cpu_p50_s": float(np.median(spent)),
+        "cpu_p999_s": float(np.quantile(spent, 0.999)),
+        "cpu_max_s": float(spent.max()),
+        "samples": len(spent),
+    }
+
+
+def frontier_rows(source: KeySource, n: int, family: str, settings: dict[str, tuple[int, ...]]) -> Iterator[Row]:
+    """Yield recall@1 and latency of one family at one size, for every value of its setting (probes or effort)."""
+    start, cpu = time.perf_counter(), time.thread_time()
+    bank = indexed(source, n, family)
+    built = {"build_wall_s": time.perf_counter() - start, "build_cpu_s": time.thread_time() - cpu}
+    with bank.exactly():
+        true = bank.search(source.queries, 1).scores[:, 0]
+    for name, values in settings.items() or [("", (0,))]:
+        for value in values:
+            if name:
+                bank.retune(**{name: value})
+            got = bank.search(source.queries, 1).scores[:, 0]
+            row = {"what": "frontier", "index": family, "n": n, "width": source.states.shape[1], "batch": 1}
+            # a tie is no miss: of equal scores any entry is the nearest
+            row |= {"setting": f"{name}={value}" if name else "", "recall_at_1": float((got >= true).mean())}
+            samples = taken({"bank": lambda q: bank.search(q, 1)}, _asker(source.queries, 1))["bank"]
+            yield row | {"by": "bank", "queries": len(true)} | told(samples) | built | source.counts(n)
