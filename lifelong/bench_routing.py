@@ -16,6 +16,7 @@ import torch
 from lifelong.bank import Bank
 from lifelong.bench_keys import KeySource
 from lifelong.faiss_door import one_faiss_thread, raw_flat
+from lifelong.pages import growing
 from lifelong.shards import shard_rows
 
 SHARD = 65536
@@ -27,14 +28,19 @@ Row = dict[str, Any]
 
 
 def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
-    """Return per call its samples (rounds, 2): wall and thread CPU seconds; the calls take turns at equal queries."""
+    """Return per call its samples (rounds, 2): wall and thread CPU seconds.
+
+    The calls take turns at equal queries, and at going first: what one leaves in the caches is found by another.
+    """
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     begun = time.perf_counter()
     for turn in range(-WARM_UP, ROUNDS):
         if turn >= FEWEST and time.perf_counter() - begun > SECONDS:
             break
         queries = asked(turn + WARM_UP)
-        for name, call in calls.items():
+        order = list(calls.items())
+        first = turn % len(order)
+        for name, call in order[first:] + order[:first]:
             cpu, wall = time.thread_time(), time.perf_counter()
             call(queries)
             took = time.perf_counter() - wall, time.thread_time() - cpu
@@ -58,7 +64,7 @@ def told(samples: np.ndarray) -> Row:
 def filled(source: KeySource, n: int) -> tuple[Bank, np.ndarray]:
     """Return a bank of n keys and those keys (n, width) as one array: the same memory, seen twice."""
     width = source.states.shape[1]
-    whole, bank = np.empty((n, width), np.float32), Bank(width, shard_len=SHARD)
+    whole, bank = growing((n, width)), Bank(width, shard_len=SHARD)
     size = shard_rows(width, {}, SHARD)
     for low in range(0, n, size):
         part = source.rows(low, min(size, n - low))

@@ -74,7 +74,8 @@ def routing_command(
         families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
-    draw_frontier(found["rows"], folder / "routing.png")
+    if any(row["what"] == "frontier" for row in found["rows"]):
+        draw_frontier(found["rows"], folder / "routing.png")
     print(page.document(found), end="")
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editor import CollapseError
+from lifelong.pages import growing, touched
 from lifelong.payload_tables import PayloadTables
 
 Metric = Literal["ip", "l2"]
@@ -92,7 +93,7 @@ class Shard:
 
     def __init__(self, size: int, width: int, payloads: Mapping[str, Tensor], tables: PayloadTables) -> None:
         self.size, self._tables = size, tables
-        self.keys = np.empty((size, width), dtype=np.float32)
+        self.keys = growing((size, width))
         self.rows = np.empty(size, dtype=np.int64)
         self.ids = np.empty(size, dtype=object)
         self.alive = np.zeros(size, dtype=bool)
@@ -102,6 +103,7 @@ class Shard:
         self.payloads = {name: tables.table(size, like) for name, like in payloads.items()}
         self.used = self.start = self.live = self.version = 0  # `version` counts keys changed in place
         self.max_norm = 0.0
+        self._touched = 0
 
     @property
     def room(self) -> int:
@@ -143,6 +145,8 @@ class Shard:
     ) -> None:
         """Take in one row, the short way: key (width,) and its squared norm, as single precision has it."""
         slot = self.used
+        if slot >= self._touched:
+            self._touched = touched(self.keys, slot)
         self.keys[slot], self.rows[slot], self.ids[slot] = key, row, name
         self.last_use[slot], self.alive[slot] = tick, True
         for table_name, table in self.payloads.items():
