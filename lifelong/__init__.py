@@ -7,8 +7,9 @@
     lifelong.report([folder], "report")
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
-`evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, spaces `spaces_of` (without the
-picture). The other names are the types that these take and give, and what an editor is written with.
+`evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing `measure_routing`,
+bench payloads `fill_and_read`, spaces `spaces_of` (without the picture). The other names are the types that these
+take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank as Bank
+    from lifelong.bench_payloads import fill_and_read as fill_and_read
     from lifelong.bench_probing import compare_run as compare_probing  # noqa: F401
+    from lifelong.bench_routing_page import measure as measure_routing  # noqa: F401
     from lifelong.catalog import listing as listing
     from lifelong.checks import check_editor as check_editor
     from lifelong.cli_report import report as report
@@ -70,6 +73,8 @@ _HOME = {
     "ask": "lifelong.questions",
     "check_editor": "lifelong.checks",
     "compare_probing": "lifelong.bench_probing:compare_run",
+    "fill_and_read": "lifelong.bench_payloads",
+    "measure_routing": "lifelong.bench_routing_page:measure",
     "dry_run": "lifelong.compose",
     "editor_class": "lifelong.editor",
     "editor_names": "lifelong.editor",

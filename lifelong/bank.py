@@ -100,7 +100,7 @@ class Bank(Store):
         """Return the k best entries for each query (q, width)."""
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one entry.")
-        if memo is None and len(keys) == 1 and len(self._shards) == 1 and self._plain:
+        if memo is None and len(keys) == 1 and self._plain:
             found = self._search_one(keys, k)
             if found is not None:
                 return found
@@ -168,16 +168,21 @@ class Bank(Store):
         return scores, rows
 
     def _search_one(self, keys: np.ndarray, k: int) -> Found | None:
-        """Return what `search` returns for one query in a bank of one shard; None where that takes the long way."""
-        query, shard = np.ascontiguousarray(keys, dtype=np.float32), self._shards[0]
+        """Return what `search` returns for one query; None where that takes the long way."""
+        query = np.ascontiguousarray(keys, dtype=np.float32)
         if query.shape != (1, self.width):
             return None
-        best = best_of_one(query, shard, k, self.metric, self.spec)
-        if best is None:
-            return None
-        scores, slots = best
-        ids, rows = [shard.ids[slot] for slot in slots], [int(shard.rows[slot]) for slot in slots]
-        if (missing := k - len(slots)) > 0:
+        hits: list[tuple[float, Shard, int]] = []
+        for shard in self._shards:  # in order of insertion, as slots are: a stable sort keeps ties in that order
+            best = best_of_one(query, shard, k, self.metric, self.spec)
+            if best is None:
+                return None
+            hits += [(score, shard, slot) for score, slot in zip(*best, strict=True)]
+        if len(self._shards) > 1:
+            hits = sorted(hits, key=lambda hit: hit[0], reverse=self.metric == "ip")[:k]
+        scores = [score for score, _, _ in hits]
+        ids, rows = [shard.ids[slot] for _, shard, slot in hits], [int(shard.rows[slot]) for _, shard, slot in hits]
+        if (missing := k - len(hits)) > 0:
             scores = scores + missing * [-np.inf if self.metric == "ip" else np.inf]
             ids, rows = ids + missing * [""], rows + missing * [-1]
         return Found([tuple(ids)], np.array([scores], dtype=np.float32), np.array([rows], dtype=np.int64))

@@ -30,17 +30,18 @@ Row = dict[str, Any]
 def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
     """Return per call its samples (rounds, 2): wall and thread CPU seconds.
 
-    The calls take turns at equal queries, and at going first: what one leaves in the caches is found by another.
+    The calls take turns at equal queries, in an order drawn anew each time: what one leaves in the caches is found by
+    any other.
     """
+    rng = np.random.default_rng(0)
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     begun = time.perf_counter()
     for turn in range(-WARM_UP, ROUNDS):
         if turn >= FEWEST and time.perf_counter() - begun > SECONDS:
             break
         queries = asked(turn + WARM_UP)
-        order = list(calls.items())
-        first = turn % len(order)
-        for name, call in order[first:] + order[:first]:
+        for name in rng.permutation(list(calls)).tolist():
+            call = calls[name]
             cpu, wall = time.thread_time(), time.perf_counter()
             call(queries)
             took = time.perf_counter() - wall, time.thread_time() - cpu

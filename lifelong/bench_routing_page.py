@@ -60,7 +60,7 @@ def _rows(
     for width in sources if "change" in parts else ():
         yield from change_rows(sources[width], max(n for n, w in fitting if w == width))
     narrow = sources[min(sources)]
-    for n in (narrow.real, *(s for s in SIZES if 10**5 <= s <= most)) if "frontier" in parts else ():
+    for n in (len(narrow.states), *(s for s in SIZES if 10**5 <= s <= most)) if "frontier" in parts else ():
         for family in families:
             yield from frontier_rows(narrow, n, family, FAMILIES[family])
 
@@ -129,7 +129,7 @@ def document(found: dict[str, Any]) -> str:
         "## Recall against latency",
         "",
         "One query at a time through the bank, exact scores included, width 256. Target: recall@1 of at least 0.99 "
-        "within 1 ms (median) for all real states.",
+        "within 1 ms (median) for all states.",
         "",
         "![recall against latency](routing.png)",
         "",
