@@ -221,12 +221,8 @@ class Editor(ABC):
         return ()
 
     def holds(self, edit_id: str) -> bool:
-        """Return whether an edit is stored: whether losing it means that it was not found, or that it is gone.
-
-        By default it is where a bank has an entry of its id; without banks nothing is ever gone.
-        """
-        banks = self.routing_banks()
-        return not banks or any(edit_id in bank for bank in banks)
+        """Return whether an edit is stored: whether a bank has an entry of its id; without banks, always."""
+        return not self.routing_banks() or any(edit_id in bank for bank in self.routing_banks())
 
     def state(self) -> State:
         """Return everything `load` needs to go on exactly from here (trained parts of `fit` excluded)."""

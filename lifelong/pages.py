@@ -21,7 +21,7 @@ def growing(shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
     nbytes = count * np.dtype(dtype).itemsize
     if not nbytes or not hasattr(mmap, "MADV_NOHUGEPAGE"):
         return np.zeros(shape, dtype=dtype)
-    block = mmap.mmap(-1, nbytes)
+    block = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a forked process gets its own
     block.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(block, dtype=dtype, count=count).reshape(shape)
 

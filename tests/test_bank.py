@@ -105,6 +105,10 @@ def test_scores_are_bit_equal_whatever_the_batch_and_the_shards(metric, n) -> No
         bank.add([f"e{i}" for i in range(n)], keys)
     together, split = whole.search(queries, 3), parts.search(queries, 3)
     single = [whole.search(q[None], 3) for q in queries]
+    in_parts = [parts.search(q[None], 3) for q in queries]  # one query takes a shorter way through the shards
+    assert [one.ids for one in single] == [one.ids for one in in_parts]
+    assert all(np.array_equal(a.scores, b.scores) for a, b in zip(single, in_parts, strict=True))
+    assert all(np.array_equal(a.rows, b.rows) for a, b in zip(single, in_parts, strict=True))
     assert together.ids == split.ids == [one.ids[0] for one in single]
     assert np.array_equal(together.scores, split.scores)
     assert np.array_equal(together.scores, np.concatenate([one.scores for one in single]))
