@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.manifest import hardware, load_average, rss_bytes, versions
+from lifelong.manifest import load_average, processor, rss_bytes, versions
 from lifelong.payload_tables import RESIDENT_BYTES, PayloadTables
 
 BATCH = 16  # experts generated at a time
@@ -103,7 +103,7 @@ def fill_and_read(
         "routed": routed,
         "read_route": _spread(took),
         "verified": reads * min(routed, n),
-        "machine": hardware(),
+        "machine": processor(),
         "versions": versions(),
         "load_average": load_average(),
     }

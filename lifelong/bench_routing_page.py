@@ -15,7 +15,7 @@ from lifelong.bench_keys import TOKENS, KeySource, atlas_states, key_source
 from lifelong.bench_routing import Row, change_rows, flat_rows, frontier_rows
 from lifelong.faiss_door import search_settings
 from lifelong.files import write_atomic
-from lifelong.manifest import hardware, load_average, versions
+from lifelong.manifest import load_average, processor, versions
 from lifelong.search_spec import IndexSpec
 
 SIZES = (1, 10**3, 10**4, 10**5, 10**6)
@@ -72,7 +72,7 @@ def keep(file: Path, row: Row | None) -> dict[str, Any]:
         row = row | {"load_average": load_average()[:1]}
         about = [row.get(name) for name in SAME]
         found["rows"] = [r for r in found["rows"] if [r.get(name) for name in SAME] != about] + [row]
-    found |= {"machine": hardware(), "versions": versions(), "search": search_settings(IndexSpec())}
+    found |= {"machine": processor(), "versions": versions(), "search": search_settings(IndexSpec())}
     file.parent.mkdir(parents=True, exist_ok=True)
     data = (json.dumps(found, indent=1) + "\n").encode()
     write_atomic(file, lambda f: f.write(data))

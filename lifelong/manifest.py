@@ -37,6 +37,12 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+def processor() -> dict[str, Any]:
+    """Return what a published measurement says of its machine: the processor and its cores."""
+    found = hardware()
+    return {name: found[name] for name in ("cpu", "cores")}
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
