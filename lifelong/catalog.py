@@ -73,7 +73,9 @@ def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     first = known[0]
     on = f"{', '.join(first['model'])} on {', '.join(first['stream'])}; {'; '.join(first['hardware'])}"
-    return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`: {on}."]
+    seeds = sorted({seed for found in known for seed in found.get("cost seeds", found["seeds"])})
+    costs = f"times and bytes are those of seed {', '.join(map(str, seeds))}"
+    return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`; {costs}: {on}."]
 
 
 def _streams() -> list[dict[str, Any]]:

@@ -44,6 +44,7 @@ def _united(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{old['editor']}: seeds {twice} are in two of the tables; leave one out.")
     seeds = sorted([*old["seeds"], *new["seeds"]])
     out = {**old, "seeds": seeds, "collapsed edits": old["collapsed edits"] + new["collapsed edits"]}
+    out["cost seeds"] = old.get("cost seeds", old["seeds"])
     for name in QUALITY:
         values = _by_seed(old, name) | _by_seed(new, name)
         out[name] = plain(of_seeds([values[seed] for seed in seeds], old[name]["n"] + new[name]["n"]))
