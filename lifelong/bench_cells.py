@@ -16,7 +16,7 @@ import numpy as np
 
 from lifelong.answering import answered, asks_of
 from lifelong.baseline import Baseline
-from lifelong.bench_probing import ROUNDING, SILENT, Side, check_equal
+from lifelong.bench_probing import ROUNDING, SILENT, Side, check_equal, edited
 from lifelong.editor import Editor
 from lifelong.latency import other_cache
 from lifelong.log import Probed
@@ -85,8 +85,6 @@ def compare_cells(
     fast, slow = (Side.of(vlm, editor, stream, chosen, baseline, seed) for chosen in (settings, everything))
     rng, alone, cold = generator(seed, "cells"), Alone(), type(vlm.cache)(vlm.cache.budget_bytes)
     total = compared = 0
-    history: list[str] = []
-    retired: dict[str, str] = {}
 
     def take(ask: Callable[..., Sequence[Any]]) -> None:
         nonlocal total
@@ -98,37 +96,31 @@ def compare_cells(
         wanted = share * len(told)
         n = min(len(told), int(wanted) + bool(rng.random() < wanted % 1))
         with other_cache(vlm, cold):
-            for place in rng.choice(len(told), n, replace=False).tolist():
-                probe_id = list(told)[place]
+            ids = list(told)
+            for place in rng.choice(len(ids), n, replace=False).tolist():
+                probe_id = ids[place]
                 wall_s, scores = ask_alone(vlm, editor, item_of(known[probe_id], told[probe_id][0]), baseline)
                 alone.wall_s.append(wall_s)
                 if not same_scores(scores, told[probe_id]):
                     alone.unequal.append(probe_id)
 
     try:
-        for start in range(0, len(stream.edits), editor.turn):
-            batch = stream.edits[start : start + editor.turn]
-            before = len(history)
-            editor.edit(batch)
-            history += [e.id for e in batch]
-            retired.update((e.supersedes, e.id) for e in batch if e.supersedes)
-            step = len(history)
-            take(lambda panel, b=batch, n=step: panel.instant(n, 0.0, b))
-            slow.panel.instant(step, 0.0, batch)
-            if any(before < s <= step for s in due):
-                past, last = tuple(history), step == len(stream.edits)
-                take(lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
-                if any(before < s <= step for s in again):
+        for now in edited(editor, stream):
+            take(now.instant)
+            slow.panel.instant(now.step, 0.0, now.batch)
+            if now.reaches(due):
+                take(now.full)
+                if now.reaches(again):
                     slow.probed = []
-                    slow.take(vlm, lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
+                    slow.take(vlm, now.full)
                     asked = {f.probe_id for f in fast.probed}
                     check_equal(fast.probed, [f for f in slow.probed if f.probe_id in asked])
                     compared += len({f.probe_id for f in slow.probed})
             if on_progress is not None:
-                on_progress(step, len(stream.edits))
+                on_progress(now.step, len(stream.edits))
     finally:
         editor.close()
-    return _found(fast, slow, alone, total, compared, len(history), len(again))
+    return _found(fast, slow, alone, total, compared, len(stream.edits), len(again))
 
 
 def expected_cells(probes: Sequence[int], general: int, steps: Sequence[int]) -> int:

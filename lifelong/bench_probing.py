@@ -7,7 +7,7 @@ everything again, each with caches of its own; their facts must be equal, or `Un
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from lifelong.latency import other_cache
 from lifelong.log import Gauged, Probed
 from lifelong.panel import Panel, PanelSettings
 from lifelong.scorers import LOCALITY_TOP10_ALL, NLL
+from streams.types import Edit
 
 if TYPE_CHECKING:
     from lifelong.compose import Prepared
@@ -68,6 +69,44 @@ class Side:
         return probed
 
 
+@dataclass(frozen=True)
+class Now:
+    """A stream just after one more batch: what is visible, what was replaced, and how a panel is asked about it.
+
+    To be used before the next batch: `history` and `retired` grow with the stream.
+    """
+
+    batch: Sequence[Edit]
+    step: int
+    history: Sequence[str]
+    retired: Mapping[str, str]
+    last: bool
+
+    def reaches(self, steps: Iterable[int]) -> bool:
+        """Whether the batch reached one of some steps."""
+        return any(self.step - len(self.batch) < s <= self.step for s in steps)
+
+    def instant(self, panel: Panel) -> Sequence[Any]:
+        """Ask a panel about the batch."""
+        return panel.instant(self.step, 0.0, self.batch)
+
+    def full(self, panel: Panel) -> Sequence[Any]:
+        """Hold a full panel."""
+        return panel.full(self.step, 0.0, tuple(self.history), self.retired, last=self.last)
+
+
+def edited(editor: Editor, stream: Stream) -> Iterator[Now]:
+    """Edit a stream batch by batch, and yield after each how it stands."""
+    history: list[str] = []
+    retired: dict[str, str] = {}
+    for start in range(0, len(stream.edits), editor.turn):
+        batch = stream.edits[start : start + editor.turn]
+        editor.edit(batch)
+        history += [e.id for e in batch]
+        retired.update((e.supersedes, e.id) for e in batch if e.supersedes)
+        yield Now(batch, len(history), history, retired, len(history) == len(stream.edits))
+
+
 def compare(
     vlm: VLM,
     editor: Editor,
@@ -92,36 +131,26 @@ def compare(
         name: Side.of(vlm, editor, stream, replace(settings, brute=name == "brute"), baseline, seed)
         for name in ("incremental", "brute")
     }
-    history: list[str] = []
-    retired: dict[str, str] = {}
     try:
-        for start in range(0, len(stream.edits), editor.turn):
-            batch = stream.edits[start : start + editor.turn]
-            before = len(history)
-            editor.edit(batch)
-            history += [e.id for e in batch]
-            retired.update((e.supersedes, e.id) for e in batch if e.supersedes)
-            step, last = len(history), len(history) == len(stream.edits)
-            due = last or any(before < s <= step for s in steps)
-            order = list(sides.values()) if start // editor.turn % 2 else list(sides.values())[::-1]
+        for turn, now in enumerate(edited(editor, stream)):
+            order = list(sides.values()) if turn % 2 else list(sides.values())[::-1]
             for one in order:
-                one.take(vlm, lambda panel, b=batch, n=step: panel.instant(n, 0.0, b))
-                if due:
-                    past = tuple(history)
-                    one.take(vlm, lambda panel, p=past, n=step, e=last: panel.full(n, 0.0, p, retired, last=e))
+                one.take(vlm, now.instant)
+                if now.last or now.reaches(steps):
+                    one.take(vlm, now.full)
             check_equal(sides["incremental"].probed, sides["brute"].probed)
             for one in order:
                 kept, one.probed = one.probed, []
                 one.parts["probes"] = one.parts.get("probes", 0) + len({(f.step, f.probe_id) for f in kept})
                 one.parts["reused"] = one.parts.get("reused", 0) + len({f.probe_id for f in kept if f.reused})
             if on_progress is not None:
-                on_progress(step, len(stream.edits))
+                on_progress(now.step, len(stream.edits))
     finally:
         editor.close()
     fast, slow = sides["incremental"], sides["brute"]
     probes = int(fast.parts["probes"])
     return {
-        "edits": len(history),
+        "edits": len(stream.edits),
         "probes": probes,
         "reused_share": fast.parts["reused"] / probes if probes else 0.0,
         "incremental_wall_s": fast.wall_s,
