@@ -16,8 +16,8 @@ import numpy as np
 from lifelong.config import ConfigError
 from lifelong.log import RunLog
 from lifelong.replay import Replayed, replay_with, settings_of
-from lifelong.seeds import log_interval, log_mean
 from lifelong.service_samples import fits_of, samples_of
+from reports.seeds import log_interval, log_mean
 
 MOST = 60  # doublings: beyond, a size is no answer
 

@@ -18,10 +18,10 @@ from lifelong.config import ConfigError, Panels, RunConfig, hash8
 from lifelong.labels import run_label, run_title
 from lifelong.ladder import Ladder
 from lifelong.limits import Limit, Measured, Verdict, climb, verdict
-from lifelong.seeds import log_interval, log_mean
 from lifelong.sweeps import cells, is_sweep
 from reports.decay import Decay, decay
 from reports.rungs import SCORERS, last_panel
+from reports.seeds import log_interval, log_mean
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-ENOUGH = 5  # seeds for an interval; fewer are shown one by one
-T_95 = {4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 19: 2.093, 29: 2.045}
-"""Student's t for a two-sided 95 % by degrees of freedom; between two of them the smaller one is used."""
+from reports.evidence import ENOUGH, half_width
 
 
 def log_mean(sizes: Sequence[float]) -> float:
@@ -22,9 +21,7 @@ def log_mean(sizes: Sequence[float]) -> float:
 
 def log_interval(sizes: Sequence[float]) -> tuple[float, float] | None:
     """Return 95 % of Student's t of the logarithms, from five sizes above 0 on; None for fewer."""
-    n = len(sizes)
-    if n < ENOUGH or min(sizes) <= 0:
+    if len(sizes) < ENOUGH or min(sizes) <= 0:
         return None
-    error = float(np.std(np.log(sizes), ddof=1)) / np.sqrt(n)
-    factor = float(np.exp(T_95[max(freedom for freedom in T_95 if freedom < n)] * error))
+    factor = math.exp(half_width(np.log(sizes).tolist()))
     return log_mean(sizes) / factor, log_mean(sizes) * factor
