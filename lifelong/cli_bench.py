@@ -99,6 +99,21 @@ def payloads_command(
             print(f"wrote {path}", file=sys.stderr)
 
 
+@app.command("products")
+def products_command(
+    model: Annotated[str, typer.Option(help="A model whose linear layers are multiplied.")] = "atlas",
+) -> None:
+    """Measure a model's matrix products by MKL and by oneDNN, and say which of them runs use here."""
+    from torch import nn
+
+    from lifelong.bench_products import document, measure
+    from lifelong.models.products import mkl_falls_short
+    from lifelong.models.vlm import VLM
+
+    layers = [module for module in VLM.load(model).model.modules() if isinstance(module, nn.Linear)]
+    print(document(measure(layers), mkl_falls_short()), end="")
+
+
 def probing_text(found: Mapping[str, Any]) -> str:
     """Return what `compare` measured as lines of words: seconds of each side, their ratio, shares and rates."""
     lines = [

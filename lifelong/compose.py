@@ -165,6 +165,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "versions": made_with.versions(),
         "hardware": made_with.hardware(),
         "threads": torch.get_num_threads(),
+        "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
         "routing": search_settings(IndexSpec.parse(getattr(editor_options(config.editor), "index", "flat"))),
         "device": str(ready.vlm.device),
         "seeds": {"run": config.seed, "fit": config.fit.seed},

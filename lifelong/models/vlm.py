@@ -23,6 +23,7 @@ from lifelong.models.interventions import HookFn, Interventions
 from lifelong.models.layout import Hidden, Layout, Scored
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.passes import Passes
+from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts import OpenImage, PromptReader
 from lifelong.models.quirk import find_quirk
 from lifelong.models.scoring import scored_rows
@@ -50,6 +51,7 @@ class VLM:
 
             open_image = open_by_reference
         model.eval().requires_grad_(False)
+        self.quick_layers = quicken(model) if mkl_falls_short() else 0  # linear layers that oneDNN multiplies
         self.model, self.processor, self.tokenizer = model, processor, processor.tokenizer
         self.name = name
         self.digest = digest or digest_of_model(model)
