@@ -1,19 +1,26 @@
 """The keys that routing is measured on: hidden states of the atlas model, and what stands in where they run out.
 
 Knows the model and its stream; nothing of banks. In order: the state of every edit's own question (`real`), of its
-rephrased questions and of the same with other pictures of the same thing (`rendered`); beyond them, mixtures of two
-of these with noise (`mixed`), which are states of no question and are declared wherever a number comes from them.
+rephrased questions and of the same with other pictures of the same thing (`rendered`), of all these with random crops
+of their pictures (`cropped`); beyond them, mixtures of two of these with noise (`mixed`), which are states of no
+question. How many of which kind is declared wherever a number comes from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+
+from streams.images import open_image
+from streams.types import ImageRef, Query, digest_of
 
 CHUNK = 256  # questions encoded at a time
+CROP = 0.6, 0.95  # share of either side of a picture that a crop keeps
 NOISE = 0.1  # length of the noise in a mixture, of unit vectors
 TOKENS = {256: 1, 1024: 4, 4096: 16}
 """Width of a key -> how many of the last tokens' states, 256 wide, are joined in it."""
@@ -26,12 +33,14 @@ class KeySource:
     states: np.ndarray
     queries: np.ndarray
     real: int
+    rendered: int
     seed: int = 0
 
     def counts(self, n: int) -> dict[str, int]:
-        """Return how many of the first n keys are real, rendered and mixed."""
+        """Return how many of the first n keys are real, rendered, cropped and mixed."""
         real, states = min(n, self.real), min(n, len(self.states))
-        return {"real": real, "rendered": states - real, "mixed": n - states}
+        rendered = min(states - real, self.rendered)
+        return {"real": real, "rendered": rendered, "cropped": states - real - rendered, "mixed": n - states}
 
     def rows(self, first: int, n: int) -> np.ndarray:
         """Return the keys `first` to `first + n`, (n, width) float32: the same ones however they are cut."""
@@ -57,29 +66,32 @@ def unit(keys: np.ndarray) -> np.ndarray:
 
 
 def atlas_states(
-    edits: int, folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
+    edits: int, crops: int, folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the states (n, 4096) of `real` and `rendered` questions of so many edits, kept in a file in `folder`.
+    """Return the states (n, 4096) of `real`, `rendered` and `crops` `cropped` questions, kept in a file in `folder`.
 
     A row is the states of the last 16 tokens (image tokens count) in the middle of the decoder, joined, the last
     first.
     """
-    from lifelong.config import RunConfig
-    from lifelong.parts import load_model
+    from lifelong.models.loading import load_parts
+    from lifelong.models.vlm import VLM
     from streams.stream import load_stream
 
-    stream, vlm = load_stream("atlas", edits=edits, seed=seed), load_model(RunConfig())
-    file = folder / f"states-{vlm.digest}-{edits}-{seed}.npz"
+    stream = load_stream("atlas", edits=edits, seed=seed)
+    model, processor, digest = load_parts("atlas", "float32", "cpu")
+    vlm = VLM(model, processor, name="atlas", digest=digest, open_image=open_crop)
+    file = folder / f"states-{vlm.digest}-{edits}-{crops}-{seed}.npz"
     if file.is_file():
         with np.load(file) as kept:
             return {name: kept[name] for name in kept.files}
     probes = [[p for p in stream.probes(e.id) if p.axis == "generality"] for e in stream.edits]
     asked = {"real": [e.query for e in stream.edits], "rendered": [p.query for some in probes for p in some[:2]]}
+    asked["cropped"] = list(islice(cropped([q for some in asked.values() for q in some]), crops))
     total, done = sum(map(len, asked.values())), 0
     found: dict[str, np.ndarray] = {}
     for name, queries in asked.items():
         distinct = list({q.digest: q for q in queries}.values())
-        parts = []
+        parts = [np.empty((0, TOKENS[4096] * vlm.width), np.float32)]
         for low in range(0, len(distinct), CHUNK):
             states = vlm.hidden(distinct[low : low + CHUNK], vlm.layers // 2).states
             parts.append(np.stack([_joined(s.float().cpu().numpy(), TOKENS[4096]) for s in states]))
@@ -92,6 +104,29 @@ def atlas_states(
     return found
 
 
+def cropped(queries: Sequence[Query]) -> Iterator[Query]:
+    """Yield the queries that have a picture, with another crop of it each time, over and over."""
+    seen = list({q.digest: q for q in queries if q.image is not None}.values())
+    for number, query in enumerate(cycle(seen)):
+        assert query.image is not None
+        ref = ImageRef(
+            f"crop:{number}:{query.image.uri}", digest_of(query.image.digest, str(number)), query.image.root
+        )
+        yield Query(query.prompt, ref)
+
+
+def open_crop(ref: ImageRef) -> Image.Image:
+    """Return the picture of a reference as `open_image` does, or the crop of it that `crop:NUMBER:URI` names."""
+    scheme, _, rest = ref.uri.partition(":")
+    if scheme != "crop":
+        return open_image(ref)
+    number, _, uri = rest.partition(":")
+    whole, rng = open_image(ImageRef(uri, ref.digest, ref.root)), np.random.default_rng(int(number))
+    sides = [round(side * rng.uniform(*CROP)) for side in whole.size]
+    left, top = (int(rng.integers(0, side - kept + 1)) for side, kept in zip(whole.size, sides, strict=True))
+    return whole.crop((left, top, left + sides[0], top + sides[1]))
+
+
 def _joined(states: np.ndarray, tokens: int) -> np.ndarray:
     """Return the last tokens' states (tokens, width) joined, the last first; a short question repeats its first."""
     last = states[::-1][:tokens]
@@ -100,10 +135,10 @@ def _joined(states: np.ndarray, tokens: int) -> np.ndarray:
 
 def key_source(states: dict[str, np.ndarray], width: int, *, queries: int = 512, seed: int = 0) -> KeySource:
     """Return keys of a width (256, 1024 or 4096): rendered states are first queries, and keys beyond their number."""
-    real, rendered = (unit(distinct(states[name][:, :width])) for name in ("real", "rendered"))
+    real, rendered, crops = (unit(distinct(states[name][:, :width])) for name in ("real", "rendered", "cropped"))
     order = np.random.default_rng(seed).permutation(len(rendered))
     asked, kept = rendered[order[:queries]], rendered[order[queries:]]
-    return KeySource(np.concatenate([real, kept]), asked, len(real), seed)
+    return KeySource(np.concatenate([real, kept, crops]), asked, len(real), len(kept), seed)
 
 
 def distinct(keys: np.ndarray) -> np.ndarray:

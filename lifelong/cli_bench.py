@@ -51,6 +51,9 @@ def routing_command(
     part: Annotated[list[str] | None, typer.Option(help="flat, change or frontier; may be repeated.")] = None,
     most: Annotated[int, typer.Option(help="Most keys.")] = 10**6,
     edits: Annotated[int, typer.Option(help="Edits whose questions' states are keys.")] = 3000,
+    crops: Annotated[
+        int, typer.Option(help="Questions with cropped pictures whose states are keys beyond those.")
+    ] = (100_000),
     family: Annotated[list[str] | None, typer.Option(help="Of the frontier: flat, flat16, ivf, hnsw.")] = None,
     device: Annotated[str, typer.Option(help="A device that torch searches on as well, such as cuda.")] = "",
 ) -> None:
@@ -70,7 +73,7 @@ def routing_command(
         known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
         raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
     found = page.measure(
-        folder, parts=part or page.PARTS, most=most, edits=edits, device=device,
+        folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
         families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lifelong import bench_routing
-from lifelong.bench_keys import KeySource, distinct, key_source, unit
+from lifelong.bench_keys import KeySource, cropped, distinct, key_source, open_crop, unit
 from lifelong.bench_routing import change_rows, filled, flat_rows, frontier_rows, taken
 from lifelong.bench_routing_page import document, keep, pick
 from reports.routing import draw_frontier
+from streams.images import open_image
+from streams.types import ImageRef, Query
 
 
 @pytest.fixture
 def source() -> KeySource:
     rng = np.random.default_rng(0)
-    states = {name: rng.normal(size=(n, 4096)) for name, n in (("real", 300), ("rendered", 200))}
+    states = {name: rng.normal(size=(n, 4096)) for name, n in (("real", 300), ("rendered", 120), ("cropped", 80))}
     return key_source(states, 256, queries=50)
 
 
@@ -27,8 +30,8 @@ def short(monkeypatch) -> None:
 
 
 def test_keys_are_states_first_then_mixtures_and_the_same_however_they_are_cut(source: KeySource) -> None:
-    assert source.counts(1000) == {"real": 300, "rendered": 150, "mixed": 550}
-    assert source.counts(320) == {"real": 300, "rendered": 20, "mixed": 0}
+    assert source.counts(1000) == {"real": 300, "rendered": 70, "cropped": 80, "mixed": 550}
+    assert source.counts(320) == {"real": 300, "rendered": 20, "cropped": 0, "mixed": 0}
     whole = source.rows(0, 1000)
     assert np.array_equal(whole[:450], source.states) and np.allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
     cut = np.concatenate([source.rows(low, min(170, 1000 - low)) for low in range(0, 1000, 170)])
@@ -77,3 +80,16 @@ def test_every_part_gives_its_rows_and_the_page_holds_them_against_the_targets(s
 
 
 SETTINGS: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "ivf": {"probes": (1, 64)}}
+
+
+def test_a_crop_is_another_part_of_the_same_picture_each_time() -> None:
+    ref = ImageRef("toy:red/round", "0" * 16)
+    whole, asked = open_image(ref), [Query("What is it?", ref), Query("And in words?")]
+    crops = list(islice(cropped(asked), 4))
+    assert [c.prompt for c in crops] == ["What is it?"] * 4 and len({c.digest for c in crops}) == 4
+    pictures = [open_crop(c.image) for c in crops if c.image is not None]
+    assert len({p.tobytes() for p in pictures}) == 4
+    assert all(0.59 < p.width / whole.width < 0.96 and 0.59 < p.height / whole.height < 0.96 for p in pictures)
+    assert (
+        open_crop(crops[0].image).tobytes() == pictures[0].tobytes() and open_crop(ref).tobytes() == whole.tobytes()
+    )
