@@ -90,6 +90,5 @@ def test_a_crop_is_another_part_of_the_same_picture_each_time() -> None:
     pictures = [open_crop(c.image) for c in crops if c.image is not None]
     assert len({p.tobytes() for p in pictures}) == 4
     assert all(0.59 < p.width / whole.width < 0.96 and 0.59 < p.height / whole.height < 0.96 for p in pictures)
-    assert (
-        open_crop(crops[0].image).tobytes() == pictures[0].tobytes() and open_crop(ref).tobytes() == whole.tobytes()
-    )
+    again = open_crop(next(cropped(asked)).image or ref)
+    assert again.tobytes() == pictures[0].tobytes() and open_crop(ref).tobytes() == whole.tobytes()
