@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lifelong.editor import CollapseError
 from lifelong.editors.t_patcher import TPatcher, TPatcherOptions
-from lifelong.patches.losses import Penalty, activation_loss, memory_loss
+from lifelong.patches.losses import Penalty, activation_loss, heard, memory_loss
 from lifelong.patches.neurons import Patches, initial_keys
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
@@ -57,6 +57,40 @@ def test_a_patch_adds_activation_times_value_on_every_token():
     patches.add("a", {**one, "states": torch.zeros(2, 3)})
     added = patches.added(torch.tensor([[[2.0, 3.0, 9.0], [-1.0, 0.5, 9.0]]]))
     assert torch.equal(added, torch.tensor([[[2.0, 2.0], [0.0, 0.0]]]))
+
+
+def test_silent_neurons_are_left_out_and_nothing_else_changes():
+    torch.manual_seed(0)
+    patches, bias = Patches(8, 6), -2.0 * torch.rand(500)
+    given = {"keys": torch.randn(500, 8), "bias": bias, "values": torch.randn(500, 6), "states": torch.zeros(500, 8)}
+    patches.add("a", given)
+    states = torch.randn(2, 5, 8)
+    seen = []
+    for added in (patches.added, lambda q: torch.relu(q @ given["keys"].T + bias) @ given["values"]):
+        asked = states.clone().requires_grad_()
+        out = added(asked)
+        (out * torch.linspace(-1, 1, 6)).sum().backward()
+        seen.append((out.detach(), asked.grad))
+    torch.testing.assert_close(seen[0], seen[1], atol=1e-5, rtol=1e-5)
+    patches.table("bias").fill_(-1e9)
+    assert not patches.added(states).any()
+
+
+@pytest.mark.parametrize("top", [1, 7, 60, 10**6, None])
+def test_the_memory_loss_of_the_states_that_are_heard_is_that_of_all(top):
+    torch.manual_seed(1)
+    states, bias = torch.randn(200, 8), torch.randn(3)
+    relative, absolute = Penalty(margin=3.0, top=top), Penalty("margin", margin=3.0, top=top)
+    seen = []
+    for few in (False, True):
+        keys = torch.linspace(-1, 1, 24).reshape(3, 8).requires_grad_()
+        acts = keys.sum(1)[None]
+        rows = heard(states @ keys.T + bias, acts, relative, absolute) if few else torch.arange(200)
+        loss = memory_loss(states[rows] @ keys.T + bias, acts, relative, absolute)
+        loss.backward()
+        seen.append((loss.detach(), keys.grad))
+        assert few is False or top is None or len(rows) <= 2 * top
+    torch.testing.assert_close(seen[0], seen[1], atol=1e-5, rtol=1e-5)
 
 
 def test_neurons_of_an_owner_leave_and_the_others_stay():

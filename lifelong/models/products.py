@@ -7,6 +7,7 @@ processor what it can do. Measure it here with `lifelong bench products`.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,26 @@ class QuickLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return input W^T + b, (..., out)."""
-        weight, bias = self.weight, self.bias
-        learns = torch.is_grad_enabled() and (weight.requires_grad or (bias is not None and bias.requires_grad))
-        if learns or not _fits(input, weight):
-            return functional.linear(input, weight, bias)
-        if torch.is_grad_enabled() and input.requires_grad:
-            return _Product.apply(input, weight, bias)  # type: ignore[no-any-return]
-        return product(input, weight, bias)
+        return _quick(input, self.weight, self.bias)
+
+
+def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return states W^T + b, (..., out), by oneDNN where that is quicker on this machine and may be used."""
+    return _quick(states, weight, bias) if _here() else functional.linear(states, weight, bias)
+
+
+@cache
+def _here() -> bool:
+    return mkl_falls_short()
+
+
+def _quick(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    learns = torch.is_grad_enabled() and (weight.requires_grad or (bias is not None and bias.requires_grad))
+    if learns or not _fits(states, weight):
+        return functional.linear(states, weight, bias)
+    if torch.is_grad_enabled() and states.requires_grad:
+        return _Product.apply(states, weight, bias)  # type: ignore[no-any-return]
+    return product(states, weight, bias)
 
 
 def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -80,6 +94,7 @@ def _fits(states: Tensor, weight: Tensor) -> bool:
         states.device.type == "cpu"
         and states.dtype == weight.dtype == torch.float32
         and states.numel() >= FEWEST_ROWS * states.shape[-1]
+        and len(weight) > 0
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Form = Literal["exp", "margin", "expmargin"]
@@ -52,3 +53,12 @@ def memory_loss(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolu
     """
     every = stored[:, None].expand(-1, len(acts), -1)
     return relative.of(every - acts[None]) + absolute.of(every)
+
+
+def heard(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolute: Penalty = SILENT) -> Tensor:
+    """Return the stored states, by number, that `memory_loss` depends on: it looks at the largest penalties only."""
+    if len(acts) != 1 or relative.top is None or absolute.top is None:
+        return torch.arange(len(stored), device=stored.device)
+    terms = (stored - acts, relative.top), (stored, absolute.top)
+    found = [values.reshape(-1).topk(min(top, values.numel())).indices for values, top in terms]
+    return (torch.cat(found) // stored.shape[1]).unique()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.editor import State
+from lifelong.models.products import linear
 from lifelong.ops import bytes_of
 
 if TYPE_CHECKING:
@@ -75,9 +76,16 @@ class Patches:
         self._used = int(keep.sum())
 
     def added(self, q: Tensor) -> Tensor:
-        """Return what all neurons add to the FFN's output for inputs (..., width): (..., width_out)."""
+        """Return what all neurons add to the FFN's output for inputs (..., width): (..., width_out).
+
+        Most neurons are silent at all tokens: where silence is zero (`relu`), they are left out of whatever follows.
+        """
         keys, bias, values = (self.table(name).to(q.device) for name in ("keys", "bias", "values"))
-        return (activate(self.activation, q.float() @ keys.T + bias) @ values).to(q.dtype)
+        if self.activation == "relu":
+            with torch.no_grad():
+                fires = (linear(q.float(), keys, bias) > 0).flatten(0, -2).any(0).nonzero().squeeze(1)
+            keys, bias, values = keys[fires], bias[fires], values[fires]
+        return (activate(self.activation, linear(q.float(), keys, bias)) @ values).to(q.dtype)
 
     def nbytes(self) -> int:
         """Return the bytes of the used rows."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lifelong.models.products import linear
 from lifelong.ops import answer_exact, answer_loss, descend
-from lifelong.patches.losses import activation_loss, memory_loss
+from lifelong.patches.losses import activation_loss, heard, memory_loss
 from lifelong.patches.neurons import Neurons, Site, patched
 
 if TYPE_CHECKING:
@@ -112,9 +113,11 @@ def teach(
             acts = (seen[i][at].float() * neurons.keys).sum(-1)[None] + neurons.bias
             loss = loss + how.activation_weight * activation_loss(acts)
             if len(stored[i]) and how.memory_weight:
-                elsewhere = stored[i] @ neurons.keys.T + neurons.bias
-                learnt = learnt and float((elsewhere.detach() > 0).any(1).float().mean()) <= how.stop_leak
-                loss = loss + how.memory_weight * memory_loss(elsewhere, acts)
+                with torch.no_grad():
+                    everywhere = linear(stored[i], neurons.keys, neurons.bias)
+                    loud = heard(everywhere, acts)
+                learnt = learnt and float((everywhere > 0).any(1).float().mean()) <= how.stop_leak
+                loss = loss + how.memory_weight * memory_loss(stored[i][loud] @ neurons.keys.T + neurons.bias, acts)
         return loss
 
     descend(
