@@ -202,7 +202,8 @@ class Unike(Editor):
             yield self.vlm.answerer(asked, from_layer=self.from_layer)
 
     def _read(self, queries: Sequence[Query]) -> list[Reading]:
-        return self.reader.read(queries) if self.options.external == "latent" else []
+        mixes = self.options.external == "latent" and self.options.alpha != 0  # a share of nothing is not read
+        return self.reader.read(queries) if mixes else []
 
     def _asked(self, queries: Sequence[Query]) -> list[Query | Prompt]:
         """Return the queries, with the nearest facts before them where the external part is in the prompt."""
