@@ -93,7 +93,7 @@ def _fits(states: Tensor, weight: Tensor) -> bool:
     return (
         states.device.type == "cpu"
         and states.dtype == weight.dtype == torch.float32
-        and states.numel() >= FEWEST_ROWS * states.shape[-1]
+        and states.numel() >= FEWEST_ROWS * max(1, states.shape[-1])
         and len(weight) > 0
         and not torch.is_autocast_enabled("cpu")
     )

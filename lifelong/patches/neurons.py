@@ -78,14 +78,21 @@ class Patches:
     def added(self, q: Tensor) -> Tensor:
         """Return what all neurons add to the FFN's output for inputs (..., width): (..., width_out).
 
-        Most neurons are silent at all tokens: where silence is zero (`relu`), they are left out of whatever follows.
+        Most neurons are silent at all tokens of one question: where silence is zero (`relu`), they are left out of
+        the other product and of the gradient.
         """
         keys, bias, values = (self.table(name).to(q.device) for name in ("keys", "bias", "values"))
+        learning = torch.is_grad_enabled() and q.requires_grad
+        with torch.set_grad_enabled(learning and self.activation != "relu"):
+            acts = activate(self.activation, linear(q.float(), keys, bias))
         if self.activation == "relu":
-            with torch.no_grad():
-                fires = (linear(q.float(), keys, bias) > 0).flatten(0, -2).any(0).nonzero().squeeze(1)
-            keys, bias, values = keys[fires], bias[fires], values[fires]
-        return (activate(self.activation, linear(q.float(), keys, bias)) @ values).to(q.dtype)
+            fires = (acts > 0).flatten(0, -2).any(0).nonzero().squeeze(1)
+            if learning:
+                acts = F.relu(linear(q.float(), keys[fires], bias[fires]))
+                values = values[fires]
+            elif 2 * len(fires) < len(keys):  # of many questions together most neurons hear one
+                acts, values = acts[..., fires], values[fires]
+        return linear(acts, values.T).to(q.dtype)
 
     def nbytes(self) -> int:
         """Return the bytes of the used rows."""
