@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 def pair(bias: bool = True) -> tuple[nn.Linear, nn.Linear]:
     """Two layers with the same weights, the second one quick."""
     torch.manual_seed(0)
-    plain = nn.Linear(48, 80, bias=bias).requires_grad_(False)
-    quick = nn.Linear(48, 80, bias=bias).requires_grad_(False)
+    plain = nn.Linear(48, 1600, bias=bias).requires_grad_(False)
+    quick = nn.Linear(48, 1600, bias=bias).requires_grad_(False)
     quick.load_state_dict(plain.state_dict())
     assert quicken(nn.Sequential(quick)) == 1
     return plain, quick
 
 
-@pytest.mark.parametrize("shape", [(1, 48), (31, 48), (32, 48), (3, 50, 48), (2, 7, 31, 48), (1100, 48), (0, 48)])
+@pytest.mark.parametrize("shape", [(1, 48), (27, 48), (28, 48), (3, 50, 48), (2, 7, 31, 48), (1100, 48), (0, 48)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_states_and_their_gradient_are_those_of_pytorch(shape: tuple[int, ...], bias: bool) -> None:
     plain, quick = pair(bias)
@@ -33,7 +33,7 @@ def test_states_and_their_gradient_are_those_of_pytorch(shape: tuple[int, ...], 
     for layer in (plain, quick):
         states = given.clone().requires_grad_()
         out = layer(states)
-        (out * torch.linspace(-1, 1, 80)).sum().backward()
+        (out * torch.linspace(-1, 1, 1600)).sum().backward()
         seen.append((out.detach(), states.grad))
     with torch.no_grad():
         torch.testing.assert_close(quick(given), plain(given), atol=1e-5, rtol=1e-5)
@@ -57,10 +57,10 @@ def test_a_weight_that_learns_gets_its_gradient() -> None:
 def test_an_exchanged_weight_and_one_changed_in_place_count_at_once() -> None:
     _, quick = pair(bias=False)
     states = torch.randn(40, 48)
-    quick._parameters["weight"] = torch.ones(80, 48)  # type: ignore[assignment]
-    torch.testing.assert_close(quick(states), states.sum(1, keepdim=True).expand(40, 80), atol=1e-4, rtol=1e-4)
+    quick._parameters["weight"] = torch.ones(1600, 48)  # type: ignore[assignment]
+    torch.testing.assert_close(quick(states), states.sum(1, keepdim=True).expand(40, 1600), atol=1e-4, rtol=1e-4)
     quick.weight.mul_(2)
-    torch.testing.assert_close(quick(states), 2 * states.sum(1, keepdim=True).expand(40, 80), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(quick(states), 2 * states.sum(1, keepdim=True).expand(40, 1600), atol=1e-4, rtol=1e-4)
 
 
 def test_other_types_and_autocast_go_the_usual_way() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-FEWEST_ROWS = 32  # with fewer, calling costs more than multiplying
+FEWEST_ROWS, LEAST_WORK = 8, 2**21  # below so many rows or multiplications, calling costs more than it saves
 
 
 def mkl_falls_short(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
@@ -85,7 +85,7 @@ def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def filled_up(rows: int) -> int:
     """Return the next number of rows that is computed with: at most 15 more, or a quarter of `rows`."""
-    grid = 16 if rows <= 256 else 64 if rows <= 1024 else 256
+    grid = 8 if rows <= 32 else 16 if rows <= 256 else 64 if rows <= 1024 else 256
     return -(-rows // grid) * grid
 
 
@@ -93,8 +93,8 @@ def _fits(states: Tensor, weight: Tensor) -> bool:
     return (
         states.device.type == "cpu"
         and states.dtype == weight.dtype == torch.float32
-        and states.numel() >= FEWEST_ROWS * max(1, states.shape[-1])
-        and len(weight) > 0
+        and states.numel() >= FEWEST_ROWS * states.shape[-1]
+        and states.numel() * len(weight) >= LEAST_WORK
         and not torch.is_autocast_enabled("cpu")
     )
 
