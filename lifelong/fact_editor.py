@@ -6,21 +6,42 @@ Knows the book; nothing of how a fact that was found is told to the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from lifelong.bank import Bank
+from lifelong.bank import Bank, Eviction
 from lifelong.editor import Editor, Keys, State
-from lifelong.retrieval import FactBook
+from lifelong.retrieval import FactBook, KeyKind
 from streams.types import Edit, Query
 
 
+class BookOptions(Protocol):
+    """The options that say how a book finds its facts and how many it keeps."""
+
+    keys: KeyKind
+    encoder: str
+    image_encoder: str
+    capacity: int | None
+    eviction: Eviction
+    index: str
+
+
 class FactEditor(Editor):
-    """Stores edits as facts in `book` and finds them again; a subclass makes the book, routes and answers."""
+    """Stores edits as facts in `book` and finds them again; a subclass opens the book, routes and answers."""
 
     removes = True
     trains = True
     append_only = True
     lasting = True
     book: FactBook
+
+    def open_book(self, options: BookOptions, image_weight: float, *, answers: bool = False) -> None:
+        """Begin with an empty book; what it stores never changes, unless entries may be evicted."""
+        self.lasting = options.capacity is None
+        self.book = FactBook(
+            self.vlm, keys=options.keys, encoder=options.encoder, pictures=options.image_encoder,
+            image_weight=image_weight, answers=answers, capacity=options.capacity, eviction=options.eviction,
+            index=options.index,
+        )  # fmt: skip
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Store each edit; one that supersedes another replaces it."""

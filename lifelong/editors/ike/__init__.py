@@ -18,7 +18,7 @@ from lifelong.editor import Answerer, Keys, Route, State
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.fact_editor import FactEditor
 from lifelong.models.encoders import text_encoder
-from lifelong.retrieval import Fact, FactBook, KeyKind
+from lifelong.retrieval import Fact, KeyKind
 from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Prompt, Query
 
@@ -74,11 +74,7 @@ class Ike(FactEditor):
     def __init__(self, vlm: VLM, options: IkeOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.lasting = o.capacity is None  # else an entry may be evicted
-        self.book = FactBook(
-            vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
-            capacity=o.capacity, eviction=o.eviction, index=o.index,
-        )  # fmt: skip
+        self.open_book(o, o.image_weight)
         self.text = text_encoder(o.encoder, vlm)
         self.demonstrations: list[dict[str, list[str]]] = []  # per pool fact: form -> texts
         self.memory = Bank(self.text.width, metric="ip")

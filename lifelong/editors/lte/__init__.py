@@ -17,7 +17,7 @@ from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
 from lifelong.fact_editor import FactEditor
 from lifelong.models.layout import Scored
-from lifelong.retrieval import FactBook, KeyKind
+from lifelong.retrieval import KeyKind
 from lifelong.search_spec import IndexOptions
 from streams.types import Pool, Prompt, Query
 
@@ -91,11 +91,7 @@ class Lte(FactEditor):
     def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.lasting = o.capacity is None  # else an entry may be evicted
-        self.book = FactBook(
-            vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight,
-            answers=True, capacity=o.capacity, eviction=o.eviction, index=o.index,
-        )  # fmt: skip
+        self.open_book(o, o.image_weight, answers=True)
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
         self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`

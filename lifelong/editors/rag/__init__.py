@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from lifelong.bank import Eviction
 from lifelong.editor import Answerer, Keys, Route, State
 from lifelong.fact_editor import FactEditor
-from lifelong.retrieval import STATEMENT, FactBook, KeyKind
+from lifelong.retrieval import STATEMENT, KeyKind
 from lifelong.search_spec import IndexOptions
 from streams.types import Pool, Prompt, Query
 
@@ -68,11 +68,7 @@ class Rag(FactEditor):
     def __init__(self, vlm: VLM, options: RagOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.lasting = o.capacity is None  # else an entry may be evicted
-        self.book = FactBook(
-            vlm, keys=o.keys, encoder=o.encoder, pictures=o.image_encoder, image_weight=o.image_weight or 0.5,
-            capacity=o.capacity, eviction=o.eviction, index=o.index,
-        )  # fmt: skip
+        self.open_book(o, o.image_weight or 0.5)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
 
     def fit(self, pool: Pool) -> None:
