@@ -43,6 +43,8 @@ def test_states_and_their_gradient_are_those_of_pytorch(shape: tuple[int, ...], 
 def test_strided_states_and_weights_are_read_as_they_are() -> None:
     states, weight = torch.randn(4, 40, 96)[:, ::2, 48:], torch.randn(48, 80).t()
     torch.testing.assert_close(product(states, weight), states @ weight.t(), atol=1e-5, rtol=1e-5)
+    one = torch.randn(1, 48).expand(32, 48)  # as the gradient of a sum is
+    torch.testing.assert_close(product(one, weight), one @ weight.t(), atol=1e-5, rtol=1e-5)
 
 
 def test_a_weight_that_learns_gets_its_gradient() -> None:

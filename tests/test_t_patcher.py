@@ -74,6 +74,8 @@ def test_silent_neurons_are_left_out_and_nothing_else_changes():
     torch.testing.assert_close(seen[0], seen[1], atol=1e-5, rtol=1e-5)
     patches.table("bias").fill_(-1e9)
     assert not patches.added(states).any()
+    patches.table("bias")[7] = torch.nan  # what is not a number is never taken for silence
+    assert patches.added(states).isnan().all() and patches.added(states.clone().requires_grad_()).isnan().all()
 
 
 @pytest.mark.parametrize("top", [1, 7, 60, 10**6, None])

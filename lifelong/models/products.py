@@ -19,6 +19,7 @@ from torch.nn import functional
 FEWEST_ROWS, LEAST_WORK = 8, 2**21  # below so many rows or multiplications, calling costs more than it saves
 
 
+@cache
 def mkl_falls_short(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether this processor has AVX-512 and MKL would not use it; False where the system does not tell."""
     if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -49,12 +50,7 @@ class QuickLinear(nn.Linear):
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return states W^T + b, (..., out), by oneDNN where that is quicker on this machine and may be used."""
-    return _quick(states, weight, bias) if _here() else functional.linear(states, weight, bias)
-
-
-@cache
-def _here() -> bool:
-    return mkl_falls_short()
+    return _quick(states, weight, bias) if mkl_falls_short() else functional.linear(states, weight, bias)
 
 
 def _quick(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -86,7 +86,7 @@ class Patches:
         with torch.set_grad_enabled(learning and self.activation != "relu"):
             acts = activate(self.activation, linear(q.float(), keys, bias))
         if self.activation == "relu":
-            fires = (acts > 0).flatten(0, -2).any(0).nonzero().squeeze(1)
+            fires = (acts != 0).flatten(0, -2).any(0).nonzero().squeeze(1)
             if learning:
                 acts = F.relu(linear(q.float(), keys[fires], bias[fires]))
                 values = values[fires]
