@@ -24,6 +24,8 @@ Propose = Callable[[np.ndarray, Shard, int, int], tuple[np.ndarray, np.ndarray]]
 
 def sort(scores: np.ndarray, rows: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """Sort the last axis best first; ties by row number, missing entries (row -1) last."""
+    if scores.shape[-1] == 1:
+        return scores, rows
     order = np.lexsort((rows, -scores if metric == "ip" else scores), axis=-1)
     return np.take_along_axis(scores, order, -1), np.take_along_axis(rows, order, -1)
 
@@ -81,22 +83,23 @@ def nearest(
     # The true k-th best is at least its rough score less the bound: whoever is two bounds below it is not among them.
     near = rough >= (rough[:, k - 1] - 2 * bound)[:, None] if metric == "ip" else (
         rough <= (rough[:, k - 1] + 2 * bound)[:, None])  # fmt: skip
+    if not near[:, k:].any():
+        return sort(exact_scores(queries, shard.keys[slots[:, :k]], metric), shard.rows[slots[:, :k]], metric)
     which, place = np.nonzero(near)
     picked = slots[which, place]
     scores = np.full(rough.shape, -np.inf if metric == "ip" else np.inf, dtype=np.float32)
     scores[which, place] = exact_scores(queries[which], shard.keys[picked][:, None], metric)[:, 0]
     scores, rows = sort(scores, shard.rows[slots], metric)
     scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
-    if wide == living:
-        return scores, rows
-    unsure = np.flatnonzero(near[:, -1])
+    unsure = np.flatnonzero(near[:, -1]) if wide < living else np.empty(0, dtype=np.int64)
     if len(unsure):
         last, kth = rough[unsure, -1].astype(np.float64), scores[unsure, k - 1].astype(np.float64)
         sure = kth > last + bound[unsure] if metric == "ip" else kth * kth < last - bound[unsure]
         unsure = unsure[~sure]
-    if len(unsure) and spare < WIDER:
-        again = nearest(queries[unsure], shard, start, k, metric, propose, WIDER)
-        scores[unsure], rows[unsure] = again
+    if not len(unsure):
+        return scores, rows
+    if spare < WIDER:
+        scores[unsure], rows[unsure] = nearest(queries[unsure], shard, start, k, metric, propose, WIDER)
         return scores, rows
     better = beyond(queries[unsure], scores[unsure, k - 1], shard, start, metric)
     for one, (all_scores, all_rows) in zip(unsure, better, strict=True):
