@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,6 +49,16 @@ class Careless(Editor):
     @contextmanager
     def applied(self, queries, routes) -> Iterator:
         yield self.vlm.answerer(queries)
+
+
+@pytest.mark.parametrize("name", [n for n in editor_names() if n != "none"])
+def test_an_editor_says_what_an_expert_is_and_what_it_costs(name):
+    """Its source or that it is a reference, memory with the number of edits, the cost of a query."""
+    kind = editor_class(name)
+    told = f"{sys.modules[kind.__module__].__doc__} {kind.__doc__}"
+    assert re.search(r"arXiv \d{4}\.\d{5}|[Rr]eference", told)
+    assert re.search(r"expert", told) and re.search(r"[Mm]emory|bytes", told)
+    assert re.search(r"quer(y|ies)\s+costs?", told)
 
 
 def test_checks_notice_a_careless_editor():

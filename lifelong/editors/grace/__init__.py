@@ -51,7 +51,21 @@ class GraceOptions(IndexOptions):
 
 
 class Grace(Editor):
-    """General Retrieval Adaptors for Continual Editing (arXiv 2211.11031, algorithm 1)."""
+    """General Retrieval Adaptors for Continual Editing (arXiv 2211.11031, algorithm 1).
+
+    An expert is an entry of a codebook: a key (in,), a deferral radius and a value (out,) that takes the place of the
+    module's output at the last prompt token. A query is routed to the nearest entry if it lies inside its radius. An
+    edit far from all entries becomes one of its own; near one of the same answer it joins and the radius grows over
+    it; near one of another answer both radii are split. Only the value is trained, by Adam on -log p(answer); there
+    is no `fit`.
+
+    Memory per entry: in + out floats and a radius (edits that join an entry share it). A query costs N distances of
+    (in,) keys; an edit at most `steps` passes from the edited layer on.
+
+    Deviations: answers are the same when their token sequences are, where the released code compares means of token
+    ids and so joins what differs; keys and labels are stored in one order, where the released ones grow apart at
+    opposite ends. With the default radius rephrased questions fall outside, as published.
+    """
 
     Options = GraceOptions
     searched = {"radius": (0.3, 1.0, 3.0, 10.0), "layer": (0.17, 0.34, 0.5, 0.84), "steps": (50, 100)}

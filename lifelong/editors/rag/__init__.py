@@ -59,7 +59,15 @@ class RagOptions(IndexOptions):
 
 
 class Rag(FactEditor):
-    """Retrieved edits in the prompt (reference; retrieval as in LTE, arXiv 2402.11905, section 3.2)."""
+    """Retrieved edits in the prompt (reference; retrieval as in LTE, arXiv 2402.11905, section 3.2).
+
+    An expert is an edit's words. A query is routed to the at most k stored edits whose frozen encodings of words and
+    picture, weighed and (encoder width,) long, reach a cosine with its own; they are stated before it. `fit` sets the
+    picture's weight and the thresholds; nothing else is trained.
+
+    Memory per edit: its key (encoder width floats) and its words. A query costs one encoding, N products and a prompt
+    longer by k statements.
+    """
 
     Options = RagOptions
     searched = {"k": (1, 2), "keys": ("both", "text", "image"), "threshold": (None, 0.8, 0.9)}
