@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lifelong.parts import make_clock
+from lifelong.parts import make_clock, make_editor
 from lifelong.timetables import arrivals_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def baseline_of(
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
     limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
-    editor = ready.editor()
+    editor = make_editor(config, ready.vlm)  # as it is before any fit
     try:
         if steps is not None and editor.turn == 1 and not other:
             probes = ever_asked(stream, config.panels, steps, routed=editor.routed)

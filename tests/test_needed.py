@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 import lifelong
+from lifelong.baseline import Baseline
 from lifelong.config_parts import Panels
+from lifelong.editors.rag import Rag
 from lifelong.log import Probed, RunLog
 from lifelong.needed import ever_asked
 from streams.stream import load_stream
@@ -32,3 +34,14 @@ def test_what_is_asked_is_what_was_foreseen(tmp_path, editor: str, panels: dict[
     stream, chosen = load_stream("toy", edits=30, seed=0, **REEDITS), Panels.model_validate(panels)
     foreseen = ever_asked(stream, chosen, chosen.steps(30), routed=editor == "oracle")
     assert asked == {p.id for p in foreseen}
+
+
+def test_the_frozen_model_is_asked_before_anything_is_learnt(tmp_path, monkeypatch) -> None:
+    """Its seconds are then not those of a fit."""
+    happened: list[str] = []
+    fit, prepare = Rag.fit, Baseline.prepare
+    monkeypatch.setattr(Rag, "fit", lambda self, pool: (happened.append("fit"), fit(self, pool))[1])
+    monkeypatch.setattr(Baseline, "prepare", lambda *a, **k: (happened.append("frozen"), prepare(*a, **k))[1])
+    words = {"model": "tiny", "stream": "toy", "fit.edits": 4, "out": str(tmp_path), "cache": str(tmp_path / "cache")}
+    lifelong.run(None, quiet=True, editor="rag", edits=3, **words)  # pyright: ignore[reportArgumentType]
+    assert happened == ["frozen", "fit"]
