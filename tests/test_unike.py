@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lifelong.editor import CollapseError
 from lifelong.editors.unike import Unike, UnikeOptions, encoders, spaces
 from lifelong.editors.unike.encoders import Encoder
 from lifelong.editors.unike.latent import Memory, attend, mix, relevance, zeta
-from lifelong.patches.neurons import Neurons, Patches
+from lifelong.patches.neurons import Neurons, Patches, patched
 from lifelong.sweeps import cells
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Prompt, Query
@@ -149,6 +150,27 @@ def test_an_edit_is_learnt_with_what_it_reads_and_ten_neurons_a_layer(tiny_vlm, 
     assert nll(editor, EDIT) < before / 3 and editor.bank_len() == 1
     assert [len(site.patches) for site in editor.sites] == [10, 10, 10]  # of four layers, the first is left alone
     assert all(memory.edits.ids() == ["a"] for memory in editor.memories)
+
+
+def test_later_edits_are_silent_on_states_as_they_are_in_use(tiny_vlm, fitted):
+    """What is kept of an edit is what its neurons meet afterwards, with those of the layers below at work."""
+    editor = make(tiny_vlm, fitted, external="none")
+    editor.edit([EDIT])
+    ids = tiny_vlm.target_ids(EDIT.target)
+    hidden = tiny_vlm.hidden([EDIT.query], editor.from_layer, [EDIT.target])
+    at = torch.arange(len(ids)) + len(hidden.states[0]) - len(ids) - 1
+    met = {}
+    with patched(tiny_vlm, editor.sites), ExitStack() as stack:
+        for i, site in enumerate(editor.sites):
+            stack.enter_context(
+                tiny_vlm.hook(site.module, lambda _, args, out, layout, i=i: met.update({i: args[0][0]}))
+            )
+        tiny_vlm.resume(hidden)
+    assert len(editor.sites) > 1
+    for i, site in enumerate(editor.sites):
+        kept = site.patches.table("states")
+        expected = met[i][at].float()[torch.arange(len(kept)) % len(ids)]
+        assert torch.allclose(kept, expected, atol=1e-4), i
 
 
 def test_the_parts_can_be_had_alone(tiny_vlm, fitted):

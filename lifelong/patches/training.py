@@ -128,7 +128,8 @@ def teach(
         what=what,
     )
     with torch.no_grad():
-        pairs = zip(sites, new, states, strict=True)
+        # What later edits must be silent on is what is seen in use: with the new neurons of the layers below.
+        pairs = zip(sites, new, (seen[i][at].float().clone() for i in range(len(sites))), strict=True)
         return [Taught(site, {k: v.detach() for k, v in n.rows(s).items()}) for site, n, s in pairs]
 
 
