@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from lifelong.cli_report import run_folders
+from lifelong.config import ConfigError
 from lifelong.editor import State
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from reports.figures import degradation, pick
@@ -84,6 +86,19 @@ def test_every_figure_has_png_svg_and_numbers(report: Path) -> None:
     assert {"degradation", "scorers", "age_heatmap", "routing", "latency", "memory", "prompt_kinds"} <= names
     assert names == {p.stem for p in (report / "figures").glob("*.svg")}
     assert names | {"summary", "evidence"} == {p.stem for p in (report / "tables").glob("*.csv")}
+
+
+def test_of_a_folder_of_runs_those_without_a_panel_are_left_out_and_named(tmp_path: Path) -> None:
+    """A sweep that was stopped is reported as far as it came; a run that is asked for by name must have begun."""
+    begun, early = fake_run(tmp_path, "grace", 0.9, steps=(1, 2)), fake_run(tmp_path, "rag", 0.9, steps=())
+    said: list[str] = []
+    assert run_folders([tmp_path], said.append) == [begun]
+    assert len(said) == 1 and str(early) in said[0] and "no panel" in said[0]
+    assert run_folders([early]) == [early]
+    with pytest.raises(ValueError, match="first panel"):
+        load([early])
+    with pytest.raises(ConfigError, match="neither"):
+        run_folders([tmp_path / "grace" / "facts"])
 
 
 def test_page_is_self_contained(report: Path) -> None:
