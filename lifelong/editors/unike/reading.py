@@ -101,11 +101,14 @@ class Reader:
             return hook
 
         def blend(i: int, reading: Reading) -> Callable[..., Any]:
+            last: list[Any] = [None, None, None]  # rows, and what they read: the same at every step of a decoding
+
             def hook(module: Any, args: Any, output: Any, layout: Any) -> Any:
-                rows = layout.rows.cpu()
-                known, there = self.memories[i].read(reading.picked[rows.numpy()])
-                states = inputs[i]
-                read = attend(states.float(), known.to(states.device), there.to(states.device)).to(states.dtype)
+                rows, states = layout.rows.cpu(), inputs[i]
+                if last[0] is None or not torch.equal(last[0], rows):
+                    known, there = self.memories[i].read(reading.picked[rows.numpy()])
+                    last[:] = rows, known.to(states.device), there.to(states.device)
+                read = attend(states.float(), last[1], last[2]).to(states.dtype)
                 own = output[0] if isinstance(output, tuple) else output
                 mixed = mix(own, as_long(read, own), reading.alpha[rows].to(states))
                 return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
