@@ -216,7 +216,7 @@ def test_the_layout_says_what_each_token_is(tiny_vlm: VLM) -> None:
     answerer = tiny_vlm.answerer(queries)
     with tiny_vlm.hook(tiny_vlm.decoder_layer(0), lambda m, a, out, layout: seen.append(layout)):
         answerer.score(["ab", "c", "d"])
-        answerer.generate([2, 0], max_tokens=3)
+        tiny_vlm.answerer(queries).generate([2, 0], max_tokens=3)  # one that has scored goes on from there
     forced, prefill, *steps = seen
     assert sorted(forced.rows.tolist()) == [0, 1, 2]
     row = forced.rows.tolist().index(0)

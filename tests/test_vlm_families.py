@@ -110,3 +110,10 @@ def test_decoding_equals_token_by_token_argmax(qwen: VLM) -> None:
         new = ids[0, len(encoded.ids) :].tolist()
         new = new[: new.index(1)] if 1 in new else new
         assert answer == qwen.tokenizer.decode(new, skip_special_tokens=True).split("\n")[0].strip()
+
+
+def test_an_answerer_that_has_scored_decodes_the_same(qwen: VLM) -> None:
+    """A model that counts positions itself begins anew: nothing of the scoring pass is kept."""
+    answerer = qwen.answerer(PROMPTS)
+    answerer.score(TARGETS)
+    assert answerer.generate(max_tokens=6) == qwen.generate(PROMPTS, max_tokens=6)

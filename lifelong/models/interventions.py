@@ -26,7 +26,10 @@ class Interventions:
         self.model, self.structure = model, structure
         self.layout: Layout | None = None
         self.skip_below = -3
+        self.version = 0  # another number after every change that begins or ends
         self._depths: list[int] = []
+        self._modules: list[nn.Module] = []
+        self._wide: list[int] = []
         self._on_head = self._hooks = 0
         self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
         self._by_name: dict[str, nn.Parameter] = {}
@@ -46,11 +49,23 @@ class Interventions:
         """Whether a hook wants to see the head's input and output at every position."""
         return self._on_head > 0
 
+    @property
+    def widest(self) -> int:
+        """The depth of the last hook that has to see every token (not a `pointwise` one); -3 if there is none."""
+        return max(self._wide, default=-3)
+
+    def only_within(self, name: str, layer: int) -> bool:
+        """Whether everything that is changed lies inside the module of a name, or above a layer."""
+        names = self.structure.names
+        inside = (names[id(m)] == name or names[id(m)].startswith(name + ".") for m in self._modules)
+        return all(i or self.structure.depth(m) > layer for i, m in zip(inside, self._modules, strict=True))
+
     @contextmanager
-    def hook(self, module: nn.Module, fn: HookFn) -> Iterator[None]:
+    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> Iterator[None]:
         """Run `fn(module, args, output, layout)` after every forward of a module; what it returns (or None) counts.
 
-        It is called in forward passes that publish a layout, and is removed on exit, also after an error.
+        It is called in forward passes that publish a layout, and is removed on exit, also after an error. With
+        `pointwise` it may be called for some of the tokens only, with a layout of those.
         """
         depth = self.structure.depth(module)
 
@@ -61,15 +76,22 @@ class Interventions:
 
         handle = module.register_forward_hook(wrapped)
         self._depths.append(depth)
+        self._modules.append(module)
+        self._wide.extend([] if pointwise else [depth])
         self._on_head += module is self.structure.head
         self._hooks += 1
+        self.version += 1
         try:
             yield
         finally:
             handle.remove()
             self._depths.remove(depth)
+            self._modules.remove(module)
+            if not pointwise:
+                self._wide.remove(depth)
             self._on_head -= module is self.structure.head
             self._hooks -= 1
+            self.version += 1
 
     @contextmanager
     def swap(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
@@ -92,6 +114,8 @@ class Interventions:
                 plan.append((module, attribute, old, new))
                 depths.append(self.structure.depth(module))
         self._depths.extend(depths)
+        self._modules.extend(module for module, *_ in plan)
+        self.version += 1
         try:
             for module, attribute, _, new in plan:
                 module._parameters[attribute] = new  # type: ignore[assignment]
@@ -99,8 +123,10 @@ class Interventions:
         finally:
             for module, attribute, old, _ in plan:
                 module._parameters[attribute] = old
-            for depth in depths:
+            for depth, (module, *_) in zip(depths, plan, strict=True):
                 self._depths.remove(depth)
+                self._modules.remove(module)
+            self.version += 1
 
     def parameter(self, name: str) -> nn.Parameter:
         """Return the base model's parameter of a name; raises `ValueError` naming the near ones."""

@@ -6,8 +6,8 @@ Plain data. Knows nothing about a particular model, editor or probe.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -25,7 +25,7 @@ class Layout:
     `prompt` and `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text
     tokens (with those of the chat template), `answer` the target's tokens, or everything at a decode step.
     `last_prompt` (batch,) long is the position of the last prompt token, -1 at decode steps. `decode_step` is 0 at
-    prefill and under teacher forcing.
+    prefill and under teacher forcing, above it at every pass for one more token of every row.
     """
 
     rows: Tensor
@@ -70,7 +70,8 @@ class Hidden:
     """Inputs of decoder layer `layer`, one unpadded row per prompt (and target).
 
     `states` are (tokens, width) tensors of the model's type; the masks are (tokens,) bool as in `Layout`;
-    `target_ids` are int32 arrays, empty where a row has no target; `encoded` is what `resume` needs to go on.
+    `target_ids` are int32 arrays, empty where a row has no target; `encoded` is what `resume` needs to go on, and
+    `memo` what it computed that will be the same the next time.
     """
 
     layer: int
@@ -80,6 +81,7 @@ class Hidden:
     answer: tuple[Tensor, ...]
     target_ids: tuple[np.ndarray, ...]
     encoded: tuple[Encoded, ...]
+    memo: dict[int, dict[Any, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.states)

@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from lifelong.models.batching import Batch, Row, batches
 from lifelong.models.interventions import Interventions
 from lifelong.models.layout import Hidden, Layout
+from lifelong.models.narrow import narrowed
 from lifelong.models.prompts import PromptReader
+from lifelong.models.remember import remembered
 from lifelong.models.structure import VISION, Structure
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
@@ -98,10 +100,13 @@ class Passes:
         finally:
             self.changes.layout = before
 
-    def forward(self, batch: Batch, *, where: Tensor | None, use_cache: bool = False, vision: bool = True) -> Any:
+    def forward(
+        self, batch: Batch, *, where: Tensor | None, use_cache: bool = False, vision: bool = True, whole: bool = False
+    ) -> Any:
         """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
 
-        With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab).
+        With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
+        layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted.
         """
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
         if vision:
@@ -112,6 +117,9 @@ class Passes:
             module.rope_deltas = None  # type: ignore[assignment]
         with ExitStack() as stack:
             stack.enter_context(self.publishing(lambda: self.layout_of(batch)))
+            last, mlp = len(self.structure.layers) - 1, getattr(self.structure.layers[-1], "mlp", None)
+            if where is not None and mlp is not None and not whole and self.changes.widest < last:
+                stack.enter_context(narrowed(mlp, where.to(self.device), self.changes))
             if where is not None and not self.changes.on_head and self.structure.head is not None:
                 picked = where.to(self.device)
                 handle = self.structure.head.register_forward_pre_hook(lambda _, args: (args[0][picked][None],))
@@ -142,14 +150,19 @@ class Passes:
             stack.enter_context(torch.no_grad())
             for batch in self.batches(rows):
                 try:
-                    self.forward(batch, where=batch.predicting())
+                    self.forward(batch, where=batch.predicting(), whole=True)
                 except _Reached:
                     continue
                 raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
         return found
 
-    def resumed(self, batch: Batch, hidden: Hidden, where: Tensor | None) -> Tensor:
-        """Return a batch's logits computed from the inputs of `hidden.layer` on."""
+    def resumed(
+        self, batch: Batch, hidden: Hidden, where: Tensor | None, memo: MutableMapping[Any, Any] | None = None
+    ) -> Tensor:
+        """Return a batch's logits computed from the inputs of `hidden.layer` on.
+
+        With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP.
+        """
         layers = self.structure.layers
         states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
         states = states.to(self.device)
@@ -166,6 +179,8 @@ class Passes:
             return (given,) if self._layer_gives_tuple else given
 
         with ExitStack() as stack:
+            if memo is not None and not states.requires_grad and self._attends_alike(hidden.layer):
+                stack.enter_context(remembered(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
             stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
             for layer in layers[: hidden.layer]:
                 layer.__dict__["forward"] = identity
@@ -173,6 +188,13 @@ class Passes:
             stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
             self.changes.skip_below = hidden.layer
             return self.forward(batch, where=where, vision=False).logits
+
+    def _attends_alike(self, layer: int) -> bool:
+        """Whether a layer's attention sees and does what it does in the base: all changes lie in its MLP or above."""
+        attention, mlp = (getattr(self.structure.layers[layer], name, None) for name in ("self_attn", "mlp"))
+        if attention is None or mlp is None:
+            return False
+        return self.changes.only_within(self.structure.names[id(mlp)], layer)
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

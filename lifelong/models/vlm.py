@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lifelong.models.answerer import VLMAnswerer
 from lifelong.models.batching import Row
+from lifelong.models.begun import KEPT_BYTES, Begun, begun_rows, finished
 from lifelong.models.cache import ByteCache
 from lifelong.models.decode import greedy, text_of
 from lifelong.models.interventions import HookFn, Interventions
@@ -101,10 +102,7 @@ class VLM:
         return self.structure.layers[i]
 
     def layer_at(self, fraction: float) -> int:
-        """Return the layer that lies at a fraction (0 to 1) of the depth.
-
-        Raises `ValueError` outside that range.
-        """
+        """Return the layer that lies at a fraction (0 to 1) of the depth; raises `ValueError` outside that range."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"A layer at {fraction} of the depth was asked for; expected a number from 0 to 1.")
         return min(int(fraction * self.layers + 0.5), self.layers - 1)
@@ -133,18 +131,33 @@ class VLM:
     # Answers
 
     def score(
-        self, prompts: Sequence[Asked], targets: Sequence[str], *, top: int = 0, rows: Sequence[int] | None = None
+        self,
+        prompts: Sequence[Asked],
+        targets: Sequence[str],
+        *,
+        top: int = 0,
+        rows: Sequence[int] | None = None,
+        begun: dict[int, Begun] | None = None,
     ) -> list[Scored]:
         """Teacher-force one target per prompt, in one forward pass per batch.
 
         `top` > 0 also returns the ordered top ids at every position; `rows` are what `Layout.rows` says (0, 1, ...).
+        Where a target is not what greedy decoding gives, `begun` takes what `finish` goes on from, up to a budget.
         """
         out: dict[int, Scored] = {}
         with torch.no_grad():
             for batch in self.passes.batches(self._rows(prompts, targets, rows), every=top > 0):
-                where = None if top else batch.predicting()
-                out |= scored_rows(batch, self.passes.forward(batch, where=where).logits, top)
+                keep = begun is not None and sum(b.nbytes for b in begun.values()) < KEPT_BYTES
+                passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=keep)
+                out |= scored_rows(batch, passed.logits, top)
+                if begun is not None and keep:
+                    begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
         return [out[i] for i in range(len(prompts))]
+
+    def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:
+        """Decode greedily what scoring has begun, under the same changes; returns what `generate` does."""
+        with torch.no_grad():
+            return [text_of(self.tokenizer, ids) for ids in finished(self.passes, begun, max_tokens)]
 
     def generate(
         self, prompts: Sequence[Asked], *, max_tokens: int = 16, rows: Sequence[int] | None = None
@@ -214,14 +227,15 @@ class VLM:
         """Return logits (tokens, vocab) per row, computed from the layer of `hidden` on.
 
         With `answers_only` only those (m, vocab) that predict the m target tokens. `grad` keeps the graph, so that
-        exchanged parameters and what hooks add can be differentiated. Architecture 5.3: the layers below become
-        identities and the layer's input is replaced.
+        exchanged parameters and what hooks add can be differentiated; what each step of a descent repeats is computed
+        once. Architecture 5.3: the layers below become identities and the layer's input is replaced.
         """
         out: dict[int, Tensor] = {}
         with torch.set_grad_enabled(grad):
-            for batch in self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only):
+            for i, batch in enumerate(self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only)):
                 where = batch.predicting() if answers_only else None
-                logits = self.passes.resumed(batch, hidden, where)
+                memo = hidden.memo.setdefault(i, {}) if grad and answers_only else None
+                logits = self.passes.resumed(batch, hidden, where, memo)
                 # One split: the gradient of a slice per row would each time be as large as the whole.
                 if answers_only:
                     parts = logits[0].split([max(len(row.target_ids), 1) for row in batch.rows])
@@ -241,12 +255,13 @@ class VLM:
 
     # Temporary changes
 
-    def hook(self, module: nn.Module, fn: HookFn) -> AbstractContextManager[None]:
+    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> AbstractContextManager[None]:
         """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.
 
-        The hook is gone when the context ends, also after an error.
+        The hook is gone when the context ends, also after an error. A `pointwise` one treats each token by itself; in
+        the last layer's MLP it is then called only for tokens whose logits are wanted.
         """
-        return self.changes.hook(module, fn)
+        return self.changes.hook(module, fn, pointwise=pointwise)
 
     def swap(self, parameters: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Exchange parameters by name (`name_of`) without a copy; the very same tensors are back on exit.

@@ -178,5 +178,5 @@ def patched(vlm: VLM, sites: Sequence[Site]) -> Iterator[None]:
     with ExitStack() as stack:
         for site in sites:
             if len(site.patches):
-                stack.enter_context(vlm.hook(site.module, adder(site)))
+                stack.enter_context(vlm.hook(site.module, adder(site), pointwise=True))
         yield

@@ -128,7 +128,8 @@ class Lemoe(Editor):
             nonlocal right
             scores = values @ torch.cat([frozen, anchor[None]]).T / self._heat
             share = scores.log_softmax(-1)[:, -1:]
-            with self.vlm.hook(self.module, adder(down[None], up[None], own, share.exp() * o.scale, F.silu)):
+            beside = adder(down[None], up[None], own, share.exp() * o.scale, F.silu)
+            with self.vlm.hook(self.module, beside, pointwise=True):
                 rows = self.vlm.resume(hidden, grad=True, answers_only=True)
             pairs = list(zip(rows, hidden.target_ids, strict=True))
             right = all(answer_exact(*pair) for pair in pairs)
@@ -202,7 +203,7 @@ class Lemoe(Editor):
         rows, device = self.bank.rows_of(names), self.vlm.device
         down, up = (self.bank.payload(name, rows).to(device) for name in ("down", "up"))
         hook = adder(down, up, experts.to(device), weights.to(device) * self.options.scale, F.silu)
-        with self.vlm.hook(self.module, hook):
+        with self.vlm.hook(self.module, hook, pointwise=True):
             yield self.vlm.answerer(queries, from_layer=self.layer)
 
     # State

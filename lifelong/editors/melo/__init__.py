@@ -147,7 +147,7 @@ class Melo(Editor):
         with ExitStack() as stack:
             for i, module in enumerate(self.modules):
                 hook = adder(factors[f"down{i}"], factors[f"up{i}"], experts, weights)
-                stack.enter_context(self.vlm.hook(module, hook))
+                stack.enter_context(self.vlm.hook(module, hook, pointwise=True))
             yield
 
     # Answering

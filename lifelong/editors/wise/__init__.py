@@ -123,7 +123,7 @@ class Wise(Editor):
         def loss_of() -> Tensor:
             nonlocal right
             with self.vlm.hook(
-                self.module, lambda _, args, out, __: out + (args[0].float() @ change.T).to(out.dtype)
+                self.module, lambda _, args, out, __: out + (args[0].float() @ change.T).to(out.dtype), pointwise=True
             ):
                 logits = self.vlm.resume(hidden, grad=True, answers_only=True)[0]
             right = answer_exact(logits, hidden.target_ids[0])
@@ -215,7 +215,7 @@ class Wise(Editor):
         if not len(routes) or int(chosen.max()) < 0:
             yield self.vlm.answerer(queries)
             return
-        with self.vlm.hook(self.module, _switch([m.change for m in self._memories()], chosen)):
+        with self.vlm.hook(self.module, _switch([m.change for m in self._memories()], chosen), pointwise=True):
             yield self.vlm.answerer(queries, from_layer=self.layer)
 
     # State
