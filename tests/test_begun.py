@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from lifelong.models.begun import Begun
 from lifelong.models.layout import Layout
@@ -13,12 +14,12 @@ from lifelong.models.vlm import VLM
 from streams.types import Query
 
 
-def louder(module: object, args: tuple, output: object, layout: Layout) -> object:
+def louder(module: object, args: tuple, output: Tensor, layout: Layout) -> Tensor:
     """Change every token of the prompt and of the answer, each in its own way."""
     return output + layout.answer[..., None] * 0.7 - layout.prompt[..., None] * 0.3
 
 
-def nothing(module: object, args: tuple, output: object, layout: Layout) -> object:
+def nothing(module: object, args: tuple, output: Tensor, layout: Layout) -> Tensor:
     """Change nothing."""
     return output
 
@@ -51,7 +52,7 @@ def test_an_answerer_reads_a_prompt_once_and_again_under_other_changes(
     """After scoring no pass of decoding reads a prompt; where a hook began or ended since, all of them do."""
     widths: list[int] = []
 
-    def watch(module: object, args: tuple, output: object, layout: Layout) -> None:
+    def watch(module: object, args: tuple, output: Tensor, layout: Layout) -> None:
         widths.append(layout.rows.shape[0] * layout.answer.shape[1] if layout.decode_step == 0 else 1)
 
     targets = targets_of(tiny_vlm, tiny_queries)

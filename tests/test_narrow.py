@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifelong.models.layout import Layout, Scored
+from lifelong.models.layout import Hidden, Layout, Scored
 from lifelong.models.vlm import VLM
+from lifelong.ops import weight_of
 from streams.types import Query
 
 TARGETS = ["cat", "a big dog", "Nairobi", "x", "reddish brown", "renard", "here"]
@@ -74,13 +75,14 @@ def test_a_hook_on_each_token_by_itself_acts_alike_on_fewer(
     assert not equal(results[0][0], tiny_vlm.score(tiny_queries, TARGETS))
 
 
-def gradient(vlm: VLM, hidden: object, module: str, *, pointwise: bool) -> Tensor:
+def gradient(vlm: VLM, hidden: Hidden, module: str, *, pointwise: bool) -> Tensor:
     """The gradient of all answers' log-likelihoods for a vector that a hook adds in the last layer."""
     part = vlm.submodule(vlm.layers - 1, module)
-    vector = torch.zeros(part.weight.shape[0], requires_grad=True)
+    vector = torch.zeros(len(weight_of(part)), requires_grad=True)
     with vlm.hook(part, lambda m, a, out, layout: out + vector, pointwise=pointwise):
         rows = vlm.resume(hidden, grad=True, answers_only=True)
     torch.cat([row.log_softmax(-1)[:, 3] for row in rows]).sum().backward()
+    assert vector.grad is not None
     return vector.grad
 
 
@@ -93,7 +95,7 @@ def test_attention_runs_once_in_a_descent_and_again_where_it_is_changed(
     calls: list[int] = []
     handle = attention.register_forward_hook(lambda *_: calls.append(1))
 
-    def fresh() -> object:
+    def fresh() -> Hidden:
         return tiny_vlm.hidden(tiny_queries, layer, TARGETS)
 
     try:
@@ -115,7 +117,7 @@ def test_only_a_change_before_the_mlp_runs_attention_again(
 ) -> None:
     """An exchanged weight of the MLP leaves attention as it was; one of attention is heard at once."""
     layer = tiny_vlm.layers - 1
-    weight = tiny_vlm.submodule(layer, swapped).weight
+    weight = weight_of(tiny_vlm.submodule(layer, swapped))
     hidden = tiny_vlm.hidden(tiny_queries, layer, TARGETS)
     base = torch.cat(tiny_vlm.resume(hidden, grad=True, answers_only=True))
     with tiny_vlm.swap({tiny_vlm.name_of(weight): weight.detach() * 1.5}):
