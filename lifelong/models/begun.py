@@ -6,37 +6,29 @@ prompts' wording, hooks or editors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from lifelong.models.batching import MAX_ROWS, Batch
+from lifelong.models.batching import Batch
 from lifelong.models.decode import Started, go_on
 from lifelong.models.layout import Scored
 from lifelong.models.passes import Passes
 
+ROWS = 128  # that are decoded together: a step of twice a batch of prompts takes little longer
 KEPT_BYTES = 256 << 20  # keys and values that one list of prompts may keep; other rows read their prompt again
 
 
 @dataclass(frozen=True)
-class Begun:
-    """One row: `row` as `Layout` names it, the target's tokens that greedy decoding gives too, and the next one.
+class Read:
+    """Keys and values (batch, heads, tokens, features) by layer of one batch that was scored."""
 
-    `layers` are keys and values (heads, tokens, features) by layer, of the prompt and of what was `said`.
-    """
-
-    row: int
-    said: tuple[int, ...]
-    next_id: int
     layers: tuple[tuple[Tensor, Tensor], ...]
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens were read."""
-        return int(self.layers[0][0].shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -44,31 +36,51 @@ class Begun:
         return sum(t.numel() * t.element_size() for pair in self.layers for t in pair)
 
 
+@dataclass(frozen=True)
+class Begun:
+    """One row: `row` as `Layout` names it, the target's tokens that greedy decoding gives too, and the next one.
+
+    `tokens` were read, those of the prompt and of what was `said`, as row `at` of what its batch `read`.
+    """
+
+    row: int
+    said: tuple[int, ...]
+    next_id: int
+    tokens: int
+    at: int
+    read: Read
+
+
+def kept_bytes(begun: Iterable[Begun]) -> int:
+    """Return the bytes that some rows keep; those of one batch share them."""
+    return sum(read.nbytes for read in {id(b.read): b.read for b in begun}.values())
+
+
 def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Scored]) -> Iterator[tuple[int, Begun]]:
     """Yield (place, what was begun) of rows whose target is not what greedy decoding gives, where it can be kept."""
     layers = _plain_layers(past, batch.ids.shape[1])
     if passes.same_length_decoding or not layers:
         return
+    read = Read(layers)
     for i, row in enumerate(batch.rows):
         result = scored[row.place]
         differs = (result.target_ids != result.argmax_ids).nonzero()[0]
         if not len(differs):
             continue
-        at = int(differs[0])
-        said = row.target_ids[:at]
-        if any(token in passes.end_ids or passes.breaks_line(token) for token in said):
-            continue
-        end = len(row.encoded.ids) + at
-        kept = tuple((keys[i, :, :end].clone(), values[i, :, :end].clone()) for keys, values in layers)
-        yield row.place, Begun(row.row, said, int(result.argmax_ids[at]), kept)
+        k = int(differs[0])
+        said = row.target_ids[:k]
+        if not any(token in passes.end_ids or passes.breaks_line(token) for token in said):
+            tokens = len(row.encoded.ids) + k
+            yield row.place, Begun(row.row, said, int(result.argmax_ids[k]), tokens, i, read)
 
 
 def finished(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
     """Return the token ids of whole answers, without the end token."""
     out: dict[int, list[int]] = {}
-    order = sorted(range(len(begun)), key=lambda i: begun[i].tokens)
-    for at in range(0, len(order), MAX_ROWS):
-        here = order[at : at + MAX_ROWS]
+    batch_of = {key: k for k, key in enumerate(dict.fromkeys(id(b.read) for b in begun))}
+    order = sorted(range(len(begun)), key=lambda i: (batch_of[id(begun[i].read)], begun[i].tokens))
+    for at in range(0, len(order), ROWS):
+        here = order[at : at + ROWS]
         part = [begun[i] for i in here]
         picked = torch.tensor([b.next_id for b in part], device=passes.device)
         ids = go_on(passes, _started(passes, part), picked, [b.said for b in part], max_tokens)
@@ -77,31 +89,32 @@ def finished(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[li
 
 
 def _started(passes: Passes, part: Sequence[Begun]) -> Started:
+    """Return the rows' keys and values as one cache; rows of one batch stand together in `part`."""
     from transformers import DynamicCache
 
     lengths = torch.tensor([b.tokens for b in part], device=passes.device)
     size = int(lengths.max())
     mask = (torch.arange(size, device=passes.device) < lengths[:, None]).long()
+    batches = [list(rows) for _, rows in groupby(part, key=lambda b: id(b.read))]
     past = DynamicCache()
-    for layer in range(len(part[0].layers)):
-        keys, values = (_padded([b.layers[layer][k] for b in part], size) for k in (0, 1))
+    for layer in range(len(part[0].read.layers)):
+        keys, values = (torch.cat([_taken(rows, layer, k, size) for rows in batches]) for k in (0, 1))
         past.update(keys, values, layer)
     return Started(past, mask, lengths, torch.tensor([b.row for b in part], device=passes.device))
 
 
-def _padded(parts: Sequence[Tensor], size: int) -> Tensor:
-    heads, _, features = parts[0].shape
-    out = parts[0].new_zeros(len(parts), heads, size, features)
-    for i, part in enumerate(parts):
-        out[i, :, : part.shape[1]] = part
-    return out
+def _taken(rows: Sequence[Begun], layer: int, k: int, size: int) -> Tensor:
+    """Return keys (k 0) or values of rows of one batch, (rows, heads, size, features), with what a mask has to hide."""
+    whole = rows[0].read.layers[layer][k]
+    picked = whole[torch.tensor([b.at for b in rows], device=whole.device), :, :size]
+    return F.pad(picked, (0, 0, 0, size - picked.shape[2]))
 
 
-def _plain_layers(past: Any, tokens: int) -> list[tuple[Tensor, Tensor]]:
+def _plain_layers(past: Any, tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Return keys and values by layer of a cache that keeps every token of every layer as it is, else nothing."""
     from transformers.cache_utils import DynamicLayer
 
     layers = list(getattr(past, "layers", ()))
     if any(type(layer) is not DynamicLayer or layer.get_seq_length() != tokens for layer in layers):
-        return []
-    return [(layer.keys, layer.values) for layer in layers]
+        return ()
+    return tuple((layer.keys, layer.values) for layer in layers)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lifelong.models.answerer import VLMAnswerer
 from lifelong.models.batching import Row
-from lifelong.models.begun import KEPT_BYTES, Begun, begun_rows, finished
+from lifelong.models.begun import KEPT_BYTES, Begun, begun_rows, finished, kept_bytes
 from lifelong.models.cache import ByteCache
 from lifelong.models.decode import greedy, text_of
 from lifelong.models.interventions import HookFn, Interventions
@@ -147,7 +147,7 @@ class VLM:
         out: dict[int, Scored] = {}
         with torch.no_grad():
             for batch in self.passes.batches(self._rows(prompts, targets, rows), every=top > 0):
-                keep = begun is not None and sum(b.nbytes for b in begun.values()) < KEPT_BYTES
+                keep = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
                 passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=keep)
                 out |= scored_rows(batch, passed.logits, top)
                 if begun is not None and keep:
