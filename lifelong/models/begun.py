@@ -104,7 +104,7 @@ def _started(passes: Passes, part: Sequence[Begun]) -> Started:
 
 
 def _taken(rows: Sequence[Begun], layer: int, k: int, size: int) -> Tensor:
-    """Return keys (k 0) or values of rows of one batch, (rows, heads, size, features), with what a mask has to hide."""
+    """Return keys (k 0) or values of rows of one batch, (rows, heads, size, features), for a mask to cut."""
     whole = rows[0].read.layers[layer][k]
     picked = whole[torch.tensor([b.at for b in rows], device=whole.device), :, :size]
     return F.pad(picked, (0, 0, 0, size - picked.shape[2]))
