@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lifelong.models.interventions import Interventions
 from lifelong.models.layout import Layout
+from lifelong.models.remember import instead
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def narrowed(mlp: nn.Module, where: Tensor, changes: Interventions) -> Iterator[
     counts, starts = where.sum(1), where.int().argmax(1)
     run = torch.arange(int(counts.max()), device=where.device)
     at, valid = (starts[:, None] + run).clamp(max=where.shape[1] - 1), run < counts[:, None]
-    original, before = mlp.forward, mlp.__dict__.get("forward")
+    original = mlp.forward
 
     def forward(states: Tensor, *args: Any, **kwargs: Any) -> Any:
         if args or kwargs or states.shape[:2] != where.shape:
@@ -45,13 +46,8 @@ def narrowed(mlp: nn.Module, where: Tensor, changes: Interventions) -> Iterator[
         whole[where] = out[valid]
         return whole
 
-    mlp.__dict__["forward"] = forward
-    try:
+    with instead(mlp, forward):
         yield
-    finally:
-        mlp.__dict__.pop("forward")
-        if before is not None:
-            mlp.__dict__["forward"] = before
 
 
 def _at(layout: Layout, at: Tensor, starts: Tensor) -> Layout:

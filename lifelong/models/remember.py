@@ -1,11 +1,11 @@
-"""A module's output, remembered for inputs that come again and again, as in the steps of one edit's descent.
+"""A module that computes otherwise for a while: its output remembered for inputs that come again, as in a descent.
 
 Knows one module and what it gave; nothing of layers, hooks or editors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ def remembered(module: nn.Module, memo: MutableMapping[Any, Any]) -> Iterator[No
 
     What runs in bfloat16 is remembered apart.
     """
-    original, before = module.forward, module.__dict__.get("forward")
+    original = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         key = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
@@ -27,6 +27,14 @@ def remembered(module: nn.Module, memo: MutableMapping[Any, Any]) -> Iterator[No
             memo[key] = original(*args, **kwargs)
         return memo[key]
 
+    with instead(module, forward):
+        yield
+
+
+@contextmanager
+def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module compute with another `forward`; its hooks stay, and what was there before is back on exit."""
+    before = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
     try:
         yield
