@@ -80,3 +80,42 @@ def test_what_is_kept_has_a_budget(tiny_vlm: VLM, tiny_queries: list[Query], mon
     scored = tiny_vlm.score(tiny_queries, targets, begun=tight)
     assert not tight and np.isfinite(scored[0].logprobs).all()
     assert roomy.generate(max_tokens=8) == tiny_vlm.generate(tiny_queries, max_tokens=8)
+
+
+def test_from_a_layer_a_prompt_is_read_whole_once_and_then_gone_on_from(
+    tiny_vlm: VLM, tiny_queries: list[Query], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first scoring keeps the layer's inputs, and decoding goes on from it; the next skips the layers below."""
+    tiny_vlm.cache.clear()
+    with tiny_vlm.hook(tiny_vlm.decoder_layer(1), louder):
+        targets = targets_of(tiny_vlm, tiny_queries)
+        expected = tiny_vlm.score(tiny_queries, targets, top=3)
+        texts = tiny_vlm.generate(tiny_queries, max_tokens=6)
+        wrong = [i for i, s in enumerate(expected) if not s.exact]
+        answerer = tiny_vlm.answerer(tiny_queries, from_layer=1)
+        half = tiny_vlm.answerer(tiny_queries[::2], from_layer=1)
+        half.score(targets[::2])
+        assert tiny_vlm.keeps(tiny_queries, targets, 1) == [i % 2 == 0 for i in range(len(tiny_queries))]
+        for top in (0, 3, 3):
+            for got, one in zip(answerer.score(targets, top=top), expected, strict=True):
+                assert (got.argmax_ids == one.argmax_ids).all()
+                np.testing.assert_allclose(got.logprobs, one.logprobs, atol=1e-4)
+            assert answerer.generate(wrong, max_tokens=6) == [texts[i] for i in wrong]
+            assert all(tiny_vlm.keeps(tiny_queries, targets, 1))
+        read: list[object] = []
+        monkeypatch.setattr(tiny_vlm, "score", lambda prompts, *_, **__: read.extend(prompts) or [])
+        monkeypatch.setattr(tiny_vlm.passes, "captured", lambda rows, _: read.extend(rows) or {})
+        assert [s.exact for s in answerer.score(targets)] == [s.exact for s in expected]
+        assert not read
+
+
+def test_nothing_is_kept_of_a_layer_above_a_change(tiny_vlm: VLM, tiny_queries: list[Query]) -> None:
+    """Its inputs are not those of the base."""
+    tiny_vlm.cache.clear()
+    targets = ["#~"] * len(tiny_queries)
+    with tiny_vlm.hook(tiny_vlm.decoder_layer(0), louder):
+        tiny_vlm.answerer(tiny_queries, from_layer=1).score(targets)
+        changed = tiny_vlm.answerer(tiny_queries, from_layer=1).score(targets)
+        whole = tiny_vlm.score(tiny_queries, targets)
+    assert not any(tiny_vlm.keeps(tiny_queries, targets, 1))
+    assert [s.argmax_ids.tolist() for s in changed] == [s.argmax_ids.tolist() for s in whole]

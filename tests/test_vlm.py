@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -207,6 +208,24 @@ def test_the_tokenizer_alone_gives_the_ids_of_the_processor() -> None:
     for prompt, mine in zip([Prompt(("Why?",)), Prompt((b, "Which?")), Prompt((b, "or", a))], quick, strict=True):
         theirs = vlm.reader._process(prompt)[0]
         assert torch.equal(mine.ids, theirs.ids) and mine.pictures == theirs.pictures
+
+
+def test_a_new_picture_costs_one_run_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions about it come in one call, once the tokenizer alone is known to be enough."""
+    from lifelong.models.tiny import tiny_vlm
+
+    vlm = tiny_vlm(2)
+    new = ImageRef("noise:new", "new")
+    questions = [Prompt((new, f"What {i}?")) for i in range(5)]
+    expected = [vlm.reader._process(q)[0].ids for q in questions]
+    vlm.cache.clear()
+    for name, text in itertools.product("abc", ("Who?", "Why?")):
+        vlm.reader.read([Prompt((ImageRef(f"noise:{name}", name), text))])
+    runs: list[Prompt] = []
+    process = vlm.reader._process
+    monkeypatch.setattr(vlm.reader, "_process", lambda prompt: runs.append(prompt) or process(prompt))
+    read = vlm.reader.read(questions)
+    assert len(runs) == 1 and all(torch.equal(e.ids, ids) for e, ids in zip(read, expected, strict=True))
 
 
 def test_the_layout_says_what_each_token_is(tiny_vlm: VLM) -> None:

@@ -28,12 +28,25 @@ class VLMAnswerer:
         self._begun_under = -1
 
     def score(self, targets: Sequence[str], *, top: int = 0) -> list[Scored]:
-        """Teacher-force one target per prompt; resumes from cached inputs of `from_layer` where one was given."""
-        if self.from_layer is None:
-            self._begun, self._begun_under = {}, self.vlm.changes.version
-            return self.vlm.score(self.prompts, targets, top=top, begun=self._begun)
-        hidden = self.vlm.hidden(self.prompts, self.from_layer, targets)
-        return self.vlm.resume_score(hidden, top=top)
+        """Teacher-force one target per prompt.
+
+        With `from_layer` rows whose inputs of that layer are kept go on from there; the others are read whole, and
+        theirs are kept.
+        """
+        self._begun, self._begun_under = {}, self.vlm.changes.version
+        every, layer = range(len(self.prompts)), self.from_layer
+        kept = [False] * len(every) if layer is None else self.vlm.keeps(self.prompts, targets, layer)
+        old, new = [i for i in every if kept[i]], [i for i in every if not kept[i]]
+        out: dict[int, Scored] = {}
+        if old and layer is not None:
+            hidden = self.vlm.hidden([self.prompts[i] for i in old], layer, [targets[i] for i in old])
+            out |= dict(zip(old, self.vlm.resume_score(hidden, old, top=top), strict=True))
+        begun: dict[int, Begun] = {}
+        asked, wanted = [self.prompts[i] for i in new], [targets[i] for i in new]
+        scored = self.vlm.score(asked, wanted, top=top, rows=new, begun=begun, keep_layer=layer)
+        self._begun = {new[place]: one for place, one in begun.items()}
+        out |= dict(zip(new, scored, strict=True))
+        return [out[i] for i in every]
 
     def generate(self, rows: Sequence[int] | None = None, *, max_tokens: int = 16) -> list[str]:
         """Decode greedily for some rows (all by default), in the order given."""

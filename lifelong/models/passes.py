@@ -19,6 +19,7 @@ from lifelong.models.layout import Hidden, Layout
 from lifelong.models.narrow import narrowed
 from lifelong.models.prompts import PromptReader
 from lifelong.models.remember import remembered
+from lifelong.models.states import first_of
 from lifelong.models.structure import VISION, Structure
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
@@ -63,6 +64,16 @@ class Passes:
         budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
         same = decoding and self.same_length_decoding
         return batches(rows, self.pad_id, max_tokens=budget, same_length=same)
+
+    @contextmanager
+    def attention(self, kind: str) -> Iterator[None]:
+        """Compute the decoder's attention by another implementation of transformers for a while."""
+        config = self.model.config.get_text_config()
+        before, config._attn_implementation = config._attn_implementation, kind
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
 
     def breaks_line(self, token: int) -> bool:
         """Whether a token's text has a newline."""
@@ -137,7 +148,7 @@ class Passes:
 
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             for i, row in enumerate(batch.rows):
-                found[row.place] = _first(args, kwargs)[i, : len(row)].clone()
+                found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
             raise _Reached
 
         def shape(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -175,7 +186,7 @@ class Passes:
             return (states, *args[1:]), kwargs
 
         def identity(*args: Any, **kwargs: Any) -> Any:
-            given = _first(args, kwargs)
+            given = first_of(args, kwargs)
             return (given,) if self._layer_gives_tuple else given
 
         with ExitStack() as stack:
@@ -195,7 +206,3 @@ class Passes:
         if attention is None or mlp is None:
             return False
         return self.changes.only_within(self.structure.names[id(mlp)], layer)
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

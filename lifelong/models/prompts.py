@@ -57,21 +57,28 @@ class PromptReader:
         """
         found: dict[str, Encoded] = {}
         pixels: dict[str, dict[str, Tensor]] = {}
-        for prompt in prompts:
-            if prompt.digest in found:
-                continue
-            kept = self.cache.get(("prompt", prompt.digest)) or self._quick(prompt)
-            if kept is None:
-                kept, values = self._process(prompt)
-                if values and self.keeps_features and see:
-                    pixels[prompt.digest] = values
-            size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
-            self.cache.put(("prompt", prompt.digest), kept, size)
-            found[prompt.digest] = kept
-            if len(pixels) >= VISION_CHUNK:
-                self._fill_features(found, pixels)
-                pixels = {}
-        self._fill_features(found, pixels)
+        waiting = {p.digest: p for p in prompts}
+        for patient in (True, False):
+            again: dict[str, Prompt] = {}
+            seen: set[str] = set()  # images on their way: with their features the tokenizer alone may be enough
+            for prompt in waiting.values():
+                kept = self.cache.get(("prompt", prompt.digest)) or self._quick(prompt)
+                if kept is None and patient and any(image.digest in seen for image in prompt.images):
+                    again[prompt.digest] = prompt
+                    continue
+                if kept is None:
+                    kept, values = self._process(prompt)
+                    if values and self.keeps_features and see:
+                        pixels[prompt.digest] = values
+                        seen |= {image.digest for image in prompt.images}
+                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
+                self.cache.put(("prompt", prompt.digest), kept, size)
+                found[prompt.digest] = kept
+                if len(pixels) >= VISION_CHUNK:
+                    self._fill_features(found, pixels)
+                    pixels = {}
+            self._fill_features(found, pixels)
+            pixels, waiting = {}, again
         return [found[p.digest] for p in prompts]
 
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:

@@ -6,8 +6,8 @@ rows itself. Knows nothing about editors, probes or streams beyond `Query` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts import OpenImage, PromptReader
 from lifelong.models.quirk import find_quirk
 from lifelong.models.scoring import scored_rows
+from lifelong.models.states import keep, keeping, key_of
 from lifelong.models.structure import VISION, find_structure, find_submodule
 from streams.types import Prompt, Query
 
@@ -138,19 +139,23 @@ class VLM:
         top: int = 0,
         rows: Sequence[int] | None = None,
         begun: dict[int, Begun] | None = None,
+        keep_layer: int | None = None,
     ) -> list[Scored]:
         """Teacher-force one target per prompt, in one forward pass per batch.
 
         `top` > 0 also returns the ordered top ids at every position; `rows` are what `Layout.rows` says (0, 1, ...).
         Where a target is not what greedy decoding gives, `begun` takes what `finish` goes on from, up to a budget.
+        The inputs of `keep_layer` are kept for `hidden`, where nothing below it is changed.
         """
+        layer = keep_layer if keep_layer is not None and self.changes.lowest >= keep_layer else None
         out: dict[int, Scored] = {}
         with torch.no_grad():
             for batch in self.passes.batches(self._rows(prompts, targets, rows), every=top > 0):
-                keep = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
-                passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=keep)
+                go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
+                with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
+                    passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
                 out |= scored_rows(batch, passed.logits, top)
-                if begun is not None and keep:
+                if begun is not None and go_on:
                     begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
         return [out[i] for i in range(len(prompts))]
 
@@ -196,23 +201,27 @@ class VLM:
         """
         module = self.decoder_layer(layer)
         items = self._rows(prompts, targets, None)
-        keys = [("hidden", r.prompt.digest, r.target_ids, layer) for r in items if r.prompt]
         cached = self.changes.lowest >= layer
         states: dict[int, Tensor] = {}
-        for i, key in enumerate(keys if cached else ()):
-            kept = self.cache.get(key)
+        for row in items if cached else ():
+            kept = self.cache.get(key_of(row, layer))
             if kept is not None:
-                states[i] = kept
+                states[row.place] = kept
         missing = [r for r in items if r.place not in states]
         for place, state in self.passes.captured(missing, module).items():
             states[place] = state
             if cached:
-                self.cache.put(keys[place], state, state.numel() * state.element_size())
+                keep(self.cache, items[place], layer, state)
         masks = [self.passes.masks_of(r) for r in items]
         image, prompt, answer = (tuple(m[k] for m in masks) for k in range(3))
         ids = tuple(np.array(r.target_ids, dtype=np.int32) for r in items)
         every = tuple(states[i] for i in range(len(items)))
         return Hidden(layer, every, image, prompt, answer, ids, tuple(r.encoded for r in items))
+
+    def keeps(self, prompts: Sequence[Asked], targets: Sequence[str], layer: int) -> list[bool]:
+        """Return of which rows `hidden` has the states already."""
+        usable = self.changes.lowest >= layer
+        return [usable and key_of(row, layer) in self.cache for row in self._rows(prompts, targets, None)]
 
     def capture(
         self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
@@ -270,19 +279,13 @@ class VLM:
         """
         return self.changes.swap(parameters)
 
-    @contextmanager
-    def attention(self, kind: str) -> Iterator[None]:
+    def attention(self, kind: str) -> AbstractContextManager[None]:
         """Compute the decoder's attention by another implementation of transformers ("eager", "sdpa") for a while.
 
         For training in bfloat16 on a CPU, where the gradient of the fused one is very slow. Its numbers differ in
         the last digits: no answer that is compared with others is given inside.
         """
-        config = self.model.config.get_text_config()
-        before, config._attn_implementation = config._attn_implementation, kind
-        try:
-            yield
-        finally:
-            config._attn_implementation = before
+        return self.passes.attention(kind)
 
     def _rows(self, prompts: Sequence[Asked], targets: Sequence[str] | None, rows: Sequence[int] | None) -> list[Row]:
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]

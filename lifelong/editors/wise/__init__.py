@@ -64,6 +64,7 @@ class Wise(Editor):
         self.module = vlm.submodule(self.layer, self.options.module)
         self.weight = weight_of(self.module).detach()
         self.unrelated: list[Query] = []
+        self._outside: dict[int, Keys] = {}  # keys of unrelated questions, which nothing changes
         self.live: Memory | None = None
         self.frozen: list[Memory] = []
         self._begun = 0
@@ -72,6 +73,7 @@ class Wise(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Keep the first `outside` distinct questions that edits of the pool must not change."""
+        self._outside = {}
         probes = (p.query for item in pool.items for p in item.probes if p.axis == "locality")
         self.unrelated = list(dict.fromkeys(probes))[: self.options.outside]
 
@@ -86,6 +88,7 @@ class Wise(Editor):
 
     def load_fitted(self, state: State) -> None:
         """Take over unrelated questions."""
+        self._outside = {}
         self.unrelated = [Query(p, None if i is None else ImageRef(*i)) for p, i in state.meta["unrelated"]]
 
     # Editing
@@ -115,7 +118,9 @@ class Wise(Editor):
         outside = None
         if self.unrelated:
             one = int(torch.randint(len(self.unrelated), (1,), generator=source))
-            outside = self.encode([self.unrelated[one]])
+            if one not in self._outside:
+                self._outside[one] = self.encode([self.unrelated[one]])
+            outside = self._outside[one]
         inputs, seen = (torch.from_numpy(inside[name]) for name in ("input", "seen"))
         unedited = sequence_distance(moved(inputs @ self.weight.float().cpu().T, None, "none"), seen)
         scale, right = o.unit / float(unedited), False
