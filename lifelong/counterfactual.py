@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editor import Answerer, Route, State
-from lifelong.ops import NotFiniteError, answer_loss
+from lifelong.ops import NotFiniteError, answer_losses
 from lifelong.scope_training import inside_of, share_of
 from lifelong.split_answers import SplitAnswerer
 from lifelong.training import Unfinished, steps_of
@@ -137,7 +137,7 @@ class CounterfactualCopy:
         hidden = self.vlm.hidden([p for p, _ in asked], self.layer, [t for _, t in asked])
         with self.vlm.swap(weights):
             rows = self.vlm.resume(hidden, grad=True, answers_only=True)
-        return torch.stack([answer_loss(*pair) for pair in zip(rows, hidden.target_ids, strict=True)]).mean()
+        return answer_losses(rows, hidden.target_ids).mean()
 
     def _moved(self, change: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {n: (p.detach().float() + change[n].to(p.device)).to(p.dtype) for n, p in self.base.items()}

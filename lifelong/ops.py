@@ -67,6 +67,20 @@ def answer_exact(logits: Tensor, target_ids: np.ndarray) -> bool:
     return bool((logits.argmax(-1) == _labels(target_ids, logits)).all())
 
 
+def answer_losses(rows: Sequence[Tensor], target_ids: Sequence[np.ndarray]) -> Tensor:
+    """Return `answer_loss` of every row, (rows,), in one go: logits (m, vocab) and targets (m,), m a row's own."""
+    labels = _labels(np.concatenate(target_ids), rows[0])
+    nll = F.cross_entropy(torch.cat(list(rows)).float(), labels, reduction="none")
+    counts = torch.tensor([len(ids) for ids in target_ids], device=nll.device)
+    owner = torch.arange(len(counts), device=nll.device).repeat_interleave(counts)
+    return nll.new_zeros(len(counts)).index_add(0, owner, nll) / counts
+
+
+def answers_exact(rows: Sequence[Tensor], target_ids: Sequence[np.ndarray]) -> bool:
+    """Return whether `answer_exact` holds for every row."""
+    return answer_exact(torch.cat(list(rows)), np.concatenate(target_ids))
+
+
 @dataclass(frozen=True)
 class Descent:
     """How an optimisation ended: steps taken, the last loss seen (nats), whether the early stop was reached."""

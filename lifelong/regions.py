@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lifelong.editor import CollapseError
 from lifelong.models.layout import Hidden
-from lifelong.ops import NotFiniteError, answer_loss, bytes_of, descend, finite, weight_of
+from lifelong.ops import NotFiniteError, answer_losses, bytes_of, descend, finite, weight_of
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Questions:
 
     def losses(self) -> Tensor:
         """Return each answer's mean negative log-likelihood (rows,), with its graph."""
-        return torch.stack([answer_loss(*p) for p in zip(self.logits(grad=True), self.target_ids, strict=True)])
+        return answer_losses(self.logits(grad=True), self.target_ids)
 
 
 def find_region(vlm: VLM, module: str, layers: Iterable[int], language: Sequence[str]) -> Region:

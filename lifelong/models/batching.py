@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -67,6 +68,10 @@ class Batch:
 
     def predicting(self) -> Tensor:
         """(batch, tokens) bool: the positions whose logits predict a target token (or the first new one)."""
+        return self._predicting
+
+    @cached_property
+    def _predicting(self) -> Tensor:
         where = torch.zeros(self.ids.shape, dtype=torch.bool)
         for i, r in enumerate(self.rows):
             start = len(r.encoded.ids) - 1

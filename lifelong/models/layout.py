@@ -81,7 +81,7 @@ class Hidden:
     answer: tuple[Tensor, ...]
     target_ids: tuple[np.ndarray, ...]
     encoded: tuple[Encoded, ...]
-    memo: dict[int, dict[Any, Any]] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.states)

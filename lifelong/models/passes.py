@@ -67,7 +67,11 @@ class Passes:
 
     @contextmanager
     def attention(self, kind: str) -> Iterator[None]:
-        """Compute the decoder's attention by another implementation of transformers for a while."""
+        """Compute the decoder's attention by another implementation of transformers ("eager", "sdpa") for a while.
+
+        For training in bfloat16 on a CPU, where the gradient of the fused one is very slow. Its numbers differ in
+        the last digits: no answer that is compared with others is given inside.
+        """
         config = self.model.config.get_text_config()
         before, config._attn_implementation = config._attn_implementation, kind
         try:
@@ -112,7 +116,14 @@ class Passes:
             self.changes.layout = before
 
     def forward(
-        self, batch: Batch, *, where: Tensor | None, use_cache: bool = False, vision: bool = True, whole: bool = False
+        self,
+        batch: Batch,
+        *,
+        where: Tensor | None,
+        use_cache: bool = False,
+        vision: bool = True,
+        whole: bool = False,
+        layout: Layout | None = None,
     ) -> Any:
         """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
 
@@ -127,7 +138,7 @@ class Passes:
         for module in self._offsets:
             module.rope_deltas = None  # type: ignore[assignment]
         with ExitStack() as stack:
-            stack.enter_context(self.publishing(lambda: self.layout_of(batch)))
+            stack.enter_context(self.publishing(lambda: layout or self.layout_of(batch)))
             last, mlp = len(self.structure.layers) - 1, getattr(self.structure.layers[-1], "mlp", None)
             if where is not None and mlp is not None and not whole and self.changes.widest < last:
                 stack.enter_context(narrowed(mlp, where.to(self.device), self.changes))
@@ -175,10 +186,11 @@ class Passes:
         With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP.
         """
         layers = self.structure.layers
-        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
-        states = states.to(self.device)
-        # One assignment: the gradient of one per row would each time be as large as the whole.
-        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
+        states = None if memo is None else memo.get("states")
+        if states is None:
+            states = self._padded(batch, hidden)
+            if memo is not None and not states.requires_grad:
+                memo |= {"states": states, "layout": self.layout_of(batch)}
 
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:
@@ -198,7 +210,16 @@ class Passes:
                 stack.callback(layer.__dict__.pop, "forward")
             stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
             self.changes.skip_below = hidden.layer
-            return self.forward(batch, where=where, vision=False).logits
+            layout = None if memo is None else memo.get("layout")
+            return self.forward(batch, where=where, vision=False, layout=layout).logits
+
+    def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
+        """Return the states of a batch's rows, (batch, tokens, width)."""
+        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
+        states = states.to(self.device)
+        # One assignment: the gradient of one per row would each time be as large as the whole.
+        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
+        return states
 
     def _attends_alike(self, layer: int) -> bool:
         """Whether a layer's attention sees and does what it does in the base: all changes lie in its MLP or above."""

@@ -215,13 +215,13 @@ class VLM:
         masks = [self.passes.masks_of(r) for r in items]
         image, prompt, answer = (tuple(m[k] for m in masks) for k in range(3))
         ids = tuple(np.array(r.target_ids, dtype=np.int32) for r in items)
-        every = tuple(states[i] for i in range(len(items)))
-        return Hidden(layer, every, image, prompt, answer, ids, tuple(r.encoded for r in items))
+        ordered, encoded = tuple(states[r.place] for r in items), tuple(r.encoded for r in items)
+        return Hidden(layer, ordered, image, prompt, answer, ids, encoded)
 
     def keeps(self, prompts: Sequence[Asked], targets: Sequence[str], layer: int) -> list[bool]:
         """Return of which rows `hidden` has the states already."""
-        usable = self.changes.lowest >= layer
-        return [usable and key_of(row, layer) in self.cache for row in self._rows(prompts, targets, None)]
+        cache = self.cache if self.changes.lowest >= layer else ()
+        return [key_of(row, layer) in cache for row in self._rows(prompts, targets, None)]
 
     def capture(
         self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
@@ -241,9 +241,13 @@ class VLM:
         """
         out: dict[int, Tensor] = {}
         with torch.set_grad_enabled(grad):
-            for i, batch in enumerate(self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only)):
+            again = grad and answers_only and rows is None
+            made = hidden.memo.get("batches") if again else None
+            batches = made or tuple(self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only))
+            hidden.memo.update({"batches": batches} if again else {})
+            for i, batch in enumerate(batches):
                 where = batch.predicting() if answers_only else None
-                memo = hidden.memo.setdefault(i, {}) if grad and answers_only else None
+                memo = hidden.memo.setdefault(i, {}) if again else None
                 logits = self.passes.resumed(batch, hidden, where, memo)
                 # One split: the gradient of a slice per row would each time be as large as the whole.
                 if answers_only:
@@ -278,14 +282,6 @@ class VLM:
         Raises `ValueError` for an unknown name or another shape, type or device.
         """
         return self.changes.swap(parameters)
-
-    def attention(self, kind: str) -> AbstractContextManager[None]:
-        """Compute the decoder's attention by another implementation of transformers ("eager", "sdpa") for a while.
-
-        For training in bfloat16 on a CPU, where the gradient of the fused one is very slow. Its numbers differ in
-        the last digits: no answer that is compared with others is given inside.
-        """
-        return self.passes.attention(kind)
 
     def _rows(self, prompts: Sequence[Asked], targets: Sequence[str] | None, rows: Sequence[int] | None) -> list[Row]:
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]

@@ -19,7 +19,7 @@ from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
 from lifelong.low_rank import adder, fresh_factors
-from lifelong.ops import answer_exact, answer_loss, descend, generator
+from lifelong.ops import answer_losses, answers_exact, descend, generator
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
@@ -131,9 +131,8 @@ class Lemoe(Editor):
             beside = adder(down[None], up[None], own, share.exp() * o.scale, F.silu)
             with self.vlm.hook(self.module, beside, pointwise=True):
                 rows = self.vlm.resume(hidden, grad=True, answers_only=True)
-            pairs = list(zip(rows, hidden.target_ids, strict=True))
-            right = all(answer_exact(*pair) for pair in pairs)
-            return torch.stack([answer_loss(*pair) for pair in pairs]).mean() - o.anchor_weight * share.mean()
+            right = answers_exact(rows, hidden.target_ids)
+            return answer_losses(rows, hidden.target_ids).mean() - o.anchor_weight * share.mean()
 
         def keep_length() -> None:
             with torch.no_grad():

@@ -18,7 +18,7 @@ from lifelong.bank import Bank
 from lifelong.editor import Answerer, Editor, Keys, Route, State
 from lifelong.editors.melo.clusters import Clusters
 from lifelong.low_rank import adder, fresh_factors
-from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
+from lifelong.ops import answer_losses, answers_exact, descend, generator, weight_of
 from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Query
 
@@ -126,9 +126,8 @@ class Melo(Editor):
             nonlocal right
             with self._beside({n: f[None] for n, f in factors.items()}, one, one + 1.0):
                 rows = self.vlm.resume(hidden, grad=True, answers_only=True)
-            pairs = list(zip(rows, hidden.target_ids, strict=True))
-            right = all(answer_exact(*pair) for pair in pairs)
-            return torch.stack([answer_loss(*pair) for pair in pairs]).mean()
+            right = answers_exact(rows, hidden.target_ids)
+            return answer_losses(rows, hidden.target_ids).mean()
 
         optimizer = torch.optim.Adam(list(factors.values()), lr=o.rate(self.vlm.width))
         halving = torch.optim.lr_scheduler.StepLR(optimizer, o.halve, 0.5)
