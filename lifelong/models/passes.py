@@ -190,7 +190,7 @@ class Passes:
         if states is None:
             states = self._padded(batch, hidden)
             if memo is not None and not states.requires_grad:
-                memo |= {"states": states, "layout": self.layout_of(batch)}
+                memo.update({"states": states, "layout": self.layout_of(batch)})
 
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:
