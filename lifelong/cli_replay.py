@@ -5,13 +5,17 @@ Puts replays and their report together; computes nothing itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lifelong.config import ConfigError, parse_words
+
+if TYPE_CHECKING:
+    from lifelong.service_times import Fidelity
 
 
 def one_list(changes: dict[str, Any], may: Sequence[str]) -> tuple[str | None, list[dict[str, Any]]]:
@@ -52,13 +56,7 @@ def replay_command(
     samples = samples_of(log)
     fits = fits_of(samples)
     for found in held_out(samples):
-        tail = (
-            f"p99 {found.p99_s * 1e3:.3f} ms ({found.p99_error:.1%} off)" if found.n >= 100 else "too few for a p99"
-        )
-        print(
-            f"{found.operation}: fitted to every second window, held-out n={found.n}: "
-            f"mean {found.mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), {tail}"
-        )
+        print(fidelity_text(found))
     points = []
     for changes in cells:
         config, settings = settings_of(log, changes)
@@ -88,3 +86,14 @@ def trace_command(
     from reports.chrome_trace import write_trace
 
     print(write_trace(run, out))
+
+
+def fidelity_text(found: Fidelity) -> str:
+    """Return how far a fit is off on what was held out, with the p99's interval where there are enough for one."""
+    from reports.percentiles import percentile
+
+    p99, mean_s = percentile(found.measured_s, 0.99), float(found.measured_s.mean())
+    known = not math.isnan(p99.value)
+    tail = f"p99 {p99.text(1e3, 3)} ms ({found.p99_error:.1%} off)" if known else "too few for a p99"
+    begin = f"{found.operation}: fitted to every second window, held-out n={p99.n}: "
+    return begin + f"mean {mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), {tail}"

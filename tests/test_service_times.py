@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from lifelong.cli_replay import fidelity_text
 from lifelong.service_times import Samples, draw, fidelity, fit
 
 
@@ -24,7 +27,16 @@ def test_a_fit_gives_back_what_made_the_samples() -> None:
 def test_what_was_held_out_is_predicted_within_a_tenth(entry_s: float) -> None:
     known, unseen = samples(4000, 1, entry_s=entry_s), samples(4000, 2, entry_s=entry_s)
     found = fidelity("edit", fit(known), unseen)
-    assert found.n == 4000 and found.mean_error < 0.1 and found.p99_error < 0.1
+    assert len(found.measured_s) == 4000 and found.mean_error < 0.1 and found.p99_error < 0.1
+
+
+def test_a_p99_is_told_with_its_interval_or_not_at_all() -> None:
+    """Four samples beyond it say nothing of it."""
+    many, few = (fidelity_text(fidelity("edit", fit(samples(4000, 1)), samples(n, 2))) for n in (4000, 400))
+    assert re.search(
+        r"n=4000: mean [\d.]+ ms \([\d.]+% off\), p99 [\d.]+ \[[\d.]+, [\d.]+\] ms \([\d.]+% off\)$", many
+    )
+    assert "n=400: mean" in few and few.endswith("too few for a p99")
 
 
 def test_a_fit_of_another_machine_is_found_out() -> None:
