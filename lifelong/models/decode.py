@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lifelong.models.batching import Batch
+from lifelong.models.guess import confirmed, guesses, period
 from lifelong.models.layout import Layout
-from lifelong.models.passes import Passes
+from lifelong.models.passes import LOGIT_BUDGET, Passes
 
 
 def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
@@ -46,42 +48,70 @@ def go_on(
     """Return the token ids of every row: those `said` and read already, `picked` (batch,), and what comes after it.
 
     A row ends at an end token, at a token with a newline, or at `max_tokens`. Rows that have ended leave the batch
-    when they are half of it.
+    when they are half of it. Where half of those that go on repeat themselves, a pass reads guesses (`guess`).
     """
     past, mask, lengths, rows = started.past, started.mask, started.lengths, started.rows
     out = [list(ids[:max_tokens]) for ids in said]
     active, ended = list(range(len(out))), [len(ids) >= max_tokens for ids in out]
     padded = not passes.same_length_decoding
-    for step in range(1, max_tokens + 1):
-        for i, token in zip(active, picked.tolist(), strict=True):
-            if ended[i]:
-                continue
-            if token in passes.end_ids:
-                ended[i] = True
-                continue
-            out[i].append(token)
-            ended[i] = passes.breaks_line(token) or len(out[i]) == max_tokens
+    new = [[token] for token in picked.tolist()]
+    for step in count(1):
+        for i, tokens in zip(active, new, strict=True):
+            for token in tokens:
+                if ended[i]:
+                    break
+                if token in passes.end_ids:
+                    ended[i] = True
+                    break
+                out[i].append(token)
+                ended[i] = passes.breaks_line(token) or len(out[i]) == max_tokens
         going = [k for k, i in enumerate(active) if not ended[i]]
         if not going:
             break
-        if padded and 2 * len(going) <= len(active) and hasattr(past, "batch_select_indices"):
+        ahead = _ahead(passes, past, [out[active[k]] for k in going], max_tokens) if padded else 0
+        if padded and hasattr(past, "batch_select_indices") and (ahead or 2 * len(going) <= len(active)):
             keep = torch.tensor(going, device=passes.device)
             past.batch_select_indices(keep)
             active = [active[k] for k in going]
-            mask, lengths, picked, rows = mask[keep], lengths[keep], picked[keep], rows[keep]
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+            mask, lengths, rows = mask[keep], lengths[keep], rows[keep]
+            new = [new[k] for k in going]
+        guessed = [guesses(out[i], ahead) if ahead else [] for i in active]
+        read = torch.tensor([[own[-1], *g[:-1]] for own, g in zip(new, guessed, strict=True)], device=passes.device)
+        whole = torch.cat([mask, mask.new_ones(read.shape)], 1)
         # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
-        behind: dict[str, Any] = {"attention_mask": mask, "position_ids": lengths[:, None]}
-        with passes.publishing(partial(_step_layout, rows, step)):
-            result = passes.model(
-                input_ids=picked[:, None], past_key_values=past, use_cache=True, **(behind if padded else {})
-            )
-        picked, past, lengths = result.logits[:, -1].argmax(-1), result.past_key_values, lengths + 1
+        at = lengths[:, None] + torch.arange(read.shape[1], device=passes.device)
+        behind: dict[str, Any] = {"attention_mask": whole, "position_ids": at}
+        with passes.publishing(partial(_step_layout, rows, step, read.shape[1])):
+            result = passes.model(input_ids=read, past_key_values=past, use_cache=True, **(behind if padded else {}))
+        past, given = result.past_key_values, result.logits.argmax(-1)
+        if ahead:
+            new = [confirmed(g, own) for g, own in zip(guessed, given.tolist(), strict=True)]
+            right = torch.tensor([len(tokens) for tokens in new], device=passes.device)
+            mask = torch.cat([mask, (torch.arange(ahead, device=passes.device) < right[:, None]).to(mask.dtype)], 1)
+        else:
+            new, right, mask = given.tolist(), 1, whole
+        lengths = lengths + right
     return out
 
 
-def _step_layout(rows: torch.Tensor, step: int) -> Layout:
-    no = torch.zeros((len(rows), 1), dtype=torch.bool, device=rows.device)
+def _ahead(passes: Passes, past: Any, going: Sequence[Sequence[int]], max_tokens: int) -> int:
+    """Return how many tokens of each row are worth guessing, 0 to read one token of each as usual.
+
+    A hook that is not `pointwise` may count tokens, and a cache of another kind may forget some.
+    """
+    if not passes.changes.pointwise or 2 * sum(period(ids) > 0 for ids in going) < len(going):
+        return 0
+    from transformers.cache_utils import DynamicLayer
+
+    if any(type(layer) is not DynamicLayer for layer in getattr(past, "layers", [None])):
+        return 0
+    vocab = passes.model.config.get_text_config().vocab_size
+    ahead = min(max_tokens - min(map(len, going)), LOGIT_BUDGET // (len(going) * vocab))
+    return ahead if ahead > 2 else 0
+
+
+def _step_layout(rows: torch.Tensor, step: int, tokens: int) -> Layout:
+    no = torch.zeros((len(rows), tokens), dtype=torch.bool, device=rows.device)
     return Layout(rows, no, no, ~no, torch.full_like(rows, -1), step)
 
 

@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from lifelong.models.prompts import PromptReader
 from lifelong.models.remember import remembered
 from lifelong.models.states import first_of
 from lifelong.models.structure import VISION, Structure
+from lifelong.models.tail import tail_of, watched
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
 
@@ -183,7 +184,8 @@ class Passes:
     ) -> Tensor:
         """Return a batch's logits computed from the inputs of `hidden.layer` on.
 
-        With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP.
+        With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP, and
+        where one hook in the last layer's MLP is all that changes, only what follows it.
         """
         layers = self.structure.layers
         states = None if memo is None else memo.get("states")
@@ -191,6 +193,9 @@ class Passes:
             states = self._padded(batch, hidden)
             if memo is not None and not states.requires_grad:
                 memo.update({"states": states, "layout": self.layout_of(batch)})
+        ending = self._ending(hidden.layer, where, memo)
+        if ending is not None and memo is not None and memo.get("tail") is not None:
+            return memo["tail"].logits(self.changes)
 
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:
@@ -211,7 +216,21 @@ class Passes:
             stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
             self.changes.skip_below = hidden.layer
             layout = None if memo is None else memo.get("layout")
-            return self.forward(batch, where=where, vision=False, layout=layout).logits
+            seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
+            logits = self.forward(batch, where=where, vision=False, layout=layout).logits
+        if seen is not None and memo is not None and where is not None:
+            memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
+        return logits
+
+    def _ending(self, layer: int, where: Tensor | None, memo: Mapping[Any, Any] | None) -> nn.Module | None:
+        """Return the module in the last layer whose hooks alone change what a descent from that layer repeats."""
+        only, last = self.changes.only, len(self.structure.layers) - 1
+        if memo is None or where is None or "layout" not in memo or only is None or layer != last:
+            return None
+        known = memo.get("tail", only)  # None: there was none to be found
+        here = known is not None and (known is only or getattr(known, "module", None) is only)
+        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        return only if here and self.structure.depth(only) == last and not autocast else None
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
         """Return the states of a batch's rows, (batch, tokens, width)."""

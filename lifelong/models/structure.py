@@ -16,7 +16,7 @@ EMBEDDING = -1
 
 @dataclass(frozen=True)
 class Structure:
-    """The parts of a model: decoder layers, the name of their list and of the language model, and the head."""
+    """The parts of a model: decoder layers, the name of their list and of the language model, final norm and head."""
 
     layers: nn.ModuleList
     layers_name: str
@@ -24,6 +24,7 @@ class Structure:
     head: nn.Module | None
     embedding: nn.Module
     names: dict[int, str]
+    norm: nn.Module | None = None
 
     def depth(self, module: nn.Module) -> int:
         """Return how early a change in a module acts: vision side -2, embeddings -1, layer i, above = layers."""
@@ -62,7 +63,8 @@ def find_structure(model: nn.Module) -> Structure:
         if outer:
             _, name, layers = max(outer, key=lambda c: c[0])
             head = model.get_output_embeddings()  # type: ignore[operator]
-            return Structure(layers, name, prefix, head, embedding, names)
+            norm = next((m for n, m in model.get_submodule(prefix).named_children() if "norm" in n), None)
+            return Structure(layers, name, prefix, head, embedding, names, norm)
     found = sorted(name for name, m in model.named_modules() if isinstance(m, nn.ModuleList))
     raise ValueError(
         f"No decoder layers found in {type(model).__name__}: expected a list of equal blocks beside the input"
