@@ -20,7 +20,7 @@ from lifelong.log import Gauged, Probed, Timed
 from lifelong.lost import Lost, Standing, lost, note, recall
 from lifelong.manifest import rss_bytes
 from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure
-from lifelong.panel_parts import Asked, PanelSettings, Spent, Told
+from lifelong.panel_parts import Asked, PanelSettings, Spent, Told, in_parts
 from lifelong.reuse import Remembered, RouteBook, reuse_key
 from lifelong.sampling import draw, log_age_sample
 from streams.types import AXES, Edit, Probe
@@ -120,10 +120,15 @@ class Panel:
         most = self.settings.most if self.editor.routed else self.settings.sample
         if most and not last:
             ids = log_age_sample(ids, most)
-        asked = self._ask(step, sim_s, ids, self._general)
-        told = self.answer([asked])[0]
-        facts: list[Probed | Gauged | Timed] = [*told.facts, *self._gauges(step, sim_s)]
-        facts += self._attributed(asked, told.facts)
+        parts, probed = [], list[Probed]()
+        old, *new = in_parts(ids, self._probes_of, self._memory, self.settings.instant_axes)
+        for some, general in [(old, self._general), *((part, ()) for part in new)]:
+            probes = (p for edit_id in some for p in self._probes_of(edit_id))
+            with self.vlm.expecting({} if some is old else {p.query: p.target for p in probes}):
+                parts.append(self._ask(step, sim_s, some, general))
+                probed += self.answer(parts[-1:])[0].facts
+        facts: list[Probed | Gauged | Timed] = [*probed, *self._gauges(step, sim_s)]
+        facts += self._attributed(Asked.joined(parts), probed)
         if history:
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
             facts += latency.measure(
@@ -288,13 +293,7 @@ class Panel:
     def _gauges(self, step: int, sim_s: float) -> list[Gauged]:
         spent, self._spent = self._spent, Spent()
         not_finite, self.not_finite = self.not_finite, 0
-        values = [
-            ("bank", "bank_len", self.editor.bank_len(), 1),
-            ("bank", "bank_bytes", self.editor.nbytes(), 1),
-            ("process", "rss_bytes", rss_bytes(), 1),
-            ("panel", "probes_asked", spent.asked, 1),
-            ("panel", "probes_reused", spent.reused, spent.asked),
-            ("panel", "answers_not_finite", not_finite, spent.asked),
-            *(("panel", f"{part}_wall_s", wall_s, spent.asked) for part, wall_s in spent.wall_s.items()),
-        ]
+        bank = [("bank", "bank_len", self.editor.bank_len(), 1), ("bank", "bank_bytes", self.editor.nbytes(), 1)]
+        broken = ("panel", "answers_not_finite", not_finite, spent.asked)
+        values = [*bank, ("process", "rss_bytes", rss_bytes(), 1), *spent.values(), broken]
         return [Gauged(step, sim_s, kind, name, float(value), n) for kind, name, value, n in values]

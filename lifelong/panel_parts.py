@@ -6,13 +6,16 @@ Knows probes, routes and facts; asks nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lifelong.editor import Route
 from lifelong.log import Probed
 from lifelong.measure import Item, Score
+from streams.types import Probe
+
+READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class Asked:
     known: tuple[tuple[Score, ...] | None, ...]
     routes: Mapping[str, Route]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Asked]) -> Asked:
+        """Return what was asked at one step in several parts as one."""
+        first = parts[0]
+        items, keys, known = (tuple(x for p in parts for x in getattr(p, n)) for n in ("items", "keys", "known"))
+        return cls(first.step, first.sim_s, items, keys, known, {d: r for p in parts for d, r in p.routes.items()})
+
     def due(self) -> list[Item]:
         """Return the probes that have to be answered."""
         return [item for item, scores in zip(self.items, self.known, strict=True) if scores is None]
@@ -66,6 +76,11 @@ class Spent:
     asked: int = 0
     reused: int = 0
 
+    def values(self) -> list[tuple[str, str, float, int]]:
+        """Return (kind, name, value, n) of each gauge."""
+        walls = [("panel", f"{part}_wall_s", wall_s, self.asked) for part, wall_s in self.wall_s.items()]
+        return [("panel", "probes_asked", self.asked, 1), ("panel", "probes_reused", self.reused, self.asked), *walls]
+
     @contextmanager
     def on(self, part: str):
         """Add the time spent in the body to one part."""
@@ -74,3 +89,20 @@ class Spent:
             yield
         finally:
             self.wall_s[part] += time.perf_counter() - start
+
+
+def in_parts(
+    ids: Sequence[str],
+    probes_of: Callable[[str], Sequence[Probe]],
+    seen: Container[str],
+    at_once: Container[str],
+) -> list[list[str]]:
+    """Return edits in the parts in which they are asked about: those asked before, then new ones some at a time.
+
+    A prompt of a new one is read once, for its key and for its answer, and what was read is large. `seen` are ids of
+    probes answered before; those of the axes `at_once` are at their own step and do not count.
+    """
+    old = [i for i in ids if any(p.id in seen and p.axis not in at_once for p in probes_of(i))]
+    known = set(old)
+    new = [i for i in ids if i not in known]
+    return [old, *(new[start : start + READ_TOGETHER] for start in range(0, len(new), READ_TOGETHER))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lifelong.models.begun import Begun
 from lifelong.models.layout import Scored
+from lifelong.models.once import scored_once
 from streams.types import Prompt, Query
 
 if TYPE_CHECKING:
@@ -30,21 +31,27 @@ class VLMAnswerer:
     def score(self, targets: Sequence[str], *, top: int = 0) -> list[Scored]:
         """Teacher-force one target per prompt.
 
-        With `from_layer` rows whose inputs of that layer are kept go on from there; the others are read whole, and
-        theirs are kept.
+        Rows that `capture` read with an expected target go on from there. With `from_layer` rows whose inputs of that
+        layer are kept do; the others are read whole, and theirs are kept.
         """
         self._begun, self._begun_under = {}, self.vlm.changes.version
         every, layer = range(len(self.prompts)), self.from_layer
-        kept = [False] * len(every) if layer is None else self.vlm.keeps(self.prompts, targets, layer)
-        old, new = [i for i in every if kept[i]], [i for i in every if not kept[i]]
         out: dict[int, Scored] = {}
+        if self.vlm.pauses.active:
+            out = scored_once(self.vlm, self.vlm.rows(self.prompts, targets), top, self._begun)
+        rest = [i for i in every if i not in out]
+        kept: set[int] = set()
+        if layer is not None:
+            known = self.vlm.keeps([self.prompts[i] for i in rest], [targets[i] for i in rest], layer)
+            kept = {i for i, there in zip(rest, known, strict=True) if there}
+        old, new = [i for i in rest if i in kept], [i for i in rest if i not in kept]
         if old and layer is not None:
             hidden = self.vlm.hidden([self.prompts[i] for i in old], layer, [targets[i] for i in old])
             out |= dict(zip(old, self.vlm.resume_score(hidden, old, top=top), strict=True))
         begun: dict[int, Begun] = {}
         asked, wanted = [self.prompts[i] for i in new], [targets[i] for i in new]
         scored = self.vlm.score(asked, wanted, top=top, rows=new, begun=begun, keep_layer=layer)
-        self._begun = {new[place]: one for place, one in begun.items()}
+        self._begun |= {new[place]: one for place, one in begun.items()}
         out |= dict(zip(new, scored, strict=True))
         return [out[i] for i in every]
 

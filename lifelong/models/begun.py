@@ -58,7 +58,7 @@ def kept_bytes(begun: Iterable[Begun]) -> int:
 
 def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Scored]) -> Iterator[tuple[int, Begun]]:
     """Yield (place, what was begun) of rows whose target is not what greedy decoding gives, where it can be kept."""
-    layers = _plain_layers(past, batch.ids.shape[1])
+    layers = plain_layers(list(getattr(past, "layers", ())), batch.ids.shape[1])
     if passes.same_length_decoding or not layers:
         return
     read = Read(layers)
@@ -110,11 +110,10 @@ def _taken(rows: Sequence[Begun], layer: int, k: int, size: int) -> Tensor:
     return F.pad(picked, (0, 0, 0, size - picked.shape[2]))
 
 
-def _plain_layers(past: Any, tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
+def plain_layers(layers: Sequence[Any], tokens: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Return keys and values by layer of a cache that keeps every token of every layer as it is, else nothing."""
     from transformers.cache_utils import DynamicLayer
 
-    layers = list(getattr(past, "layers", ()))
     if any(type(layer) is not DynamicLayer or layer.get_seq_length() != tokens for layer in layers):
         return ()
     return tuple((layer.keys, layer.values) for layer in layers)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from lifelong.models.batching import Encoded
+from lifelong.models.batching import Encoded, Row
 
 T = TypeVar("T")
 
@@ -86,6 +86,11 @@ class Hidden:
 
     def __len__(self) -> int:
         return len(self.states)
+
+    def rows(self, names: Sequence[int] | None = None) -> list[Row]:
+        """Return the rows to batch; `names` are what `Layout.rows` says (0, 1, ...)."""
+        ids = [tuple(int(t) for t in targets) for targets in self.target_ids]
+        return [Row(i, i if names is None else names[i], self.encoded[i], ids[i]) for i in range(len(self))]
 
     def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows, in the order given."""

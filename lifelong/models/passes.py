@@ -7,7 +7,7 @@ prompts' wording, scoring or editors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -125,11 +125,13 @@ class Passes:
         vision: bool = True,
         whole: bool = False,
         layout: Layout | None = None,
+        past: Any = None,
     ) -> Any:
         """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
 
         With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
-        layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted.
+        layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted. An
+        empty cache `past` is filled.
         """
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
         if vision:
@@ -149,13 +151,22 @@ class Passes:
                 stack.callback(handle.remove)
                 where = None
             ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
-            out = self.model(input_ids=ids, attention_mask=mask, use_cache=use_cache, **inputs)
+            inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
+            out = self.model(input_ids=ids, attention_mask=mask, **inputs)
         if where is not None:
             out.logits = out.logits[where.to(self.device)][None]
         return out
 
-    def captured(self, rows: Sequence[Row], module: nn.Module) -> dict[int, Tensor]:
-        """Return the first input of a module by `place`, unpadded (tokens, features); the pass ends there."""
+    def captured(
+        self,
+        rows: Sequence[Row],
+        module: nn.Module,
+        keeping: Callable[[Batch], AbstractContextManager[Any]] | None = None,
+    ) -> dict[int, Tensor]:
+        """Return the first input of a module by `place`, unpadded (tokens, features); the pass ends there.
+
+        `keeping` gives the cache that a pass over a batch is to fill, None for none.
+        """
         found: dict[int, Tensor] = {}
 
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -172,20 +183,28 @@ class Passes:
             stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
             stack.enter_context(torch.no_grad())
             for batch in self.batches(rows):
-                try:
-                    self.forward(batch, where=batch.predicting(), whole=True)
-                except _Reached:
-                    continue
+                with nullcontext() if keeping is None else keeping(batch) as past:
+                    try:
+                        self.forward(batch, where=batch.predicting(), whole=True, past=past)
+                    except _Reached:
+                        continue
                 raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
         return found
 
     def resumed(
-        self, batch: Batch, hidden: Hidden, where: Tensor | None, memo: MutableMapping[Any, Any] | None = None
+        self,
+        batch: Batch,
+        hidden: Hidden,
+        where: Tensor | None,
+        memo: MutableMapping[Any, Any] | None = None,
+        *,
+        past: Any = None,
     ) -> Tensor:
         """Return a batch's logits computed from the inputs of `hidden.layer` on.
 
         With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP, and
-        where one hook in the last layer's MLP is all that changes, only what follows it.
+        where one hook in the last layer's MLP is all that changes, only what follows it. An empty cache `past` is
+        filled from that layer on.
         """
         layers = self.structure.layers
         states = None if memo is None else memo.get("states")
@@ -217,7 +236,7 @@ class Passes:
             self.changes.skip_below = hidden.layer
             layout = None if memo is None else memo.get("layout")
             seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
-            logits = self.forward(batch, where=where, vision=False, layout=layout).logits
+            logits = self.forward(batch, where=where, vision=False, layout=layout, past=past).logits
         if seen is not None and memo is not None and where is not None:
             memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
         return logits

@@ -23,7 +23,9 @@ from lifelong.models.decode import greedy, text_of
 from lifelong.models.interventions import HookFn, Interventions
 from lifelong.models.layout import Hidden, Layout, Scored
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
+from lifelong.models.once import captured_once
 from lifelong.models.passes import Passes
+from lifelong.models.paused import Pauses
 from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts import OpenImage, PromptReader
 from lifelong.models.quirk import find_quirk
@@ -66,6 +68,7 @@ class VLM:
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
         self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+        self.pauses = Pauses()
 
     @classmethod
     def load(
@@ -150,7 +153,7 @@ class VLM:
         layer = keep_layer if keep_layer is not None and self.changes.lowest >= keep_layer else None
         out: dict[int, Scored] = {}
         with torch.no_grad():
-            for batch in self.passes.batches(self._rows(prompts, targets, rows), every=top > 0):
+            for batch in self.passes.batches(self.rows(prompts, targets, rows), every=top > 0):
                 go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
                 with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
                     passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
@@ -170,7 +173,7 @@ class VLM:
         """Decode greedily until an end token, a newline or `max_tokens` new tokens; returns stripped text."""
         out: dict[int, str] = {}
         with torch.no_grad():
-            for batch in self.passes.batches(self._rows(prompts, None, rows), decoding=True):
+            for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):
                 for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
                     out[row.place] = text_of(self.tokenizer, ids)
         return [out[i] for i in range(len(prompts))]
@@ -186,7 +189,7 @@ class VLM:
         """
         out: dict[int, Tensor] = {}
         with torch.set_grad_enabled(grad):
-            for batch in self.passes.batches(self._rows(prompts, targets, None)):
+            for batch in self.passes.batches(self.rows(prompts, targets)):
                 logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
                 parts = logits.split([len(r.target_ids) for r in batch.rows])
                 out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
@@ -200,13 +203,9 @@ class VLM:
         While a change that acts below the layer is active, nothing is taken from the cache or put there.
         """
         module = self.decoder_layer(layer)
-        items = self._rows(prompts, targets, None)
-        cached = self.changes.lowest >= layer
-        states: dict[int, Tensor] = {}
-        for row in items if cached else ():
-            kept = self.cache.get(key_of(row, layer))
-            if kept is not None:
-                states[row.place] = kept
+        items, cached = self.rows(prompts, targets), self.changes.lowest >= layer
+        found = ((row.place, self.pauses.states_of(row, layer, self.cache)) for row in (items if cached else ()))
+        states: dict[int, Tensor] = {place: kept for place, kept in found if kept is not None}
         missing = [r for r in items if r.place not in states]
         for place, state in self.passes.captured(missing, module).items():
             states[place] = state
@@ -221,14 +220,13 @@ class VLM:
     def keeps(self, prompts: Sequence[Asked], targets: Sequence[str], layer: int) -> list[bool]:
         """Return of which rows `hidden` has the states already."""
         cache = self.cache if self.changes.lowest >= layer else ()
-        return [key_of(row, layer) in cache for row in self._rows(prompts, targets, None)]
+        return [key_of(row, layer) in cache for row in self.rows(prompts, targets)]
 
     def capture(
         self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
     ) -> list[Tensor]:
         """Return the inputs of a submodule, one unpadded (tokens, features) tensor per prompt."""
-        found = self.passes.captured(self._rows(prompts, targets, None), module)
-        return [found[i] for i in range(len(prompts))]
+        return captured_once(self, self.rows(prompts, targets), module)
 
     def resume(
         self, hidden: Hidden, rows: Sequence[int] | None = None, *, grad: bool = False, answers_only: bool = False
@@ -243,7 +241,7 @@ class VLM:
         with torch.set_grad_enabled(grad):
             again = grad and answers_only and rows is None
             made = hidden.memo.get("batches") if again else None
-            batches = made or tuple(self.passes.batches(self._hidden_rows(hidden, rows), every=not answers_only))
+            batches = made or tuple(self.passes.batches(hidden.rows(rows), every=not answers_only))
             hidden.memo.update({"batches": batches} if again else {})
             for i, batch in enumerate(batches):
                 where = batch.predicting() if answers_only else None
@@ -261,7 +259,7 @@ class VLM:
         """Return what `score` returns, computed from the layer of `hidden` on."""
         out: dict[int, Scored] = {}
         with torch.no_grad():
-            for batch in self.passes.batches(self._hidden_rows(hidden, rows), every=top > 0):
+            for batch in self.passes.batches(hidden.rows(rows), every=top > 0):
                 logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
                 out |= scored_rows(batch, logits, top)
         return [out[i] for i in range(len(hidden))]
@@ -283,7 +281,14 @@ class VLM:
         """
         return self.changes.swap(parameters)
 
-    def _rows(self, prompts: Sequence[Asked], targets: Sequence[str] | None, rows: Sequence[int] | None) -> list[Row]:
+    def expecting(self, targets: Mapping[Query, str]) -> AbstractContextManager[None]:
+        """While this lasts, `capture` reads queries with the target to be scored, and scoring goes on from there."""
+        return self.pauses.expecting({Prompt.of(q).digest: tuple(self.target_ids(t)) for q, t in targets.items()})
+
+    def rows(
+        self, prompts: Sequence[Asked], targets: Sequence[str] | None = None, rows: Sequence[int] | None = None
+    ) -> list[Row]:
+        """Return prompts and targets as token ids; `rows` are what `Layout.rows` says (0, 1, ...)."""
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
         if targets is not None and len(targets) != len(asked):
             raise ValueError(f"{len(targets)} targets were given for {len(asked)} prompts; expected one per prompt.")
@@ -291,8 +296,3 @@ class VLM:
         ids = [tuple(self.target_ids(t)) for t in targets] if targets is not None else [()] * len(asked)
         names = range(len(asked)) if rows is None else rows
         return [Row(i, names[i], encoded[i], ids[i], asked[i]) for i in range(len(asked))]
-
-    def _hidden_rows(self, hidden: Hidden, rows: Sequence[int] | None) -> list[Row]:
-        names = range(len(hidden)) if rows is None else rows
-        ids = [tuple(int(t) for t in targets) for targets in hidden.target_ids]
-        return [Row(i, names[i], hidden.encoded[i], ids[i]) for i in range(len(hidden))]

@@ -113,8 +113,9 @@ class Wise(Editor):
         mask = mask.to(self.vlm.device)
         change = live.change.clone().requires_grad_()
         handle = change.register_hook(lambda gradient: gradient * mask)
-        hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
-        inside = self.encode([edit.query])
+        with self.vlm.expecting({edit.query: edit.target}):  # one pass for both
+            inside = self.encode([edit.query])
+            hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
         outside = None
         if self.unrelated:
             one = int(torch.randint(len(self.unrelated), (1,), generator=source))
