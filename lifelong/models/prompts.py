@@ -6,7 +6,7 @@ Works with any Hugging Face processor that has a chat template. Knows nothing ab
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ class PromptReader:
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
+        self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
         """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
@@ -58,6 +59,9 @@ class PromptReader:
         found: dict[str, Encoded] = {}
         pixels: dict[str, dict[str, Tensor]] = {}
         waiting = {p.digest: p for p in prompts}
+        if self._alone and self.keeps_features and see:
+            new = [p for p in waiting.values() if p.images and ("prompt", p.digest) not in self.cache]
+            self._see({image.digest: image for p in new for image in p.images})
         for patient in (True, False):
             again: dict[str, Prompt] = {}
             seen: set[str] = set()  # images on their way: with their features the tokenizer alone may be enough
@@ -113,6 +117,32 @@ class PromptReader:
                 seen |= new
         if missing:
             self._compute(missing, encoded)
+
+    def _see(self, images: Mapping[str, ImageRef]) -> None:
+        """Take images that are new through the image processor and the vision side."""
+        unseen = [image for image in images.values() if not self._seen(image)]
+        for start in range(0, len(unseen), VISION_CHUNK):
+            cut = {
+                key: tile for image in unseen[start : start + VISION_CHUNK] for key, tile in self._cut(image).items()
+            }
+            values = self.processor.image_processor(images=list(cut.values()), return_tensors="pt")
+            if any(len(value) != len(cut) for value in values.values()):
+                self._alone = False
+                return
+            parts = {key: {n: v[i : i + 1] for n, v in values.items()} for i, key in enumerate(cut)}
+            none = torch.empty(0, dtype=torch.long)
+            self._compute(parts, {key: Encoded(none, {}, {}, (key,)) for key in cut})
+
+    def _seen(self, image: ImageRef) -> bool:
+        tiles = self.cache.get(("tiles", image.digest))
+        return tiles is not None and all(("features", key) in self.cache for key in tiles)
+
+    def _cut(self, image: ImageRef) -> dict[str, Image]:
+        """Return the pictures that the processor is given for an image, by content key."""
+        cut = self.quirk.tiles(self.open_image(image))
+        keys = (image.digest,) if len(cut) == 1 else tuple(f"{image.digest}#{k}" for k in range(len(cut)))
+        self.cache.put(("tiles", image.digest), keys, 64 * len(keys) + 128)
+        return dict(zip(keys, cut, strict=True))
 
     def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
         names = [p for d in pixels for p in encoded[d].pictures]
@@ -176,12 +206,10 @@ class PromptReader:
             if isinstance(part, str):
                 parts.append(part)
                 continue
-            cut = self.quirk.tiles(self.open_image(part))
-            keys = (part.digest,) if len(cut) == 1 else tuple(f"{part.digest}#{k}" for k in range(len(cut)))
-            self.cache.put(("tiles", part.digest), keys, 64 * len(keys) + 128)
-            images |= dict(zip(keys, cut, strict=True))
+            cut = self._cut(part)
+            images |= cut
             parts.append(len(tiles))
-            tiles.append(keys)
+            tiles.append(tuple(cut))
         text, pictures = self._written(parts, tiles)
         special = self.chat.adds_special(text)
         given = [images[key] for key in pictures] or None
@@ -197,6 +225,9 @@ class PromptReader:
                 aligned[name] = value[0]
             else:
                 extras[name] = value
+        if given and self._alone is None:
+            own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
+            self._alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
         counts = self._token_counts(pictures)
         if counts is not None:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
