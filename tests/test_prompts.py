@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -40,17 +42,75 @@ def test_the_tokenizer_alone_gives_the_ids_of_the_processor() -> None:
         assert torch.equal(mine.ids, theirs.ids) and mine.pictures == theirs.pictures
 
 
-def test_a_new_picture_costs_one_run_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many questions about it come in one call, once the tokenizer alone is known to be enough."""
+class Spy:
+    """An image processor that is called otherwise."""
+
+    def __init__(self, inner: Any, call: Callable[..., Any]) -> None:
+        self.inner, self.call = inner, call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_new_picture_costs_one_run_of_a_processor(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    """However many questions about it come in one call: of the image processor where that by itself is known to be
+    enough, else of the whole one; ids and features are the same."""
     vlm = tiny_vlm(2)
     new = ImageRef("noise:new", "new")
     questions = [Prompt((new, f"What {i}?")) for i in range(5)]
-    expected = [vlm.reader._process(q)[0].ids for q in questions]
+    expected = [vlm.reader._process(q)[0] for q in questions]
+    features = vlm.reader.features(questions, expected)
     vlm.cache.clear()
     for name, text in itertools.product("abc", ("Who?", "Why?")):
         vlm.reader.read([Prompt((ImageRef(f"noise:{name}", name), text))])
-    runs: list[Prompt] = []
-    process = vlm.reader._process
-    monkeypatch.setattr(vlm.reader, "_process", lambda prompt: runs.append(prompt) or process(prompt))
+    assert vlm.reader._alone
+    vlm.reader._alone = alone
+    runs: dict[str, int] = {"whole": 0, "image": 0}
+    process, images = vlm.reader._process, vlm.processor.image_processor
+
+    def whole(prompt: Prompt) -> object:
+        runs["whole"] += 1
+        return process(prompt)
+
+    def image(*args: Any, **kwargs: Any) -> object:
+        runs["image"] += 1
+        return images(*args, **kwargs)
+
+    monkeypatch.setattr(vlm.reader, "_process", whole)
+    monkeypatch.setattr(vlm.processor, "image_processor", Spy(images, image))
     read = vlm.reader.read(questions)
-    assert len(runs) == 1 and all(torch.equal(e.ids, ids) for e, ids in zip(read, expected, strict=True))
+    assert runs == {"whole": 0 if alone else 1, "image": 1}  # the whole one runs the other
+    assert all(torch.equal(mine.ids, theirs.ids) for mine, theirs in zip(read, expected, strict=True))
+    for mine, theirs in zip(vlm.reader.features(questions, read), features, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("fault", ["another value", "another name", "fewer rows"])
+def test_an_image_processor_that_gives_something_else_is_not_used_alone(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """What the whole processor gives counts, and answers stay the same."""
+    queries = [Query("What?", ImageRef(f"noise:{name}", name)) for name in "abcd"]
+    expected = tiny_vlm(2).score(queries, ["x"] * 4)
+    vlm = tiny_vlm(2)
+    images = vlm.processor.image_processor
+
+    def other(*args: Any, **kwargs: Any) -> Mapping[str, torch.Tensor]:
+        out = images(*args, **kwargs)
+        if args:  # the whole processor calls it
+            return out
+        values = out["pixel_values"]
+        if fault == "fewer rows":
+            return {"pixel_values": values[:1]}
+        return {"pixel_values": values + 1} if fault == "another value" else {"pixels": values}
+
+    monkeypatch.setattr(vlm.processor, "image_processor", Spy(images, other))
+    got = [vlm.score([q], ["x"])[0] for q in queries[:1]] + vlm.score(queries[1:], ["x"] * 3)
+    assert not vlm.reader._alone
+    for mine, true in zip(got, expected, strict=True):
+        assert (mine.argmax_ids == true.argmax_ids).all()
+        torch.testing.assert_close(torch.tensor(mine.logprobs), torch.tensor(true.logprobs), atol=1e-4, rtol=1e-4)
