@@ -7,7 +7,7 @@ edit's id to its probes). Answers are taken from an earlier panel where nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from lifelong.log import Gauged, Probed, Timed
 from lifelong.lost import Lost, Standing, lost, note, recall
 from lifelong.manifest import rss_bytes
 from lifelong.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure
-from lifelong.panel_parts import Asked, PanelSettings, Spent, Told, in_parts
+from lifelong.panel_parts import Asked, PanelSettings, Spent, Told, in_parts, items_of
 from lifelong.reuse import Remembered, RouteBook, reuse_key
 from lifelong.sampling import draw, log_age_sample
 from streams.types import AXES, Edit, Probe
@@ -123,10 +123,11 @@ class Panel:
         parts, probed = [], list[Probed]()
         old, *new = in_parts(ids, self._probes_of, self._memory, self.settings.instant_axes)
         for some, general in [(old, self._general), *((part, ()) for part in new)]:
-            probes = (p for edit_id in some for p in self._probes_of(edit_id))
-            with self.vlm.expecting({} if some is old else {p.query: p.target for p in probes}):
+            with nullcontext() if some is old else self._expecting(some):
                 parts.append(self._ask(step, sim_s, some, general))
                 probed += self.answer(parts[-1:])[0].facts
+        place = {edit_id: i for i, edit_id in enumerate(ids)}  # whatever was asked before, facts are in one order
+        probed.sort(key=lambda row: place.get(row.edit_id, len(place)))
         facts: list[Probed | Gauged | Timed] = [*probed, *self._gauges(step, sim_s)]
         facts += self._attributed(Asked.joined(parts), probed)
         if history:
@@ -180,13 +181,7 @@ class Panel:
         return {edit_id for edit_id, successor in self._retired.items() if not successor}
 
     def _items(self, step: int, edit_id: str) -> list[Item]:
-        age = step - self._order[edit_id]
-        probes = self._probes_of(edit_id)
-        if edit_id not in self._retired:
-            return [Item(p, age) for p in probes]
-        if self._retired[edit_id]:
-            return [Item(p, age, SUPERSEDED) for p in probes if p.axis == "reliability"]
-        return [Item(p, age, WITHDRAWN) for p in probes]
+        return items_of(self._probes_of(edit_id), step - self._order[edit_id], self._retired.get(edit_id))
 
     def _ask(
         self, step: int, sim_s: float, ids: Sequence[str], general: Sequence[Probe], axes: Collection[str] = AXES
@@ -242,8 +237,13 @@ class Panel:
             for group, first in wanted:
                 if (group, first) not in self._encoded:
                     probes = (p for edit_id in group for p in self._probes_of(edit_id))
-                    self._book.encode(p.query for p in probes if (p.axis in at_once) == first)
+                    with self._expecting(group):
+                        self._book.encode(p.query for p in probes if (p.axis in at_once) == first)
                     self._encoded.add((group, first))
+
+    def _expecting(self, ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Read the questions about edits with their targets, always: rounding of keys must not depend on when."""
+        return self.vlm.expecting({p.query: p.target for edit_id in ids for p in self._probes_of(edit_id)})
 
     def _known(self, item: Item, key: str) -> tuple[Score, ...] | None:
         """Return the scores that asking again would give, or None where it has to be asked."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from lifelong.editor import Route
 from lifelong.log import Probed
-from lifelong.measure import Item, Score
+from lifelong.measure import SUPERSEDED, WITHDRAWN, Item, Score
 from streams.types import Probe
 
 READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
@@ -89,6 +89,15 @@ class Spent:
             yield
         finally:
             self.wall_s[part] += time.perf_counter() - start
+
+
+def items_of(probes: Sequence[Probe], age: int, successor: str | None) -> list[Item]:
+    """Return what is asked about an edit: all where it holds or was taken back (''), else what it taught itself."""
+    if successor is None:
+        return [Item(p, age) for p in probes]
+    if successor:
+        return [Item(p, age, SUPERSEDED) for p in probes if p.axis == "reliability"]
+    return [Item(p, age, WITHDRAWN) for p in probes]
 
 
 def in_parts(

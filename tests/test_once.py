@@ -127,3 +127,16 @@ def test_states_of_a_layer_come_from_the_pass_that_told_its_inputs(
     assert sum(read) == len(queries)
     for mine, true in zip(again.states, alone.states, strict=True):
         np.testing.assert_allclose(mine, true, atol=1e-5)
+
+
+def test_what_was_read_lasts_as_long_as_the_outermost_context(tiny_vlm: VLM, asked: tuple) -> None:
+    """The inner one decides which targets are read, the outer one when that is forgotten."""
+    queries, targets = asked
+    module = tiny_vlm.submodule(LAYER, "mlp")
+    with tiny_vlm.expecting(dict.fromkeys(queries, "never read")):
+        with tiny_vlm.expecting(dict(zip(queries, targets, strict=True))):
+            tiny_vlm.capture(queries, module)
+        kept = tiny_vlm.pauses.found(tiny_vlm.rows(queries, targets), LAYER)
+        assert sorted(place for _, _, places in kept for place in places) == list(range(len(queries)))
+        assert not tiny_vlm.pauses.found(tiny_vlm.rows(queries, ["never read"] * len(queries)), LAYER)
+    assert tiny_vlm.pauses.nbytes == 0 and not tiny_vlm.pauses.active

@@ -78,15 +78,19 @@ class Pauses:
 
     @contextmanager
     def expecting(self, targets: Mapping[str, tuple[int, ...]]) -> Iterator[None]:
-        """While this lasts, read prompts (by digest) with the target ids that will be scored, and keep that."""
+        """While this lasts, read prompts (by digest) with the target ids that will be scored, and keep that.
+
+        Inside of another such context, what was read is kept until the outer one ends.
+        """
         before, self._expected = self._expected, targets
         try:
             yield
         finally:
             self._expected = before
-            self._kept.clear()
-            self._place.clear()
-            self.nbytes = 0
+            if not before:
+                self._kept.clear()
+                self._place.clear()
+                self.nbytes = 0
 
     def target_ids(self, row: Row) -> tuple[int, ...]:
         """Return the target ids that will be scored after a row's prompt, none where no target is expected."""
