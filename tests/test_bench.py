@@ -60,7 +60,11 @@ def test_only_what_rounding_can_change_may_differ() -> None:
     fact = Probed(1, 0.0, "p", "e", 0, "locality", "near", "image", "", LOCALITY_TOP10_ALL, 1.0)
     one_pair_swapped = replace(fact, score=1 - 2 / 290)
     check_equal([replace(fact, reused=True)], [one_pair_swapped])
-    for other in (replace(fact, score=0.9), replace(fact, answer="x"), replace(fact, route_digest="x")):
+    routed = replace(fact, route_score=-2.8e-5)
+    check_equal([routed], [replace(routed, route_score=-3.0e-5)])
+    with pytest.raises(UnequalFactsError):
+        check_equal([routed], [replace(routed, route_score=-3.0e-3)])
+    for other in (replace(fact, score=0.9), replace(fact, answer="x"), replace(fact, route_digest="x"), routed):
         with pytest.raises(UnequalFactsError):
             check_equal([fact], [other])
     forced = replace(fact, scorer=TEACHER_FORCED)
