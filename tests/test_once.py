@@ -140,3 +140,21 @@ def test_what_was_read_lasts_as_long_as_the_outermost_context(tiny_vlm: VLM, ask
         assert sorted(place for _, _, places in kept for place in places) == list(range(len(queries)))
         assert not tiny_vlm.pauses.found(tiny_vlm.rows(queries, ["never read"] * len(queries)), LAYER)
     assert tiny_vlm.pauses.nbytes == 0 and not tiny_vlm.pauses.active
+
+
+def test_a_forgotten_pass_is_not_taken_for_a_later_one(
+    tiny_vlm: VLM, asked: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first was too large to be kept at all, and nothing is left when the next one comes."""
+    queries, targets = asked
+    module = tiny_vlm.submodule(LAYER, "mlp")
+    monkeypatch.setattr(tiny_vlm.pauses, "room_for", lambda *_: True)
+    with tiny_vlm.expecting(dict(zip(queries, targets, strict=True))):
+        tiny_vlm.capture(queries[:1], module)
+        monkeypatch.setattr("lifelong.models.paused.BUDGET_BYTES", tiny_vlm.pauses.nbytes * 2)
+    with tiny_vlm.expecting(dict(zip(queries, targets, strict=True))):
+        tiny_vlm.capture(queries, module)
+        assert tiny_vlm.pauses.nbytes == 0
+        tiny_vlm.capture(queries[:1], module)
+        found = tiny_vlm.pauses.found(tiny_vlm.rows(queries, targets), LAYER)
+        assert [(at, places) for _, at, places in found] == [([0], [0])]

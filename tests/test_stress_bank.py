@@ -42,7 +42,7 @@ def test_a_flat_bank_slows_down_as_it_grows() -> None:
     """Measured in the thread's own seconds: eight times as many keys take about eight times as long."""
     found = stress_bank(64, p99_s=10, first=2**14, most=2**17, searches=600, clock="cpu")
     growth = found.sizes[-1].p50_s / found.sizes[0].p50_s
-    assert 8 / 4 < growth < 8 * 4 and found.law.per_entry_s > 0  # a busy machine's memory is slow for large banks
+    assert 8 / 2.5 < growth < 8 * 2.5 and found.law.per_entry_s > 0
 
 
 def test_the_linear_law_is_found_and_read_backwards() -> None:

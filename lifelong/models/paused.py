@@ -69,7 +69,7 @@ class Pauses:
         self._expected: Mapping[str, tuple[int, ...]] = {}
         self._kept: OrderedDict[int, Paused] = OrderedDict()
         self._place: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}
-        self.nbytes = 0
+        self.nbytes = self._count = 0
 
     @property
     def active(self) -> bool:
@@ -131,7 +131,8 @@ class Pauses:
             self._put(Paused(batch, layer, states[0], lower))
 
     def _put(self, paused: Paused) -> None:
-        number = next(reversed(self._kept), -1) + 1
+        self._count += 1  # never the number of a pass that is forgotten: its places are still known
+        number = self._count
         self._kept[number] = paused
         self.nbytes += paused.nbytes
         for i, row in enumerate(paused.batch.rows):
