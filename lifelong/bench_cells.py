@@ -114,7 +114,8 @@ def compare_cells(
                     slow.probed = []
                     slow.take(vlm, now.full)
                     asked = {f.probe_id for f in fast.probed}
-                    check_equal(fast.probed, [f for f in slow.probed if f.probe_id in asked])
+                    same = [f for f in slow.probed if f.probe_id in asked]
+                    check_equal(fast.probed, same, route_scores=1e-4)  # this side was asked at few panels only
                     compared += len({f.probe_id for f in slow.probed})
             if on_progress is not None:
                 on_progress(now.step, len(stream.edits))
