@@ -69,7 +69,7 @@ class Bank(Store):
     @property
     def exact(self) -> bool:
         """Whether answers are those of brute force now: by the index's family, or inside `exactly`."""
-        return self.spec.exact or self._shadow or self.index is None or self.index.engine is None
+        return self.spec.exact or self._shadow or self.index is None or not self.index.segments
 
     @contextmanager
     def exactly(self) -> Iterator[None]:
@@ -264,11 +264,16 @@ class Bank(Store):
     # -- the index beside the store -----------------------------------------------------------------------------
     def _reset(self) -> None:
         super()._reset()
-        self.index = None if self.spec.exact else Indexed(self.spec, self.width, self.metric, self.keys_of)
+        self.index = None if self.spec.exact else Indexed(self.spec, self.width, self.metric, self.read)
 
     def _on_added(self) -> None:
-        if self.index is not None and self.index.added(self.rows, len(self), self.position):
+        if self.index is not None and self.index.added(len(self), self.position):
             self._epoch += 1  # what was found before the index changed may not be found now
+
+    def settle(self) -> None:
+        """Let what is being made of an approximate index serve now; waits for it."""
+        if self.index is not None and self.index.settle():
+            self._epoch += 1
 
     def _on_gone(self, row: int) -> None:
         if self.index is not None:
@@ -283,7 +288,8 @@ class Bank(Store):
         return super().nbytes() + (0 if self.index is None else self.index.nbytes())
 
     def state(self) -> State:
-        """Return the store's state, with an approximate index's own."""
+        """Return the store's state, with an approximate index's own (what of it is being made serves from now on)."""
+        self.settle()
         state = super().state()
         if self.index is None:
             return state
@@ -294,6 +300,6 @@ class Bank(Store):
     def load(self, state: State) -> None:
         """Hold exactly what a state says; without an index in it, one is built when the next entry is added."""
         super().load(state)
-        if self.index is not None and "index" in state.meta:
+        if self.index is not None and "parts" in state.meta.get("index", {}):
             mine = {n.removeprefix("index/"): t for n, t in state.tensors.items() if n.startswith("index/")}
-            self.index.load(mine, state.meta["index"])
+            self.index.load(mine, state.meta["index"], self.keys_of)

@@ -54,13 +54,13 @@ def routing_command(
     crops: Annotated[
         int, typer.Option(help="Questions with cropped pictures whose states are keys beyond those.")
     ] = (100_000),
-    family: Annotated[list[str] | None, typer.Option(help="Of the frontier: flat, flat16, ivf, hnsw.")] = None,
+    family: Annotated[list[str] | None, typer.Option(help="Of frontier and change: flat, flat16, ivf, hnsw.")] = None,
     device: Annotated[str, typer.Option(help="A device that torch searches on as well, such as cuda.")] = "",
 ) -> None:
     """Measure routing beside raw FAISS and torch, adding and removing, and recall against latency up to 10^6 keys.
 
-    All of it takes about an hour on two cores; rows are kept as they come, and a part that is measured again replaces
-    its earlier rows in the folder.
+    All of it takes well over an hour on two cores; rows are kept as they come, and a part that is measured again
+    replaces its earlier rows in the folder.
     """
     from pathlib import Path
 

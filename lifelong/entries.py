@@ -76,6 +76,21 @@ class Entries:
             out.reshape(-1, self.width)[where] = shard.keys[slots]
         return out
 
+    def read(self, row: int, end: int, slots: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the living rows (n,) of some slots from a row on, copies of their keys, and the row after them.
+
+        Rows are below `end`, which comes back where there are no more.
+        """
+        for shard in self._shards:
+            if shard.used and shard.rows[shard.used - 1] >= row:
+                low = int(np.searchsorted(shard.rows[: shard.used], row))
+                here = slice(low, min(shard.used, low + slots))
+                rows = shard.rows[here]
+                picked = shard.alive[here] & (rows < end)
+                onward = min(int(rows[-1]) + 1, end)
+                return rows[picked], shard.keys[here][picked], onward
+        return np.empty(0, np.int64), np.empty((0, self.width), np.float32), end
+
     def payload(self, name: str, rows: np.ndarray) -> Tensor:
         """Return copies of one payload of rows: (*rows.shape, *payload shape).
 

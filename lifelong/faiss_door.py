@@ -47,6 +47,11 @@ def one_faiss_thread(width: int, threads: int = 1, blas_from: int = BLAS_FROM) -
             torch.set_num_threads(torch_threads)
 
 
+def use_threads(threads: int) -> None:
+    """Let FAISS use so many threads for what the calling thread asks of it, from now on."""
+    faiss.omp_set_num_threads(threads)
+
+
 def search_settings(spec: IndexSpec) -> dict[str, Any]:
     """Return what decides the speed of a search: its threads, its BLAS threshold, and what the process is set to."""
     return {
@@ -124,10 +129,9 @@ class FaissIndex:
         self.index: Any = None
 
     def build(self, keys: np.ndarray) -> None:
-        """Forget everything and index keys (n, width)."""
-        with self._threads():
-            self.index = self._empty(keys)
-            self.index.add(keys)
+        """Forget everything and index keys (n, width), with the threads that the calling thread uses."""
+        self.index = self._empty(keys)
+        self.index.add(keys)
 
     def _empty(self, keys: np.ndarray) -> Any:
         if self.spec.family == "flat16":
@@ -143,11 +147,6 @@ class FaissIndex:
     def _ivf(self, lists: int) -> Any:
         flat = faiss.IndexFlat(self.width, self.metric)
         return faiss.IndexIVFFlat(flat, self.width, lists, self.metric)
-
-    def add(self, keys: np.ndarray) -> None:
-        """Index further keys; `ivf` keeps its lists."""
-        with self._threads():
-            self.index.add(keys)
 
     def propose(self, queries: np.ndarray, k: int, alive: np.ndarray | None) -> np.ndarray:
         """Return the positions (n, k) of candidates, best first by the index's own scores; -1 where it has none."""
@@ -185,7 +184,8 @@ class FaissIndex:
             self.index.is_trained = True
         else:
             self.index = self._empty(keys)
-        self.add(keys)
+        with self._threads():
+            self.index.add(keys)
 
     def nbytes(self) -> int:
         """Return roughly the bytes that the index keeps beside the bank's own keys."""
