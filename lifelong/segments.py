@@ -71,7 +71,7 @@ class Making:
         self.engine, self.low, self.high, self.due = engine, low, high, due
         self.changed: dict[int, bool] = {}  # rows removed (False) or with another key (True) since it began
         self._at, self._n = low, 0
-        self._rows = np.empty(high - low, dtype=np.int64)
+        self._rows = growing((high - low,), np.int64)
         self._keys = growing((high - low, engine.width))
         self._thread: Thread | None = None
         self._failed: BaseException | None = None
