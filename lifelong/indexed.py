@@ -57,7 +57,8 @@ class Indexed:
             if low is None:
                 return False
             wait = max(TAIL, count // TAIL_SHARE)
-            self._making = Making(engine_of(self.spec, self.width, self.metric), low, position, position + wait)
+            engine, room = engine_of(self.spec, self.width, self.metric), min(count, position - low)
+            self._making = Making(engine, low, position, position + wait, room)
             if new >= wait:  # many at once: the caller waits anyway
                 return self.settle()
         elif position >= self._making.due:
@@ -122,8 +123,8 @@ class Indexed:
     def retune(self, spec: IndexSpec) -> None:
         """Search as another spec of the same family says."""
         self.spec = spec
-        for segment in self.segments:
-            segment.engine.spec = spec
+        for engine in [*(s.engine for s in self.segments), *([self._making.engine] if self._making else [])]:
+            engine.spec = spec
 
     def nbytes(self) -> int:
         """Return the bytes that the index keeps beside the bank's own keys."""

@@ -61,18 +61,18 @@ class Segment:
 
 
 class Making:
-    """A segment of the rows from `low` to `high`, made on a thread of its own once all keys are read.
+    """A segment of the rows from `low` to `high`, of which at most `room` live, made on a thread of its own.
 
     What is built depends on which additions, removals and changes fell between the calls of `read`, never on how
     fast the thread is.
     """
 
-    def __init__(self, engine: Engine, low: int, high: int, due: int) -> None:
+    def __init__(self, engine: Engine, low: int, high: int, due: int, room: int) -> None:
         self.engine, self.low, self.high, self.due = engine, low, high, due
         self.changed: dict[int, bool] = {}  # rows removed (False) or with another key (True) since it began
         self._at, self._n = low, 0
-        self._rows = growing((high - low,), np.int64)
-        self._keys = growing((high - low, engine.width))
+        self._rows = growing((room,), np.int64)
+        self._keys = growing((room, engine.width))
         self._thread: Thread | None = None
         self._failed: BaseException | None = None
 

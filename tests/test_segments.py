@@ -86,9 +86,12 @@ def test_a_state_holds_what_was_being_made(index) -> None:
     bank.remove([f"e{i}" for i in range(0, 700, 3)])
     other = Bank(8, index=index + ":least=300", metric="l2", shard_len=300)
     assert bank.index is not None and other.index is not None and bank.index._making is not None
+    bank.retune(probes=3, effort=9)
     before = bank.index.merged
     other.load(bank.state())
     assert bank.index.merged == other.index.merged > before
+    assert {s.engine.spec for s in bank.index.segments} == {bank.spec}
+    other.retune(probes=3, effort=9)
     for one in (bank, other):
         grown("", some_keys(900, seed=5), one, 1200)
     assert bank.search(keys[:200], 3).ids == other.search(keys[:200], 3).ids
@@ -102,3 +105,14 @@ def test_a_part_that_cannot_be_built_says_so_where_it_would_serve(monkeypatch) -
     monkeypatch.setattr(FaissIndex, "build", broken)
     with pytest.raises(MemoryError, match="no room"):
         grown("ivf:least=100", some_keys(800))
+
+
+def test_a_bank_that_evicts_makes_room_for_living_entries_only() -> None:
+    bank = Bank(8, index="ivf:least=50", metric="l2", capacity=300, eviction="fifo", shard_len=100)
+    for low in range(0, 4000, 1000):
+        grown("", some_keys(1000, seed=low), bank, low)
+    assert bank.index is not None and bank.index.builds > 4
+    making = bank.index._making
+    assert making is not None and len(making._rows) <= 300
+    queries = some_keys(1000, seed=3000)[-50:]
+    assert bank.search(queries, 1).ids == [(f"e{i}",) for i in range(3950, 4000)]
