@@ -46,7 +46,9 @@ def stress_edits_command(
     locality: Annotated[float, typer.Option("--locality", help="Least locality.")] = 0.7,
     route_p99_s: Annotated[float, typer.Option("--p99", help="Most seconds of routing, p99.")] = 0.05,
     scorer: Annotated[str, typer.Option("--scorer", help="generated or teacher_forced")] = "generated",
-    first: Annotated[int, typer.Option("--first", min=1, help="Edits at the first panel.")] = 8,
+    first: Annotated[
+        int, typer.Option("--first", min=1, help="Edits at the first panel; of few chance decides.")
+    ] = 32,
     per_doubling: Annotated[int, typer.Option("--per-doubling", min=1, help="Panels a doubling.")] = 1,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Width of the answer, relative.")] = 0.1,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from `seed` on.")] = 1,

@@ -52,9 +52,12 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Search:
-    """How limits are searched: panels from `first` edits on, `per_doubling` of them, then halving to `tolerance`."""
+    """How limits are searched: panels from `first` edits on, `per_doubling` of them, then halving to `tolerance`.
 
-    first: int = 8
+    Of few edits two panels in a row may break a limit by chance; what breaks at `first` is searched below it.
+    """
+
+    first: int = 32
     per_doubling: int = 1
     tolerance: float = 0.1
 
