@@ -195,21 +195,13 @@ def ready_to_compare(
     return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names
 
 
-def check_equal(reused: Sequence[Probed], brute: Sequence[Probed], *, route_scores: float = 0.0) -> None:
-    """Raise `UnequalFactsError` unless two lists of facts agree in all but `reused`, scores up to `ROUNDING`.
-
-    `route_scores` is how far scores of routes may differ: nothing where both sides were asked the same at the same
-    steps. Sides that were not hold their keys in other blocks, and an index rounds a block as a whole.
-    """
+def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
+    """Raise `UnequalFactsError` unless two lists of facts agree in all but `reused`, scores up to `ROUNDING`."""
     if len(reused) != len(brute):
         raise UnequalFactsError(f"{len(reused)} facts with reuse, {len(brute)} by brute force.")
     for a, b in zip(reused, brute, strict=True):
         close = abs(a.score - b.score) <= ROUNDING.get(a.scorer, 0.0)
-        alike = replace(a, reused=False, score=b.score if close else a.score)
-        found, true = a.route_score, b.route_score
-        if found is not None and true is not None and abs(found - true) <= route_scores:
-            alike = replace(alike, route_score=true)
-        if alike != replace(b, reused=False):
+        if replace(a, reused=False, score=b.score if close else a.score) != replace(b, reused=False):
             raise UnequalFactsError(
                 f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: reuse "
                 f"gives {a.score} ({a.answer!r}, route {a.route_digest or 'none'}), asking again gives {b.score} "

@@ -115,11 +115,7 @@ class Panel:
         self._retired.update(retired or {})
         if self._withdrawn() != taken_back:  # no step passes when an edit is taken back, yet answers change
             self._asked = (-1, set())
-        self._learn(history)
-        ids = list(history)
-        most = self.settings.most if self.editor.routed else self.settings.sample
-        if most and not last:
-            ids = log_age_sample(ids, most)
+        ids = self._due(history, last)
         parts, probed = [], list[Probed]()
         old, *new = in_parts(ids, self._probes_of, self._memory, self.settings.instant_axes)
         for some, general in [(old, self._general), *((part, ()) for part in new)]:
@@ -132,14 +128,9 @@ class Panel:
         facts += self._attributed(Asked.joined(parts), probed)
         if history:
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
-            facts += latency.measure(
-                self.vlm,
-                self.editor,
-                draw(queries, self.settings.latency_routes, self.seed, step),
-                answers=self.settings.latency_answers,
-                max_tokens=self.baseline.max_tokens,
-                step=step,
-            )
+            drawn = draw(queries, self.settings.latency_routes, self.seed, step)
+            most, answers = self.baseline.max_tokens, self.settings.latency_answers
+            facts += latency.measure(self.vlm, self.editor, drawn, answers=answers, max_tokens=most, step=step)
         return facts
 
     def restore(
@@ -173,9 +164,16 @@ class Panel:
         else:
             self._order = dict(sorted(self._order.items(), key=lambda entry: entry[1]))
 
-    def _learn(self, history: Sequence[str]) -> None:
+    def read(self, history: Sequence[str], *, last: bool = False) -> None:
+        """Encode the questions of a full panel and ask none: keys are equal, to the last digit, where reading was."""
+        self._encode([item for edit_id in self._due(history, last) for item in self._items(len(history), edit_id)])
+
+    def _due(self, history: Sequence[str], last: bool) -> list[str]:
+        """Learn of visible edits and return those that a full panel asks about."""
         for position, edit_id in enumerate(history):
             self._order.setdefault(edit_id, position + 1)
+        most = self.settings.most if self.editor.routed else self.settings.sample
+        return log_age_sample(list(history), most) if most and not last else list(history)
 
     def _withdrawn(self) -> set[str]:
         return {edit_id for edit_id, successor in self._retired.items() if not successor}
