@@ -139,9 +139,7 @@ class Bank(Store):
             if old.position < self.position:
                 later = self._above(queries[:known], limits[:known], old.position)
                 before = [
-                    b
-                    if not len(n[1])
-                    else sort(np.concatenate([b[0], n[0]]), np.concatenate([b[1], n[1]]), self.metric)
+                    sort(*map(np.concatenate, zip(b, n, strict=True)), self.metric) if len(n[1]) else b
                     for b, n in zip(before, later, strict=True)
                 ]
             found = before + found
@@ -151,8 +149,7 @@ class Bank(Store):
 
     def _search(self, queries: np.ndarray, k: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         """Compare queries with the entries of rows `since` and later; pads with row -1."""
-        worst = -np.inf if self.metric == "ip" else np.inf
-        scores = np.full((len(queries), k), worst, dtype=np.float32)
+        scores = np.full((len(queries), k), -np.inf if self.metric == "ip" else np.inf, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         approximate = None if self.exact else self.index
         tail = since if approximate is None else max(since, approximate.merged)
@@ -209,8 +206,7 @@ class Bank(Store):
     def _scored(self, queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact scores of candidates (n, m) and their rows, best first; missing ones (-1) last."""
         which, place = np.nonzero(rows >= 0)
-        worst = -np.inf if self.metric == "ip" else np.inf
-        scores = np.full(rows.shape, worst, dtype=np.float32)
+        scores = np.full(rows.shape, -np.inf if self.metric == "ip" else np.inf, dtype=np.float32)
         if len(which):
             keys = self.keys_of(rows[which, place])
             scores[which, place] = exact_scores(queries[which], keys[:, None], self.metric)[:, 0]
@@ -291,11 +287,9 @@ class Bank(Store):
         """Return the store's state, with an approximate index's own (what of it is being made serves from now on)."""
         self.settle()
         state = super().state()
-        if self.index is None:
-            return state
-        tensors, meta = self.index.state()
+        tensors, meta = ({}, None) if self.index is None else self.index.state()
         mine = {f"index/{name}": tensor for name, tensor in tensors.items()}
-        return State({**state.tensors, **mine}, {**state.meta, "index": meta})
+        return State({**state.tensors, **mine}, state.meta if meta is None else {**state.meta, "index": meta})
 
     def load(self, state: State) -> None:
         """Hold exactly what a state says; without an index in it, one is built when the next entry is added."""

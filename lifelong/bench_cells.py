@@ -113,7 +113,7 @@ def compare_cells(
                 take(now.full)
                 with other_cache(
                     vlm, slow.cache
-                ):  # in the same order: a picture first seen with others rounds otherwise
+                ):  # now, as a picture that is first seen with others rounds otherwise
                     slow.panel.read(now.history, last=now.last)
                 if now.reaches(again):
                     slow.probed = []
