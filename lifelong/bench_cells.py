@@ -111,9 +111,8 @@ def compare_cells(
                 slow.panel.ask(now.step, 0.0, now.batch)
             if now.reaches(due):
                 take(now.full)
-                with other_cache(
-                    vlm, slow.cache
-                ):  # now, as a picture that is first seen with others rounds otherwise
+                # Read now and not later: a picture that is first seen beside others has other last digits.
+                with other_cache(vlm, slow.cache):
                     slow.panel.read(now.history, last=now.last)
                 if now.reaches(again):
                     slow.probed = []
