@@ -79,6 +79,15 @@ def test_every_part_gives_its_rows_and_the_page_holds_them_against_the_targets(s
         draw_frontier([], tmp_path / "none.png")
 
 
+def test_an_addition_counts_as_long_only_where_it_is_long_in_every_fill(source, monkeypatch) -> None:
+    bank, _ = filled(source, 3)
+    fills = iter(([1.0, 9.0, 3.0], [8.0, 1.0, 3.0]))
+    canned = lambda *about: (bank, np.array(next(fills)), 0.0)  # noqa: E731
+    monkeypatch.setattr("lifelong.bench_routing._filled_one_by_one", canned)
+    add, _ = change_rows(source, 3, removals=1, fills=2)
+    assert (add["cpu_max_s"], add["cpu_again_max_s"], add["fills"]) == (9.0, 3.0, 2)
+
+
 SETTINGS: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "ivf": {"probes": (1, 64)}}
 
 
