@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lifelong.baseline import Baseline
@@ -201,10 +201,15 @@ def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
         raise UnequalFactsError(f"{len(reused)} facts with reuse, {len(brute)} by brute force.")
     for a, b in zip(reused, brute, strict=True):
         close = abs(a.score - b.score) <= ROUNDING.get(a.scorer, 0.0)
-        if replace(a, reused=False, score=b.score if close else a.score) != replace(b, reused=False):
-            raise UnequalFactsError(
-                f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: reuse "
-                f"gives {a.score} ({a.answer!r}, route {a.route_digest or 'none'}), asking again gives {b.score} "
-                f"({b.answer!r}, route {b.route_digest or 'none'}). The usual cause: an editor whose answers change "
-                "without a new revision, payload revision or route."
-            )
+        same = replace(a, reused=False, score=b.score if close else a.score)
+        other = replace(b, reused=False)
+        if same == other:
+            continue
+        names = [f.name for f in fields(a) if getattr(same, f.name) != getattr(other, f.name)]
+        unequal = "; ".join(
+            f"{name} {getattr(a, name)!r} with reuse, {getattr(b, name)!r} asked again" for name in names
+        )
+        raise UnequalFactsError(
+            f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: {unequal}. "
+            "The usual cause: an editor whose answers change without a new revision, payload revision or route."
+        )

@@ -164,9 +164,9 @@ class Panel:
         else:
             self._order = dict(sorted(self._order.items(), key=lambda entry: entry[1]))
 
-    def read(self, history: Sequence[str], *, last: bool = False) -> None:
-        """Encode the questions of a full panel and ask none: keys are equal, to the last digit, where reading was."""
-        self._encode([item for edit_id in self._due(history, last) for item in self._items(len(history), edit_id)])
+    def keys_from(self, other: Panel) -> None:
+        """Take the keys of questions from another panel of this editor, which has to ask about each of them first."""
+        self._book.source = other._book
 
     def _due(self, history: Sequence[str], last: bool) -> list[str]:
         """Learn of visible edits and return those that a full panel asks about."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from lifelong.editor import Editor, Keys, Route
 from lifelong.measure import Score
@@ -40,6 +41,7 @@ class RouteBook:
 
     def __init__(self, editor: Editor) -> None:
         self._editor = editor
+        self.source: RouteBook | None = None  # a book that has read the same queries: then keys are taken from it
         self._blocks: list[_Block] = []
         self._place: dict[str, tuple[int, int]] = {}
 
@@ -54,7 +56,8 @@ class RouteBook:
         new = {q.digest: q for q in queries if q.digest not in self._place}
         if not new:
             return 0
-        digests, keys = list(new), self._editor.encode(list(new.values()))
+        digests = list(new)
+        keys = self._editor.encode(list(new.values())) if self.source is None else self.source.keys_of(digests)
         start = 0
         while start < len(digests):
             if not self._blocks or len(self._blocks[-1].digests) == BLOCK_ROWS:
@@ -67,6 +70,12 @@ class RouteBook:
             block.parts.append(keys if len(part) == len(digests) else keys.take(part))
             start = part.stop
         return len(digests)
+
+    def keys_of(self, digests: Sequence[str]) -> Keys:
+        """Return the keys of some encoded queries, in that order; raises `KeyError` for one that never was."""
+        places = [self._place[digest] for digest in digests]
+        runs = groupby(places, key=lambda place: place[0])
+        return Keys.concat([self._blocks[index].keys().take([row for _, row in run]) for index, run in runs])
 
     def routes(self, digests: Sequence[str]) -> dict[str, Route]:
         """Return the present routes of some encoded queries.
