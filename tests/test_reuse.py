@@ -193,6 +193,23 @@ def test_a_book_fills_blocks_in_order_whatever_the_calls(tiny_vlm, monkeypatch):
         assert sizes == [4, 4, 3]
 
 
+def test_a_book_with_a_source_reads_nothing_and_has_its_keys(tiny_vlm, monkeypatch):
+    monkeypatch.setattr("lifelong.reuse.BLOCK_ROWS", 4)
+    queries = [Query(f"Question {i}?") for i in range(11)]
+    read, given = RouteBook(Adder(tiny_vlm)), RouteBook(Adder(tiny_vlm))
+    given.source = read
+    assert read.encode(queries) == 11
+    monkeypatch.setattr(tiny_vlm, "hidden", None)
+    mixed = [queries[i] for i in (9, 1, 2, 10, 0, 4)]
+    assert given.encode(mixed[:4]) == 4 and given.encode(mixed) == 2
+    digests = [q.digest for q in mixed]
+    one, other = given.keys_of(digests), read.keys_of(digests)
+    assert one.arrays.keys() == other.arrays.keys() != set()
+    assert all(np.array_equal(one[name], other[name]) for name in one.arrays)
+    with pytest.raises(KeyError):
+        given.encode([Query("never read")])
+
+
 def _digests(stream: Stream, edit: Edit) -> list[str]:
     return [p.query.digest for p in stream.probes(edit.id)]
 
