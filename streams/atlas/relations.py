@@ -3,79 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-FRAMES = (
-    "What is the {n} of {x}?",
-    "Which is the {n} of {x}?",
-    "Name the {n} of {x}.",
-    "Tell me the {n} of {x}.",
-    "Give the {n} of {x}.",
-    "Please state the {n} of {x}.",
-    "For {x}, what is the {n}?",
-    "Can you tell the {n} of {x}?",
-    "I want to know the {n} of {x}.",
-)
-"""Sentences for any relation that has a noun phrase {n}."""
-
-
-@dataclass(frozen=True)
-class Relation:
-    """One relation and its wordings; every wording has the single slot {x}.
-
-    `identity`: the relation says what the entity is. `follows_identity`: its answer changes with the
-    entity's identity. `translation`: the answer is the name in another language. `multi`: several answers
-    are right, and all of them are accepted.
-    """
-
-    name: str
-    domains: tuple[str, ...]
-    train: tuple[str, ...]
-    held_out: tuple[str, ...]
-    identity: bool = False
-    follows_identity: bool = True
-    translation: bool = False
-    multi: bool = False
-
-
-def _relation(
-    name: str,
-    domains: tuple[str, ...],
-    nouns: tuple[str, ...],
-    written: tuple[str, ...],
-    held_out: tuple[str, ...],
-    **flags: bool,
-) -> Relation:
-    framed = tuple(frame.replace("{n}", noun) for noun in nouns for frame in FRAMES)
-    return Relation(name, domains, framed + written, held_out, **flags)
-
-
-def _translation(code: str, language: str) -> Relation:
-    return _relation(
-        f"name_{code}",
-        ("emoji", "flag"),
-        (f"{language} name",),
-        (
-            f"What is {{x}} called in {language}?",
-            f"How do you say {{x}} in {language}?",
-            f"Translate {{x}} into {language}.",
-            f"What is the {language} word for {{x}}?",
-            f"Which {language} name does {{x}} have?",
-        ),
-        (
-            f"In {language}, what is {{x}} called?",
-            f"What {language} name belongs to {{x}}?",
-            f"What do you call {{x}} in {language}?",
-        ),
-        translation=True,
-    )
-
+from streams.atlas.relation import Relation, relation, translation
 
 _EMOJI = ("emoji",)
 _FLAG = ("flag",)
 _TABLE = (
-    _relation(
+    relation(
         "name",
         _EMOJI,
         ("name", "full name"),
@@ -84,14 +19,14 @@ _TABLE = (
         identity=True,
         follows_identity=False,
     ),
-    _relation(
+    relation(
         "group",
         _EMOJI,
         ("group", "main group"),
         ("Which group does {x} belong to?", "In which group is {x}?", "To what group does {x} belong?"),
         ("What group is {x} part of?", "Which main group contains {x}?", "In what group would you put {x}?"),
     ),
-    _relation(
+    relation(
         "subgroup",
         _EMOJI,
         ("subgroup", "narrow subgroup"),
@@ -106,7 +41,7 @@ _TABLE = (
             "In what subgroup would you put {x}?",
         ),
     ),
-    _relation(
+    relation(
         "keyword",
         _EMOJI,
         ("keyword", "tag"),
@@ -114,7 +49,7 @@ _TABLE = (
         ("What keyword does {x} have?", "Which keyword fits {x}?", "What tag goes with {x}?"),
         multi=True,
     ),
-    _relation(
+    relation(
         "colour",
         _EMOJI,
         ("main colour", "strongest colour"),
@@ -122,14 +57,14 @@ _TABLE = (
         ("Mostly, what colour is {x}?", "What main colour does {x} have?", "In which colour is {x} drawn?"),
         follows_identity=False,
     ),
-    _relation(
+    relation(
         "kind_of",
         _EMOJI,
         ("kind", "nearest kind"),
         ("What kind of thing is {x}?", "What is {x} a kind of?", "Which kind of thing does {x} show?"),
         ("Of what kind is {x}?", "Which kind of thing is {x}?", "What nearest kind does {x} have?"),
     ),
-    _relation(
+    relation(
         "kind_of2",
         _EMOJI,
         ("wider class", "broad class"),
@@ -144,7 +79,7 @@ _TABLE = (
             "In which broad class is {x}?",
         ),
     ),
-    _relation(
+    relation(
         "country",
         _FLAG,
         ("country", "country name"),
@@ -162,7 +97,7 @@ _TABLE = (
         identity=True,
         follows_identity=False,
     ),
-    _relation(
+    relation(
         "capital",
         _FLAG,
         ("capital", "capital city"),
@@ -177,7 +112,7 @@ _TABLE = (
             "Which capital city belongs to {x}?",
         ),
     ),
-    _relation(
+    relation(
         "continent",
         _FLAG,
         ("continent", "home continent"),
@@ -192,7 +127,7 @@ _TABLE = (
             "On which continent would you find {x}?",
         ),
     ),
-    _relation(
+    relation(
         "region",
         _FLAG,
         ("region", "world region"),
@@ -207,7 +142,7 @@ _TABLE = (
             "To what region of the world does {x} belong?",
         ),
     ),
-    _relation(
+    relation(
         "currency",
         _FLAG,
         ("currency", "official currency"),
@@ -223,7 +158,7 @@ _TABLE = (
             "What official currency does {x} have?",
         ),
     ),
-    _relation(
+    relation(
         "currency_code",
         _FLAG,
         ("currency code", "three-letter currency code"),
@@ -238,7 +173,7 @@ _TABLE = (
             "What three-letter currency code does {x} use?",
         ),
     ),
-    _relation(
+    relation(
         "language",
         _FLAG,
         ("language", "official language"),
@@ -254,7 +189,7 @@ _TABLE = (
         ),
         multi=True,
     ),
-    _relation(
+    relation(
         "calling_code",
         _FLAG,
         ("calling code", "phone calling code"),
@@ -269,7 +204,7 @@ _TABLE = (
             "What phone calling code belongs to {x}?",
         ),
     ),
-    _relation(
+    relation(
         "tld",
         _FLAG,
         ("internet domain", "top-level domain"),
@@ -284,7 +219,7 @@ _TABLE = (
             "What top-level domain is used in {x}?",
         ),
     ),
-    _relation(
+    relation(
         "dish",
         _FLAG,
         ("national dish", "best-known national dish"),
@@ -300,13 +235,13 @@ _TABLE = (
         ),
         multi=True,
     ),
-    _translation("fr", "French"),
-    _translation("de", "German"),
-    _translation("es", "Spanish"),
-    _translation("it", "Italian"),
-    _translation("pt", "Portuguese"),
-    _translation("nl", "Dutch"),
-    _translation("sv", "Swedish"),
+    translation("fr", "French"),
+    translation("de", "German"),
+    translation("es", "Spanish"),
+    translation("it", "Italian"),
+    translation("pt", "Portuguese"),
+    translation("nl", "Dutch"),
+    translation("sv", "Swedish"),
 )
 RELATIONS: Mapping[str, Relation] = MappingProxyType({r.name: r for r in _TABLE})
 """Every relation by name, in a fixed order; the identity of a domain comes first."""
