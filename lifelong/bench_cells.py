@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from lifelong.answering import answered, asks_of
 from lifelong.baseline import Baseline
-from lifelong.bench_probing import ROUNDING, SILENT, Side, check_equal, edited
+from lifelong.bench_probing import ROUNDING, SILENT, Side, edited, unequal
 from lifelong.editor import Editor
 from lifelong.latency import other_cache
 from lifelong.log import Probed
@@ -45,6 +45,23 @@ class Alone:
         return mean * cells, (mean - half) * cells, (mean + half) * cells
 
 
+@dataclass
+class Again:
+    """What brute force was asked: panels, distinct probes, facts, and in words the facts that were not equal."""
+
+    panels: int = 0
+    probes: int = 0
+    facts: int = 0
+    unequal: list[str] = field(default_factory=list)
+
+    def take(self, reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
+        """Count one panel's facts, and note where they differ from those with reuse."""
+        self.panels += 1
+        self.probes += len({f.probe_id for f in brute})
+        self.facts += len(brute)
+        self.unequal += unequal(reused, brute)
+
+
 def ask_alone(vlm: VLM, editor: Editor, item: Item, baseline: Baseline) -> tuple[float, tuple[Score, ...]]:
     """Encode, route, answer and score one probe with nothing cached; return measured seconds and scores."""
     vlm.cache.clear()
@@ -70,22 +87,25 @@ def compare_cells(
     settings: PanelSettings = SILENT,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
+    on_panel: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Edit a stream, probe it incrementally at `steps`, and return its seconds beside those of the two slower ways.
 
     The editor is new and is closed at the end. About `cells` probes, drawn alike from all that are asked, are asked
-    again alone; at `brute_panels` panels, evenly spread and the last among them, everything is asked again. Raises
-    `UnequalFactsError` where such a panel differs; single cells that differ are counted.
+    again alone; at `brute_panels` panels, in the middle of equal stretches, everything is asked again. Cells and
+    facts that differ are counted and named: hours of work do not end at two logits that are equal but for rounding.
+    `on_panel` is given what is known so far after every panel.
     """
     known = {p.id: p for e in stream.edits for p in stream.probes(e.id)} | {p.id: p for p in stream.general}
     due = sorted({*(s for s in steps if s < len(stream.edits)), len(stream.edits)})
     share = cells / expected_cells([len(stream.probes(e.id)) for e in stream.edits], len(stream.general), due)
-    again = {due[-1 - n * len(due) // brute_panels] for n in range(min(brute_panels, len(due)))}
+    count = min(brute_panels, len(due))
+    chosen = {due[(2 * n + 1) * len(due) // (2 * count)] for n in range(count)}
     everything = replace(settings, brute=True)
-    fast, slow = (Side.of(vlm, editor, stream, chosen, baseline, seed) for chosen in (settings, everything))
+    fast, slow = (Side.of(vlm, editor, stream, one, baseline, seed) for one in (settings, everything))
     slow.panel.keys_from(fast.panel)  # a picture read at another time, beside others, gives a key other last digits
     rng, alone, cold = generator(seed, "cells"), Alone(), type(vlm.cache)(vlm.cache.budget_bytes)
-    total = compared = 0
+    total, again = 0, Again()
 
     def take(ask: Callable[..., Sequence[Any]]) -> None:
         nonlocal total
@@ -111,16 +131,17 @@ def compare_cells(
             slow.panel.ask(now.step, 0.0, now.batch)
             if now.reaches(due):
                 take(now.full)
-                if now.reaches(again):
+                if now.reaches(chosen):
                     slow.probed = []
                     slow.take(vlm, now.full)
-                    check_equal(fast.probed, slow.probed)
-                    compared += len({f.probe_id for f in slow.probed})
+                    again.take(fast.probed, slow.probed)
+                if on_panel is not None:
+                    on_panel(_found(fast, slow, alone, again, total, now.step))
             if on_progress is not None:
                 on_progress(now.step, len(stream.edits))
     finally:
         editor.close()
-    return _found(fast, slow, alone, total, compared, len(stream.edits), len(again))
+    return _found(fast, slow, alone, again, total, len(stream.edits))
 
 
 def expected_cells(probes: Sequence[int], general: int, steps: Sequence[int]) -> int:
@@ -147,20 +168,21 @@ def same_scores(scores: Sequence[Score], facts: Sequence[Probed]) -> bool:
     return all(abs(found[f.scorer].value - f.score) <= ROUNDING.get(f.scorer, 0.0) for f in facts)
 
 
-def _found(
-    fast: Side, slow: Side, alone: Alone, total: int, compared: int, edits: int, panels: int
-) -> dict[str, Any]:
+def _found(fast: Side, slow: Side, alone: Alone, again: Again, total: int, edits: int) -> dict[str, Any]:
     one_s, low_s, high_s = alone.total_s(total)
     # Both ways encode a query once, and the slow side is given the keys; what brute force does again is the rest.
-    brute_s = slow.wall_s / compared * total + fast.parts.get("encode_wall_s", 0.0)
+    each_s = slow.wall_s / again.probes if again.probes else math.nan
+    brute_s = each_s * total + fast.parts.get("encode_wall_s", 0.0)
     return {
         "edits": edits,
         "probes": total,
         "incremental_wall_s": fast.wall_s,
         "incremental_parts": {k: v for k, v in fast.parts.items() if k.endswith("_wall_s")},
         "brute_wall_s": brute_s,
-        "brute_panels": panels,
-        "brute_probes": compared,
+        "brute_panels": again.panels,
+        "brute_probes": again.probes,
+        "brute_facts": again.facts,
+        "brute_facts_unequal": list(again.unequal),
         "one_by_one_wall_s": one_s,
         "one_by_one_interval_s": [low_s, high_s],
         "cells": len(alone.wall_s),
@@ -168,7 +190,6 @@ def _found(
         "speed_up_over_brute": brute_s / fast.wall_s,
         "speed_up_over_one_by_one": one_s / fast.wall_s,
         "speed_up_interval": [low_s / fast.wall_s, high_s / fast.wall_s],
-        "panels_equal": True,
     }
 
 
@@ -178,8 +199,9 @@ def compare_cells_run(
     cells: int = 2000,
     brute_panels: int = 5,
     on_progress: Callable[[int, int], None] | None = None,
+    on_panel: Callable[[dict[str, Any]], None] | None = None,
     **changes: Any,
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """Compare for a recipe, a file or a `RunConfig` with key=value changes, as `run` takes them; writes no run.
 
     Returns what `compare_cells` does, with the names of editor, stream and model, and the seconds of the baseline
@@ -193,5 +215,6 @@ def compare_cells_run(
     found = compare_cells(
         ready.vlm, ready.editor(), ready.stream, steps, baseline, cells=cells, brute_panels=brute_panels,
         settings=settings, seed=ready.config.seed, on_progress=on_progress,
+        on_panel=on_panel,
     )  # fmt: skip
     return names | found

@@ -197,8 +197,17 @@ def ready_to_compare(
 
 def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
     """Raise `UnequalFactsError` unless two lists of facts agree in all but `reused`, scores up to `ROUNDING`."""
+    first = next(unequal(reused, brute), "")
+    if first:
+        usual = "an editor whose answers change without a new revision, payload revision or route"
+        raise UnequalFactsError(f"{first}. The usual cause: {usual}.")
+
+
+def unequal(reused: Sequence[Probed], brute: Sequence[Probed]) -> Iterator[str]:
+    """Yield in words where two lists of facts differ in more than `reused`, and in scores by more than `ROUNDING`."""
     if len(reused) != len(brute):
-        raise UnequalFactsError(f"{len(reused)} facts with reuse, {len(brute)} by brute force.")
+        yield f"{len(reused)} facts with reuse, {len(brute)} by brute force"
+        return
     for a, b in zip(reused, brute, strict=True):
         close = abs(a.score - b.score) <= ROUNDING.get(a.scorer, 0.0)
         same = replace(a, reused=False, score=b.score if close else a.score)
@@ -206,10 +215,6 @@ def check_equal(reused: Sequence[Probed], brute: Sequence[Probed]) -> None:
         if same == other:
             continue
         names = [f.name for f in fields(a) if getattr(same, f.name) != getattr(other, f.name)]
-        unequal = "; ".join(
-            f"{name} {getattr(a, name)!r} with reuse, {getattr(b, name)!r} asked again" for name in names
-        )
-        raise UnequalFactsError(
-            f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}: {unequal}. "
-            "The usual cause: an editor whose answers change without a new revision, payload revision or route."
-        )
+        told = (f"{name} {getattr(a, name)!r} with reuse, {getattr(b, name)!r} asked again" for name in names)
+        where = f"Probe {a.probe_id} of edit {a.edit_id or '(general)'} at step {a.step}, scorer {a.scorer}"
+        yield f"{where}: {'; '.join(told)}"

@@ -30,7 +30,8 @@ def probing_command(
     """Compare incremental with brute-force probing: one run, one process, equal facts enforced.
 
     Takes what `lifelong run` takes and writes no run. With --cells also with one probe at a time, on a sample, brute
-    force then at a few panels only. Exit code 2 when a reused answer differs from asking again.
+    force then at a few panels only; what differs is then counted and named, and all numbers are printed. Exit code 2
+    when a reused answer differs from asking again.
     """
     from lifelong.bench_cells import compare_cells_run
     from lifelong.bench_probing import compare_run
@@ -38,9 +39,11 @@ def probing_command(
 
     source, changes = split_words(words)
     if cells:
-        told = compare_cells_run(source, cells=cells, brute_panels=panels, on_progress=_every_tenth(), **changes)
+        told = compare_cells_run(
+            source, cells=cells, brute_panels=panels, on_progress=_every_tenth(), on_panel=_so_far, **changes
+        )
         print(json.dumps(told, indent=1) if as_json else cells_text(told))
-        return
+        raise typer.Exit(2 if told["cells_unequal"] or told["brute_facts_unequal"] else 0)
     found = compare_run(source, on_progress=_every_tenth(), **changes)
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
@@ -143,12 +146,21 @@ def cells_text(found: Mapping[str, Any]) -> str:
         f"frozen answers before {found['prepare_wall_s']:.1f} s",
         f"incremental  {found['incremental_wall_s']:12,.1f} s",
         f"brute force  {found['brute_wall_s']:12,.1f} s  {found['speed_up_over_brute']:8.1f} times as long, from "
-        f"{found['brute_probes']:,} probes at {found['brute_panels']} panels; all facts equal",
+        f"{found['brute_probes']:,} probes at {found['brute_panels']} panels; of {found['brute_facts']:,} facts "
+        f"{len(found['brute_facts_unequal'])} unequal",
         f"one by one   {found['one_by_one_wall_s']:12,.1f} s  {found['speed_up_over_one_by_one']:8.1f} times as long "
         f"[{low:.1f}, {high:.1f}], from {found['cells']:,} probes [{low_s:,.0f} s, {high_s:,.0f} s]; "
         f"{len(found['cells_unequal'])} with other scores",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *found["brute_facts_unequal"]])
+
+
+def _so_far(found: Mapping[str, Any]) -> None:
+    """Say after a panel what is known by then: of a run of hours that is cut off, this is what stays."""
+    one_s, fast_s = found["one_by_one_wall_s"], found["incremental_wall_s"]
+    print(f"bench: {found['edits']} edits, {found['probes']:,} probes in {fast_s:,.1f} s, one by one {one_s:,.0f} s, "
+          f"{len(found['cells_unequal'])} of {found['cells']:,} cells and {len(found['brute_facts_unequal'])} of "
+          f"{found['brute_facts']:,} facts unequal", file=sys.stderr, flush=True)  # fmt: skip
 
 
 def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:

@@ -78,7 +78,8 @@ def test_probes_asked_alone_take_longer_and_score_the_same(monkeypatch, capsys, 
     assert code == 0 and found["cells"] == found["probes"] > 100 and not found["cells_unequal"]
     low_s, high_s = found["one_by_one_interval_s"]
     assert found["incremental_wall_s"] < low_s < found["one_by_one_wall_s"] < high_s
-    assert found["panels_equal"] and 0 < found["brute_probes"] < found["probes"]
+    assert not found["brute_facts_unequal"] and 0 < found["brute_probes"] < found["probes"]
+    assert found["brute_panels"] == 1 and found["brute_facts"] > found["brute_probes"]
 
 
 def test_a_sample_says_what_all_would_take() -> None:
