@@ -12,6 +12,7 @@ import torch
 
 from lifelong.bank import Bank
 from lifelong.baseline import Baseline
+from lifelong.bench_cells import compare_cells
 from lifelong.bench_probing import UnequalFactsError, compare
 from lifelong.editor import Answerer, Editor, Keys, Route, editor_class
 from lifelong.log import Probed
@@ -227,3 +228,7 @@ def test_the_bench_compares_equal_facts_and_finds_a_broken_contract(tiny_vlm, st
 
     with pytest.raises(UnequalFactsError, match="without a new revision"):
         compare(tiny_vlm, Silent(tiny_vlm, merge=True), stream, STEPS, baseline=baseline)
+    # With cells it is counted, and the numbers are there all the same.
+    found = compare_cells(tiny_vlm, Silent(tiny_vlm, merge=True), stream, STEPS, baseline, cells=20, brute_panels=2)
+    assert found["brute_facts"] > len(found["brute_facts_unequal"]) > 0 and found["speed_up_over_one_by_one"] > 1
+    assert "asked again" in found["brute_facts_unequal"][0]
