@@ -97,3 +97,12 @@ def test_a_sample_says_what_all_would_take() -> None:
 def test_a_sample_of_cells_is_spread_over_all_steps(monkeypatch, capsys, tmp_path: Path) -> None:
     found = json.loads(bench(monkeypatch, capsys, tmp_path, "--cells", "40", "--json")[1])
     assert 25 <= found["cells"] <= 60 < found["probes"]
+
+
+def test_a_difference_ends_with_exit_code_2_and_all_numbers(monkeypatch, capsys, tmp_path: Path) -> None:
+    told = {"cells_unequal": [], "brute_facts_unequal": ["Probe p: score 1 with reuse, 0 asked again"]}
+    monkeypatch.setattr("lifelong.bench_cells.compare_cells_run", lambda *source, **changes: told)
+    code, out, _ = bench(monkeypatch, capsys, tmp_path, "--cells", "9", "--json")
+    assert code == 2 and json.loads(out) == told
+    told["brute_facts_unequal"] = []
+    assert bench(monkeypatch, capsys, tmp_path, "--cells", "9", "--json")[0] == 0
