@@ -19,77 +19,77 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank as Bank
-    from lifelong.bench_payloads import fill_and_read as fill_and_read
-    from lifelong.bench_probing import compare_run as compare_probing  # noqa: F401
-    from lifelong.bench_routing_page import measure as measure_routing  # noqa: F401
-    from lifelong.catalog import listing as listing
-    from lifelong.checks import check_editor as check_editor
-    from lifelong.cli_report import report as report
-    from lifelong.compose import dry_run as dry_run
-    from lifelong.compose import run as run
-    from lifelong.config import ConfigError as ConfigError
-    from lifelong.config import RunConfig as RunConfig
-    from lifelong.config import load_config as load_config
-    from lifelong.editor import Editor as Editor
-    from lifelong.editor import EditorOptions as EditorOptions
-    from lifelong.editor import Keys as Keys
-    from lifelong.editor import Route as Route
-    from lifelong.editor import State as State
-    from lifelong.editor import editor_class as editor_class
-    from lifelong.editor import editor_names as editor_names
+    from lifelong.cli.report import report as report
+    from lifelong.editing.checks.check import check_editor as check_editor
+    from lifelong.editing.contract import Editor as Editor
+    from lifelong.editing.contract import EditorOptions as EditorOptions
+    from lifelong.editing.contract import Keys as Keys
+    from lifelong.editing.contract import Route as Route
+    from lifelong.editing.contract import State as State
+    from lifelong.editing.contract import editor_class as editor_class
+    from lifelong.editing.contract import editor_names as editor_names
     from lifelong.log import Edited as Edited
     from lifelong.log import Gauged as Gauged
     from lifelong.log import LogError as LogError
     from lifelong.log import Probed as Probed
     from lifelong.log import RunLog as RunLog
     from lifelong.log import Timed as Timed
-    from lifelong.models.atlas_eval import evaluate as evaluate_model  # noqa: F401
-    from lifelong.models.atlas_train.main import main as train_atlas  # noqa: F401
+    from lifelong.models.atlas.exam import evaluate as evaluate_model  # noqa: F401
+    from lifelong.models.atlas.train.main import main as train_atlas  # noqa: F401
     from lifelong.models.vlm import VLM as VLM
-    from lifelong.questions import ask as ask
-    from lifelong.single import single as single
-    from lifelong.spaces import spaces_of as spaces_of
-    from lifelong.sweeps import sweep as sweep
-    from lifelong.tuning import tune as tune
+    from lifelong.running.ask import ask as ask
+    from lifelong.running.catalog import listing as listing
+    from lifelong.running.config import ConfigError as ConfigError
+    from lifelong.running.config import RunConfig as RunConfig
+    from lifelong.running.config import load_config as load_config
+    from lifelong.running.run import dry_run as dry_run
+    from lifelong.running.run import run as run
+    from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
+    from lifelong.studies.bench.probing import compare_run as compare_probing  # noqa: F401
+    from lifelong.studies.bench.routing_page import measure as measure_routing  # noqa: F401
+    from lifelong.studies.single import single as single
+    from lifelong.studies.spaces import spaces_of as spaces_of
+    from lifelong.studies.sweep import sweep as sweep
+    from lifelong.studies.tune import tune as tune
     from streams.stream import load_stream as load_stream
     from streams.stream import stream_names as stream_names
 
 _HOME = {
     "Bank": "lifelong.bank",
-    "ConfigError": "lifelong.config",
+    "ConfigError": "lifelong.running.config",
     "Edited": "lifelong.log",
-    "Editor": "lifelong.editor",
-    "EditorOptions": "lifelong.editor",
+    "Editor": "lifelong.editing.contract",
+    "EditorOptions": "lifelong.editing.contract",
     "Gauged": "lifelong.log",
-    "Keys": "lifelong.editor",
+    "Keys": "lifelong.editing.contract",
     "LogError": "lifelong.log",
     "Probed": "lifelong.log",
-    "Route": "lifelong.editor",
-    "RunConfig": "lifelong.config",
+    "Route": "lifelong.editing.contract",
+    "RunConfig": "lifelong.running.config",
     "RunLog": "lifelong.log",
-    "State": "lifelong.editor",
+    "State": "lifelong.editing.contract",
     "Timed": "lifelong.log",
     "VLM": "lifelong.models.vlm",
-    "ask": "lifelong.questions",
-    "check_editor": "lifelong.checks",
-    "compare_probing": "lifelong.bench_probing:compare_run",
-    "fill_and_read": "lifelong.bench_payloads",
-    "measure_routing": "lifelong.bench_routing_page:measure",
-    "dry_run": "lifelong.compose",
-    "editor_class": "lifelong.editor",
-    "editor_names": "lifelong.editor",
-    "evaluate_model": "lifelong.models.atlas_eval:evaluate",
-    "listing": "lifelong.catalog",
-    "load_config": "lifelong.config",
+    "ask": "lifelong.running.ask",
+    "check_editor": "lifelong.editing.checks.check",
+    "compare_probing": "lifelong.studies.bench.probing:compare_run",
+    "fill_and_read": "lifelong.studies.bench.payloads",
+    "measure_routing": "lifelong.studies.bench.routing_page:measure",
+    "dry_run": "lifelong.running.run",
+    "editor_class": "lifelong.editing.contract",
+    "editor_names": "lifelong.editing.contract",
+    "evaluate_model": "lifelong.models.atlas.exam:evaluate",
+    "listing": "lifelong.running.catalog",
+    "load_config": "lifelong.running.config",
     "load_stream": "streams.stream",
-    "report": "lifelong.cli_report",
-    "run": "lifelong.compose",
-    "single": "lifelong.single",
-    "spaces_of": "lifelong.spaces",
+    "report": "lifelong.cli.report",
+    "run": "lifelong.running.run",
+    "single": "lifelong.studies.single",
+    "spaces_of": "lifelong.studies.spaces",
     "stream_names": "streams.stream",
-    "sweep": "lifelong.sweeps",
-    "tune": "lifelong.tuning",
-    "train_atlas": "lifelong.models.atlas_train.main:main",
+    "sweep": "lifelong.studies.sweep",
+    "tune": "lifelong.studies.tune",
+    "train_atlas": "lifelong.models.atlas.train.main:main",
 }
 """Name -> the module it is in, with `:NAME` where it is called otherwise there."""
 

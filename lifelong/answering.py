@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lifelong.asking import Ask, Reply, chunks_of, replies, rows_of
-from lifelong.editor import Editor, Route
-from lifelong.measure import WITHDRAWN, Item, wanted_top
+from lifelong.editing.contract import Editor, Route
+from lifelong.probing.asking import Ask, Reply, chunks_of, replies, rows_of
+from lifelong.probing.measure import WITHDRAWN, Item, wanted_top
 from streams.types import Query
 
 if TYPE_CHECKING:
-    from lifelong.baseline import Baseline
+    from lifelong.probing.baseline import Baseline
 
 
 def asks_of(items: Sequence[Item], baseline: Baseline) -> list[Ask]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lifelong.parts import make_clock, make_editor
-from lifelong.timetables import arrivals_of
+from lifelong.running.arrivals import arrivals_of
+from lifelong.running.parts import make_clock, make_editor
 
 if TYPE_CHECKING:
-    from lifelong.baseline import Baseline
-    from lifelong.checkpoint import StateLike
-    from lifelong.compose import Prepared
-    from lifelong.editor import Editor
-    from lifelong.loop_types import LogLike
-    from lifelong.panel import Panel
+    from lifelong.editing.contract import Editor
+    from lifelong.log.checkpoint import StateLike
+    from lifelong.probing.baseline import Baseline
+    from lifelong.probing.panel import Panel
+    from lifelong.running.run import Prepared
+    from lifelong.simulation.roles import LogLike
 
 
 def baseline_of(
@@ -32,8 +32,8 @@ def baseline_of(
     With the `steps` of all panels, and where edits become visible one by one in the order of the stream, only probes
     that will be asked are answered.
     """
-    from lifelong.baseline import Baseline, answer_tokens
     from lifelong.needed import ever_asked
+    from lifelong.probing.baseline import Baseline, answer_tokens
 
     stream, config = ready.stream, ready.config
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
@@ -52,7 +52,7 @@ def baseline_of(
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
     """Return a new panel over an editor, set as the run's configuration says."""
-    from lifelong.panel import Panel, PanelSettings
+    from lifelong.probing.panel import Panel, PanelSettings
 
     config, stream = ready.config, ready.stream
     kinds = {edit.id: edit.prompt_kind for edit in stream.edits}
@@ -79,8 +79,8 @@ def run_loop(
     on_event: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Run the event loop from its beginning or a checkpoint, with full panels at `steps` and at the stream's end."""
-    from lifelong.serving import Server
-    from lifelong.simulate import SimulationSettings, simulate
+    from lifelong.simulation.loop import SimulationSettings, simulate
+    from lifelong.simulation.queries import Server
     from streams.types import Posed
 
     config = ready.config

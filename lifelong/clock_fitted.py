@@ -1,6 +1,6 @@
 """A clock whose services take as long as another run's did, by a fit to its measurements.
 
-Knows the fits of `lifelong.service_times`; nothing of queues, editors or the event loop.
+Knows the fits of `lifelong.simulation.service_times`; nothing of queues, editors or the event loop.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lifelong.clock import ClockError, CountedClock, uniform
-from lifelong.service_times import Fitted
+from lifelong.simulation.clock import ClockError, CountedClock, uniform
+from lifelong.simulation.service_times import Fitted
 
 
 class FittedClock(CountedClock):
@@ -41,7 +41,7 @@ def fitted_to(run: str | Path, *, seed: int = 0) -> FittedClock:
     Raises `LogError` when it is no run, and `ClockError` when it has no edits.
     """
     from lifelong.log import RunLog
-    from lifelong.service_samples import fits_of, samples_of
+    from lifelong.simulation.recorded import fits_of, samples_of
 
     samples = samples_of(RunLog.open(run))
     if not len(samples["edit"]):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lifelong.models.layout import Layout
+from lifelong.models.passes.layout import Layout
 
 
 def fresh_factors(rank: int, width_in: int, width_out: int, source: torch.Generator) -> tuple[Tensor, Tensor]:

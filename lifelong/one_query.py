@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from lifelong.faiss_door import knn_one
-from lifelong.rescore import SPARE
-from lifelong.search_spec import IndexSpec
-from lifelong.shards import HUGE, Metric, Shard, exact_scores
+from lifelong.bank.search.engine_faiss import knn_one
+from lifelong.bank.search.exact import SPARE
+from lifelong.bank.search.spec import IndexSpec
+from lifelong.bank.storage.shards import HUGE, Metric, Shard, exact_scores
 
 FEW = 3  # candidates scored one after another: more are quicker together
 

@@ -11,10 +11,10 @@ from threading import Thread
 
 import numpy as np
 
-from lifelong.faiss_door import FaissIndex, use_threads
-from lifelong.pages import growing
-from lifelong.search_spec import IndexSpec
-from lifelong.torch_index import TorchIndex
+from lifelong.bank.search.engine_faiss import FaissIndex, use_threads
+from lifelong.bank.search.engine_torch import TorchIndex
+from lifelong.bank.search.spec import IndexSpec
+from lifelong.bank.storage.memory import growing
 
 Engine = FaissIndex | TorchIndex
 Read = Callable[[int, int, int], tuple[np.ndarray, np.ndarray, int]]

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from lifelong.clock import PARTS, Clock
-from lifelong.editor import Editor
-from lifelong.jobs import NANO, nanoseconds
+from lifelong.editing.contract import Editor
 from lifelong.log import Served
-from lifelong.loop_types import ServerLike
-from lifelong.serving import OUTSIDE, Begun, Verdict
-from lifelong.tally import Tally
+from lifelong.simulation.clock import PARTS, Clock
+from lifelong.simulation.jobs import NANO, nanoseconds
+from lifelong.simulation.queries import OUTSIDE, Begun, Verdict
+from lifelong.simulation.roles import ServerLike
+from lifelong.simulation.tally import Tally
 from streams.types import Posed
 
 

@@ -1,7 +1,7 @@
 """Evidence tables of different seeds joined into one: seeds that were run on several days or machines.
 
-Knows the objects that `reports.evidence` writes, no facts and no runs. Quality does not depend on the machine, so its
-seeds are put side by side; seconds do, so costs stay those of the table that is named first.
+Knows the objects that `reports.numbers.evidence` writes, no facts and no runs. Quality does not depend on the
+machine, so its seeds are put side by side; seconds do, so costs stay those of the table that is named first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.evidence import COST, QUALITY, of_seeds, plain
+from reports.numbers.evidence import COST, QUALITY, of_seeds, plain
 
 
 def joined(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,11 +17,14 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from reports import figures, figures_cost, figures_rollback, figures_traffic
-from reports.evidence import COST, QUALITY, evidence, flat, to_json
-from reports.expected import Found, expected
-from reports.figures import Drawn
-from reports.summary import summary
+from reports.figures import cost as figures_cost
+from reports.figures import rollback as figures_rollback
+from reports.figures import scores as figures
+from reports.figures import traffic as figures_traffic
+from reports.figures.scores import Drawn
+from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
+from reports.numbers.expected import Found, expected
+from reports.numbers.summary import summary
 from reports.table import Facts, RunInfo, finished, load
 
 DRAW = (

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports import figures_bank, figures_stress
-from reports.figures_stress import WORDS, at_capacity, limits_said, said
+from reports.figures import bank as figures_bank
+from reports.figures import stress as figures_stress
+from reports.figures.stress import WORDS, at_capacity, limits_said, said
 from reports.page import STYLE, figure
 
 RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
-from lifelong.limits import Limit, Measured
+from lifelong.editing.contract import State
+from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+from lifelong.studies.stress.limits import Limit, Measured
 
 LIMITS = (Limit("retention", 0.8), Limit("locality", 0.9), Limit("route_p99_s", 0.01, least=False))
 
@@ -40,3 +43,59 @@ CURVES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "bend": lambda t: np.where(t > 0.5, 0.92 - 1.6 * (t - 0.5), 0.92),
     "early_drop": lambda t: np.where(t > 0.12, 0.15, 0.95),
 }
+
+
+PROBES = [
+    ("reliability", "edit", "image"),
+    ("generality", "template", "text"),
+    ("generality", "seen", "image"),
+    ("locality", "question", "text"),
+    ("locality", "near", "image"),
+    ("locality", "same-image", "image"),
+    ("locality", "far", "image"),
+    ("portability", "hop", "image"),
+    ("specificity", "must", "image"),
+    ("specificity", "must-not", "image"),
+]
+
+
+STEPS = (1, 2, 5, 10, 20, 60)
+
+
+def fake_run(
+    folder: Path,
+    editor: str,
+    keep: float,
+    seed: int = 0,
+    label: str = "",
+    options: str = "",
+    steps: tuple[int, ...] = STEPS,
+) -> Path:
+    """Write a run whose answers are right with probability `keep` ** (age / 20); without a label as before labels."""
+    rng = np.random.default_rng(seed)
+    config = f'editor = {{ name = "{editor}"{options} }}\nstream = {{ name = "toy" }}\nmodel = {{ name = "tiny" }}\n'
+    manifest = {"hardware": "here"} | ({"label": label} if label else {})
+    log = RunLog.create(folder / editor, config + f'clock = {{ name = "modelled" }}\nseed = {seed}\n', manifest)
+    for panel, step in enumerate(steps):
+        facts: list[Edited | Probed | Gauged | Timed] = []
+        facts += [Edited(step, float(step), f"e{step}", 0.0, float(step), 0.01 * (1 + rng.random()))]
+        bank = 0 if editor == "none" else step
+        gauges = (("bank_len", bank), ("bank_bytes", 100 * bank), ("rss_bytes", 1e8))
+        facts += [Gauged(step, float(step), "system", name, float(value)) for name, value in gauges]
+        for edit in range(1, step + 1):
+            for i, (axis, variant, modality) in enumerate(PROBES):
+                right = rng.random() < keep ** ((step - edit) / 20)
+                for scorer in ("generated", "teacher_forced", "locality_top1_answer")[
+                    : 3 if axis == "locality" else 2
+                ]:
+                    kind = ("partial", "generic", "text")[edit % 3]
+                    cell = (step, 0.0, f"p{edit}.{i}", f"e{edit}", step - edit, axis, variant, modality, kind, scorer)
+                    home = int(editor != "none")
+                    facts.append(Probed(*cell, float(right), routed_n=home, routed_home=right))
+        for operation in ("encode", "route", "apply", "answer"):
+            facts += [
+                Timed(step, bank, operation, 1e-4 * (1 + rng.random()) * max(1, bank) ** 0.5) for _ in range(60)
+            ]
+        log.commit(panel, facts, State({}, {}))
+    log.finish()
+    return log.folder

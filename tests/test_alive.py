@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from lifelong import single
-from lifelong.config import recipe_names
-from lifelong.editor import editor_names
-from lifelong.scorers import TEACHER_FORCED
-from lifelong.single import Alone
+from lifelong.editing.contract import editor_names
+from lifelong.probing.scorers import TEACHER_FORCED
+from lifelong.running.config import recipe_names
+from lifelong.studies.single import Alone
 
 LEARNT = {"ke", "mend", "unike", "serac", "mscke", "recipe", "lte", "ike", "rag"}
 """Editors whose answers a trained network or the context bounds: .8; all others .9."""

@@ -19,8 +19,8 @@ from PIL import Image
 from runs_alike import SMALL
 from safetensors.torch import load_file, save_file
 
-from lifelong import cli, files
-from lifelong.log import Edited, Gauged, Probed, RunLog
+from lifelong.cli import main as cli
+from lifelong.log import Edited, Gauged, Probed, RunLog, files
 
 Call = Callable[..., tuple[int, str, str]]
 RECORD = {"prompt": "What is this?", "target": "a heron"}
@@ -160,7 +160,7 @@ def test_an_empty_stream_says_what_it_expected(call: Call, tmp_path: Path) -> No
 
 
 EDITOR = """from contextlib import contextmanager
-from lifelong.editor import CollapseError, Editor
+from lifelong.editing.contract import CollapseError, Editor
 
 class Mine(Editor):
     routed, count = False, 0

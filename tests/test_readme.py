@@ -13,7 +13,7 @@ from PIL import Image
 from runs_alike import SMALL
 
 import lifelong
-from lifelong.cli import app
+from lifelong.cli.main import app
 from lifelong.log import FACTS
 from streams.atlas.world import load_world
 

@@ -10,10 +10,10 @@ import torch
 
 import lifelong
 from lifelong.bank import Bank
-from lifelong.bench_probing import compare_run
-from lifelong.config import recipe_names
-from lifelong.editor import editor_names
+from lifelong.editing.contract import editor_names
 from lifelong.log import Edited, RunLog
+from lifelong.running.config import recipe_names
+from lifelong.studies.bench.probing import compare_run
 from streams.stream import load_stream
 
 pytestmark = pytest.mark.soak

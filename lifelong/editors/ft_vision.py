@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field
 
-from lifelong.editor import EditorOptions
-from lifelong.regions import RunningWeights, find_region, fine_tune
-from lifelong.weight_editor import WeightEditor
+from lifelong.editing.contract import EditorOptions
+from lifelong.editing.weights.regions import RunningWeights, find_region, fine_tune
+from lifelong.editing.weights.weight_editor import WeightEditor
 from streams.types import Edit
 
 if TYPE_CHECKING:

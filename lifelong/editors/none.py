@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lifelong.editor import Editor
+from lifelong.editing.contract import Editor
 from streams.types import Edit
 
 

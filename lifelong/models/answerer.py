@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lifelong.models.begun import Begun
-from lifelong.models.layout import Scored
+from lifelong.models.kept.answers import Begun
 from lifelong.models.once import scored_once
+from lifelong.models.passes.layout import Scored
 from streams.types import Prompt, Query
 
 if TYPE_CHECKING:

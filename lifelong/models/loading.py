@@ -25,7 +25,7 @@ def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, st
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
-    from lifelong.models import atlas
+    from lifelong.models.atlas import model as atlas
 
     transformers_logging.disable_progress_bar()  # a run has a display of its own
     atlas.register()  # folders of this architecture load like any other

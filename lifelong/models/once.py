@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lifelong.models.batching import Batch, Row
-from lifelong.models.begun import KEPT_BYTES, Begun, begun_rows, kept_bytes
-from lifelong.models.layout import Scored
-from lifelong.models.passes import LOGIT_BUDGET
-from lifelong.models.scoring import scored_rows
-from lifelong.models.states import keep
+from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, kept_bytes
+from lifelong.models.kept.states import keep
+from lifelong.models.passes.batching import Batch, Row
+from lifelong.models.passes.forward import LOGIT_BUDGET
+from lifelong.models.passes.layout import Scored
+from lifelong.models.passes.scoring import scored_rows
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM

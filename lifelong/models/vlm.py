@@ -16,22 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.models.answerer import VLMAnswerer
-from lifelong.models.batching import Row
-from lifelong.models.begun import KEPT_BYTES, Begun, begun_rows, finished, kept_bytes
 from lifelong.models.cache import ByteCache
-from lifelong.models.decode import greedy, text_of
-from lifelong.models.interventions import HookFn, Interventions
-from lifelong.models.layout import Hidden, Layout, Scored
+from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished, kept_bytes
+from lifelong.models.kept.readings import Pauses
+from lifelong.models.kept.states import keep, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.once import captured_once
-from lifelong.models.passes import Passes
-from lifelong.models.paused import Pauses
+from lifelong.models.passes.batching import Row
+from lifelong.models.passes.decode import greedy, text_of
+from lifelong.models.passes.forward import Passes
+from lifelong.models.passes.interventions import HookFn, Interventions
+from lifelong.models.passes.layout import Hidden, Layout, Scored
+from lifelong.models.passes.scoring import scored_rows
+from lifelong.models.passes.structure import VISION, find_structure, find_submodule
 from lifelong.models.products import mkl_falls_short, quicken
-from lifelong.models.prompts import OpenImage, PromptReader
-from lifelong.models.quirk import find_quirk
-from lifelong.models.scoring import scored_rows
-from lifelong.models.states import keep, keeping, key_of
-from lifelong.models.structure import VISION, find_structure, find_submodule
+from lifelong.models.prompts.quirk import find_quirk
+from lifelong.models.prompts.reader import OpenImage, PromptReader
 from streams.types import Prompt, Query
 
 Asked = Query | Prompt

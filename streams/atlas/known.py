@@ -8,7 +8,6 @@ template_split ('train' or 'held_out') and correct. A two-step question's relati
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,12 +91,8 @@ def read_known(path: str, world: World) -> Known:
 
 
 def shipped() -> Path:
-    """Return where the table of the shipped model lies, found without importing the package of the model."""
-    spec = importlib.util.find_spec("lifelong")
-    base = Path(__file__).parents[2] / "lifelong"
-    if spec is not None and spec.submodule_search_locations:
-        base = Path(spec.submodule_search_locations[0])
-    return base / "models" / "atlas_weights" / "known.parquet"
+    """Return where the table of what the shipped model knows lies: beside this file."""
+    return Path(__file__).with_name("known.parquet")
 
 
 def everything(world: World) -> Known:

@@ -17,10 +17,10 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.editor import Answerer, Editor, Keys, Route, State
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.ops import answer_exact, answer_loss, descend, generator, weight_of
 from lifelong.editors.grace.codebook import Codebook
-from lifelong.ops import answer_exact, answer_loss, descend, generator, weight_of
-from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from lifelong.editor import State
-from lifelong.radius_bank import RadiusBank
+from lifelong.editing.contract import State
+from lifelong.editing.radius_bank import RadiusBank
 
 Label = tuple[int, ...]
 

@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editor import Answerer, Keys, Route, State
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Keys, Route, State
+from lifelong.editing.facts.book import Fact, KeyKind
+from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
-from lifelong.fact_editor import FactEditor
 from lifelong.models.encoders import text_encoder
-from lifelong.retrieval import Fact, KeyKind
-from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ Knows pool items and their words; nothing of retrieval or models.
 
 from __future__ import annotations
 
-from lifelong.retrieval import Fact
+from lifelong.editing.facts.book import Fact
 from streams.types import PoolItem
 
 PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")

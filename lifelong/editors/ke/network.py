@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_sequence
 
-from lifelong.hypernet import Factors
+from lifelong.editing.weights.hypernet import Factors
 
 
 class Condition(nn.Module):

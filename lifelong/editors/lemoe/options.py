@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lifelong.editor import EditorOptions
+from lifelong.editing.contract import EditorOptions
 
 
 class LemoeOptions(EditorOptions):

@@ -29,12 +29,12 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank, FoundRows
-from lifelong.editor import Answerer, Editor, Keys, Route, State
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
-from lifelong.ops import NotFiniteError
-from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from lifelong.editor import EditorOptions
-from lifelong.regions import ABOUT
+from lifelong.editing.contract import EditorOptions
+from lifelong.editing.weights.regions import ABOUT
 
 NAME = "running"
 

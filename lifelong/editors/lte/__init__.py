@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, Keys, Route, State
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Keys, Route, State
+from lifelong.editing.facts.book import KeyKind
+from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
-from lifelong.fact_editor import FactEditor
-from lifelong.models.layout import Scored
-from lifelong.retrieval import KeyKind
-from lifelong.search_spec import IndexOptions
+from lifelong.models.passes.layout import Scored
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:

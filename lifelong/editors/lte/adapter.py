@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lifelong.ops import weight_of
+from lifelong.editing.ops import weight_of
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lifelong.editing.facts.book import Fact
+from lifelong.editing.ops import NotFiniteError, answer_loss
+from lifelong.editing.training import Unfinished, steps_of
 from lifelong.editors.lte.adapter import Adapter
-from lifelong.ops import NotFiniteError, answer_loss
-from lifelong.retrieval import Fact
-from lifelong.training import Unfinished, steps_of
 from streams.types import Pool, PoolItem, Prompt, Query
 
 if TYPE_CHECKING:

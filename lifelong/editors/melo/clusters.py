@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lifelong.bank import Bank
-from lifelong.editor import State
-from lifelong.radius_bank import RadiusBank
+from lifelong.editing.contract import State
+from lifelong.editing.radius_bank import RadiusBank
 
 Label = tuple[int, ...]
 MARGIN = 1e-5

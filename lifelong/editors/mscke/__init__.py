@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from lifelong.counterfactual import Counterfactual
-from lifelong.counterfactual_mend import CounterfactualMend
-from lifelong.gradient_transform import TransformTraining
-from lifelong.scope import Fusion
-from lifelong.scope_memory import ScopeMemory, ScopeOptions
+from lifelong.editing.scope.classifier import Fusion
+from lifelong.editing.scope.counterfactual import Counterfactual
+from lifelong.editing.scope.counterfactual_mend import CounterfactualMend
+from lifelong.editing.scope.memory import ScopeMemory, ScopeOptions
+from lifelong.editing.weights.gradient_transform import TransformTraining
 
 
 class MsckeOptions(ScopeOptions):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lifelong.editor import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editors.oracle.knowing import Knowing
 from streams.types import Edit, Probe, Query
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from lifelong.bank import Eviction
-from lifelong.editor import Answerer, Keys, Route, State
-from lifelong.fact_editor import FactEditor
-from lifelong.retrieval import STATEMENT, KeyKind
-from lifelong.search_spec import IndexOptions
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Keys, Route, State
+from lifelong.editing.facts.book import STATEMENT, KeyKind
+from lifelong.editing.facts.fact_editor import FactEditor
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editor import Answerer, Editor, Keys, Route, State
+from lifelong.bank.search.spec import IndexOptions
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots, float_rows
 from lifelong.editors.recipe.table import knowledge_of
-from lifelong.ops import NotFiniteError
-from lifelong.search_spec import IndexOptions
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong.editing.facts.book import separating
+from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.training import Unfinished, scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.table import Example, Table, draw, one
-from lifelong.ops import NotFiniteError
-from lifelong.retrieval import separating
-from lifelong.training import Unfinished, scale_rates, steps_of
 
 if TYPE_CHECKING:
     from lifelong.editors.recipe import RecipeOptions

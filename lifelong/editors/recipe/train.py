@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong.editing.ops import NotFiniteError, answer_loss
+from lifelong.editing.pools import Targets
+from lifelong.editing.training import Unfinished, in_bfloat16, scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.editors.recipe.routing import fit_routing, held_out, lead_of, share_of
 from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
-from lifelong.models.layout import Hidden
-from lifelong.ops import NotFiniteError, answer_loss
-from lifelong.targets import Targets
-from lifelong.training import Unfinished, in_bfloat16, scale_rates, steps_of
+from lifelong.models.passes.layout import Hidden
 from streams.types import Pool
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ a scope classifier (`scope_memory`): its classifier never sees a picture.
 
 from __future__ import annotations
 
-from lifelong.scope_memory import ScopeMemory, ScopeOptions
+from lifelong.editing.scope.memory import ScopeMemory, ScopeOptions
 
 
 class SeracOptions(ScopeOptions):

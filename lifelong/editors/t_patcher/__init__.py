@@ -1,7 +1,7 @@
 """T-Patcher: a few neurons in the last FFN for every mistake (Huang et al., arXiv 2301.09785).
 
 Knows edits, queries and the model's hooks; it does not route: every neuron sees every query and is silent by
-training only. The neurons themselves, their losses and their training are in `lifelong.patches`.
+training only. The neurons themselves, their losses and their training are in `lifelong.editing.patches`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lifelong.editor import Answerer, Editor, Route, State
+from lifelong.editing.contract import Answerer, Editor, Route, State
+from lifelong.editing.ops import generator
+from lifelong.editing.patches.neurons import Patches, Site, patched
+from lifelong.editing.patches.taps import silent_states
+from lifelong.editing.patches.training import Teaching, teach
 from lifelong.editors.t_patcher.options import TPatcherOptions
-from lifelong.ops import generator
-from lifelong.patches.neurons import Patches, Site, patched
-from lifelong.patches.taps import silent_states
-from lifelong.patches.training import Teaching, teach
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

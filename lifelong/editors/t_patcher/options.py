@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from lifelong.editor import EditorOptions
-from lifelong.patches.neurons import Activation
+from lifelong.editing.contract import EditorOptions
+from lifelong.editing.patches.neurons import Activation
 
 
 class TPatcherOptions(EditorOptions):

@@ -2,8 +2,8 @@
 
 Knows edits, queries, banks and the model's hooks; nothing of probes, clocks or panels. It does not route: neurons and
 memory meet every query, and what they leave alone they leave alone by training and by a small alpha. The neurons are
-those of `lifelong.patches`; the memory is in `latent`, the encoders in `encoders`, `fit` in `train`, pictures of the
-two spaces in `spaces`.
+those of `lifelong.editing.patches`; the memory is in `latent`, the encoders in `encoders`, `fit` in `train`,
+pictures of the two spaces in `spaces`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editor import Answerer, CollapseError, Editor, Route, State
+from lifelong.editing.contract import Answerer, CollapseError, Editor, Route, State
+from lifelong.editing.ops import generator
+from lifelong.editing.patches.neurons import Patches, Site, patched
+from lifelong.editing.patches.taps import silent_states
+from lifelong.editing.patches.training import teach
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import Memory
 from lifelong.editors.unike.options import FIT, UnikeOptions
 from lifelong.editors.unike.reading import Reader, Reading
-from lifelong.ops import generator
-from lifelong.patches.neurons import Patches, Site, patched
-from lifelong.patches.taps import silent_states
-from lifelong.patches.training import teach
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
-    from lifelong.spaces import Space
+    from lifelong.studies.spaces import Space
 
 __all__ = ["Unike", "UnikeOptions"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lifelong.ops import NotFiniteError
-from lifelong.training import Unfinished, steps_of
+from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.training import Unfinished, steps_of
 
 
 class Encoder(nn.Module):

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.editor import EditorOptions
-from lifelong.patches.neurons import Activation
-from lifelong.patches.training import Teaching
+from lifelong.editing.contract import EditorOptions
+from lifelong.editing.patches.neurons import Activation
+from lifelong.editing.patches.training import Teaching
 
 FIT = {"layers", "module", "memory", "silent", "inner", "fit_steps", "fit_batch", "fit_rate", "temperature"}
 

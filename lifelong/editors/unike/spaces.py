@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lifelong.editors.unike import train
-from lifelong.spaces import Space
+from lifelong.studies.spaces import Space
 from streams.types import Pool
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from lifelong.editing.patches.taps import tapped
+from lifelong.editing.training import Unfinished
 from lifelong.editors.unike import encoders
 from lifelong.editors.unike.latent import Memory, zeta
-from lifelong.patches.taps import tapped
-from lifelong.training import Unfinished
 from streams.types import Pool, Query
 
 if TYPE_CHECKING:

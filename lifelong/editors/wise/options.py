@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.editor import EditorOptions
+from lifelong.editing.contract import EditorOptions
 from lifelong.editors.wise.memory import Activation
 
 

@@ -1,0 +1,1 @@
+"""How queries are compared with a bank's keys."""

@@ -1,0 +1,108 @@
+"""Exact answers from rough ones: whose rounded scores are near the best is scored again, in one fixed order of sums.
+
+Knows shards and queries; nothing of ids, memos or what made the rough scores. A float32 score by any engine is within
+`slack` of the true one, so that what cannot be among the k best is known without looking at it; where too many are
+near, the query is compared with every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from lifelong.bank.storage.shards import Metric, Shard, exact_scores
+
+SPARE = 3  # candidates beyond k that are tried first; where they are not enough, as many as WIDER, then every key
+WIDER = 48
+DENSE = 128  # queries whose every score is held at a time: bounds temporary memory
+
+Propose = Callable[[np.ndarray, Shard, int, int], tuple[np.ndarray, np.ndarray]]
+"""(queries, shard, first slot, k) -> rough scores (n, k), best first (squared distances for l2), and slots (n, k)."""
+
+
+def sort(scores: np.ndarray, rows: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """Sort the last axis best first; ties by row number, missing entries (row -1) last."""
+    if scores.shape[-1] == 1:
+        return scores, rows
+    order = np.lexsort((rows, -scores if metric == "ip" else scores), axis=-1)
+    return np.take_along_axis(scores, order, -1), np.take_along_axis(rows, order, -1)
+
+
+def slack(queries: np.ndarray, shard: Shard, metric: Metric) -> np.ndarray:
+    """Return, per query, a bound on the rounding error of float32 inner products or squared distances.
+
+    For a sum of d products in any order it is d 2^-24 of the sum of their sizes, to first order; the rest is for
+    adding norms and for rounding the exact score, twice.
+    """
+    width = queries.shape[1]
+    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64)) * (1 + width * 2.0**-23)
+    size = norms * shard.max_norm if metric == "ip" else (norms + shard.max_norm) ** 2
+    return (1.01 * width + 16) * 2.0**-24 * size + 1e-30
+
+
+def _dense(queries: np.ndarray, shard: Shard, start: int, metric: Metric) -> np.ndarray:
+    """Return approximate scores (n, used - start) as "higher is better"; dead slots score not-a-number."""
+    keys = torch.from_numpy(shard.keys[start : shard.used])
+    product = torch.from_numpy(queries).mm(keys.T).numpy().astype(np.float64)
+    if metric == "l2":
+        norms = (shard.keys[start : shard.used].astype(np.float64) ** 2).sum(-1)
+        product = 2 * product - norms - (queries.astype(np.float64) ** 2).sum(-1)[:, None]
+    product[:, ~shard.alive[start : shard.used]] = np.nan  # never beyond anything
+    return product
+
+
+def beyond(
+    queries: np.ndarray, floors: np.ndarray, shard: Shard, start: int, metric: Metric
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield, per query, exact scores and rows of a superset of the entries at least as good as its floor.
+
+    `floors` (n,) are inner products or distances.
+    """
+    goal = floors.astype(np.float64) if metric == "ip" else -(np.maximum(floors.astype(np.float64), 0) ** 2)
+    # a float32 score is within 2^-24 of itself: the relative widening keeps an exact tie inside
+    goal = goal - slack(queries, shard, metric) - np.abs(goal) * 2.0**-20
+    for low in range(0, len(queries), DENSE):
+        near = _dense(queries[low : low + DENSE], shard, start, metric) >= goal[low : low + DENSE, None]
+        for query, mask in zip(queries[low : low + DENSE], near, strict=True):
+            slots = np.flatnonzero(mask) + start
+            yield exact_scores(query[None], shard.keys[slots][None], metric)[0], shard.rows[slots]
+
+
+def nearest(
+    queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric, propose: Propose, spare: int = SPARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return exact scores and rows (n, min(k, living)) of the best entries of shard[start:used] per query."""
+    living = shard.live if start <= shard.start else int(shard.alive[start : shard.used].sum())
+    start, wide = max(start, shard.start), min(living, k + spare)
+    rough, slots = propose(queries, shard, start, wide)
+    if wide <= k:
+        return sort(exact_scores(queries, shard.keys[slots], metric), shard.rows[slots], metric)
+    bound = slack(queries, shard, metric)
+    # The true k-th best is at least its rough score less the bound: whoever is two bounds below it is not among them.
+    near = rough >= (rough[:, k - 1] - 2 * bound)[:, None] if metric == "ip" else (
+        rough <= (rough[:, k - 1] + 2 * bound)[:, None])  # fmt: skip
+    if not near[:, k:].any():
+        return sort(exact_scores(queries, shard.keys[slots[:, :k]], metric), shard.rows[slots[:, :k]], metric)
+    which, place = np.nonzero(near)
+    picked = slots[which, place]
+    scores = np.full(rough.shape, -np.inf if metric == "ip" else np.inf, dtype=np.float32)
+    scores[which, place] = exact_scores(queries[which], shard.keys[picked][:, None], metric)[:, 0]
+    scores, rows = sort(scores, shard.rows[slots], metric)
+    scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
+    unsure = np.flatnonzero(near[:, -1]) if wide < living else np.empty(0, dtype=np.int64)
+    if len(unsure):
+        last, kth = rough[unsure, -1].astype(np.float64), scores[unsure, k - 1].astype(np.float64)
+        sure = kth > last + bound[unsure] if metric == "ip" else kth * kth < last - bound[unsure]
+        unsure = unsure[~sure]
+    if not len(unsure):
+        return scores, rows
+    if spare < WIDER:
+        scores[unsure], rows[unsure] = nearest(queries[unsure], shard, start, k, metric, propose, WIDER)
+        return scores, rows
+    better = beyond(queries[unsure], scores[unsure, k - 1], shard, start, metric)
+    for one, (all_scores, all_rows) in zip(unsure, better, strict=True):
+        best, its_rows = sort(all_scores, all_rows, metric)
+        scores[one], rows[one] = best[:k], its_rows[:k]
+    return scores, rows

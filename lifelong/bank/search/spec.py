@@ -1,0 +1,106 @@
+"""How a bank is searched: the family of its index, what computes it, and when it is built. Plain data; no arrays.
+
+One word says it all, `FAMILY[:KEY=VALUE]...`, such as `ivf`, `hnsw:effort=128` or `flat:engine=torch:device=cuda`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator, model_serializer
+
+from lifelong.editing.contract import EditorOptions
+
+FAMILIES = ("flat", "flat16", "ivf", "hnsw")
+ENGINES = ("faiss", "torch")
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """An index: `flat` compares every key and is exact; the others propose candidates, whose scores are then exact.
+
+    `flat16` compares every key in half precision, `ivf` those of the `probes` nearest of its lists, `hnsw` walks a
+    graph of `links` edges a node with a queue of `effort`. Until a bank holds `least` entries all families are exact.
+    `threads` and `blas_from` (queries from which FAISS multiplies matrices) are for searching; torch searches with
+    the threads of the process.
+    """
+
+    family: str = "flat"
+    engine: str = "faiss"
+    device: str = "cpu"
+    probes: int = 16
+    effort: int = 64
+    links: int = 32
+    least: int = 1024
+    threads: int = 1
+    blas_from: int = 4
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES or self.engine not in ENGINES:
+            raise ValueError(
+                f"index {self.family!r} of engine {self.engine!r}: families are {', '.join(FAMILIES)}, "
+                f"engines {', '.join(ENGINES)}."
+            )
+        if self.family == "hnsw" and self.engine == "torch":
+            raise ValueError("hnsw:engine=torch: torch has flat, flat16 and ivf; leave the engine of hnsw as it is.")
+        if self.device != "cpu" and self.engine == "faiss":
+            raise ValueError(f"device={self.device}: on a device add engine=torch; faiss searches on the CPU here.")
+        low = {k: getattr(self, k) for k in COUNTS if getattr(self, k) < 1}
+        if low:
+            raise ValueError(f"{low}: all must be at least 1.")
+
+    @property
+    def exact(self) -> bool:
+        """Whether every answer equals that of brute force."""
+        return self.family == "flat"
+
+    @classmethod
+    def parse(cls, word: str | IndexSpec) -> IndexSpec:
+        """Return the spec of a word; raises `ValueError` for an unknown family, key or value.
+
+        >>> IndexSpec.parse("ivf:probes=8").probes
+        8
+        """
+        if isinstance(word, IndexSpec):
+            return word
+        family, *rest = word.split(":")
+        given: dict[str, Any] = {}
+        kinds: dict[str, Callable[[str], Any]] = {f.name: int if f.name in COUNTS else str for f in fields(cls)[1:]}
+        for part in rest:
+            key, equals, value = part.partition("=")
+            if key not in kinds or not equals:
+                raise ValueError(f"{part!r} in index {word!r}: expected KEY=VALUE with a key of {', '.join(kinds)}.")
+            try:
+                given[key] = kinds[key](value)
+            except ValueError:
+                raise ValueError(f"{part!r} in index {word!r}: expected a whole number.") from None
+        return cls(family, **given)
+
+
+COUNTS = ("probes", "effort", "links", "least", "threads", "blas_from")
+
+
+class IndexOptions(EditorOptions):
+    """Options of an editor that finds its edits in a bank; those `LATER` are dumped only where they say something.
+
+    (Runs are named by the hash of their options: those made before there was a choice keep their names.)
+    """
+
+    LATER: ClassVar[Mapping[str, Any]] = {"index": "flat", "payloads": ""}
+
+    index: str = Field(
+        default="flat",
+        description="flat (exact), flat16, ivf or hnsw; more behind colons: ivf:probes=32, flat:engine=torch",
+    )
+
+    @field_validator("index")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        IndexSpec.parse(value)
+        return value
+
+    @model_serializer(mode="wrap")
+    def _unless_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self.LATER or v != self.LATER[k]}

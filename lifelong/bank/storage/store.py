@@ -1,0 +1,262 @@
+"""The entries of a bank: keys, payloads, ids, revisions, eviction, state. It does not know how they are searched.
+
+Entries live in shards in order of insertion; an entry's row number is its place in that order, for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.bank.storage.entries import Entries
+from lifelong.bank.storage.eviction import RULES, Eviction, Value, leaving
+from lifelong.bank.storage.payloads import PayloadTables
+from lifelong.bank.storage.shards import HUGE, Metric, Shard, checked_keys, payload_schema, shard_rows
+from lifelong.editing.contract import State
+from lifelong.id_map import IdMap
+
+
+class Store(Entries):
+    """Keys of `width` float32 with string ids and payload tables.
+
+    `metric` is `ip` (inner product, higher is better) or `l2` (Euclidean distance, lower is better). With `capacity`
+    the eviction rule makes room: `fifo` the oldest, `lru` the least recently touched, `lfu` the least often touched
+    (then the oldest), a function of `Usage` those that it gives the least value (then the oldest); `never` raises
+    instead. Searching does not touch: only `touch` does. `payloads` says where payloads
+    are kept: by default where those of the first entries are, else on a torch device or on `disk` (`disk:FOLDER`).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        metric: Metric = "ip",
+        capacity: int | None = None,
+        eviction: Eviction | Value = "never",
+        shard_len: int = 65536,
+        payloads: str | PayloadTables = "",
+    ) -> None:
+        if width < 1 or shard_len < 1 or (capacity is not None and capacity < 1):
+            raise ValueError(f"width={width}, capacity={capacity}, shard_len={shard_len}: all must be at least 1.")
+        if metric not in ("ip", "l2") or not (callable(eviction) or eviction in RULES):
+            known = f"use ip or l2, and {', '.join(RULES)} or a function of Usage"
+            raise ValueError(f"metric={metric!r}, eviction={eviction!r}: {known}.")
+        self.metric: Metric = metric
+        self.eviction: Eviction | Value = eviction
+        self.capacity = capacity
+        self._shard_len, self._epoch = shard_len, 0
+        super().__init__(width, PayloadTables(payloads) if isinstance(payloads, str) else payloads)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._shards: list[Shard] = []
+        self._row_of = IdMap()
+        self._schema: Mapping[str, Tensor] | None = None
+        self.position = self.removals = self._tick = self._dead = 0
+        self._epoch += 1
+
+    # -- changing it --------------------------------------------------------------------------------------------
+    def add(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor] | None = None) -> list[str]:
+        """Add n entries: keys (n, width) and payload tensors with n leading rows each; return the ids evicted.
+
+        Raises `ValueError` for a duplicate id, a wrong shape, a non-finite key or a full bank without eviction; the
+        bank is unchanged then.
+        """
+        if len(ids) == 1 and self._add_one(ids[0], keys, payloads or {}):
+            self._on_added()
+            return []
+        ids, payloads = list(ids), dict(payloads or {})
+        if not ids:
+            return []
+        rows = checked_keys(keys, self.width, len(ids))
+        known = [i for i in ids if i in self._row_of]
+        if known or len(set(ids)) < len(ids):
+            name = known[0] if known else next(i for i in ids if ids.count(i) > 1)
+            raise ValueError(f"the bank already holds an entry {name!r}: ids are unique; update or remove it first.")
+        schema = payload_schema(payloads, len(ids), self._schema, self._tables)
+        limit = self.capacity
+        if limit is not None and self.eviction == "never" and len(self) + len(ids) > limit:
+            full = f"the bank is full: {len(self)} entries of capacity {limit}, {len(ids)} to add"
+            raise ValueError(f"{full}. Raise capacity or choose eviction {', '.join(RULES[1:])}.")
+        self._schema = schema
+        gone: list[str] = []
+        for low in range(0, len(ids), limit or len(ids)):
+            part = slice(low, low + (limit or len(ids)))
+            gone += self._evict(len(self) + len(ids[part]) - limit) if limit is not None else []
+            self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
+        self._on_added()
+        return gone
+
+    def _add_one(self, name: str, keys: np.ndarray, payloads: Mapping[str, Tensor]) -> bool:
+        """Add one entry the short way; False, with nothing done, where there is anything to refuse or to evict."""
+        key = np.ascontiguousarray(keys, dtype=np.float32)
+        full = self.capacity is not None and len(self) >= self.capacity
+        if key.shape != (1, self.width) or full or name in self._row_of:
+            return False
+        squared = float(key[0].dot(key[0]))
+        if not squared < HUGE * HUGE:
+            return False
+        if payloads or self._schema is None or self._schema:
+            self._schema = payload_schema(payloads, 1, self._schema, self._tables)
+        self._open().put(name, key[0], squared, payloads, self.position, self._tick + 1)
+        self._row_of.put(name, self.position)
+        self.position, self._tick = self.position + 1, self._tick + 1
+        return True
+
+    def _on_added(self) -> None:
+        """Entries were added: a bank's index may be due."""
+
+    def _on_gone(self, row: int) -> None:
+        """An entry was removed."""
+
+    def _on_moved(self, row: int) -> None:
+        """An entry's key was changed."""
+
+    def _open(self) -> Shard:
+        """Return the last shard, or a new one when it is full."""
+        if not self._shards or not self._shards[-1].room:
+            size = shard_rows(self.width, self._schema or {}, self._shard_len)
+            self._shards.append(Shard(size, self.width, self._schema or {}, self._tables))
+        return self._shards[-1]
+
+    def _append(self, ids: Sequence[str], keys: np.ndarray, payloads: Mapping[str, Tensor]) -> None:
+        done = 0
+        while done < len(ids):
+            shard = self._open()
+            part = slice(done, done + min(shard.room, len(ids) - done))
+            rows = np.arange(self.position, self.position + len(ids[part]), dtype=np.int64)
+            ticks = self._tick + 1 + np.arange(len(rows))
+            shard.append(ids[part], keys[part], {n: t[part] for n, t in payloads.items()}, rows, ticks)
+            self._row_of.put_all(ids[part], rows.tolist())
+            self.position, self._tick, done = self.position + len(rows), self._tick + len(rows), part.stop
+
+    def share_keys(self, rows: np.ndarray) -> None:
+        """Let the last shard look at `rows` (its keys, equal and in order) instead of at a copy; it is full then.
+
+        Raises `ValueError` when they are others. Whoever writes into `rows` afterwards changes the bank.
+        """
+        shard = self._shards[-1]
+        if rows.dtype != np.float32 or not np.array_equal(rows, shard.keys[: shard.used]):
+            raise ValueError(f"rows of shape {rows.shape} are not the float32 keys of the last {shard.used} entries.")
+        shard.keys, shard.size, shard.version = rows, shard.used, shard.version + 1
+
+    def update(
+        self, entry_id: str, *, keys: np.ndarray | None = None, payloads: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Replace an entry's key (width,) and/or some payloads (without a leading row); its revision grows by one."""
+        row = np.array([self.row_of(entry_id)])
+        shard, slots, _ = next(self._locate(row))
+        slot = int(slots[0])
+        key = None if keys is None else checked_keys(np.reshape(keys, (1, -1)), self.width, 1)
+        for name, value in (payloads or {}).items():
+            if tuple(value.shape) != tuple(self._payload_schema(name).shape[1:]):
+                want = tuple(self._payload_schema(name).shape[1:])
+                raise ValueError(f"payload {name!r} of {entry_id!r} has shape {tuple(value.shape)}, expected {want}.")
+        if key is not None:
+            shard.keys[slot] = key[0]
+            shard.note_norms(key)
+            shard.version += 1
+            self._on_moved(int(row[0]))
+            self._epoch += 1
+        for name, value in (payloads or {}).items():
+            shard.payloads[name][slot] = value.detach()
+        shard.revisions[slot] += 1
+
+    def revise(self, rows: np.ndarray) -> None:
+        """Raise the revisions of rows by one (something shared that they depend on has changed)."""
+        for shard, slots, _ in self._locate(np.unique(rows)):
+            shard.revisions[slots] += 1
+
+    def touch(self, ids: Sequence[str]) -> None:
+        """Note a use of entries, in this order, for `lru` and `lfu`."""
+        for row in self.rows_of(ids):
+            shard, slots, _ = next(self._locate(np.array([row])))
+            self._tick += 1
+            shard.last_use[slots] = self._tick
+            shard.uses[slots] += 1
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take entries out; raises `KeyError`, with nothing removed, when one is not there."""
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"ids to remove must be distinct; given {list(ids)}.")
+        for entry_id, row in zip(ids, self.rows_of(ids), strict=True):
+            shard, slots, _ = next(self._locate(np.array([row])))
+            shard.kill(int(slots[0]))
+            self._on_gone(int(row))
+            self._row_of.drop(entry_id)
+            self._dead += 1
+        self.removals += len(ids)
+        self._epoch += len(ids)
+        empty = [s for s in self._shards if not s.live]
+        if empty:
+            self._dead -= sum(s.used for s in empty)
+            self._shards = [s for s in self._shards if s.live]
+        if self._dead > max(256, len(self)):
+            self._repack()
+
+    def _evict(self, n: int) -> list[str]:
+        if n <= 0:
+            return []
+        gone = leaving(self._shards, self.eviction, n, self._tick)
+        self.remove(gone)
+        return gone
+
+    def _repack(self) -> None:
+        """Copy the living rows into fresh shards, so that dead ones never outnumber them for long."""
+        old, self._shards, self._dead = self._shards, [], 0
+        for shard in old:
+            self._take(shard.tensors())
+
+    def _take(self, tables: Mapping[str, Tensor]) -> None:
+        ids = json.loads(bytes(tables["ids"].numpy()).decode())
+        keys, rows, revisions = (tables[name].numpy() for name in ("keys", "rows", "revisions"))
+        last_use, uses = tables["uses"].numpy()
+        done = 0
+        while done < len(ids):
+            shard = self._open()
+            part = slice(done, done + min(shard.room, len(ids) - done))
+            tensors = {n: tables[f"payload.{n}"][part] for n in self._schema or {}}
+            shard.append(ids[part], keys[part], tensors, rows[part], last_use[part], uses[part], revisions[part])
+            done = part.stop
+
+    # -- state --------------------------------------------------------------------------------------------------
+    def state(self) -> State:
+        """Return all living entries by shard; the tables of a full, unchanged shard are equal each time."""
+        tensors = {f"shard{n}/{k}": t for n, s in enumerate(self._shards) for k, t in s.tensors().items()}
+        schema = {
+            n: [list(t.shape[1:]), str(t.dtype).removeprefix("torch.")] for n, t in (self._schema or {}).items()
+        }
+        meta = {
+            "width": self.width,
+            "metric": self.metric,
+            "shards": len(self._shards),
+            "payloads": None if self._schema is None else schema,
+            "position": self.position,
+            "removals": self.removals,
+            "tick": self._tick,
+        }
+        return State(tensors, meta)
+
+    def load(self, state: State) -> None:
+        """Hold exactly what a state says; raises `ValueError` when it is of another width or metric."""
+        meta = state.meta
+        if (meta["width"], meta["metric"]) != (self.width, self.metric):
+            raise ValueError(
+                f"the state is of width {meta['width']}, {meta['metric']}; this bank: {self.width}, {self.metric}."
+            )
+        self._reset()
+        if meta["payloads"] is not None:
+            self._schema = {
+                n: torch.empty((0, *shape), dtype=getattr(torch, dtype), device=self._tables.device or "cpu")
+                for n, (shape, dtype) in meta["payloads"].items()
+            }
+        for n in range(int(meta["shards"])):
+            mark = f"shard{n}/"
+            self._take({k.removeprefix(mark): t for k, t in state.tensors.items() if k.startswith(mark)})
+        for shard in self._shards:
+            self._row_of.put_all(shard.ids[: shard.used], shard.rows[: shard.used].tolist())
+        self.position, self.removals, self._tick = (int(meta[k]) for k in ("position", "removals", "tick"))

@@ -1,0 +1,174 @@
+"""The `bench` commands: measurements of this package itself, printed as words or as JSON.
+
+Each is a documented Python call with its words read and its result printed; nothing is written but caches.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Measure the simulator itself.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure the simulator itself."""
+
+
+@app.command("probing")
+def probing_command(
+    words: Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
+    cells: Annotated[int, typer.Option("--cells", min=0, help="Probes asked one by one, on top; 0: none.")] = 0,
+    panels: Annotated[int, typer.Option("--brute", min=1, help="Panels of brute force, where there are cells.")] = 5,
+) -> None:
+    """Compare incremental with brute-force probing: one run, one process, equal facts enforced.
+
+    Takes what `lifelong run` takes and writes no run. With --cells also with one probe at a time, on a sample, brute
+    force then at a few panels only; what differs is then counted and named, and all numbers are printed. Exit code 2
+    when a reused answer differs from asking again.
+    """
+    from lifelong.cli.main import split_words
+    from lifelong.studies.bench.cells import compare_cells_run
+    from lifelong.studies.bench.probing import compare_run
+
+    source, changes = split_words(words)
+    if cells:
+        told = compare_cells_run(
+            source, cells=cells, brute_panels=panels, on_progress=_every_tenth(), on_panel=_so_far, **changes
+        )
+        print(json.dumps(told, indent=1) if as_json else cells_text(told))
+        raise typer.Exit(2 if told["cells_unequal"] or told["brute_facts_unequal"] else 0)
+    found = compare_run(source, on_progress=_every_tenth(), **changes)
+    print(json.dumps(found, indent=1) if as_json else probing_text(found))
+
+
+@app.command("routing")
+def routing_command(
+    write: Annotated[str, typer.Option(help="Folder for routing.md, .json and .png.")] = "runs/bench",
+    part: Annotated[list[str] | None, typer.Option(help="flat, change or frontier; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(help="Most keys.")] = 10**6,
+    edits: Annotated[int, typer.Option(help="Edits whose questions' states are keys.")] = 3000,
+    crops: Annotated[
+        int, typer.Option(help="Questions with cropped pictures whose states are keys beyond those.")
+    ] = (100_000),
+    family: Annotated[list[str] | None, typer.Option(help="Of frontier and change: flat, flat16, ivf, hnsw.")] = None,
+    device: Annotated[str, typer.Option(help="A device that torch searches on as well, such as cuda.")] = "",
+) -> None:
+    """Measure routing beside raw FAISS and torch, adding and removing, and recall against latency up to 10^6 keys.
+
+    All of it takes well over an hour on two cores; rows are kept as they come, and a part that is measured again
+    replaces its earlier rows in the folder.
+    """
+    from pathlib import Path
+
+    from lifelong.studies.bench import routing_page as page
+    from reports.figures.routing import draw_frontier
+
+    folder = Path(write)
+    unknown = [p for p in part or () if p not in page.PARTS] + [f for f in family or () if f not in page.FAMILIES]
+    if unknown:
+        known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
+        raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
+    found = page.measure(
+        folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
+        families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    if any(row["what"] == "frontier" for row in found["rows"]):
+        draw_frontier(found["rows"], folder / "routing.png")
+    print(page.document(found), end="")
+
+
+@app.command("payloads")
+def payloads_command(
+    experts: Annotated[int, typer.Option(help="How many experts are stored.")] = 100_000,
+    kib: Annotated[int, typer.Option(help="KiB of one expert (a multiple of 32).")] = 160,
+    place: Annotated[str, typer.Option(help="disk, disk:FOLDER, cpu (RAM) or another device.")] = "disk",
+    write: Annotated[str, typer.Option(help="Folder for payloads.md and payloads.json; empty: print only.")] = "",
+) -> None:
+    """Store generated experts of the size of a 7-billion model's, read them back, and say how much memory it took."""
+    from pathlib import Path
+
+    from lifelong.studies.bench import payloads as bench_payloads
+
+    size = bench_payloads.ExpertSize(rank=max(1, kib // 32))
+    found = bench_payloads.fill_and_read(experts, size, place=place, on_progress=_every_tenth("experts"))
+    print(bench_payloads.document(found), end="")
+    if write:
+        for path in bench_payloads.write(found, Path(write)):
+            print(f"wrote {path}", file=sys.stderr)
+
+
+@app.command("products")
+def products_command(
+    model: Annotated[str, typer.Option(help="A model whose linear layers are multiplied.")] = "atlas",
+) -> None:
+    """Measure a model's matrix products by MKL and by oneDNN, and say which of them runs use here."""
+    from torch import nn
+
+    from lifelong.models.products import mkl_falls_short
+    from lifelong.models.vlm import VLM
+    from lifelong.studies.bench.products import document, measure
+
+    layers = [module for module in VLM.load(model).model.modules() if isinstance(module, nn.Linear)]
+    print(document(measure(layers), mkl_falls_short()), end="")
+
+
+def probing_text(found: Mapping[str, Any]) -> str:
+    """Return what `compare` measured as lines of words: seconds of each side, their ratio, shares and rates."""
+    lines = [
+        f"{found['editor']} on {found['stream']}: {found['edits']} edits, {found['probes']} probes a side",
+        f"incremental  {found['incremental_wall_s']:10.2f} s  {found['incremental_probes_per_s']:10.1f} probes/s",
+        f"brute force  {found['brute_wall_s']:10.2f} s  {found['brute_probes_per_s']:10.1f} probes/s",
+        f"speed-up     {found['speed_up']:10.2f}",
+        f"unchanged    {found['reused_share']:10.1%} of the probes kept the answer of an unchanged route",
+        "facts        equal on both sides",
+    ]
+    for side, name in (("incremental", "incremental"), ("brute", "brute force")):
+        parts = found[f"{side}_parts"]
+        spent = "  ".join(f"{key.removesuffix('_wall_s')} {parts[key]:.2f}" for key in sorted(parts))
+        lines.append(f"seconds of {name}: {spent or 'none'}")
+    return "\n".join(lines)
+
+
+def cells_text(found: Mapping[str, Any]) -> str:
+    """Return what `compare_cells` measured as lines of words."""
+    low_s, high_s = found["one_by_one_interval_s"]
+    low, high = found["speed_up_interval"]
+    lines = [
+        f"{found['editor']} on {found['stream']}: {found['edits']} edits, {found['probes']:,} probes; model, fit and "
+        f"frozen answers before {found['prepare_wall_s']:.1f} s",
+        f"incremental  {found['incremental_wall_s']:12,.1f} s",
+        f"brute force  {found['brute_wall_s']:12,.1f} s  {found['speed_up_over_brute']:8.1f} times as long, from "
+        f"{found['brute_probes']:,} probes at {found['brute_panels']} panels; of {found['brute_facts']:,} facts "
+        f"{len(found['brute_facts_unequal'])} unequal",
+        f"one by one   {found['one_by_one_wall_s']:12,.1f} s  {found['speed_up_over_one_by_one']:8.1f} times as long "
+        f"[{low:.1f}, {high:.1f}], from {found['cells']:,} probes [{low_s:,.0f} s, {high_s:,.0f} s]; "
+        f"{len(found['cells_unequal'])} with other scores",
+    ]
+    return "\n".join([*lines, *found["brute_facts_unequal"]])
+
+
+def _so_far(found: Mapping[str, Any]) -> None:
+    """Say after a panel what is known by then: of a run of hours that is cut off, this is what stays."""
+    one_s, fast_s = found["one_by_one_wall_s"], found["incremental_wall_s"]
+    print(f"bench: {found['edits']} edits, {found['probes']:,} probes in {fast_s:,.1f} s, one by one {one_s:,.0f} s, "
+          f"{len(found['cells_unequal'])} of {found['cells']:,} cells and {len(found['brute_facts_unequal'])} of "
+          f"{found['brute_facts']:,} facts unequal", file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:
+    said = [0]
+
+    def on_progress(step: int, edits: int) -> None:
+        if step * 10 // edits > said[0]:
+            said[0] = step * 10 // edits
+            print(f"bench: {step}/{edits} {what}", file=sys.stderr, flush=True)
+
+    return on_progress

@@ -1,0 +1,271 @@
+"""The command line: every command is a documented Python call with its words read and its result printed.
+
+Results go to standard output, everything said meanwhile to standard error. A mistake of the user's is one line on
+standard error and exit code 2 (LIFELONG_TRACEBACK=1 shows where it was raised); a sweep with failed cells exits 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lifelong.cli.bench import app as bench_app
+from lifelong.cli.replay import replay_command, trace_command
+from lifelong.cli.report import evidence_command, report, report_command
+from lifelong.cli.stress import stress_app
+from lifelong.running.config import ConfigError, parse_words
+
+LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+
+app = typer.Typer(
+    name="lifelong",
+    help="A lifelong streaming-edit simulator for multimodal LLMs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+app.add_typer(bench_app, name="bench")
+app.command("report")(report_command)
+app.command("evidence")(evidence_command)
+app.command("replay")(replay_command)
+app.command("trace")(trace_command)
+app.add_typer(stress_app, name="stress")
+
+Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
+
+
+def main() -> None:
+    """Run the command line; the only place where errors become lines and exit codes."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
+        if os.environ.get("LIFELONG_TRACEBACK"):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError):
+            text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
+        print(f"lifelong: {text if len(text) < LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
+        sys.exit(2)
+
+
+def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]]:
+    """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
+    given = list(words or ())
+    source = given.pop(0) if given and "=" not in given[0] else None
+    return source, parse_words(given)
+
+
+@app.command("run")
+def run_command(
+    words: Words = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a partial run.")] = False,
+    fresh: Fresh = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+) -> None:
+    """Run one editor over one stream; prints the run folder on its last line."""
+    from lifelong.running import run as compose
+
+    source, changes = split_words(words)
+    if dry_run:
+        print(compose.dry_run(source, **changes))
+        return
+    print(compose.run(source, resume=resume, fresh=fresh, **changes))
+
+
+@app.command("sweep")
+def sweep_command(
+    words: Words = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
+    fresh: Fresh = False,
+    report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
+) -> None:
+    """Run the product of a grid, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    from lifelong.studies.sweep import sweep
+
+    source, changes = split_words(words)
+    if source is None:
+        raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
+    started = time.perf_counter()
+    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=_say)
+    for done in outcomes:
+        print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+    folders = [done.folder for done in outcomes if done.folder is not None]
+    if report_to is not None and folders:
+        before = time.perf_counter()
+        page = report(folders, report_to)
+        print(f"{time.perf_counter() - before:8.1f} s  report")
+        print(f"{time.perf_counter() - started:8.1f} s  in all\n{page}")
+    if len(folders) < len(outcomes):
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help="editors, streams, models or recipes")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
+) -> None:
+    """List what there is to choose from; editors with what `make editors` measured of them."""
+    from lifelong.running.catalog import evidence_lines, listing
+
+    things = listing(kind)
+    if as_json:
+        print(json.dumps(things, indent=1, default=str))
+        return
+    for line in evidence_lines(things):
+        print(line)
+    width = max((len(t["name"]) for t in things), default=0)
+    for thing in things:
+        print(f"{thing['name']:<{width}}  {thing['about']}")
+        for option in thing.get("options", ()) if options else ():
+            print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
+
+
+@app.command("check")
+def check_command(
+    editor: Annotated[str, typer.Argument(help="A Python file with one editor, or a shipped name.")],
+    words: Annotated[list[str] | None, typer.Argument(help="option=value words")] = None,
+) -> None:
+    """Check an editor against the contract that every editor keeps; exit code 1 when it does not."""
+    from lifelong.editing.checks.check import check_editor
+
+    found = check_editor(editor, **parse_words(words or ()))
+    print(found.text())
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command("tune")
+def tune_command(
+    editor: Annotated[str, typer.Argument(help="A shipped editor or a Python file with one.")],
+    words: Annotated[list[str] | None, typer.Argument(help="option=value,value words; its own space without")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1)] = 12,
+    edits: Annotated[int, typer.Option("--edits", min=1, help="Edits of a trial.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    out: Annotated[str, typer.Option("--out", help="Where trials lie; finished ones are kept.")] = "runs/tune",
+    recipe: Annotated[Path | None, typer.Option("-o", help="Write the best trial and the log of all here.")] = None,
+) -> None:
+    """Choose an editor's options by trials on the atlas's fit split; prints a recipe with the log of all trials."""
+    from lifelong.studies.tune import recipe_of, tune
+
+    found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=_say)
+    text = recipe_of(editor, found, edits=edits, seed=seed)
+    if recipe is not None:
+        recipe.write_text(text)
+    print(text, end="")
+
+
+@app.command("single")
+def single_command(
+    words: Words = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Leave trained editors untrained.")] = False,
+) -> None:
+    """Make every edit alone, the model restored between, and print the five published metrics.
+
+    One line for each run of a sweep's recipe or file, or for the one run that is named otherwise.
+    """
+    from lifelong.studies.single import single
+    from lifelong.studies.sweep import cells, is_sweep
+
+    source, changes = split_words(words)
+    configs = [cell.config for cell in cells(source, changes)] if source and is_sweep(source) else [None]
+    found = []
+    for config in configs:
+        found.append(single(config or source, fitted=not untrained, say=_say, **({} if config else changes)))
+        if not as_json:
+            print(found[-1].line(), flush=True)
+    if as_json:
+        print(json.dumps([one.plain() for one in found], indent=1))
+
+
+@app.command("ask")
+def ask_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    step: Annotated[int | None, typer.Option("--step", help="After how many edits; the last two are kept.")] = None,
+    image: Annotated[str | None, typer.Option("--image", help="A picture file, or atlas:ENTITY/SET.")] = None,
+) -> None:
+    """Ask the edited model of a run, and show which edits served the question."""
+    from lifelong.running.ask import ask
+
+    found = ask(run, question, image=image, step=step)
+    print(f"after {found.step} edits: {found.answer}")
+    print(f"unedited: {found.unedited}")
+    if not found.route:
+        print("route: none (out of scope of every edit, or the editor does not route)")
+    for served in found.route:
+        print(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
+
+
+@app.command("spaces")
+def spaces_command(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The picture: FILE.png or FILE.svg.")],
+    words: Words = None,
+) -> None:
+    """Draw the spaces that a run's editor learnt (UniKE has two), for the edits of its stream; prints the picture."""
+    from lifelong.studies.spaces import spaces_of
+    from reports.figures.spaces import draw_spaces
+
+    source, changes = split_words(words)
+    print(draw_spaces(spaces_of(source, **changes), out))
+
+
+@model_app.command("eval")
+def model_eval(
+    as_json: Annotated[bool, typer.Option("--json", help="The metrics as JSON.")] = False,
+    table: Annotated[Path | None, typer.Option("--table", help="Write the table of known facts here.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
+) -> None:
+    """Measure what the embedded model knows, by free generation over all facts."""
+    from lifelong.models.atlas import exam as atlas_eval
+    from lifelong.models.atlas import exam_table as atlas_table
+
+    asked, right = atlas_eval.examine(model, note=_say)
+    if table is not None:
+        atlas_table.write_table(asked, right, table)
+        _say(f"table: {table}")
+    measures = atlas_table.metrics(asked, right)
+    if as_json:
+        print(json.dumps(measures, indent=1))
+        return
+    for name, found in measures.items():
+        print(f"{name:<22} {found['accuracy']:.4f}  n {found['n']}")
+        for relation, part in found["relations"].items():
+            print(f"    {relation:<18} {part['accuracy']:.4f}  n {part['n']}")
+
+
+@app.command("train-atlas")
+def train_atlas(
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse a folder that holds a training run.")] = False,
+) -> None:
+    """Train the embedded model (resumable), draw its losses, print the folder of the finished model."""
+    from lifelong.models.atlas.train.main import main as train
+
+    model = train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes)
+    from reports.figures.losses import draw_losses
+
+    _say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
+    print(model)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""`lifelong replay` and `trace`: a finished run's traffic under other conditions, and its timeline.
+
+Puts replays and their report together; computes nothing itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lifelong.running.config import ConfigError, parse_words
+
+if TYPE_CHECKING:
+    from lifelong.simulation.service_times import Fidelity
+
+
+def one_list(changes: dict[str, Any], may: Sequence[str]) -> tuple[str | None, list[dict[str, Any]]]:
+    """Return which key has a list for its value, and the changes once for each of its values.
+
+    Raises `ConfigError` for an empty list, and for a second one.
+    """
+    lists = [key for key, value in changes.items() if key in may and isinstance(value, list)]
+    if len(lists) > 1:
+        raise ConfigError(f"{' and '.join(lists)} are lists: give one of them a single value.")
+    if not lists:
+        return None, [changes]
+    if not changes[lists[0]]:
+        raise ConfigError(f"{lists[0]}: an empty list; give values, such as {lists[0]}=1,10,100.")
+    return lists[0], [{**changes, lists[0]: value} for value in changes[lists[0]]]
+
+
+def replay_command(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value words: arrivals.rate=2 queries.rate=50 policy=preempt replicas=1,10,100 ..."),
+    ] = None,
+    slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the table and the picture go.")] = None,
+) -> None:
+    """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan.
+
+    One of `replicas` and `queries.rate` may be a list.
+    """
+    from lifelong.log import RunLog
+    from lifelong.simulation.recorded import fits_of, held_out, samples_of
+    from lifelong.studies.replay import replay_with, settings_of
+    from reports.figures import capacity
+
+    varied, cells = one_list(parse_words(words or ()), ("replicas", "queries.rate"))
+    log = RunLog.open(run)
+    samples = samples_of(log)
+    fits = fits_of(samples)
+    for found in held_out(samples):
+        print(fidelity_text(found))
+    points = []
+    for changes in cells:
+        config, settings = settings_of(log, changes)
+        done = replay_with(config, settings, fits)
+        points.append(
+            capacity.point(
+                settings.replicas, settings.workers, done.response_s(), done.outcome.stale, done.lag_s(),
+                done.busy_s(), done.span_s(), slo_s,
+            )
+        )  # fmt: skip
+    print("\n".join(capacity.lines(points, slo_s)))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        capacity.table(points).write_csv(out / "capacity.csv")
+        words_said = " ".join(words or ())
+        capacity.picture(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas").savefig(
+            out / "capacity.png", dpi=150
+        )
+        print(out / "capacity.png")
+
+
+def trace_command(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The JSON file, for chrome://tracing or Perfetto.")],
+) -> None:
+    """Write a run's timeline in simulated time: who waited, what was edited and answered, when panels were held."""
+    from reports.trace import write_trace
+
+    print(write_trace(run, out))
+
+
+def fidelity_text(found: Fidelity) -> str:
+    """Return how far a fit is off on what was held out, with the p99's interval where there are enough for one."""
+    from reports.numbers.percentiles import percentile
+
+    p99, mean_s = percentile(found.measured_s, 0.99), float(found.measured_s.mean())
+    known = not math.isnan(p99.value)
+    tail = f"p99 {p99.text(1e3, 3)} ms ({found.p99_error:.1%} off)" if known else "too few for a p99"
+    begin = f"{found.operation}: fitted to every second window, held-out n={p99.n}: "
+    return begin + f"mean {mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), {tail}"

@@ -1,0 +1,1 @@
+"""What an editor is, how it is checked, and what several editors share."""

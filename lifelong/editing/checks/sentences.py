@@ -1,0 +1,274 @@
+"""The sentences of the editor contract as functions: each raises `ContractError` when an editor breaks it.
+
+Knows the contract only, no editor in particular. The names are what tests and reports show.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from lifelong.editing.checks.bench import Bench, ContractError, require, take
+from lifelong.editing.contract import Keys, State, UnsupportedError
+
+
+def says_where_it_comes_from(bench: Bench) -> None:
+    """The class's docstring names its paper by arXiv id, or says `reference`."""
+    words = bench.kind.__doc__ or ""
+    named = re.search(r"\b\d{4}\.\d{4,5}\b", words) or "reference" in words.lower()
+    require(bool(named), f"the docstring of {bench.kind.__name__} has neither an arXiv id nor the word 'reference'")
+
+
+def unknown_option_is_an_error(bench: Bench) -> None:
+    """An option that does not exist is refused."""
+    try:
+        bench.kind.Options(**{"no_such_option": 1})
+    except ValidationError:
+        return
+    raise ContractError(f"{bench.kind.Options.__name__} takes no_such_option=1; derive it from EditorOptions")
+
+
+def class_attributes_make_sense(bench: Bench) -> None:
+    """`turn` is at least 1, and only the oracle is privileged."""
+    require(isinstance(bench.kind.turn, int) and bench.kind.turn >= 1, f"turn is {bench.kind.turn!r}")
+    allowed = not bench.kind.privileged or bench.kind.__module__.rpartition(".")[2] == "oracle"
+    require(allowed, "privileged = True: only the oracle may see the probes")
+
+
+def nothing_happens_before_the_first_edit(bench: Bench) -> None:
+    """Without edits every query is out of scope and answered by the base."""
+    answers = bench.ask(bench.make())
+    require(not any(r.in_scope for r in answers.routes), "a query has a route although nothing was edited")
+    require(not answers.different(bench.base()), "an answer differs from the base although nothing was edited")
+
+
+def encode_ignores_edits(bench: Bench) -> None:
+    """Keys are the same, bit for bit, before and after edits."""
+    editor = bench.make()
+    before = editor.encode(bench.queries)
+    take(editor, bench.edits)
+    after = editor.encode(bench.queries)
+    require(before.arrays.keys() == after.arrays.keys(), "the names of the keys changed with the edits")
+    for name, array in before.arrays.items():
+        require(np.array_equal(array, after[name]), f"keys {name!r} changed with the edits")
+
+
+def encode_gives_one_row_per_query(bench: Bench) -> None:
+    """Keys have one row per query, equal to those of the query encoded alone."""
+    editor = bench.make()
+    together = editor.encode(bench.queries)
+    require(len(together) == len(bench.queries), f"{len(bench.queries)} queries gave {len(together)} key rows")
+    alone = Keys.concat([editor.encode([q]) for q in bench.queries])
+    for name, array in together.arrays.items():
+        close = np.allclose(array, alone[name], rtol=1e-4, atol=1e-4)
+        require(close, f"keys {name!r} of a query depend on the other queries of the batch")
+
+
+def route_is_pure(bench: Bench) -> None:
+    """Routing changes neither the editor nor the next routing."""
+    editor = bench.edited()
+    keys, before = editor.encode(bench.queries), plain(editor.state())
+    first, second = editor.route(keys), editor.route(keys)
+    require(first == second, "routing the same keys twice gave two results")
+    require(plain(editor.state()) == before, "routing changed the editor's state")
+
+
+def route_names_stored_edits(bench: Bench) -> None:
+    """A route holds ids of edits taken, with one score, weight and revision each, and no id twice."""
+    known = {e.id for e in bench.edits}
+    for route in bench.ask(bench.edited()).routes:
+        lengths = {len(route.ids), len(route.scores), len(route.weights), len(route.revisions)}
+        require(len(lengths) == 1, f"ids, scores, weights and revisions of a route differ in length: {route}")
+        require(set(route.ids) <= known, f"a route names {sorted(set(route.ids) - known)}, which were never edits")
+        require(len(set(route.ids)) == len(route.ids), f"a route names an edit twice: {route.ids}")
+
+
+def memos_change_nothing(bench: Bench) -> None:
+    """Routing with remembered comparisons equals routing without, also after more edits."""
+    editor = bench.edited(bench.edits[:3])
+    keys = editor.encode(bench.queries)
+    remembered = Keys(keys.arrays, {})
+    editor.route(remembered)
+    take(editor, bench.edits[3:])
+    require(editor.route(remembered) == editor.route(keys), "a memo changed the routes after more edits")
+
+
+def a_batch_equals_its_rows(bench: Bench) -> None:
+    """A batch of n gives what n batches of one give (law 9)."""
+    editor = bench.edited()
+    together = bench.ask(editor)
+    for row in range(0, len(bench.probes), 3):
+        alone = bench.ask(editor, [row])
+        require(alone.routes[0].ids == together.routes[row].ids, f"probe {row} alone has another route")
+        picked = type(alone)(together.routes[row : row + 1], together.scored[row : row + 1])
+        require(not alone.different(picked), f"probe {row} alone is answered in another way")
+
+
+def an_unrouted_query_sees_the_base(bench: Bench) -> None:
+    """With routed = True a query without a route is answered by the frozen base."""
+    answers, base = bench.ask(bench.edited()), bench.base()
+    leaks = [i for i in answers.different(base) if not answers.routes[i].in_scope]
+    require(not leaks, f"{len(leaks)} queries without a route are not answered as by the base")
+
+
+def an_unchanged_route_keeps_the_answer(bench: Bench) -> None:
+    """Equal route digest and `revision` mean an equal answer, also after more edits and re-edits (law 8)."""
+    editor, before, revision = bench.make(), None, -1
+    first = bench.edits[0]
+    again = replace(first, id="again", target=bench.edits[1].target, supersedes=first.id)
+    for edit in (*bench.edits, again):
+        take(editor, [edit])
+        now = bench.ask(editor)
+        if before is not None and revision == editor.revision:
+            pairs = zip(before.routes, now.routes, strict=True)
+            kept = {i for i, (a, b) in enumerate(pairs) if a.digest == b.digest}
+            stale = sorted(kept & set(now.different(before)))
+            require(not stale, f"after edit {edit.id} {len(stale)} answers changed although their routes did not")
+        before, revision = now, editor.revision
+
+
+def an_answer_may_be_given_later(bench: Bench) -> None:
+    """With lasting = True a route leads to the same answer after further edits."""
+    editor = bench.edited(bench.edits[:3])
+    before = bench.ask(editor)
+    take(editor, [*bench.edits[3:], bench.extra])
+    with editor.applied(bench.queries, before.routes) as answerer:
+        later = type(before)(before.routes, answerer.score(bench.targets))
+    changed = before.different(later)
+    require(not changed, f"{len(changed)} answers under routes of an earlier step changed with further edits")
+
+
+def the_base_is_untouched(bench: Bench) -> None:
+    """Outside `applied` and after `close` the model is the base bit for bit and no hook is left (law 6)."""
+    before = bench.fingerprint()
+    editor = bench.make()
+    require(bench.fingerprint() == before, "making or fitting the editor changed the model or left a hook")
+    take(editor, bench.edits)
+    require(bench.fingerprint() == before, "edit changed the model or left a hook outside applied")
+    bench.ask(editor)
+    require(bench.fingerprint() == before, "the model is not the base after applied")
+    editor.close()
+    require(bench.fingerprint() == before, "the model is not the base after close")
+
+
+def the_base_is_untouched_after_an_error(bench: Bench) -> None:
+    """The model is the base bit for bit when the body of `applied` raises (law 6)."""
+    editor, before = bench.edited(), bench.fingerprint()
+    routes = editor.route(editor.encode(bench.queries))
+    try:
+        with editor.applied(bench.queries, routes):
+            raise _Stop
+    except _Stop:
+        pass
+    require(bench.fingerprint() == before, "the model is not the base after an error inside applied")
+
+
+def state_goes_on_exactly(bench: Bench) -> None:
+    """A fresh editor that loads a state routes and answers equally, and takes the next edit equally (law 11)."""
+    editor, twin = bench.edited(), bench.make()
+    twin.load(editor.state())
+    require(plain(twin.state()) == plain(editor.state()), "the state after load is not the state that was loaded")
+    for later in ([], [bench.extra]):
+        take(editor, later)
+        take(twin, later)
+        first, second = bench.ask(editor), bench.ask(twin)
+        require(first.routes == second.routes, "routes differ after load")
+        require(not first.different(second), "answers differ after load")
+        require(editor.nbytes() == twin.nbytes() and editor.bank_len() == twin.bank_len(), "sizes differ after load")
+
+
+def state_is_plain(bench: Bench) -> None:
+    """A state is finite tensors and JSON values, unchanged by later edits."""
+    editor = bench.edited()
+    state = editor.state()
+    before = json.dumps(state.meta, sort_keys=True)
+    copies = {name: t.clone() for name, t in state.tensors.items()}
+    take(editor, [bench.extra])
+    require(json.dumps(state.meta, sort_keys=True) == before, "a later edit changed the JSON of an earlier state")
+    for name, tensor in state.tensors.items():
+        require(torch.equal(tensor, copies[name]), f"a later edit changed tensor {name!r} of an earlier state")
+        finite = not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+        require(finite, f"tensor {name!r} of the state is not finite")
+
+
+def the_same_seed_gives_the_same_editor(bench: Bench) -> None:
+    """Two editors with one seed and the same edits have equal states (law 2)."""
+    require(
+        plain(bench.edited().state()) == plain(bench.edited().state()),
+        "two runs with the same seed end in different states",
+    )
+
+
+def removal_restores_the_base(bench: Bench) -> None:
+    """With removes = True the answers after taking every edit back are the base's; else `UnsupportedError`."""
+    editor = bench.edited()
+    ids = [e.id for e in bench.edits]
+    if not bench.kind.removes:
+        try:
+            editor.remove(ids)
+        except UnsupportedError:
+            return
+        raise ContractError("removes = False, but remove did not raise UnsupportedError")
+    editor.remove(ids[:2])
+    routes = bench.ask(editor).routes
+    require(not any(set(r.ids) & set(ids[:2]) for r in routes), "a removed edit is still routed to")
+    editor.remove(ids[2:])
+    answers = bench.ask(editor)
+    require(not any(r.in_scope for r in answers.routes), "a query has a route although every edit was taken back")
+    require(not answers.different(bench.base()), "an answer differs from the base after every edit was taken back")
+    take(editor, bench.edits[:1])
+
+
+def no_answer_leaks_into_routing(bench: Bench) -> None:
+    """The same queries with two different hidden targets are routed equally (law 12)."""
+    editor = bench.edited()
+    routes = []
+    for targets in (bench.targets, [t[::-1] for t in bench.targets]):
+        found = editor.route(editor.encode(bench.queries))
+        with editor.applied(bench.queries, found) as answerer:
+            answerer.score(targets)
+        routes.append(found + editor.route(editor.encode(bench.queries)))
+    require(routes[0] == routes[1], "routes depend on the target that was scored")
+
+
+def order_does_not_matter(bench: Bench) -> None:
+    """An editor with append_only = True routes and answers the same whatever the order of edits (law 7)."""
+    first, second = bench.ask(bench.edited()), bench.ask(bench.edited(bench.edits[::-1]))
+    differ = [i for i, (a, b) in enumerate(zip(first.routes, second.routes, strict=True)) if a.ids != b.ids]
+    require(not differ, f"{len(differ)} routes depend on the order of the edits")
+    require(not first.different(second), "answers depend on the order of the edits")
+
+
+def bytes_grow_with_the_bank(bench: Bench) -> None:
+    """`nbytes` is a whole number that grows with the number of entries."""
+    editor = bench.make()
+    seen = [(editor.bank_len(), editor.nbytes())]
+    for edit in bench.edits:
+        take(editor, [edit])
+        seen.append((editor.bank_len(), editor.nbytes()))
+    require(all(isinstance(n, int) and n >= 0 for _, n in seen), f"nbytes gave {[n for _, n in seen]}")
+    pairs = zip(seen, seen[1:], strict=False)
+    shrunk = [(a, b) for a, b in pairs if (b[0] > a[0]) and not b[1] > a[1]]
+    require(not shrunk, f"the bank grew but nbytes did not: (entries, bytes) {shrunk[:1]}")
+
+
+def what_fit_learnt_can_be_carried_over(bench: Bench) -> None:
+    """With trains = True `load_fitted` takes over everything that `fit` learnt."""
+    bench.make()
+    learnt, loaded = bench.learnt(), bench.make().fitted()
+    require(plain(loaded) == plain(learnt), "load_fitted loses some of what fitted gave")
+
+
+class _Stop(Exception):
+    """Raised inside `applied` to see what it leaves behind."""
+
+
+def plain(state: State) -> tuple[str, dict[str, bytes]]:
+    """Return a state as values that can be compared."""
+    tensors = {n: t.detach().cpu().contiguous().numpy().tobytes() for n, t in state.tensors.items()}
+    return json.dumps(state.meta, sort_keys=True), tensors

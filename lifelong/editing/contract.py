@@ -1,0 +1,300 @@
+"""The contract of an editor: what it must do, what it may do, and how one is found by its name.
+
+Knows nothing about particular editors, streams, panels, clocks or logs. Only `edit` is abstract; every other
+method has a default that is right for an editor that does not route.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from streams.types import Edit, Pool, Probe, Query
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lifelong.bank import Bank
+    from lifelong.editing.training import Unfinished
+    from lifelong.models.vlm import VLM, Scored
+    from lifelong.studies.spaces import Space
+
+
+class UnsupportedError(RuntimeError):
+    """The editor's algorithm cannot do what was asked (say, take an edit back)."""
+
+
+class CollapseError(ValueError):
+    """An edit's result is not finite: the run logs a collapse and goes on with what was there before."""
+
+
+class UnknownEditorError(ValueError):
+    """No editor has this name; the message names the near ones."""
+
+
+class EditorOptions(BaseModel):
+    """Base of every editor's options: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What routing sees of n queries: named arrays, each with n rows, from frozen weights only.
+
+    `memos` is either None or a place where `Bank` remembers, by array name, what it has already compared these
+    very rows with; editors only pass it on (`bank.search(keys["text"], k=1, memo=keys.memo("text"))`).
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    memos: dict[str, Any] | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values()))) if self.arrays else 0
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def memo(self, name: str) -> dict[str, Any] | None:
+        """Return the memory of comparisons of array `name`, or None where nothing is remembered."""
+        return None if self.memos is None else self.memos.setdefault(name, {})
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Keys:
+        """Return the keys of some rows (without memories)."""
+        return Keys({name: a[np.asarray(rows, dtype=np.int64)] for name, a in self.arrays.items()})
+
+    @classmethod
+    def concat(cls, parts: Sequence[Keys]) -> Keys:
+        """Return the rows of several keys one after another."""
+        if not parts:
+            return cls({})
+        return cls({name: np.concatenate([p.arrays[name] for p in parts]) for name in parts[0].arrays})
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which experts serve one query: edit ids, best first, with scores and mixing weights.
+
+    `group` is true when one expert serves several edits and `ids` are all its members. `revisions` are the
+    revisions of the routed payloads, in the order of `ids` (a reuse of an answer needs them unchanged).
+    """
+
+    ids: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+    revisions: tuple[int, ...] = ()
+    group: bool = False
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether any expert serves the query."""
+        return bool(self.ids)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of everything that decides the answer: ids, weights and revisions."""
+        weights = np.asarray(self.weights, dtype=np.float32).tobytes()
+        text = "\x1f".join(self.ids) + "\x1e" + ",".join(map(str, self.revisions))
+        return hashlib.sha256(text.encode() + b"\x1e" + weights).hexdigest()[:16] if self.ids else ""
+
+
+@dataclass(frozen=True)
+class State:
+    """An editor's whole state: tensors by name, and plain JSON values."""
+
+    tensors: Mapping[str, Tensor]
+    meta: Mapping[str, Any]
+
+
+class Answerer(Protocol):
+    """What answers queries while an editor is applied; row i of every call is query i of `applied`."""
+
+    def score(self, targets: Sequence[str], *, top: int = 0) -> list[Scored]:
+        """Teacher-force one target per query; `top` > 0 also returns ordered top ids at every position."""
+        ...
+
+    def generate(self, rows: Sequence[int] | None = None, *, max_tokens: int = 16) -> list[str]:
+        """Decode greedily for some rows (all by default)."""
+        ...
+
+
+class Editor(ABC):
+    """One way of editing a model while it is in use.
+
+    Class attributes say what it is: `Options` (its settings), `turn` (edits per batch; the simulator forms the
+    batches), `routed` (False when an edit may change any answer, as weight editors do), `removes` (whether `remove`
+    works), `trains` (whether `fit` learns anything), `append_only` (edits never touch each other, so their order does
+    not matter), `lasting` (what an edit stored never changes until it is superseded or taken back, and routes say all
+    else that decides an answer: one may be given later), `privileged` (sees the probes: only the oracle), `searched`
+    (the values `lifelong tune` tries, by option; none that a long training depends on).
+    `revision` must change whenever an answer may change although its route did not.
+    """
+
+    Options: ClassVar[type[EditorOptions]] = EditorOptions
+    turn: int = 1
+    lasting: bool = False
+    routed: ClassVar[bool] = True
+    removes: ClassVar[bool] = False
+    trains: ClassVar[bool] = False
+    append_only: ClassVar[bool] = False
+    privileged: ClassVar[bool] = False
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
+        self.vlm = vlm
+        self.options = options if options is not None else self.Options()
+        self.seed = seed
+        self.revision = 0
+        self.unfinished: Unfinished | None = None  # where `fit` keeps what it has so far, if anywhere
+
+    @abstractmethod
+    def edit(self, edits: Sequence[Edit]) -> None:
+        """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result."""
+
+    def reveal(self, probes_of: Callable[[str], Sequence[Probe]]) -> None:
+        """Take the table of probes by edit id; whoever asks probes calls it, on privileged editors only."""
+        raise UnsupportedError(f"{type(self).__name__} is not privileged: it must not see probes.")
+
+    def fit(self, pool: Pool) -> None:
+        """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""
+
+    def fit_options(self) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
+        return self.options.model_dump(mode="json")
+
+    def fitted(self) -> State:
+        """Return what `fit` learnt, so that it can be cached by content and shipped."""
+        return State({}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over what an equal `fit` learnt earlier."""
+
+    def spaces(self, pool: Pool) -> Sequence[Space]:
+        """Return what `fit` learnt as points in two dimensions, for a picture; most editors have none."""
+        return ()
+
+    def encode(self, queries: Sequence[Query]) -> Keys:
+        """Return the routing keys of queries: a function of frozen weights only, the same at any step."""
+        return Keys({"none": np.zeros((len(queries), 0), dtype=np.float32)})
+
+    def route(self, keys: Keys) -> list[Route]:
+        """Return one route per key row: bank search and arithmetic on keys, nothing else."""
+        return [Route()] * len(keys)
+
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> AbstractContextManager[Answerer]:
+        """Return a context in which queries are answered as edited; outside it the model is the frozen base."""
+        return self._unedited(queries)
+
+    @contextmanager
+    def _unedited(self, queries: Sequence[Query]) -> Iterator[Answerer]:
+        yield self.vlm.answerer(queries)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget edits; raises `UnsupportedError` where the algorithm cannot."""
+        raise UnsupportedError(f"{type(self).__name__} cannot take edits back ({len(ids)} were given).")
+
+    def nbytes(self) -> int:
+        """Return the bytes that grow with the edits: keys and payloads, or changed weights."""
+        return 0
+
+    def bank_len(self) -> int:
+        """Return how many entries the bank holds (0 for an editor without one)."""
+        return 0
+
+    def routing_banks(self) -> Sequence[Bank]:
+        """Return the banks that `route` searches, so that the recall of their indexes can be measured."""
+        return ()
+
+    def holds(self, edit_id: str) -> bool:
+        """Return whether an edit is stored: whether a bank has an entry of its id; without banks, always."""
+        return not self.routing_banks() or any(edit_id in bank for bank in self.routing_banks())
+
+    def state(self) -> State:
+        """Return everything `load` needs to go on exactly from here (trained parts of `fit` excluded)."""
+        return State({}, {"revision": self.revision})
+
+    def load(self, state: State) -> None:
+        """Go on exactly from a state returned by `state` of an editor with equal options."""
+        self.revision = int(state.meta["revision"])
+
+    def close(self) -> None:
+        """Leave the model as it was found; called once, also after an error."""
+
+
+def editor_names() -> list[str]:
+    """Return the names of all editors that ship with the package, sorted."""
+    import lifelong.editors
+
+    return sorted(m.name for m in pkgutil.iter_modules(lifelong.editors.__path__) if not m.name.startswith("_"))
+
+
+def editor_class(name: str) -> type[Editor]:
+    """Return the editor class of a shipped name or of a Python file.
+
+    Raises `UnknownEditorError` with near names, `FileNotFoundError`, or `ValueError` when the module does not define
+    exactly one editor.
+    """
+    if name.endswith(".py"):
+        module = _module_of(Path(name))
+    else:
+        if name not in editor_names():
+            near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UnknownEditorError(f"No editor is called {name!r}.{hint} Known: {', '.join(editor_names())}.")
+        module = importlib.import_module(f"lifelong.editors.{name}")
+    found = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c)
+        and issubclass(c, Editor)
+        and not inspect.isabstract(c)
+        and c is not Editor
+        and c.__module__.startswith(module.__name__)
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise ValueError(
+            f"editor={name}: the module must define exactly one Editor class, with its `edit`; found {names}."
+        )
+    return found[0]
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Return a user's file as a module; a file that has not changed is loaded once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"editor={path}: no such file. Give a path to a Python file with one Editor class.")
+    source = str(path.resolve()).encode() + path.read_bytes()
+    name = f"lifelong_user_{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"editor={path}: Python cannot load this file as a module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # annotations, dataclasses and `inspect` look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:  # a user's file may raise anything: what and where it was is all that helps
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"editor={path}: this file cannot be run ({said}). Mend it and try `lifelong check`."
+        ) from error
+    return module

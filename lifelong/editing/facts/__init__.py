@@ -1,0 +1,1 @@
+"""Memories of facts told in the prompt."""

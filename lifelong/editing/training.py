@@ -1,0 +1,162 @@
+"""Training that a killed process goes on with: steps with a progress bar, kept every so often in one file.
+
+Knows parameters, optimisers, a random generator and plain values; nothing of losses or editors. A loop of a fit is
+
+    for step in steps_of(n, what="fit x", tensors=module.state_dict, optimizers=[adam], rng=rng, unfinished=place):
+        ...
+
+and what it changes is exactly what it names: everything is put back in place from the file, the step too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lifelong.editing.contract import State
+from lifelong.log.checkpoint import load_state, save_state
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+KEPT_EVERY_S = 60.0
+Random = np.random.Generator | torch.Generator
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where the loops of one fit are kept, each in a file of its own name; `clear` when the fit is finished."""
+
+    folder: Path
+
+    def path(self, what: str) -> Path:
+        """Return the file of a loop."""
+        words = "".join(c if c.isalnum() else "-" for c in what)
+        return self.folder / f"{words}.safetensors"
+
+    def spent_wall_s(self) -> float:
+        """Return the measured seconds that earlier processes spent in loops that are kept."""
+        return sum(float(load_state(path)[1]["wall_s"]) for path in self.folder.glob("*.safetensors"))
+
+    def clear(self) -> None:
+        """Forget all loops."""
+        for path in self.folder.glob("*.safetensors"):
+            path.unlink()
+        if self.folder.is_dir():
+            self.folder.rmdir()
+
+
+def steps_of(
+    steps: int,
+    *,
+    what: str,
+    tensors: Callable[[], Mapping[str, Tensor]],
+    optimizers: Sequence[torch.optim.Optimizer],
+    rng: Random,
+    plain: MutableMapping[str, Any] | None = None,
+    unfinished: Unfinished | None = None,
+) -> Iterator[int]:
+    """Yield the steps that are left, with a progress bar, after putting back what an earlier process kept.
+
+    `tensors()` are the parameters and buffers of this moment, which can be written to; `plain` holds further JSON
+    values that the loop changes. With `unfinished` everything is kept each minute and at the end, so that a
+    finished loop is skipped. Raises `LogError` for a damaged file.
+    """
+    from rich.progress import Progress
+
+    plain = {} if plain is None else plain
+    place = None if unfinished is None else unfinished.path(what)
+    first, spent_wall_s = 0, 0.0
+    if place is not None and place.is_file():
+        first, spent_wall_s = _restore(place, tensors(), optimizers, rng, plain)
+    with Progress(transient=True) as bar:
+        task = bar.add_task(what, total=steps, completed=first)
+        begun = kept = time.monotonic()
+        for step in range(first, steps):
+            yield step
+            bar.advance(task)
+            if place is not None and (step == steps - 1 or time.monotonic() - kept >= KEPT_EVERY_S):
+                kept = time.monotonic()
+                _keep(place, step + 1, spent_wall_s + kept - begun, tensors(), optimizers, rng, plain)
+
+
+@contextmanager
+def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
+    """Multiply in bfloat16 where `on`; attention is then written out: its gradient is faster than the fused one's."""
+    if not on:
+        yield
+        return
+    with vlm.passes.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
+        yield
+
+
+def scale_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:
+    """Set every learning rate to a share of its group's `base_lr`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * share
+
+
+def _keep(
+    place: Path,
+    step: int,
+    wall_s: float,
+    tensors: Mapping[str, Tensor],
+    optimizers: Sequence[torch.optim.Optimizer],
+    rng: Random,
+    plain: Mapping[str, Any],
+) -> None:
+    out = {f"tensors/{name}": t.detach() for name, t in tensors.items()}
+    numbers: list[dict[str, dict[str, Any]]] = []
+    for place_of, optimizer in enumerate(optimizers):
+        numbers.append({})
+        for index, state in optimizer.state_dict()["state"].items():
+            moments = {k: v for k, v in state.items() if isinstance(v, Tensor)}
+            out |= {f"optimizer/{place_of}/{index}/{k}": v for k, v in moments.items()}
+            numbers[-1][str(index)] = {k: v for k, v in state.items() if k not in moments}
+    out["torch_rng"] = torch.get_rng_state()
+    meta = {"step": step, "wall_s": wall_s, "plain": dict(plain), "numbers": numbers}
+    if isinstance(rng, torch.Generator):
+        out["rng"] = rng.get_state()
+    else:
+        meta["rng"] = rng.bit_generator.state
+    place.parent.mkdir(parents=True, exist_ok=True)
+    save_state(place, State(out, meta))
+
+
+def _restore(
+    place: Path,
+    tensors: Mapping[str, Tensor],
+    optimizers: Sequence[torch.optim.Optimizer],
+    rng: Random,
+    plain: MutableMapping[str, Any],
+) -> tuple[int, float]:
+    kept, meta = load_state(place)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(kept[f"tensors/{name}"])
+    for place_of, optimizer in enumerate(optimizers):
+        whole = optimizer.state_dict()
+        start = f"optimizer/{place_of}/"
+        state = {int(index): dict(values) for index, values in meta["numbers"][place_of].items()}
+        for name, tensor in kept.items():
+            if name.startswith(start):
+                index, key = name.removeprefix(start).split("/")
+                state[int(index)][key] = tensor
+        optimizer.load_state_dict({**whole, "state": state})
+    torch.set_rng_state(kept["torch_rng"])
+    if isinstance(rng, torch.Generator):
+        rng.set_state(kept["rng"])
+    else:
+        rng.bit_generator.state = meta["rng"]
+    plain.clear()
+    plain.update(meta["plain"])
+    return int(meta["step"]), float(meta["wall_s"])

@@ -1,0 +1,41 @@
+"""Editors that change weights of one region for every query: the part of the contract that they share.
+
+Knows regions and running weights (`lifelong.editing.weights.regions`); nothing of how a change comes about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+from lifelong.editing.contract import Answerer, Editor, Route, State
+from lifelong.editing.weights.regions import Region, RunningWeights
+from streams.types import Query
+
+
+class WeightEditor(Editor):
+    """Answers with `weights` of `region` swapped in; a subclass finds the region and says what an edit does."""
+
+    routed: ClassVar[bool] = False
+    region: Region
+    weights: RunningWeights
+
+    @contextmanager
+    def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
+        """Answer with the edited weights swapped in."""
+        with self.weights.swapped():
+            yield self.vlm.answerer(queries, from_layer=self.region.layer)
+
+    def nbytes(self) -> int:
+        """Return the bytes of the edited weights, whatever the number of edits."""
+        return self.weights.nbytes()
+
+    def state(self) -> State:
+        """Return the edited weights."""
+        return State(self.weights.now, {"revision": self.revision})
+
+    def load(self, state: State) -> None:
+        """Go on from edited weights."""
+        super().load(state)
+        self.weights.load(state.tensors)

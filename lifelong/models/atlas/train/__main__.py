@@ -1,0 +1,49 @@
+"""`python -m lifelong.models.atlas.train --out FOLDER`: train the embedded model, or go on with a broken-off run."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from lifelong.models.atlas.train.main import Plan, main
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train the embedded atlas model.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, loss.csv and the model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tower-steps", type=int, default=Plan().tower.steps)
+    parser.add_argument("--steps", type=int, default=Plan().language.steps, help="steps of stage 2")
+    parser.add_argument("--contexts", type=int, default=Plan().mix.contexts, help="rows with told facts, of a step")
+    parser.add_argument(
+        "--others", type=float, default=Plan().mix.others, help="share of them about other entities than fit's"
+    )
+    parser.add_argument("--echo", type=float, default=Plan().mix.echo, help="share of them that only train copying")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share stage 2")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--fresh", action="store_true", help="refuse a folder that already holds a run")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = _arguments()
+    plan = Plan()
+    plan = replace(
+        plan,
+        tower=replace(plan.tower, steps=given.tower_steps),
+        language=replace(plan.language, steps=given.steps),
+        mix=replace(plan.mix, contexts=given.contexts, echo=given.echo, others=given.others),
+    )
+    print(
+        main(
+            given.out,
+            seed=given.seed,
+            plan=plan,
+            resume=not given.fresh,
+            threads=given.threads,
+            device=given.device,
+            processes=given.processes,
+        )
+    )

@@ -1,0 +1,191 @@
+"""Stage 2: projector and decoder learn to answer, on cached features of the frozen tower.
+
+Muon for the decoder's matrices, AdamW for the rest, bfloat16 autocast, eager attention with a 4D mask, a
+compiled decoder. Every random draw depends on (seed, step) only, so a resumed run equals an unbroken one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import LlavaForConditionalGeneration
+
+from lifelong.models.atlas.train import checkpoint
+from lifelong.models.atlas.train.features import Features
+from lifelong.models.atlas.train.mixture import Mixture
+from lifelong.models.atlas.train.muon import Muon
+from lifelong.models.atlas.train.packing import Packed, pack
+from lifelong.models.atlas.train.progress import Reporter
+from lifelong.models.atlas.train.team import Team
+
+
+@dataclass(frozen=True)
+class LanguagePlan:
+    """Rates and lengths of stage 2."""
+
+    steps: int = 16000
+    muon_rate: float = 5e-3
+    adam_rate: float = 2e-3
+    warmup: int = 60
+    noise: float = 0.1
+    clean_share: float = 0.4
+    checkpoint_s: float = 90.0
+    compile: bool = True
+
+
+class LanguageTrainer:
+    """Holds model, optimisers and step number of stage 2; `out/language.checkpoint` is its memory on disk."""
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        features: Features,
+        mixture: Mixture,
+        plan: LanguagePlan,
+        out: Path,
+        device: torch.device,
+        team: Team | None = None,
+    ) -> None:
+        self.team = team or Team()
+        self.model: Any = model
+        self.model.to(device)
+        self.mixture, self.plan, self.out, self.device = mixture, plan, out, device
+        self.features = features.views.to(device)
+        self.decoder = model.model.language_model
+        self.projector = model.model.multi_modal_projector
+        self.decoder.set_attn_implementation("eager")
+        matrices = [p for n, p in self.decoder.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+        known = {id(p) for p in matrices}
+        rest = [p for part in (self.decoder, self.projector) for p in part.parameters() if id(p) not in known]
+        self.muon = Muon(matrices, plan.muon_rate, team=self.team)
+        self._trained = [*matrices, *rest]
+        self.adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self.step = 0
+        self.practice = mixture.questions.practice
+        self._forward = torch.compile(self.decoder.forward) if plan.compile else self.decoder.forward
+        self._path = out / "language.checkpoint"
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint if there is one; whether there was."""
+        if not self._path.exists():
+            return False
+        tensors, notes = checkpoint.load(self._path)
+        checkpoint.restore_module("decoder", self.decoder, tensors)
+        checkpoint.restore_module("projector", self.projector, tensors)
+        checkpoint.restore_optimizer("muon", self.muon, tensors)
+        checkpoint.restore_optimizer("adam", self.adam, tensors)
+        self.practice.load(tensors)
+        self.step = int(notes["step"])
+        return True
+
+    def _mark(self, facts: np.ndarray, missed: torch.Tensor) -> None:
+        """Tell the practice what all members hit (1) and missed (2)."""
+        outcome = torch.zeros(self.practice.count, dtype=torch.uint8)
+        known = torch.from_numpy(facts >= 0)
+        outcome[torch.from_numpy(facts)[known]] = 1 + missed[known].to(torch.uint8)
+        outcome = self.team.largest(outcome).numpy()
+        asked = outcome.nonzero()[0]
+        self.practice.mark(asked, outcome[asked] == 2)
+
+    def save(self) -> None:
+        """Write the checkpoint (the leading member does)."""
+        if not self.team.leads:
+            return
+        tensors = checkpoint.module_tensors("decoder", self.decoder)
+        tensors |= checkpoint.module_tensors("projector", self.projector)
+        tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
+        checkpoint.save(self._path, tensors | self.practice.tensors(), {"step": self.step})
+
+    def run(self, until: int | None = None) -> None:
+        """Train to step `until` (the end by default); the next rows are drawn in a second thread meanwhile."""
+        last = self.plan.steps if until is None else min(until, self.plan.steps)
+        plan, saved_s = self.plan, time.monotonic()
+        self.model.train()
+        with (
+            Reporter("language", plan.steps, self.out / "loss.csv", self.step, shown=self.team.leads) as report,
+            ThreadPoolExecutor(1) as drawer,
+        ):
+            coming = drawer.submit(self._draw, self.step)
+            while self.step < last:
+                batch, facts = coming.result()
+                if self.step % self.practice.period == 0:
+                    self.practice.renew()
+                coming = drawer.submit(self._draw, self.step + 1)
+                loss, hits = self._train(batch)
+                self._mark(facts, torch.bincount(batch.owner, (~hits).float(), minlength=len(facts)) > 0)
+                self.step += 1
+                if report.due(self.step) and self.team.leads:
+                    report.show(self.step, self._values(loss, hits))
+                if time.monotonic() - saved_s > plan.checkpoint_s:
+                    self.save()
+                    saved_s = time.monotonic()
+        self.save()
+
+    def _values(self, loss: float, hits: torch.Tensor) -> dict[str, float]:
+        hit = float(hits.float().mean())
+        return {"loss": loss, "hit": hit, "miss": self.practice.mean_miss(), "rate": self._rate()}
+
+    def _draw(self, step: int) -> tuple[Packed, np.ndarray]:
+        mix, config = self.mixture.mix, self.model.config
+        rows = self.mixture.step(step, self.team.rank, self.team.size)
+        facts = np.array([segment.fact for row in rows for segment in row.segments])
+        packed = pack(rows, mix.length, config.image_token_index, config.text_config.pad_token_id, torch.bfloat16)
+        return packed, facts
+
+    def _rate(self) -> float:
+        plan = self.plan
+        cosine = 0.5 + 0.5 * math.cos(math.pi * self.step / plan.steps)
+        return min(1.0, (self.step + 1) / plan.warmup) * (0.01 + 0.99 * cosine)
+
+    def _train(self, batch: Packed) -> tuple[float, torch.Tensor]:
+        for optimizer, top in ((self.muon, self.plan.muon_rate), (self.adam, self.plan.adam_rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = top * self._rate()
+        g = torch.Generator().manual_seed((self.mixture.seed * 7_919 + self.step) * 64 + self.team.rank)
+        pictures = self._pictures(batch.pictures, g)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self._logits(batch, pictures)
+        answers = batch.answers.to(self.device)
+        count = self.team.total(float(len(answers)))
+        loss = F.cross_entropy(logits.float(), answers, reduction="sum") / count
+        whole = self.team.total(loss.item())
+        if not math.isfinite(whole):
+            raise FloatingPointError(f"language loss is {whole} at step {self.step}; resume with a lower rate")
+        self.muon.zero_grad()
+        self.adam.zero_grad()
+        loss.backward()
+        self.team.add_gradients(self._trained)
+        self.muon.step()
+        self.adam.step()
+        with torch.no_grad():  # arg max is several times slower than max here
+            hits = logits.gather(1, answers.unsqueeze(1)).squeeze(1) >= logits.amax(1)
+        return whole, hits.cpu()
+
+    def _pictures(self, rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+        """A random view of each picture, with a little noise: (P, 16, width)."""
+        views = torch.randint(1, max(len(self.features), 2), (len(rows),), generator=g)
+        views[torch.rand(len(rows), generator=g) < self.plan.clean_share] = 0
+        chosen = self.features[views.clamp(max=len(self.features) - 1).to(self.device), rows.to(self.device)].float()
+        noise = torch.randn(chosen.shape, generator=g).to(self.device)
+        return chosen + self.plan.noise * noise
+
+    def _logits(self, batch: Packed, pictures: torch.Tensor) -> torch.Tensor:
+        words = self.decoder.get_input_embeddings().weight
+        inputs = F.embedding(batch.ids.to(self.device), words)
+        seen = self.projector(pictures)
+        inputs = inputs.masked_scatter(batch.images.to(self.device).unsqueeze(-1), seen.to(inputs.dtype))
+        hidden = self._forward(
+            inputs_embeds=inputs,
+            attention_mask=batch.mask.to(self.device),
+            position_ids=batch.positions.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        return F.linear(hidden.flatten(0, 1)[batch.asked.to(self.device)], words)

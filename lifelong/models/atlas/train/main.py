@@ -1,0 +1,134 @@
+"""The whole training, start to finish: tower, features, language model, export; each stage resumes by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from lifelong.models.atlas.model import (
+    AtlasVisionConfig,
+    AtlasVisionModel,
+    build_config,
+    build_model,
+    build_processor,
+    build_tokenizer,
+)
+from lifelong.models.atlas.train import checkpoint
+from lifelong.models.atlas.train.export import export
+from lifelong.models.atlas.train.features import Features, cache_features
+from lifelong.models.atlas.train.language_stage import LanguagePlan, LanguageTrainer
+from lifelong.models.atlas.train.mixture import Mix, Mixture
+from lifelong.models.atlas.train.pictures import Pictures, load_pictures
+from lifelong.models.atlas.train.team import Team, run_team
+from lifelong.models.atlas.train.tower_stage import TowerPlan, train_tower
+from lifelong.models.atlas.train.vocabulary import vocabulary_lines
+from streams.atlas.world import World, load_world
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All choices of a training run."""
+
+    tower: TowerPlan = field(default_factory=TowerPlan)
+    language: LanguagePlan = field(default_factory=LanguagePlan)
+    mix: Mix = field(default_factory=Mix)
+    redrawn: int = 6
+    vocabulary: int = 8192
+
+
+def main(
+    out: Path,
+    *,
+    seed: int = 0,
+    plan: Plan | None = None,
+    resume: bool = True,
+    threads: int | None = None,
+    device: str = "cpu",
+    processes: int = 1,
+) -> Path:
+    """Train the embedded model into `out`; the finished model is the folder `out/model`, which is returned.
+
+    `processes` share the rows of stage 2's every step, each on `threads` threads.
+    `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
+    checkpoint and `resume` is False.
+    """
+    plan = plan or Plan()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume and any(out.glob("*.checkpoint")):
+        raise FileExistsError(f"{out} holds a training run; pass resume or another folder")
+    world = load_world()
+    _tokenizer(world, plan, out)
+    pictures = load_pictures(world)
+    _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed)
+    run_team(processes, _train, plan, out, seed, threads, device)
+    return out / "model"
+
+
+def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, device: str) -> None:
+    """Stage 2 and the export, as one member of a team."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    world = load_world()
+    tokenizer = _tokenizer(world, plan, out)
+    trainer = prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
+    trainer.resume()
+    trainer.run()
+    if team.leads:
+        finish(trainer, tokenizer, out / "model")
+
+
+def prepare(
+    world: World,
+    tokenizer: PreTrainedTokenizerFast,
+    plan: Plan,
+    out: Path,
+    seed: int,
+    device: torch.device,
+    team: Team | None = None,
+) -> LanguageTrainer:
+    """Tower and features (made or read), and a stage-2 trainer at step 0."""
+    pictures = load_pictures(world)
+    tower = _tower(pictures, plan, out, seed)
+    features = _features(tower, pictures, plan, out, seed)
+    torch.manual_seed(seed)
+    model = build_model(build_config(tokenizer))
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.vision_tower.requires_grad_(False)
+    mixture = Mixture(world, tokenizer, pictures.of_entity(seen_only=True), plan.mix, seed)
+    return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
+
+
+def finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+    """Export what the trainer holds."""
+    export(trainer.model, build_processor(tokenizer), folder)
+    return folder
+
+
+def _tokenizer(world: World, plan: Plan, out: Path) -> PreTrainedTokenizerFast:
+    folder = out / "tokenizer"
+    if not (folder / "tokenizer.json").exists():
+        build_tokenizer(vocabulary_lines(world), plan.vocabulary).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _tower(pictures: Pictures, plan: Plan, out: Path, seed: int) -> AtlasVisionModel:
+    path = out / "tower.safetensors"
+    if not path.exists():
+        return train_tower(pictures, plan.tower, out, seed, resume=True)
+    tower = AtlasVisionModel(AtlasVisionConfig())
+    checkpoint.restore_module("tower", tower, checkpoint.load(path)[0])
+    return tower.eval()
+
+
+def _features(tower: AtlasVisionModel, pictures: Pictures, plan: Plan, out: Path, seed: int) -> Features:
+    path = out / "features.safetensors"
+    if not path.exists():
+        features = cache_features(tower, pictures, seed, plan.redrawn)
+        checkpoint.save(path, {"views": features.views}, {})
+        return features
+    return Features(checkpoint.load(path)[0]["views"])

@@ -1,0 +1,120 @@
+"""Rows of several independent questions about the same pictures, and the tensors that train them.
+
+A row begins with the tokens of its pictures; each question sees the pictures and itself, nothing else, and
+its positions go on from the pictures' as if it stood alone. Knows token numbers, no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lifelong.models.atlas.model import IMAGE_TOKENS
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Token numbers of one question (with its mark) and its answer (with the end token); `fact` is kept as is."""
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+    fact: int = -1
+
+    def __len__(self) -> int:
+        # The end token is only predicted, never read.
+        return len(self.prompt) + len(self.answer) - 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures (row numbers of the feature cache, in order) and the segments that are asked about them."""
+
+    pictures: tuple[int, ...]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch: ids, positions (B, L) long; mask (B, 1, L, L) additive; images (B, L) bool.
+
+    `pictures` (P,) are feature rows in order; `asked` (A,) flat indices of the predicting positions,
+    `answers` (A,) the tokens they should give, `owner` (A,) the number of the segment, counted over the batch.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    images: torch.Tensor
+    pictures: torch.Tensor
+    asked: torch.Tensor
+    answers: torch.Tensor
+    owner: torch.Tensor
+
+
+def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) -> tuple[Row, list[Segment]]:
+    """The first segments that fit into `length` tokens as one row, and the rest; too long ones are skipped over."""
+    left = length - IMAGE_TOKENS * len(pictures)
+    taken, rest = [], []
+    for segment in segments:
+        if len(segment) <= left:
+            taken.append(segment)
+            left -= len(segment)
+        else:
+            rest.append(segment)
+    return Row(pictures, tuple(taken)), rest
+
+
+def pack(rows: Sequence[Row], length: int, image_id: int, pad_id: int, dtype: torch.dtype = torch.float32) -> Packed:
+    """Tensors of `rows`, all `length` tokens long; raises ValueError for a row that does not fit."""
+    n = len(rows)
+    ids = np.full((n, length), pad_id, np.int64)
+    positions = np.zeros((n, length), np.int64)
+    group = np.full((n, length), -1, np.int32)
+    images = np.zeros((n, length), bool)
+    pictures: list[int] = []
+    asked: list[int] = []
+    answers: list[int] = []
+    owner: list[int] = []
+    number = 0
+    for index, row in enumerate(rows):
+        at = base = IMAGE_TOKENS * len(row.pictures)
+        ids[index, :base] = image_id
+        positions[index, :base] = np.arange(base)
+        group[index, :base] = 0
+        images[index, :base] = True
+        pictures.extend(row.pictures)
+        for place, segment in enumerate(row.segments, start=1):
+            end = at + len(segment)
+            if end > length:
+                raise ValueError(f"row {index} needs {end} tokens, has {length}; use `fill`")
+            ids[index, at:end] = [*segment.prompt, *segment.answer[:-1]]
+            positions[index, at:end] = np.arange(base, base + len(segment))
+            group[index, at:end] = place
+            first = index * length + at + len(segment.prompt) - 1
+            asked.extend(range(first, first + len(segment.answer)))
+            answers.extend(segment.answer)
+            owner.extend([number] * len(segment.answer))
+            number += 1
+            at = end
+    return Packed(
+        ids=torch.from_numpy(ids),
+        positions=torch.from_numpy(positions),
+        mask=_mask(torch.from_numpy(group), dtype),
+        images=torch.from_numpy(images),
+        pictures=torch.tensor(pictures, dtype=torch.long),
+        asked=torch.tensor(asked, dtype=torch.long),
+        answers=torch.tensor(answers, dtype=torch.long),
+        owner=torch.tensor(owner, dtype=torch.long),
+    )
+
+
+def _mask(group: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    length = group.shape[1]
+    here, there = group.unsqueeze(2), group.unsqueeze(1)
+    visible = ((here == there) | ((there == 0) & (here > 0))) & torch.ones(length, length, dtype=torch.bool).tril()
+    visible |= torch.eye(length, dtype=torch.bool)
+    zero = torch.zeros((), dtype=dtype)
+    return torch.where(visible, zero, torch.full((), -1e4, dtype=dtype)).unsqueeze(1)

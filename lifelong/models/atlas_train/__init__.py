@@ -1,4 +1,0 @@
-"""Training of the embedded model from the atlas alone: tower, feature cache, language model, export.
-
-Nothing here is imported when the model is used; `python -m lifelong.models.atlas_train` runs it.
-"""

@@ -1,0 +1,155 @@
+"""Passes that stopped at a layer to tell its inputs, kept so that scoring goes on from there: a prompt is read once.
+
+Knows passes, rows and key-value caches; nothing of editors, routes or probes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifelong.models.cache import ByteCache
+from lifelong.models.kept.answers import plain_layers
+from lifelong.models.kept.states import first_of, keep, key_of
+from lifelong.models.passes.batching import Batch, Row, collate
+from lifelong.models.passes.layout import Hidden
+
+BUDGET_BYTES = 384 << 20  # keys and values that are kept at a time, of the passes that stopped last
+
+
+@dataclass(frozen=True, eq=False)
+class Paused:
+    """A batch that was read up to the inputs `states` (batch, tokens, width) of decoder layer `layer`.
+
+    `lower` are keys and values (batch, heads, tokens, features) by layer, of the layers below.
+    """
+
+    batch: Batch
+    layer: int
+    states: Tensor
+    lower: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the states, keys and values."""
+        tensors = [self.states, *(t for pair in self.lower for t in pair)]
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def part(self, at: Sequence[int], rows: Sequence[int], pad_id: int) -> tuple[Batch, Hidden]:
+        """Return some rows as a batch of its own, `rows` being what `Layout.rows` says, and their states."""
+        picked = [replace(self.batch.rows[i], place=k, row=r) for k, (i, r) in enumerate(zip(at, rows, strict=True))]
+        states = tuple(self.states[i, : len(row)] for i, row in zip(at, picked, strict=True))
+        ids = tuple(row.target_ids for row in picked)
+        none: tuple[Any, ...] = ()
+        encoded = tuple(row.encoded for row in picked)
+        return collate(picked, pad_id), Hidden(self.layer, states, none, none, none, ids, encoded)  # type: ignore[arg-type]
+
+    def joined(self, at: Sequence[int], above: Any, tokens: int) -> Any:
+        """Return one cache of all layers: the layers below for some rows, and those above that a pass has filled."""
+        from transformers import DynamicCache
+
+        past, index = DynamicCache(), torch.tensor(list(at), device=self.states.device)
+        for i, (keys, values) in enumerate(self.lower):
+            past.update(keys[index, :, :tokens], values[index, :, :tokens], i)
+        for i in range(self.layer, len(above.layers)):
+            past.update(above.layers[i].keys, above.layers[i].values, i)
+        return past
+
+
+class Pauses:
+    """The passes that stopped while targets were `expected`, `nbytes` in all; forgotten when that ends."""
+
+    def __init__(self) -> None:
+        self._expected: Mapping[str, tuple[int, ...]] = {}
+        self._kept: OrderedDict[int, Paused] = OrderedDict()
+        self._place: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}
+        self.nbytes = self._count = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether targets are expected."""
+        return bool(self._expected)
+
+    @contextmanager
+    def expecting(self, targets: Mapping[str, tuple[int, ...]]) -> Iterator[None]:
+        """While this lasts, read prompts (by digest) with the target ids that will be scored, and keep that.
+
+        Inside of another such context, what was read is kept until the outer one ends.
+        """
+        before, self._expected = self._expected, targets
+        try:
+            yield
+        finally:
+            self._expected = before
+            if not before:
+                self._kept.clear()
+                self._place.clear()
+                self.nbytes = 0
+
+    def target_ids(self, row: Row) -> tuple[int, ...]:
+        """Return the target ids that will be scored after a row's prompt, none where no target is expected."""
+        return self._expected.get(row.prompt.digest, ()) if row.prompt is not None else ()
+
+    def states_of(self, row: Row, layer: int, cache: ByteCache) -> Tensor | None:
+        """Return a layer's inputs (tokens, width) from a pass that stopped there, which are then kept, or a cache.
+
+        The caller knows that nothing below the layer is changed now.
+        """
+        for paused, (at,), _ in self.found([row], layer):
+            if paused.layer == layer:
+                keep(cache, row, layer, paused.states[at, : len(row)].clone())
+        return cache.get(key_of(row, layer))
+
+    def room_for(self, batch: Batch, layer: int, features: int, element_bytes: int) -> bool:
+        """Whether what a batch would leave below a layer fits into a quarter of the budget, and is wanted."""
+        wanted = any(row.target_ids for row in batch.rows)
+        return wanted and 4 * 2 * layer * batch.ids.numel() * features * element_bytes <= BUDGET_BYTES
+
+    @contextmanager
+    def keeping(self, module: nn.Module, layer: int, batch: Batch) -> Iterator[Any]:
+        """Keep what a pass over a batch reads before `module`, decoder layer `layer`; gives the pass's cache."""
+        from transformers import DynamicCache
+
+        past, states = DynamicCache(), []
+
+        def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states.append(first_of(args, kwargs))
+
+        handle = module.register_forward_pre_hook(take, with_kwargs=True, prepend=True)
+        try:
+            yield past
+        finally:
+            handle.remove()
+        lower = plain_layers(list(past.layers)[:layer], batch.ids.shape[1])
+        if len(states) == 1 and len(lower) == layer:
+            self._put(Paused(batch, layer, states[0], lower))
+
+    def _put(self, paused: Paused) -> None:
+        self._count += 1  # never the number of a pass that is forgotten: its places are still known
+        number = self._count
+        self._kept[number] = paused
+        self.nbytes += paused.nbytes
+        for i, row in enumerate(paused.batch.rows):
+            if row.prompt is not None and row.target_ids:
+                self._place[row.prompt.digest, row.target_ids] = number, i
+        while self.nbytes > BUDGET_BYTES:
+            _, old = self._kept.popitem(last=False)
+            self.nbytes -= old.nbytes
+
+    def found(self, rows: Sequence[Row], lowest: int) -> list[tuple[Paused, list[int], list[int]]]:
+        """Return (pass, its rows, their places in `rows`) of rows that were read up to a layer not above `lowest`."""
+        parts: dict[int, tuple[Paused, list[int], list[int]]] = {}
+        for place, row in enumerate(rows):
+            number, at = self._place.get((row.prompt.digest, row.target_ids), (-1, 0)) if row.prompt else (-1, 0)
+            paused = self._kept.get(number)
+            if paused is not None and paused.layer <= lowest:
+                part = parts.setdefault(number, (paused, [], []))
+                part[1].append(at)
+                part[2].append(place)
+        return list(parts.values())

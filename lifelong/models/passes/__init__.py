@@ -1,0 +1,1 @@
+"""One forward pass over one batch, and what of it can be left out."""

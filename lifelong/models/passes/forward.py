@@ -1,0 +1,267 @@
+"""Single forward passes over one batch: whole, stopped at a module, or resumed from a layer.
+
+Publishes the layout, asks the head only for the logits that are wanted, and skips lower layers. Knows nothing about
+prompts' wording, scoring or editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lifelong.models.kept.states import first_of
+from lifelong.models.passes.batching import Batch, Row, batches
+from lifelong.models.passes.interventions import Interventions
+from lifelong.models.passes.layout import Hidden, Layout
+from lifelong.models.passes.narrow import narrowed
+from lifelong.models.passes.structure import VISION, Structure
+from lifelong.models.passes.tail import tail_of, watched
+from lifelong.models.prompts.reader import PromptReader
+from lifelong.models.remember import remembered
+
+LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the module whose input was wanted."""
+
+
+class Passes:
+    """Forward passes of one model."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        structure: Structure,
+        reader: PromptReader,
+        changes: Interventions,
+        end_ids: tuple[int, ...],
+    ) -> None:
+        self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
+        self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
+        image_id = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
+        self.image_id = -1 if image_id is None else int(image_id)
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = int(pad if pad is not None else end_ids[0])
+        # Models with positions in several dimensions count them themselves and cannot do so behind padding.
+        self.same_length_decoding = any(hasattr(m, "get_rope_index") for m in model.modules())
+        # They also keep the offsets of the last prompt, which must not reach a prompt that has none.
+        self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
+        self._layer_gives_tuple = False
+        self._line_break: dict[int, bool] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its token ids (asking the model itself walks over all its modules)."""
+        return self.structure.embedding.weight.device  # type: ignore[union-attr,return-value]
+
+    def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
+        """Yield the batches of rows; smaller ones where logits at every position are wanted."""
+        budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
+        same = decoding and self.same_length_decoding
+        return batches(rows, self.pad_id, max_tokens=budget, same_length=same)
+
+    @contextmanager
+    def attention(self, kind: str) -> Iterator[None]:
+        """Compute the decoder's attention by another implementation of transformers ("eager", "sdpa") for a while.
+
+        For training in bfloat16 on a CPU, where the gradient of the fused one is very slow. Its numbers differ in
+        the last digits: no answer that is compared with others is given inside.
+        """
+        config = self.model.config.get_text_config()
+        before, config._attn_implementation = config._attn_implementation, kind
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
+
+    def breaks_line(self, token: int) -> bool:
+        """Whether a token's text has a newline."""
+        if token not in self._line_break:
+            self._line_break[token] = "\n" in self.tokenizer.decode([token])
+        return self._line_break[token]
+
+    def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the image, prompt and answer masks (tokens,) of one row."""
+        n = len(row.encoded.ids)
+        image = torch.zeros(len(row), dtype=torch.bool)
+        image[:n] = row.encoded.ids == self.image_id
+        answer = torch.arange(len(row)) >= n
+        return image, ~image & ~answer, answer
+
+    def layout_of(self, batch: Batch) -> Layout:
+        """Return the layout of a batch at prefill or under teacher forcing."""
+        at = torch.arange(batch.ids.shape[1])
+        n = torch.tensor([len(r.encoded.ids) for r in batch.rows])[:, None]
+        ends = torch.tensor(batch.lengths)[:, None]
+        image = (batch.ids == self.image_id) & (at < n)
+        prompt = (at < n) & ~image
+        answer = (at >= n) & (at < ends)
+        rows = torch.tensor([r.row for r in batch.rows])
+        image, prompt, answer = (m.to(self.device) for m in (image, prompt, answer))
+        return Layout(rows.to(self.device), image, prompt, answer, (n[:, 0] - 1).to(self.device))
+
+    @contextmanager
+    def publishing(self, layout_of: Callable[[], Layout]) -> Iterator[None]:
+        """Make a layout visible to hooks during a forward pass; it is not built where no hook would see it."""
+        before = self.changes.layout
+        self.changes.layout = layout_of() if self.changes.hooked else None
+        try:
+            yield
+        finally:
+            self.changes.layout = before
+
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        where: Tensor | None,
+        use_cache: bool = False,
+        vision: bool = True,
+        whole: bool = False,
+        layout: Layout | None = None,
+        past: Any = None,
+    ) -> Any:
+        """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
+
+        With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
+        layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted. An
+        empty cache `past` is filled.
+        """
+        inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
+        if vision:
+            prompts = [r.prompt for r in batch.rows if r.prompt is not None]
+            encoded = [r.encoded for r in batch.rows if r.prompt is not None]
+            inputs |= self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
+        for module in self._offsets:
+            module.rope_deltas = None  # type: ignore[assignment]
+        with ExitStack() as stack:
+            stack.enter_context(self.publishing(lambda: layout or self.layout_of(batch)))
+            last, mlp = len(self.structure.layers) - 1, getattr(self.structure.layers[-1], "mlp", None)
+            if where is not None and mlp is not None and not whole and self.changes.widest < last:
+                stack.enter_context(narrowed(mlp, where.to(self.device), self.changes))
+            if where is not None and not self.changes.on_head and self.structure.head is not None:
+                picked = where.to(self.device)
+                handle = self.structure.head.register_forward_pre_hook(lambda _, args: (args[0][picked][None],))
+                stack.callback(handle.remove)
+                where = None
+            ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
+            inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
+            out = self.model(input_ids=ids, attention_mask=mask, **inputs)
+        if where is not None:
+            out.logits = out.logits[where.to(self.device)][None]
+        return out
+
+    def captured(
+        self,
+        rows: Sequence[Row],
+        module: nn.Module,
+        keeping: Callable[[Batch], AbstractContextManager[Any]] | None = None,
+    ) -> dict[int, Tensor]:
+        """Return the first input of a module by `place`, unpadded (tokens, features); the pass ends there.
+
+        `keeping` gives the cache that a pass over a batch is to fill, None for none.
+        """
+        found: dict[int, Tensor] = {}
+
+        def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            for i, row in enumerate(batch.rows):
+                found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
+            raise _Reached
+
+        def shape(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self._layer_gives_tuple = isinstance(output, tuple)
+
+        first = self.structure.layers[0]
+        with ExitStack() as stack:
+            stack.callback(first.register_forward_hook(shape).remove)
+            stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
+            stack.enter_context(torch.no_grad())
+            for batch in self.batches(rows):
+                with nullcontext() if keeping is None else keeping(batch) as past:
+                    try:
+                        self.forward(batch, where=batch.predicting(), whole=True, past=past)
+                    except _Reached:
+                        continue
+                raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
+        return found
+
+    def resumed(
+        self,
+        batch: Batch,
+        hidden: Hidden,
+        where: Tensor | None,
+        memo: MutableMapping[Any, Any] | None = None,
+        *,
+        past: Any = None,
+    ) -> Tensor:
+        """Return a batch's logits computed from the inputs of `hidden.layer` on.
+
+        With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP, and
+        where one hook in the last layer's MLP is all that changes, only what follows it. An empty cache `past` is
+        filled from that layer on.
+        """
+        layers = self.structure.layers
+        states = None if memo is None else memo.get("states")
+        if states is None:
+            states = self._padded(batch, hidden)
+            if memo is not None and not states.requires_grad:
+                memo.update({"states": states, "layout": self.layout_of(batch)})
+        ending = self._ending(hidden.layer, where, memo)
+        if ending is not None and memo is not None and memo.get("tail") is not None:
+            return memo["tail"].logits(self.changes)
+
+        def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+            if "hidden_states" in kwargs:
+                return args, kwargs | {"hidden_states": states}
+            return (states, *args[1:]), kwargs
+
+        def identity(*args: Any, **kwargs: Any) -> Any:
+            given = first_of(args, kwargs)
+            return (given,) if self._layer_gives_tuple else given
+
+        with ExitStack() as stack:
+            if memo is not None and not states.requires_grad and self._attends_alike(hidden.layer):
+                stack.enter_context(remembered(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
+            stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
+            for layer in layers[: hidden.layer]:
+                layer.__dict__["forward"] = identity
+                stack.callback(layer.__dict__.pop, "forward")
+            stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
+            self.changes.skip_below = hidden.layer
+            layout = None if memo is None else memo.get("layout")
+            seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
+            logits = self.forward(batch, where=where, vision=False, layout=layout, past=past).logits
+        if seen is not None and memo is not None and where is not None:
+            memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
+        return logits
+
+    def _ending(self, layer: int, where: Tensor | None, memo: Mapping[Any, Any] | None) -> nn.Module | None:
+        """Return the module in the last layer whose hooks alone change what a descent from that layer repeats."""
+        only, last = self.changes.only, len(self.structure.layers) - 1
+        if memo is None or where is None or "layout" not in memo or only is None or layer != last:
+            return None
+        known = memo.get("tail", only)  # None: there was none to be found
+        here = known is not None and (known is only or getattr(known, "module", None) is only)
+        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        return only if here and self.structure.depth(only) == last and not autocast else None
+
+    def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
+        """Return the states of a batch's rows, (batch, tokens, width)."""
+        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
+        states = states.to(self.device)
+        # One assignment: the gradient of one per row would each time be as large as the whole.
+        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
+        return states
+
+    def _attends_alike(self, layer: int) -> bool:
+        """Whether a layer's attention sees and does what it does in the base: all changes lie in its MLP or above."""
+        attention, mlp = (getattr(self.structure.layers[layer], name, None) for name in ("self_attn", "mlp"))
+        if attention is None or mlp is None:
+            return False
+        return self.changes.only_within(self.structure.names[id(mlp)], layer)

@@ -1,0 +1,167 @@
+"""Temporary changes of a model: hooks and exchanged parameters that are gone when their context ends.
+
+Keeps account of how early in the model the active changes act, so that cached results that they would change are
+passed by. Knows nothing about editors.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from lifelong.models.passes.layout import Layout
+from lifelong.models.passes.structure import Structure
+
+HookFn = Callable[[nn.Module, tuple[Any, ...], Any, Layout], Any]
+
+
+class Interventions:
+    """The changes that are active now, in one model; `layout` is what the running forward pass published."""
+
+    def __init__(self, model: nn.Module, structure: Structure) -> None:
+        self.model, self.structure = model, structure
+        self.layout: Layout | None = None
+        self.skip_below = -3
+        self.version = 0  # another number after every change that begins or ends
+        self._depths: list[int] = []
+        self._modules: list[nn.Module] = []
+        self._wide: list[int] = []
+        self._on_head = self._hooks = 0
+        self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
+        self._by_name: dict[str, nn.Parameter] = {}
+
+    @property
+    def lowest(self) -> int:
+        """How early the earliest active change acts (`Structure.depth`); above all layers when there is none."""
+        return min(self._depths, default=len(self.structure.layers) + 1)
+
+    @property
+    def hooked(self) -> bool:
+        """Whether any hook is active, so that a layout has a reader."""
+        return self._hooks > 0
+
+    @property
+    def on_head(self) -> bool:
+        """Whether a hook wants to see the head's input and output at every position."""
+        return self._on_head > 0
+
+    @property
+    def widest(self) -> int:
+        """The depth of the last hook that has to see every token (not a `pointwise` one); -3 if there is none."""
+        return max(self._wide, default=-3)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether no active hook has to see every token at its time."""
+        return not self._wide
+
+    @property
+    def only(self) -> nn.Module | None:
+        """The one module that every active change is a `pointwise` hook of, None where there are others."""
+        single = {id(m): m for m in self._modules}
+        return self._modules[0] if len(single) == 1 and self._hooks == len(self._modules) and self.pointwise else None
+
+    def only_within(self, name: str, layer: int) -> bool:
+        """Whether everything that is changed lies inside the module of a name, or above a layer."""
+        names = self.structure.names
+        inside = (names[id(m)] == name or names[id(m)].startswith(name + ".") for m in self._modules)
+        return all(i or self.structure.depth(m) > layer for i, m in zip(inside, self._modules, strict=True))
+
+    @contextmanager
+    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> Iterator[None]:
+        """Run `fn(module, args, output, layout)` after every forward of a module; what it returns (or None) counts.
+
+        It is called in forward passes that publish a layout, and is removed on exit, also after an error. With
+        `pointwise` it may be called for some of the tokens only, with a layout of those.
+        """
+        depth = self.structure.depth(module)
+
+        def wrapped(mod: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if self.layout is None or depth < self.skip_below:
+                return None
+            return fn(mod, args, output, self.layout)
+
+        handle = module.register_forward_hook(wrapped)
+        self._depths.append(depth)
+        self._modules.append(module)
+        self._wide.extend([] if pointwise else [depth])
+        self._on_head += module is self.structure.head
+        self._hooks += 1
+        self.version += 1
+        try:
+            yield
+        finally:
+            handle.remove()
+            self._depths.remove(depth)
+            self._modules.remove(module)
+            if not pointwise:
+                self._wide.remove(depth)
+            self._on_head -= module is self.structure.head
+            self._hooks -= 1
+            self.version += 1
+
+    @contextmanager
+    def swap(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+        """Put other tensors in the place of parameters, by name, without a copy; the same ones are back on exit.
+
+        Tied parameters are exchanged everywhere. Raises `ValueError` for an unknown name or a wrong shape, type
+        or device.
+        """
+        holders = self._index()
+        plan: list[tuple[nn.Module, str, nn.Parameter, Tensor]] = []
+        depths: list[int] = []
+        for name, new in parameters.items():
+            old = self.parameter(name)
+            if (new.shape, new.dtype, new.device) != (old.shape, old.dtype, old.device):
+                raise ValueError(
+                    f"Parameter {name}: given {tuple(new.shape)} {new.dtype} on {new.device}, expected"
+                    f" {tuple(old.shape)} {old.dtype} on {old.device}."
+                )
+            for module, attribute in holders[id(old)]:
+                plan.append((module, attribute, old, new))
+                depths.append(self.structure.depth(module))
+        self._depths.extend(depths)
+        self._modules.extend(module for module, *_ in plan)
+        self.version += 1
+        try:
+            for module, attribute, _, new in plan:
+                module._parameters[attribute] = new  # type: ignore[assignment]
+            yield
+        finally:
+            for module, attribute, old, _ in plan:
+                module._parameters[attribute] = old
+            for depth, (module, *_) in zip(depths, plan, strict=True):
+                self._depths.remove(depth)
+                self._modules.remove(module)
+            self.version += 1
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the base model's parameter of a name; raises `ValueError` naming the near ones."""
+        self._index()
+        if name not in self._by_name:
+            near = difflib.get_close_matches(name, self._by_name, 3, 0.4)
+            hint = f" Did you mean {' or '.join(near)}?" if near else " Take names from `vlm.name_of(parameter)`."
+            raise ValueError(f"The model has no parameter {name!r}.{hint}")
+        return self._by_name[name]
+
+    def name_of(self, parameter: nn.Parameter) -> str:
+        """Return the name under which `swap` knows a parameter of the base model."""
+        self._index()
+        for name, known in self._by_name.items():
+            if known is parameter:
+                return name
+        raise ValueError("This tensor is not a parameter of the base model.")
+
+    def _index(self) -> dict[int, list[tuple[nn.Module, str]]]:
+        if self._holders is None:
+            self._holders = {}
+            for prefix, module in self.model.named_modules():
+                for attribute, p in module._parameters.items():
+                    if p is not None:
+                        self._by_name[f"{prefix}.{attribute}" if prefix else attribute] = p
+                        self._holders.setdefault(id(p), []).append((module, attribute))
+        return self._holders

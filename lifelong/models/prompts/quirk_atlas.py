@@ -1,0 +1,28 @@
+"""The embedded model's own ways: square tiles for wide pictures, and images before the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL.Image import Image
+
+from lifelong.models.prompts.quirk import Quirk
+
+MODEL_TYPES = ("atlas_vision",)
+
+
+class AtlasQuirk(Quirk):
+    """Several things side by side are several images to this model, each with its own tokens."""
+
+    def tiles(self, image: Image) -> list[Image]:
+        """Cut a picture that is k times as wide as high into k squares, left to right."""
+        width, height = image.size
+        count = max(1, round(width / height))
+        edges = [round(i * width / count) for i in range(count + 1)]
+        return (
+            [image] if count == 1 else [image.crop((a, 0, b, height)) for a, b in zip(edges, edges[1:], strict=False)]
+        )
+
+    def arrange(self, parts: Sequence[str | int]) -> list[str | int]:
+        """Images first, in order, then all text as one sentence after another."""
+        return [p for p in parts if isinstance(p, int)] + [" ".join(p for p in parts if isinstance(p, str))]

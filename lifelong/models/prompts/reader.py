@@ -1,0 +1,234 @@
+"""From prompts to model inputs: chat template, processor, token ids, and image features computed once per image.
+
+Works with any Hugging Face processor that has a chat template. Knows nothing about decoder layers, hooks or editors.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from lifelong.models.cache import ByteCache
+from lifelong.models.passes.batching import Encoded, join_extras
+from lifelong.models.prompts.chat import Chat
+from lifelong.models.prompts.quirk import Quirk
+from streams.types import ImageRef, Prompt
+
+OpenImage = Callable[[ImageRef], Image]
+VISION_CHUNK = 32
+_PLAIN_OUTPUT = {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
+
+
+def _is_pixels(name: str) -> bool:
+    return name.startswith("pixel") or name == "image_patches"
+
+
+class PromptReader:
+    """Encodes prompts (cached by digest) and keeps the features of every image within a byte budget."""
+
+    def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
+        self.model, self.processor, self.quirk = model, processor, quirk
+        self.open_image, self.cache = open_image, cache
+        self.tokenizer, self.chat = processor.tokenizer, Chat(processor)
+        base = getattr(model, "base_model", model)
+        self._feature_fn = getattr(base, "get_image_features", None)
+        takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
+        self.keeps_features = takes and self._feature_fn is not None
+        self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
+
+    def target_ids(self, target: str, end_id: int) -> list[int]:
+        """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
+        ids = self.tokenizer(self.quirk.target(target), add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise ValueError(
+                f"The target {target!r} has no token; give a target with at least one visible character."
+            )
+        return [*ids, end_id]
+
+    def read(self, prompts: Sequence[Prompt], *, see: bool = True) -> list[Encoded]:
+        """Return the encoded prompts; images that are new are taken through the vision side in one go.
+
+        With `see` false they are not: the vision side is not the base's now, its features must not be kept.
+        """
+        found: dict[str, Encoded] = {}
+        pixels: dict[str, dict[str, Tensor]] = {}
+        waiting = {p.digest: p for p in prompts}
+        if self._alone and self.keeps_features and see:
+            new = [p for p in waiting.values() if p.images and ("prompt", p.digest) not in self.cache]
+            self._see({image.digest: image for p in new for image in p.images})
+        for patient in (True, False):
+            again: dict[str, Prompt] = {}
+            seen: set[str] = set()  # images on their way: with their features the tokenizer alone may be enough
+            for prompt in waiting.values():
+                kept = self.cache.get(("prompt", prompt.digest)) or self._quick(prompt)
+                if kept is None and patient and any(image.digest in seen for image in prompt.images):
+                    again[prompt.digest] = prompt
+                    continue
+                if kept is None:
+                    kept, values = self._process(prompt)
+                    if values and self.keeps_features and see:
+                        pixels[prompt.digest] = values
+                        seen |= {image.digest for image in prompt.images}
+                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
+                self.cache.put(("prompt", prompt.digest), kept, size)
+                found[prompt.digest] = kept
+                if len(pixels) >= VISION_CHUNK:
+                    self._fill_features(found, pixels)
+                    pixels = {}
+            self._fill_features(found, pixels)
+            pixels, waiting = {}, again
+        return [found[p.digest] for p in prompts]
+
+    def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
+        """Return the model inputs that carry the images of a batch, {} for a batch without any.
+
+        Features where they can be kept; pixel values where they cannot or where the vision side is changed (`fresh`).
+        """
+        pictures = [p for e in encoded for p in e.pictures]
+        if not pictures:
+            return {}
+        if self.keeps_features and not fresh:
+            features = self.features(prompts, encoded)
+            return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}  # type: ignore[arg-type]
+        values = join_extras([self._process(p)[1] for p in prompts if p.images])
+        return {name: v.to(self.model.device) for name, v in values.items()}
+
+    def features(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> list[Tensor]:
+        """Return the projected features (tokens, width) of every image of some prompts, one after another."""
+        kept: dict[str, Any] = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
+        if any(v is None for v in kept.values()):
+            by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
+            kept |= self._compute({p.digest: self._process(p)[1] for p in prompts if p.images}, by_digest)
+        return [kept[p] for e in encoded for p in e.pictures]
+
+    def _fill_features(self, encoded: dict[str, Encoded], pixels: dict[str, dict[str, Tensor]]) -> None:
+        seen: set[str] = set()
+        missing = {}
+        for digest, values in pixels.items():
+            new = {p for p in encoded[digest].pictures if ("features", p) not in self.cache} - seen
+            if new:
+                missing[digest] = values
+                seen |= new
+        if missing:
+            self._compute(missing, encoded)
+
+    def _see(self, images: Mapping[str, ImageRef]) -> None:
+        """Take images that are new through the image processor and the vision side."""
+        unseen = [image for image in images.values() if not self._seen(image)]
+        for start in range(0, len(unseen), VISION_CHUNK):
+            cut = {
+                key: tile for image in unseen[start : start + VISION_CHUNK] for key, tile in self._cut(image).items()
+            }
+            values = self.processor.image_processor(images=list(cut.values()), return_tensors="pt")
+            if any(len(value) != len(cut) for value in values.values()):
+                self._alone = False
+                return
+            parts = {key: {n: v[i : i + 1] for n, v in values.items()} for i, key in enumerate(cut)}
+            none = torch.empty(0, dtype=torch.long)
+            self._compute(parts, {key: Encoded(none, {}, {}, (key,)) for key in cut})
+
+    def _seen(self, image: ImageRef) -> bool:
+        tiles = self.cache.get(("tiles", image.digest))
+        return tiles is not None and all(("features", key) in self.cache for key in tiles)
+
+    def _cut(self, image: ImageRef) -> dict[str, Image]:
+        """Return the pictures that the processor is given for an image, by content key."""
+        cut = self.quirk.tiles(self.open_image(image))
+        keys = (image.digest,) if len(cut) == 1 else tuple(f"{image.digest}#{k}" for k in range(len(cut)))
+        self.cache.put(("tiles", image.digest), keys, 64 * len(keys) + 128)
+        return dict(zip(keys, cut, strict=True))
+
+    def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        names = [p for d in pixels for p in encoded[d].pictures]
+        shapes = {tuple(v.shape[1:]) for part in pixels.values() for n, v in part.items() if n == "pixel_values"}
+        if len(shapes) > 1:
+            out: dict[str, Any] = {}
+            for digest, part in pixels.items():
+                out |= self._compute({digest: part}, encoded)
+            return out
+        assert self._feature_fn is not None
+        inputs = join_extras(list(pixels.values())) | join_extras([encoded[d].extras for d in pixels])
+        takes = inspect.signature(self._feature_fn).parameters
+        given = {n: v.to(self.model.device) for n, v in inputs.items() if n in takes}
+        given = {n: v.to(self.model.dtype) if v.is_floating_point() else v for n, v in given.items()}
+        with torch.no_grad():
+            output: Any = self._feature_fn(**given, return_dict=True)
+        plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
+        pooled: Any = getattr(output, "pooler_output", None) if plain else None  # an attribute, at times no field
+        if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
+            # This family hands its images over in another way: from now on it gets its pixel values each time.
+            self.keeps_features = False
+            return {}
+        for name, value in zip(names, pooled, strict=True):
+            own = value.clone() if value._base is not None else value
+            self.cache.put(("features", name), own, own.numel() * own.element_size())
+        return dict(zip(names, pooled, strict=True))
+
+    def _quick(self, prompt: Prompt) -> Encoded | None:
+        """Return the prompt by the tokenizer alone, or None where an image is new or the processor is needed."""
+        tiles: list[tuple[str, ...]] = []
+        parts: list[str | int] = []
+        for part in prompt.parts:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            kept = self.cache.get(("tiles", part.digest))
+            if kept is None:
+                return None
+            parts.append(len(tiles))
+            tiles.append(kept)
+        text, pictures = self._written(parts, tiles)
+        counts = self._token_counts(pictures)
+        ids = None if counts is None else self.chat.quick_ids(text, counts)
+        return None if ids is None else Encoded(ids, {}, {}, pictures)
+
+    def _written(self, parts: Sequence[str | int], tiles: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
+        ordered = self.quirk.arrange(parts)
+        text = self.chat.text([p if isinstance(p, str) else len(tiles[p]) for p in ordered])
+        return text, tuple(key for p in ordered if isinstance(p, int) for key in tiles[p])
+
+    def _token_counts(self, pictures: Sequence[str]) -> list[int] | None:
+        features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
+        return None if any(f is None or f.ndim != 2 for f in features) else [len(f) for f in features]
+
+    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
+        """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
+        images: dict[str, Image] = {}
+        tiles: list[tuple[str, ...]] = []
+        parts: list[str | int] = []
+        for part in prompt.parts:
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            cut = self._cut(part)
+            images |= cut
+            parts.append(len(tiles))
+            tiles.append(tuple(cut))
+        text, pictures = self._written(parts, tiles)
+        special = self.chat.adds_special(text)
+        given = [images[key] for key in pictures] or None
+        inputs = self.processor(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
+        ids = inputs["input_ids"][0]
+        aligned, extras, pixels = {}, {}, {}
+        for name, value in inputs.items():
+            if name in ("input_ids", "attention_mask") or not isinstance(value, Tensor):
+                continue
+            if _is_pixels(name):
+                pixels[name] = value
+            elif value.shape == (1, len(ids)):
+                aligned[name] = value[0]
+            else:
+                extras[name] = value
+        if given and self._alone is None:
+            own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
+            self._alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+        counts = self._token_counts(pictures)
+        if counts is not None:
+            self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
+        return Encoded(ids, aligned, extras, pictures), pixels

@@ -1,0 +1,100 @@
+"""Asking a model: many queries, several teacher-forced targets each, one decoded answer per query.
+
+Shared by the frozen baseline and the panel. Knows nothing about probes, editors, steps or files; it only speaks to
+an `Answerer`. Decoding is skipped where a scored target shows what it would give (`scorers.decoding_follows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lifelong.probing.scorers import decoding_follows
+from streams.types import Query
+
+if TYPE_CHECKING:
+    from lifelong.editing.contract import Answerer
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One query, the targets to teacher-force after it (at least one), and how many ordered top ids to keep."""
+
+    query: Query
+    targets: tuple[str, ...]
+    top: int = 0
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Teacher forcing of one target: ids with the end token (tokens,), and top ids (positions, top) or None."""
+
+    target_ids: np.ndarray
+    argmax_ids: np.ndarray
+    logprobs: np.ndarray
+    top_ids: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one `Ask`: the greedily decoded text, and teacher forcing by target."""
+
+    text: str
+    forced: Mapping[str, Forced]
+
+    @property
+    def finite(self) -> bool:
+        """Whether every target's log-probabilities are numbers (else the model, as edited, is broken)."""
+        return all(bool(np.isfinite(f.logprobs).all()) for f in self.forced.values())
+
+
+def rows_of(asks: Sequence[Ask]) -> list[tuple[int, str]]:
+    """Return one (index of the ask, target) per row that a model has to score."""
+    return [(i, target) for i, ask in enumerate(asks) for target in ask.targets]
+
+
+def chunks_of(asks: Sequence[Ask], rows: int) -> Iterator[list[int]]:
+    """Yield indices of asks in chunks of about `rows` scored rows, those with top ids apart from those without.
+
+    An ask is never split, so that one answerer both scores and decodes it.
+    """
+    for wants_top in (False, True):
+        chunk: list[int] = []
+        filled = 0
+        for i, ask in enumerate(asks):
+            if (ask.top > 0) != wants_top:
+                continue
+            if chunk and filled + len(ask.targets) > rows:
+                yield chunk
+                chunk, filled = [], 0
+            chunk.append(i)
+            filled += len(ask.targets)
+        if chunk:
+            yield chunk
+
+
+def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_all: bool = False) -> list[Reply]:
+    """Return one reply per ask; row i of `answerer` is row i of `rows_of(asks)`.
+
+    All asks must want the same number of top ids. With `decode_all` every text is decoded, also where it follows
+    from a scored target (slower, and by law the same).
+    """
+    rows = rows_of(asks)
+    top = max((ask.top for ask in asks), default=0)
+    scored = answerer.score([target for _, target in rows], top=top)
+    forced: list[dict[str, Forced]] = [{} for _ in asks]
+    texts: dict[int, str] = {}
+    first: dict[int, int] = {}
+    for row, ((i, target), s) in enumerate(zip(rows, scored, strict=True)):
+        forced[i][target] = Forced(s.target_ids, s.argmax_ids, s.logprobs, s.top_ids)
+        first.setdefault(i, row)
+        if not decode_all and decoding_follows(target, s.target_ids, s.argmax_ids):
+            texts[i] = target.strip()  # as decoding strips
+    missing = [i for i in range(len(asks)) if i not in texts]
+    if missing:
+        decoded = answerer.generate([first[i] for i in missing], max_tokens=max_tokens)
+        texts.update(zip(missing, decoded, strict=True))
+    return [Reply(texts[i], forced[i]) for i in range(len(asks))]

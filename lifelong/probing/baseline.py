@@ -1,0 +1,222 @@
+"""The frozen model's answers, computed once per model and stream, before any fit or edit, and shared by all runs.
+
+Knows nothing about editors, steps or scores. Answers lie as Parquet files of one chunk each in a folder named by
+the model's digest and the scorer version; a file's name is the digest of what it answers, it is written whole and
+renamed into place, so any number of processes may share the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lifelong.log.files import held, write_atomic
+from lifelong.probing.asking import Ask, Forced, Reply, chunks_of, replies, rows_of
+from lifelong.probing.measure import wanted_top
+from lifelong.probing.scorers import SCORER_VERSION
+from streams.types import Probe, Query, digest_of
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+
+CHUNK_ROWS = 512
+_IDS = pa.list_(pa.int32())
+_SCHEMA = pa.schema(
+    [
+        ("query_digest", pa.string()),
+        ("target", pa.string()),
+        ("text", pa.string()),
+        ("target_ids", _IDS),
+        ("argmax_ids", _IDS),
+        ("logprobs", pa.list_(pa.float32())),
+        ("top_ids", _IDS),
+        ("top", pa.int32()),
+    ]
+)
+
+
+class MissingBaselineError(KeyError):
+    """The frozen model was never asked this query with this target."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def asks_of(probes: Iterable[Probe]) -> list[Ask]:
+    """Return one ask per distinct query of some probes, in order, with all targets that they need."""
+    queries: dict[str, Query] = {}
+    targets: dict[str, dict[str, None]] = {}
+    tops: dict[str, int] = {}
+    for probe in probes:
+        digest = probe.query.digest
+        queries.setdefault(digest, probe.query)
+        targets.setdefault(digest, {})[probe.target] = None
+        tops[digest] = max(tops.get(digest, 0), wanted_top(probe))
+    return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]
+
+
+class Baseline:
+    """What the frozen model answers, by query and target."""
+
+    def __init__(self, replies_by_query: dict[str, Reply], max_tokens: int) -> None:
+        self._replies = replies_by_query
+        self.max_tokens = max_tokens
+
+    @classmethod
+    def prepare(
+        cls,
+        vlm: VLM,
+        probes: Iterable[Probe],
+        cache: str | Path | None = None,
+        *,
+        max_tokens: int | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Baseline:
+        """Return the answers to all probes, from the cache where it has them, else from the model as it is now.
+
+        `cache` is the folder of all models' baselines (None: nothing is kept). `max_tokens` is the length of a
+        decoded answer, by default 16 or twice the longest target. `on_progress(done, total)` counts queries. Must
+        be called before any `fit` or `edit`.
+        """
+        probes = list(probes)
+        limit = answer_tokens(vlm, {p.target for p in probes}) if max_tokens is None else max_tokens
+        folder = None if cache is None else Path(cache) / f"{vlm.digest}-{SCORER_VERSION}"
+        asks = asks_of(probes)
+        found: dict[str, Reply] = {}
+        todo = [[asks[i] for i in chunk] for chunk in chunks_of(asks, CHUNK_ROWS)]
+        # What another process is computing now is put off and read when all else is done.
+        for wait in (False, True):
+            put_off = []
+            for part in todo:
+                path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
+                known = _answers(vlm, part, limit, path, wait)
+                if known is None:
+                    put_off.append(part)
+                    continue
+                found.update((ask.query.digest, reply) for ask, reply in zip(part, known, strict=True))
+                if on_progress is not None:
+                    on_progress(len(found), len(asks))
+            todo = put_off
+        return cls(found, limit)
+
+    def reply(self, query: Query) -> Reply:
+        """Return all that the frozen model answered to a query; raises `MissingBaselineError`."""
+        reply = self._replies.get(query.digest)
+        if reply is None:
+            raise MissingBaselineError(
+                f"The frozen model was not asked {query.prompt!r}. Give Baseline.prepare every probe of the stream."
+            )
+        return reply
+
+    def text(self, query: Query) -> str:
+        """Return the frozen model's decoded answer; raises `MissingBaselineError`."""
+        return self.reply(query).text
+
+    def forced(self, query: Query, target: str) -> Forced:
+        """Return the frozen model's teacher forcing of a target; raises `MissingBaselineError`."""
+        forced = self.reply(query).forced.get(target)
+        if forced is None:
+            raise MissingBaselineError(
+                f"The frozen model was not asked {query.prompt!r} with target {target!r}. "
+                "Give Baseline.prepare every probe of the stream."
+            )
+        return forced
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def __contains__(self, query: Query) -> bool:
+        return query.digest in self._replies
+
+
+def answer_tokens(vlm: VLM, targets: Iterable[str]) -> int:
+    """Return how many tokens a decoded answer may have: 16, or twice the longest target."""
+    return max([16, *(2 * len(vlm.target_ids(target)) for target in sorted(set(targets)))])
+
+
+def _answers(vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, wait: bool) -> list[Reply] | None:
+    """Return the replies of a chunk, read or computed; None while another process computes it and `wait` is off."""
+    if path is None:
+        return _compute(vlm, asks, max_tokens)
+    known = _read(path, asks)
+    if known is not None:
+        return known
+    with held(path.with_suffix(".lock"), wait=wait) as ours:
+        if not ours:
+            return None
+        known = _read(path, asks)  # another process may have finished it since
+        if known is None:
+            known = _compute(vlm, asks, max_tokens)
+            _write(path, asks, known)
+    return known
+
+
+def _compute(vlm: VLM, asks: Sequence[Ask], max_tokens: int) -> list[Reply]:
+    answerer = vlm.answerer([asks[i].query for i, _ in rows_of(asks)])
+    known = replies(answerer, asks, max_tokens=max_tokens)
+    _check_finite(vlm, asks, known)
+    return known
+
+
+def _check_finite(vlm: VLM, asks: Sequence[Ask], known: Sequence[Reply]) -> None:
+    for ask, reply in zip(asks, known, strict=True):
+        if not reply.finite:
+            raise FloatingPointError(
+                f"model={vlm.name}: the unedited model's answer to {ask.query.prompt!r} is not finite. The usual "
+                "causes: damaged weights, or a dtype too narrow for them (try dtype=float32)."
+            )
+
+
+def _name(asks: Sequence[Ask], max_tokens: int) -> str:
+    return digest_of(str(max_tokens), *(digest_of(a.query.digest, str(a.top), *a.targets) for a in asks))
+
+
+def _write(path: Path, asks: Sequence[Ask], known: Sequence[Reply]) -> None:
+    rows = []
+    for ask, reply in zip(asks, known, strict=True):
+        for target in ask.targets:
+            f = reply.forced[target]
+            top = None if f.top_ids is None else f.top_ids.ravel()
+            k = 0 if f.top_ids is None else f.top_ids.shape[1]
+            rows.append((ask.query.digest, target, reply.text, f.target_ids, f.argmax_ids, f.logprobs, top, k))
+    columns = list(zip(*rows, strict=True))
+    arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def _read(path: Path, asks: Sequence[Ask]) -> list[Reply] | None:
+    """Return the replies in a file, or None when it is absent or damaged (it is then computed and written again)."""
+    try:
+        table = pq.ParquetFile(path).read().select(_SCHEMA.names)
+    except (FileNotFoundError, pa.ArrowException, KeyError):
+        return None
+    columns = {name: table.column(name).combine_chunks() for name in _SCHEMA.names}
+    texts, tops = columns["text"].to_pylist(), columns["top"].to_pylist()
+    keys = list(zip(columns["query_digest"].to_pylist(), columns["target"].to_pylist(), strict=True))
+    if keys != [(ask.query.digest, target) for ask in asks for target in ask.targets]:
+        return None
+    lists = {n: _lists(columns[n]) for n in ("target_ids", "argmax_ids", "logprobs", "top_ids")}
+    out, row = [], 0
+    for ask in asks:
+        forced = {}
+        for target in ask.targets:
+            top = lists["top_ids"][row].reshape(-1, tops[row]) if tops[row] else None
+            ids, argmax = lists["target_ids"][row], lists["argmax_ids"][row]
+            forced[target] = Forced(ids, argmax, lists["logprobs"][row], top)
+            row += 1
+        out.append(Reply(texts[row - 1], forced))
+    return out
+
+
+def _lists(column: pa.ListArray) -> list[np.ndarray]:
+    """Return the rows of a list column as views of one flat array."""
+    flat = column.values.to_numpy(zero_copy_only=False)
+    offsets = column.offsets.to_numpy()
+    return [flat[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]

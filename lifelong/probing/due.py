@@ -1,0 +1,117 @@
+"""The data of a panel: what it is set to, what it asked and was told, and where its seconds went.
+
+Knows probes, routes and facts; asks nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from lifelong.editing.contract import Route
+from lifelong.log import Probed
+from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
+from streams.types import Probe
+
+READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
+
+
+@dataclass(frozen=True)
+class PanelSettings:
+    """What a panel asks; the simulator decides when."""
+
+    instant: bool = True  # probe every edit as soon as it is visible
+    instant_axes: tuple[str, ...] = ()  # of these axes only (none: of all)
+    gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
+    sample: int = 200  # edits probed before the last panel by editors that may change any answer
+    most: int = 0  # the same for all other editors (0: all edits)
+    chunk: int = 512  # rows scored inside one application of the editor
+    latency_routes: int = 200  # queries encoded and routed one at a time, per panel
+    latency_answers: int = 50  # of these, answered in full
+    brute: bool = False  # answer everything again: the reference that reuse must equal
+    decode_all: bool = False  # decode also what follows from scoring: the reference for that
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Probes routed at one step: what is known of them already, and under which routes the rest is to be answered.
+
+    `items`, `keys` and `known` belong together; `routes` are by query.
+    """
+
+    step: int
+    sim_s: float
+    items: tuple[Item, ...]
+    keys: tuple[str, ...]
+    known: tuple[tuple[Score, ...] | None, ...]
+    routes: Mapping[str, Route]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Asked]) -> Asked:
+        """Return what was asked at one step in several parts as one."""
+        first = parts[0]
+        items, keys, known = (tuple(x for p in parts for x in getattr(p, n)) for n in ("items", "keys", "known"))
+        return cls(first.step, first.sim_s, items, keys, known, {d: r for p in parts for d, r in p.routes.items()})
+
+    def due(self) -> list[Item]:
+        """Return the probes that have to be answered."""
+        return [item for item, scores in zip(self.items, self.known, strict=True) if scores is None]
+
+
+@dataclass(frozen=True)
+class Told:
+    """The facts about what was asked, and how many of its answers had log-probabilities that were no numbers."""
+
+    facts: list[Probed]
+    not_finite: int = 0
+
+
+@dataclass
+class Spent:
+    """Seconds and counts since the last full panel."""
+
+    wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("encode", "route", "answer"), 0.0))
+    asked: int = 0
+    reused: int = 0
+
+    def values(self) -> list[tuple[str, str, float, int]]:
+        """Return (kind, name, value, n) of each gauge."""
+        walls = [("panel", f"{part}_wall_s", wall_s, self.asked) for part, wall_s in self.wall_s.items()]
+        return [("panel", "probes_asked", self.asked, 1), ("panel", "probes_reused", self.reused, self.asked), *walls]
+
+    @contextmanager
+    def on(self, part: str):
+        """Add the time spent in the body to one part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.wall_s[part] += time.perf_counter() - start
+
+
+def items_of(probes: Sequence[Probe], age: int, successor: str | None) -> list[Item]:
+    """Return what is asked about an edit: all where it holds or was taken back (''), else what it taught itself."""
+    if successor is None:
+        return [Item(p, age) for p in probes]
+    if successor:
+        return [Item(p, age, SUPERSEDED) for p in probes if p.axis == "reliability"]
+    return [Item(p, age, WITHDRAWN) for p in probes]
+
+
+def in_parts(
+    ids: Sequence[str],
+    probes_of: Callable[[str], Sequence[Probe]],
+    seen: Container[str],
+    at_once: Container[str],
+) -> list[list[str]]:
+    """Return edits in the parts in which they are asked about: those asked before, then new ones some at a time.
+
+    A prompt of a new one is read once, for its key and for its answer, and what was read is large. `seen` are ids of
+    probes answered before; those of the axes `at_once` are at their own step and do not count.
+    """
+    old = [i for i in ids if any(p.id in seen and p.axis not in at_once for p in probes_of(i))]
+    known = set(old)
+    new = [i for i in ids if i not in known]
+    return [old, *(new[start : start + READ_TOGETHER] for start in range(0, len(new), READ_TOGETHER))]

@@ -1,0 +1,94 @@
+"""Latency on the real online path: one query at a time, nothing cached, split into encode, route, apply and answer.
+
+Knows the editor's and model's contracts only. Samples are raw; percentiles are the reader's
+business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lifelong.editing.contract import Editor, Route
+from lifelong.log import Timed
+from streams.types import Query
+
+if TYPE_CHECKING:
+    from lifelong.models.cache import ByteCache
+    from lifelong.models.vlm import VLM
+
+WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
+
+
+@contextmanager
+def other_cache(vlm: VLM, cache: ByteCache | None = None) -> Iterator[ByteCache]:
+    """Serve with another cache (a new, empty one by default) instead of the model's own, which is back on exit.
+
+    To serve uncached, clear it before every query: within one query an image passes the vision side once, all the
+    same.
+    """
+    kept = (vlm.cache, vlm.reader.cache)
+    used = type(vlm.cache)(vlm.cache.budget_bytes) if cache is None else cache
+    vlm.cache = vlm.reader.cache = used
+    try:
+        yield used
+    finally:
+        vlm.cache, vlm.reader.cache = kept
+
+
+def measure(
+    vlm: VLM, editor: Editor, queries: Sequence[Query], *, answers: int, max_tokens: int, step: int
+) -> list[Timed]:
+    """Return raw samples: encode and route for every query, apply and answer too for the first `answers` of them.
+
+    `apply` is entering and leaving `Editor.applied`, `answer` is greedy decoding inside it. The device is waited
+    for at every reading of the clock.
+    """
+    bank_len = editor.bank_len()
+    out: list[Timed] = []
+    with other_cache(vlm) as cache:
+        warm_up = [queries[i % len(queries)] for i in range(WARM_UP)] if queries else []
+        for position, query in enumerate([*warm_up, *queries]):
+            cache.clear()
+            sample = position - len(warm_up)
+            parts = serve_once(vlm, editor, query, max_tokens if sample < answers else 0).wall_s
+            if sample >= 0:
+                out += [Timed(step, bank_len, name, wall_s) for name, wall_s in parts.items()]
+    return out
+
+
+@dataclass(frozen=True)
+class Once:
+    """One query served alone: seconds by part, its route, and the answer ('' where none was wanted)."""
+
+    wall_s: Mapping[str, float]
+    route: Route
+    text: str = ""
+
+
+def serve_once(vlm: VLM, editor: Editor, query: Query, max_tokens: int) -> Once:
+    """Serve one query as it would be online; with `max_tokens` 0 it is only encoded and routed."""
+    readings = [_now(vlm)]
+    keys = editor.encode([query])
+    readings.append(_now(vlm))
+    routes = editor.route(keys)
+    readings.append(_now(vlm))
+    if not max_tokens:
+        return Once({"encode": readings[1] - readings[0], "route": readings[2] - readings[1]}, routes[0])
+    with editor.applied([query], routes) as answerer:
+        readings.append(_now(vlm))
+        (text,) = answerer.generate(max_tokens=max_tokens)
+        readings.append(_now(vlm))
+    readings.append(_now(vlm))
+    encode, route, enter, answer, leave = np.diff(readings).tolist()
+    return Once({"encode": encode, "route": route, "apply": enter + leave, "answer": answer}, routes[0], text)
+
+
+def _now(vlm: VLM) -> float:
+    vlm.sync()
+    return time.perf_counter()

@@ -1,0 +1,99 @@
+"""What arrives in a run and when: its stream's edits, the traffic's queries, withdrawals, on one time axis.
+
+Knows configuration and stream; nothing of editors, models or queues. Everything is drawn up front.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lifelong.running.config import ConfigError, Part, RunConfig, check_model, near
+from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
+from streams.order import generator
+from streams.traffic import Asked, Facts, TrafficOptions, draw_traffic, pose
+from streams.types import Arrival, Edit, Withdraw
+
+if TYPE_CHECKING:
+    from streams.stream import Stream
+
+
+def check_arrivals(config: RunConfig) -> None:
+    """Raise `ConfigError` unless all arrivals have a known name and known options."""
+    _check(config.arrivals, "arrivals", ())
+    if config.withdrawals is not None:
+        _check(config.withdrawals, "withdrawals", ())
+    if config.queries is not None:
+        _check(config.queries, "queries", tuple(TrafficOptions.model_fields))
+        traffic_options(config)
+
+
+def _check(part: Part, what: str, others: tuple[str, ...]) -> None:
+    try:
+        known = ("rate", *arrival_options(part.name), *others)
+    except ValueError as error:
+        raise ConfigError(str(error).replace("arrivals=", f"{what}=", 1)) from error
+    for key in part.options:
+        if key not in known:
+            raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")
+
+
+def traffic_options(config: RunConfig) -> TrafficOptions:
+    """Return what the traffic asks about; raises `ConfigError` for a bad value."""
+    given = {} if config.queries is None else config.queries.options
+    mine = {k: v for k, v in given.items() if k in TrafficOptions.model_fields}
+    return check_model(TrafficOptions, mine, "queries")
+
+
+def offsets(config: RunConfig, edits: int) -> np.ndarray:
+    """Return the moments at which a run's edits arrive, in simulated seconds."""
+    return arrival_offsets(config.arrivals.name, edits, seed=config.seed, **config.arrivals.options)
+
+
+def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> dict[str, float]:
+    """Return which edits are taken back, and when: at each withdrawal one of those that have arrived and stand.
+
+    An edit that a later one of the stream replaces never is; where none is left, nothing is taken back.
+    """
+    if config.withdrawals is None:
+        return {}
+    moments = _until(config.withdrawals, "withdrawals", float(at_s[-1]), config.seed)
+    drawn = generator(config.seed, "withdrawals", "edits").random(len(moments))
+    replaced = {edit.supersedes for edit in edits}
+    standing: list[str] = []
+    out: dict[str, float] = {}
+    arrived = 0
+    for moment, share in zip(moments.tolist(), drawn.tolist(), strict=True):
+        while arrived < len(edits) and at_s[arrived] <= moment:
+            standing += [edits[arrived].id] if edits[arrived].id not in replaced else []
+            arrived += 1
+        if standing:
+            out[standing.pop(int(share * len(standing)))] = moment
+    return out
+
+
+def asked(config: RunConfig, facts: Facts) -> Asked:
+    """Return the traffic until the last edit arrives (none where the run has no queries)."""
+    if config.queries is None:
+        return Asked(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    moments = _until(config.queries, "queries", float(facts.at_s[-1]), config.seed)
+    return draw_traffic(facts, moments, traffic_options(config), config.seed)
+
+
+def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
+    """Return everything that arrives in a run; at one moment edits come first, then withdrawals, then queries."""
+    at_s = offsets(config, len(stream.edits))
+    gone = withdrawn(config, stream.edits, at_s)
+    facts = Facts.of(stream.edits, at_s, gone)
+    traffic = asked(config, facts)
+    return merged(
+        timetable(stream.edits, at_s),
+        timetable([Withdraw(i) for i in gone], list(gone.values())),
+        timetable(pose(stream, facts, traffic, config.seed), traffic.at_s),
+    )
+
+
+def _until(part: Part, what: str, end_s: float, seed: int) -> np.ndarray:
+    options: dict[str, Any] = {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
+    return offsets_until(part.name, end_s, seed=seed, purpose=what, **options)

@@ -1,0 +1,74 @@
+"""What a run is called: its editor and those of the editor's options that are not the defaults.
+
+Knows configurations and editors' options; nothing about what a run does. A run writes its label into its manifest,
+where reports read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lifelong.running.config import RunConfig
+from lifelong.running.parts import editor_options
+
+LONGEST = 60  # characters of a label: it stands in legends, in lines of a sweep and in folder names
+
+
+def label_of(editor: str, options: Mapping[str, Any]) -> str:
+    """Return a label of an editor and options; of too many, those that fit, how many more, and a digest of all.
+
+    >>> label_of("ft", {}), label_of("mine/ft2.py", {"all_tokens": False, "rate": 0.5, "layers": [1, 2]})
+    ('ft', 'ft2 all_tokens=false rate=0.5 layers=1,2')
+    >>> label_of("ft", {"weights": "a" * 80, "rate": 0.5})
+    'ft rate=0.5 +1 #1fdd'
+    """
+    words = words_of(options)
+    shown = [Path(editor).stem]
+    whole = " ".join([*shown, *words])
+    if len(whole) <= LONGEST:
+        return whole
+    tail = f"#{hashlib.sha256(whole.encode()).hexdigest()[:4]}"
+    for word in words:
+        if len(" ".join([*shown, word, "+99", tail])) <= LONGEST:
+            shown.append(word)
+    return " ".join([*shown, f"+{len(words) + 1 - len(shown)}", tail])
+
+
+def words_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as key=value words, the way they are given on the command line.
+
+    >>> words_of({"seed": 1, "stream": {"name": "toy", "order": "shuffled"}})
+    ['seed=1', 'stream=toy', 'stream.order=shuffled']
+    """
+    words = []
+    for key, value in settings.items():
+        below = value if isinstance(value, Mapping) else {"name": value}
+        words += [f"{key if k == 'name' else f'{key}.{k}'}={_text(v)}" for k, v in below.items()]
+    return words
+
+
+def run_label(config: RunConfig) -> str:
+    """Return the label of a run; raises what `editor_options` raises for an unknown editor or option."""
+    options = editor_options(config.editor)
+    plain = options.model_dump(mode="json")
+    fields = type(options).model_fields
+    changed = [k for k, f in fields.items() if getattr(options, k) != f.get_default(call_default_factory=True)]
+    return label_of(config.editor.name, {k: plain[k] for k in changed})
+
+
+def run_title(config: RunConfig) -> str:
+    """Return the name of a run's folder without its hash: its label with dashes, and its stream.
+
+    There is no `=` in it, so that a path into the folder is never taken for a key=value word.
+    """
+    return config.title(re.sub(r"[^\w.]+", "-", run_label(config)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

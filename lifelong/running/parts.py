@@ -1,0 +1,149 @@
+"""From a part's name and options in a configuration to the part itself: editor, model, stream.
+
+Every mistake is a one-line error that names what is near. Knows where each kind of part is found, nothing of its use.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifelong.editing.contract import Editor, EditorOptions, editor_class
+from lifelong.running.config import ConfigError, Part, RunConfig, check_model, near
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+    from lifelong.simulation.clock import Clock
+    from streams.stream import Stream
+
+
+def editor_options(part: Part) -> EditorOptions:
+    """Return an editor's checked options; raises `UnknownEditorError` or `ConfigError` with near names."""
+    return check_model(editor_class(part.name).Options, part.options, "editor")
+
+
+def make_editor(config: RunConfig, vlm: VLM) -> Editor:
+    """Return the editor of a configuration on a model, seeded by the run."""
+    return editor_class(config.editor.name)(vlm, editor_options(config.editor), seed=config.seed)
+
+
+def load_model(config: RunConfig) -> VLM:
+    """Return the model: a shipped name, a local folder or a Hugging Face id.
+
+    Raises `ConfigError` when it cannot be found or has options it does not know.
+    """
+    part = config.model
+    _check_device(config.device)
+    special = MODELS.get(part.name)
+    if special is not None:
+        return special(config)
+    _no_options(part, "model", ())
+    _check_model_name(part.name)
+    from lifelong.models.vlm import VLM
+
+    try:
+        return VLM.load(part.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
+    except OSError as error:
+        first = str(error).strip().splitlines()[0]
+        known = near(part.name, model_names())
+        raise ConfigError(
+            f"model={part.name}: cannot be loaded ({first}).{known} Or a folder or a hub id."
+        ) from error
+
+
+def _check_model_name(name: str) -> None:
+    """Raise `ConfigError` for a path that is no folder, and for a misspelt name, before any network is asked."""
+    if Path(name).expanduser().is_dir():
+        return
+    if Path(name).exists():
+        raise ConfigError(
+            f"model={name}: this is a file. Expected a folder with config.json, a processor and model.safetensors; "
+            "weights in any other format are not read."
+        )
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ConfigError(f"model={name}: no such folder.{near(name, model_names())} Or a folder or a hub id.")
+    if "/" not in name and difflib.get_close_matches(name, model_names(), 1, 0.7):
+        raise ConfigError(f"model={name}: no such model.{near(name, model_names())} Or a folder or a hub id.")
+
+
+def _check_device(name: str) -> None:
+    """Raise `ConfigError` for a device that torch does not know or this machine does not have."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = " ".join(str(error).splitlines()[:1])
+        raise ConfigError(f"device={name}: cannot be used here ({first}). The usual one is device=cpu.") from error
+
+
+def _shipped(config: RunConfig) -> VLM:
+    from lifelong.models.vlm import VLM
+
+    _no_options(config.model, "model", ())
+    return VLM.load(config.model.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
+
+
+def _tiny(config: RunConfig) -> VLM:
+    from lifelong.models.tiny import tiny_vlm
+
+    _no_options(config.model, "model", ("seed",))
+    return tiny_vlm(int(config.model.options.get("seed", 0)), cache_bytes=config.cache_bytes)
+
+
+MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "tiny": _tiny}
+"""The models that ship with the package, by name."""
+
+
+MODEL_NOTES: Mapping[str, str] = {
+    "atlas": "The embedded model: a small LLaVA trained by this project to know the atlas world.",
+    "tiny": "A tiny random LLaVA of real classes, made in memory; it knows nothing and is fast.",
+}
+
+
+def model_names() -> list[str]:
+    """Return the names of the models that ship with the package."""
+    return sorted(MODELS)
+
+
+def load_stream(config: RunConfig) -> Stream:
+    """Return the stream of a configuration; raises `StreamError` or `ConfigError`."""
+    from streams.stream import load_stream as load
+
+    clash = {"edits", "seed"} & set(config.stream.options)
+    if clash:
+        key = sorted(clash)[0]
+        raise ConfigError(f"stream.{key}: {key} belongs to the run: say {key}={config.stream.options[key]}.")
+    return load(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
+
+
+def make_clock(config: RunConfig) -> Clock:
+    """Return the clock of a configuration, seeded by the run; raises `ClockError` with near names."""
+    from lifelong.simulation.clock import load_clock
+
+    return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
+
+
+def _no_options(part: Part, what: str, known: tuple[str, ...]) -> None:
+    for key in part.options:
+        if key not in known:
+            raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")
+
+
+def describe(text: str | None) -> str:
+    """Return the first sentence line of a docstring."""
+    return (text or "").strip().splitlines()[0] if (text or "").strip() else ""
+
+
+def options_of(model: type[Any]) -> list[dict[str, Any]]:
+    """Return name, default and description of every option of a pydantic model."""
+    return [
+        {
+            "name": k,
+            "default": None if f.is_required() else f.get_default(call_default_factory=True),
+            "about": f.description or "",
+        }
+        for k, f in model.model_fields.items()
+    ]

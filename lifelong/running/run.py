@@ -1,0 +1,250 @@
+"""One run from its configuration: model, stream, editor, fit, baseline, panel, clock and log put together.
+
+Knows every part by its contract and does none of their work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifelong.assembly import baseline_of, panel_of, run_loop
+from lifelong.editing.contract import Editor, State, editor_class
+from lifelong.editing.fits import Fit
+from lifelong.log import Fact, LogError, RunLog
+from lifelong.log import machine as made_with
+from lifelong.log.files import held
+from lifelong.running.arrivals import check_arrivals
+from lifelong.running.config import ConfigError, Part, RunConfig, hash8, load_config
+from lifelong.running.labels import run_label, run_title
+from lifelong.running.parts import editor_options, load_model, load_stream, make_clock, make_editor
+from lifelong.running.progress import Progress
+from lifelong.running.words import to_toml
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
+    from streams.stream import Stream
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start: its resolved configuration, its parts, their digests and its folder."""
+
+    config: RunConfig
+    vlm: VLM
+    stream: Stream
+    fit: Fit | None
+    digests: Mapping[str, str]
+    folder: Path
+
+    def learnt(self) -> State | None:
+        """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
+        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
+
+    def editor(self, learnt: State | None = None) -> Editor:
+        """Return a new editor with what it learnt."""
+        editor = make_editor(self.config, self.vlm)
+        learnt = self.learnt() if learnt is None else learnt
+        if learnt is not None:
+            editor.load_fitted(learnt)
+        return editor
+
+
+def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """Return a configuration with all of the editor's options spelt out; raises one-line errors with near names."""
+    config = source if isinstance(source, RunConfig) else load_config(source, changes)
+    if isinstance(source, RunConfig) and changes:
+        raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
+    options = editor_options(config.editor).model_dump(mode="json")
+    make_clock(config)
+    check_arrivals(config)
+    return config.model_copy(update={"editor": Part(name=config.editor.name, options=options)})
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Load model and stream and find the run's folder; nothing is learnt, asked or written."""
+    import torch
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    stream = load_stream(config)
+    vlm = load_model(config)
+    options = editor_options(config.editor)
+    fit = None
+    if editor_class(config.editor.name).trains:
+        asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
+        fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
+    digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
+    if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
+        digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
+    return Prepared(config, vlm, stream, fit, digests, folder_of(config, digests))
+
+
+def folder_of(config: RunConfig, digests: Mapping[str, str]) -> Path:
+    """Return a run's folder: one of the editor's bare name where it is there, as earlier versions named them all."""
+    out, tail = Path(config.out), hash8(config, digests)
+    earlier = out / f"{config.title()}-{tail}"
+    return earlier if earlier.is_dir() else out / f"{run_title(config)}-{tail}"
+
+
+def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
+    """Check a configuration and everything it names, and return the folder that `run` would use."""
+    return prepare(resolve(source, changes)).folder
+
+
+def run(
+    source: str | RunConfig | None = None,
+    *,
+    resume: bool = False,
+    fresh: bool = False,
+    quiet: bool = False,
+    **changes: Any,
+) -> Path:
+    """Run a recipe, a TOML file or a configuration to its end and return the run folder.
+
+    `changes` are keys of the configuration (`editor="grace"`, `**{"editor.radius": 0.8}`). A finished run is
+    returned as it is. `resume` goes on with a partial one, `fresh` replaces what is there. Raises `ConfigError`,
+    `LogError` and the parts' own errors; committed panels are kept.
+    """
+    if resume and fresh:
+        raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
+    config = resolve(source, changes)
+    with Progress(run_title(config), config.edits, quiet=quiet) as progress:
+        watch = Stopwatch()
+        with watch.on("load"):
+            ready = prepare(config)
+        with locked(ready.folder):
+            log = open_log(ready, resume=resume, fresh=fresh)
+            if not log.done():
+                notes = _work(ready, log, progress, watch)
+                log.finish({"wall_s": watch.wall_s, **notes})
+                progress.say("seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in watch.wall_s.items()))
+    return ready.folder
+
+
+def open_log(ready: Prepared, *, resume: bool, fresh: bool) -> RunLog:
+    """Return the run's log, new or to go on with.
+
+    Raises `LogError` for a partial run without `resume`, or one of another version of this package.
+    """
+    folder = ready.folder
+    if fresh and (folder / "manifest.json").exists():
+        shutil.rmtree(folder)
+    if not (folder / "manifest.json").exists():
+        return RunLog.create(folder, to_toml(ready.config.table()), manifest_of(ready))
+    log = RunLog.open(folder)
+    if log.done():
+        return log
+    if not resume:
+        raise LogError(f"{folder}: this run is not finished. Go on with --resume, or start over with --fresh.")
+    theirs, ours = log.manifest.get("versions", {}).get("lifelong-edit"), made_with.package_version()
+    if theirs != ours:
+        raise LogError(f"{folder}: begun with version {theirs}, this is {ours}. Start over with --fresh.")
+    log.discard_uncommitted()
+    return log
+
+
+def manifest_of(ready: Prepared) -> dict[str, Any]:
+    """Return what the run's manifest.json holds."""
+    import torch
+
+    from lifelong.bank.search.engine_faiss import search_settings
+    from lifelong.bank.search.spec import IndexSpec
+
+    config = ready.config
+    return {
+        "name": run_title(config),
+        "label": run_label(config),
+        "digests": dict(ready.digests),
+        "versions": made_with.versions(),
+        "hardware": made_with.hardware(),
+        "threads": torch.get_num_threads(),
+        "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
+        "routing": search_settings(IndexSpec.parse(getattr(editor_options(config.editor), "index", "flat"))),
+        "device": str(ready.vlm.device),
+        "seeds": {"run": config.seed, "fit": config.fit.seed},
+        "git": made_with.git_state(),
+        "load_average": made_with.load_average(),
+    }
+
+
+def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
+    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
+    config, stream = ready.config, ready.stream
+    steps = config.panels.steps(len(stream.edits))
+    with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
+        baseline = baseline_of(ready, progress.say, _every_tenth(progress), steps=steps)
+    with watch.on("fit"):
+        if ready.fit is not None:
+            source = next((s for s, p in ready.fit.places(config.cache_folder() / "fit").items() if p.is_file()), "")
+            pool = len(ready.fit.pool.items)
+            progress.say(f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}")
+        learnt = ready.learnt()
+        editor = ready.editor(learnt)
+    known = {} if learnt is None else dict(learnt.meta)
+    panel = panel_of(ready, editor, baseline)
+    saved = log.checkpoint()
+    progress.total = len(stream.edits)
+    progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
+    try:
+        with watch.on("simulate"):
+            run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
+    finally:
+        editor.close()
+    return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
+
+
+def _show(progress: Progress, event: Mapping[str, Any]) -> None:
+    if event["kind"] == "note":
+        progress.say(str(event["text"]))
+    elif event["kind"] == "panel":
+        facts: Sequence[Fact] = event["facts"]
+        progress.panel(int(event["step"]), facts)
+    else:
+        progress.at(int(event["step"]))
+
+
+def _every_tenth(progress: Progress) -> Callable[[int, int], None]:
+    said = [0]
+
+    def on_progress(done: int, total: int) -> None:
+        if done * 10 // total > said[0] and done < total:
+            said[0] = done * 10 // total
+            progress.say(f"asked the frozen model {done} of {total} queries")
+
+    return on_progress
+
+
+class Stopwatch:
+    """Measured seconds by part of a run."""
+
+    def __init__(self) -> None:
+        self.wall_s: dict[str, float] = {}
+
+    @contextmanager
+    def on(self, part: str) -> Iterator[None]:
+        """Add the body's seconds to a part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.wall_s[part] = round(self.wall_s.get(part, 0.0) + time.perf_counter() - start, 3)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; raises `LogError` when another one is running in it."""
+    with ExitStack() as stack:
+        try:
+            ours = stack.enter_context(held(folder.parent / f".{folder.name}.lock"))
+        except OSError as error:
+            raise LogError(f"{folder}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
+        if not ours:
+            raise LogError(f"{folder}: another process is running this run now.")
+        yield

@@ -1,0 +1,1 @@
+"""Arrivals wait, are served and become visible in simulated time."""

@@ -1,0 +1,296 @@
+"""The event loop: arrivals wait for a worker, are edited or answered, become visible and are probed.
+
+Knows the contracts of station, editor, panel, server, clock and log, and nothing of what they do. Simulated time is
+whole nanoseconds: sums are exact, so a loop rebuilt at a panel goes on bit for bit. All truth is plain data.
+
+Batches are cut from arrivals alone: `editor.turn` edits, fewer only before a withdrawal, at the end of the stream or
+when a window closes. With one worker an edit is therefore the n-th to become visible whatever the clock, the queries
+and the policy, and no score at a given step depends on time. More workers may overtake each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from lifelong.editing.contract import CollapseError, Editor, State, UnsupportedError
+from lifelong.log import Fact, Gauged, Probed, Timed
+from lifelong.log.checkpoint import StateLike
+from lifelong.simulation.clock import Clock
+from lifelong.simulation.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
+from lifelong.simulation.queries import Nobody
+from lifelong.simulation.roles import (
+    Done,
+    LogLike,
+    Open,
+    PanelLike,
+    ServerLike,
+    SimulationSettings,
+    ToldLike,
+    check_settings,
+    edited_facts,
+)
+from lifelong.simulation.station import Open as Waiting
+from lifelong.simulation.station import Served as Service
+from lifelong.simulation.station import Station
+from lifelong.simulation.tally import Tally
+from lifelong.traffic import Traffic
+from streams.types import Arrival, Edit
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+ANSWERED_TOGETHER = 256  # queries, where nothing asks for their answers earlier
+
+
+class ResumeError(RuntimeError):
+    """A checkpoint belongs to another sequence of arrivals, or to other batches."""
+
+
+def simulate(
+    arrivals: Sequence[Arrival],
+    editor: Editor,
+    panel: PanelLike,
+    clock: Clock,
+    settings: SimulationSettings,
+    log: LogLike,
+    resume: StateLike | None = None,
+    *,
+    server: ServerLike | None = None,
+    on_event: OnEvent | None = None,
+) -> None:
+    """Run a stream to its end, committing facts to the log at every full panel.
+
+    `server` answers the queries among the arrivals. `resume` is the checkpoint of the log's last panel. `on_event` is
+    told of each batch, panel and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for
+    arrivals or settings that cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed
+    before stay readable.
+    """
+    _Loop(arrivals, editor, panel, clock, settings, log, server, on_event).run(resume)
+
+
+class _Loop:
+    """One run of the loop; every attribute that outlives a panel is in `_state`."""
+
+    def __init__(
+        self,
+        arrivals: Sequence[Arrival],
+        editor: Editor,
+        panel: PanelLike,
+        clock: Clock,
+        settings: SimulationSettings,
+        log: LogLike,
+        server: ServerLike | None,
+        on_event: OnEvent | None,
+    ) -> None:
+        check_settings(settings, clock.measures, editor.turn)
+        turn = settings.batch or editor.turn
+        self.jobs = jobs_of(arrivals, turn, settings.window_s)
+        self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
+        self.settings, self.tell = settings, on_event or (lambda event: None)
+        others = (settings.policy, str(settings.window_s))
+        self.digest = arrivals_digest(arrivals, turn, settings.workers, *others)
+        self.edits = sum(isinstance(a.item, Edit) for a in arrivals)
+        self.moments = [nanoseconds(a.at_s) for a in arrivals]
+        # What happens, in order: an arrival, then the jobs that are ready with it.
+        self.events = sorted(
+            [(moment, 0, place) for place, moment in enumerate(self.moments)]
+            + [(job.ready, 1, number) for number, job in enumerate(self.jobs)]
+        )
+        self.queries = {place: n for n, place in enumerate(j.arrivals[0] for j in self.jobs if j.posed is not None)}
+        if self.queries and server is None:
+            raise ValueError(f"{len(self.queries)} queries arrive and nobody answers them: give a `server`.")
+        self.happened = self.finished = self.panels = 0
+        self.done: dict[int, Done] = {}  # measured work of jobs in service
+        self.history: list[str] = []  # visible edits in order, and the same as a set
+        self.visible: set[str] = set()
+        self.retired: dict[str, str] = {}
+        self.facts: list[Fact] = []
+        self.open: list[Open] = []
+        self.together = settings.together if panel.defers else 1
+        self.station = Station(settings.workers, settings.policy, self._begin, self._end)
+        self.tally = Tally()
+        self.traffic = Traffic(server or Nobody(), clock, editor)
+
+    def run(self, resume: StateLike | None) -> None:
+        """Run to the end of the stream, from its beginning or from a checkpoint."""
+        now, jobs, submitted = (0, {}, 0) if resume is None else self._restore(resume)
+        if self.finished < len(self.jobs):
+            self.tally.begin()
+            moments = [moment for moment, _, _ in self.events]
+            self.station.run(moments, self._happens, first=self.happened, now=now, jobs=jobs, submitted=submitted)
+
+    def _happens(self, event: int) -> None:
+        moment, is_job, number = self.events[event]
+        self.happened = event + 1
+        if is_job:
+            self.station.submit(number, self.jobs[number].kind)
+        elif number in self.queries:
+            self.traffic.tally.count(moment, +1)
+        else:
+            self.tally.count(moment, +1)
+
+    def _begin(self, number: int, now: int) -> int:
+        """Begin a service and return its nanoseconds."""
+        job = self.jobs[number]
+        if job.posed is not None:
+            with self.tally.on("traffic"):
+                query, arrived = self.queries[job.arrivals[0]], self.moments[job.arrivals[0]]
+                return self.traffic.begin(number, query, job.posed, arrived, now, self.visible, self.retired)
+        measured_wall_s, bank_len = None, self.editor.bank_len()
+        if self.clock.measures:
+            done = self.done[number] = self._work(job)
+            measured_wall_s, bank_len = done.wall_s, done.bank_len
+        return nanoseconds(self.clock.service_s(job.operation, len(job.items), bank_len, measured_wall_s))
+
+    def _end(self, number: int, service: Service) -> None:
+        """End a service; when it was the last one, or brought a panel's step, hold the panel."""
+        job, before = self.jobs[number], len(self.history)
+        self.finished += 1
+        tally = self.traffic.tally if job.posed is not None else self.tally
+        tally.served(service.ended, service.service, [self.moments[a] for a in job.arrivals])
+        if job.posed is not None:
+            self.traffic.end(number, service.ended)
+            if self.traffic.waiting >= ANSWERED_TOGETHER:
+                self._answer_traffic()
+        else:
+            done = self.done.pop(number, None)
+            self._visible(job, self._work(job) if done is None else done, service.ended)
+        step, last = len(self.history), self.finished == len(self.jobs)
+        if last or (step < self.edits and any(before < listed <= step for listed in self.settings.panels)):
+            self._hold_panel(step, service.ended, last)
+
+    def _work(self, job: Job) -> Done:
+        """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
+        if job.withdrawn or any(edit.supersedes for edit in job.edits):
+            self._settle()
+        elif not self.traffic.defers:
+            self._answer_traffic()
+        bank_len, collapsed, note = self.editor.bank_len(), False, ""
+        self.editor.vlm.sync()
+        start = time.perf_counter()
+        try:
+            if job.edits:
+                self.editor.edit(job.edits)
+            else:
+                self._withdraw(job.withdrawn)
+        except (CollapseError, FloatingPointError) as error:
+            collapsed, note = True, str(error)
+        except (UnsupportedError, KeyError) as error:
+            if job.edits:
+                raise
+            note = f"{job.withdrawn} was not taken back: {error}"
+        self.editor.vlm.sync()
+        wall_s = time.perf_counter() - start
+        self.tally.worked(wall_s)
+        return Done(wall_s, bank_len, collapsed, note)
+
+    def _withdraw(self, edit_id: str) -> None:
+        if edit_id not in self.history or self.retired.get(edit_id) == "":
+            raise KeyError("no such edit is visible")
+        self.editor.remove([edit_id])
+
+    def _visible(self, job: Job, done: Done, end: int) -> None:
+        """Log a finished change, and probe it."""
+        self.history += [e.id for e in job.edits]
+        self.visible.update(e.id for e in job.edits)
+        step, sim_s = len(self.history), end / NANO
+        self.facts.append(Timed(step, done.bank_len, job.operation, done.wall_s))
+        if job.edits:
+            self._ask(job, done, step, sim_s)
+        else:
+            if not done.note:
+                self.retired[job.withdrawn] = ""
+            self.facts.append(Gauged(step, sim_s, "withdrawn", job.withdrawn, float(not done.note)))
+        if done.note:
+            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": done.note})
+
+    def _ask(self, job: Job, done: Done, step: int, sim_s: float) -> None:
+        with self.tally.on("probe"):
+            asked = self.panel.ask(step, sim_s, job.edits)
+        self.open.append(Open(job, done, step, sim_s, self.editor.bank_len(), asked))
+        self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
+        if len(self.open) >= self.together:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Answer what was asked so far, and log the edits that it was about."""
+        if self.open:
+            with self.tally.on("probe"):
+                told = self.panel.answer([one.asked for one in self.open])
+            for one, about in zip(self.open, told, strict=True):
+                self._log_edits(one, about)
+            self.open = []
+        self._answer_traffic()
+
+    def _answer_traffic(self) -> None:
+        with self.tally.on("traffic"):
+            self.facts += self.traffic.answered()
+
+    def _log_edits(self, open_: Open, told: ToldLike) -> None:
+        job, done, step, sim_s = open_.job, open_.done, open_.step, open_.sim_s
+        if told.not_finite and not done.collapsed:
+            note = f"{told.not_finite} answers after {job.edits[-1].id} are not finite"
+            done = replace(done, collapsed=True, note=note)
+            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": note})
+        arrived_s = [self.moments[arrival] / NANO for arrival in job.arrivals]
+        self.facts += edited_facts(open_, done, arrived_s)
+        self.facts += told.facts
+        event = {"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s}
+        self.tell({**event, "bank_len": open_.bank_len, "collapsed": done.collapsed, "facts": told.facts})
+
+    def _hold_panel(self, step: int, now: int, last: bool) -> None:
+        """Probe everything that is due and commit it with the state; no simulated time passes."""
+        sim_s = now / NANO
+        self._settle()
+        with self.tally.on("probe"):
+            facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
+        self.facts += [*facts, *self.tally.gauges(step, sim_s)]
+        if self.queries:
+            self.facts += self.traffic.tally.queue(step, sim_s, "traffic")
+        with self.tally.on("commit"):
+            self.log.commit(self.panels, self.facts, self._state(now))
+        self.facts, self.panels = [], self.panels + 1
+        self.tell({"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last, "facts": facts})
+
+    def _state(self, now: int) -> State:
+        inner = self.editor.state()
+        jobs, submitted = self.station.left()
+        plain = {
+            "arrivals": self.digest,
+            "now": now,
+            "happened": self.happened,
+            "submitted": submitted,
+            "jobs": [[number, asdict(known)] for number, known in jobs.items()],
+            "finished": self.finished,
+            "panels": self.panels + 1,
+            "history": self.history,
+            "retired": self.retired,
+            "clock": self.clock.state(),
+            "tally": self.tally.state(),
+            "traffic": self.traffic.state(),
+        }
+        tensors = {f"editor/{name}": tensor for name, tensor in inner.tensors.items()}
+        return State(tensors, {"simulation": plain, "editor": dict(inner.meta)})
+
+    def _restore(self, saved: StateLike) -> tuple[int, dict[int, Waiting], int]:
+        """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
+        plain = saved.meta["simulation"]
+        if plain["arrivals"] != self.digest or "jobs" not in plain:
+            raise ResumeError(
+                "the checkpoint was made with other arrivals, batches, workers or policies than these, or by an "
+                "earlier version. Run again with --fresh."
+            )
+        self.happened, self.finished, self.panels = (int(plain[n]) for n in ("happened", "finished", "panels"))
+        self.history, self.retired = list(plain["history"]), dict(plain["retired"])
+        self.visible = set(self.history)
+        self.clock.load(plain["clock"])
+        self.tally.load(plain["tally"])
+        self.traffic.load(plain["traffic"])
+        tensors = {n.removeprefix("editor/"): t for n, t in saved.tensors.items() if n.startswith("editor/")}
+        self.editor.load(State(tensors, saved.meta["editor"]))
+        rows = self.log.table(Probed).to_batches()
+        facts = (Probed(**row) for batch in rows for row in batch.to_pylist())
+        self.panel.restore(facts, tuple(self.history), dict(self.retired))
+        jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}
+        return int(plain["now"]), jobs, int(plain["submitted"])

@@ -1,0 +1,64 @@
+"""What a run's log says of how long its services took: samples by operation, their fits, and how well those hold.
+
+Knows run logs and the fits of `lifelong.simulation.service_times`; nothing of models, queues or editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lifelong.log import Edited, RunLog, Served, Timed
+from lifelong.running.config import read_toml
+from lifelong.simulation.clock import PARTS
+from lifelong.simulation.service_times import Fidelity, Fitted, Samples, fidelity, fit
+
+WARM_UP = 3  # first samples of every operation, which are left out
+
+
+def samples_of(log: RunLog) -> dict[str, Samples]:
+    """Return the measured services of a run by operation, in their order, without the first of each.
+
+    Changes are those of the run, queries those that its panels time; where the run's clock measured, also those that
+    arrived.
+    """
+    timed, edited = log.table(Timed).to_pydict(), log.table(Edited).to_pydict()
+    rows: dict[str, list[tuple[float, int, int]]] = {}
+    for name, wall_s, bank_len in zip(timed["operation"], timed["wall_s"], timed["bank_len"], strict=True):
+        rows.setdefault(name, []).append((wall_s, 1, bank_len))
+    sizes = []
+    at = 0
+    while at < len(edited["batch_len"]):
+        sizes.append(edited["batch_len"][at])
+        at += sizes[-1]
+    rows["edit"] = [(w, n, b) for (w, _, b), n in zip(rows.get("edit", []), sizes, strict=False)]
+    if "measured" in str(read_toml(log.folder / "config.toml").get("clock", "")):
+        served = log.table(Served)
+        for part in PARTS:
+            pairs = zip(served[f"{part}_s"].to_pylist(), served["bank_len"].to_pylist(), strict=True)
+            rows.setdefault(part, []).extend((wall_s, 1, bank_len) for wall_s, bank_len in pairs)
+    out = {}
+    for name, found in rows.items():
+        wall_s, items, bank_len = (
+            (np.array(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 3
+        )
+        out[name] = Samples(wall_s, items, bank_len).take(np.arange(min(WARM_UP, len(found) // 2), len(found)))
+    return out
+
+
+def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
+    """Return the fit of every operation that was measured; taking back costs nothing where it never was."""
+    free = Fitted(0.0, 0.0, 0.0, np.ones(1))
+    return {"remove": free} | {name: fit(known) for name, known in samples.items() if len(known)}
+
+
+def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
+    """Fit on every second of so many windows of each operation's samples and compare with the others."""
+    out = []
+    for name, known in sorted(samples.items()):
+        if len(known) >= 2 * windows:
+            window = np.arange(len(known)) * windows // len(known)
+            seen, unseen = known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
+            out.append(fidelity(name, fit(seen), unseen))
+    return out

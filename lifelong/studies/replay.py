@@ -1,0 +1,176 @@
+"""What if: the traffic of a finished run again, under other rates, policies or fleets, without its model.
+
+Knows run logs, streams and the fleet; imports no model. Services take as long as the run measured, fitted
+(`lifelong.simulation.service_times`); what is drawn with a seed is drawn as in a run, so that changes are compared
+on equal arrivals. Answers are not simulated: staleness is by version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lifelong.log import Edited, RunLog
+from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
+from lifelong.running.config import ConfigError, Part, RunConfig, from_table, near, read_toml
+from lifelong.running.parts import load_stream
+from lifelong.simulation.clock import PARTS
+from lifelong.simulation.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
+from lifelong.simulation.jobs import NANO, nanoseconds
+from lifelong.simulation.queries import OUTSIDE
+from lifelong.simulation.recorded import fits_of, samples_of
+from lifelong.simulation.service_times import Fitted, draw
+from streams.traffic import Facts
+from streams.types import SCOPES
+
+FLEET = tuple(f.name for f in fields(FleetSettings) if f.name not in ("workers", "policy"))
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One replay: what it was made of and what came out, arrays by query or by change."""
+
+    settings: FleetSettings
+    load: Load
+    outcome: Outcome
+    scopes: np.ndarray
+    edit_arrived: np.ndarray
+    edit_change: np.ndarray
+
+    def response_s(self) -> np.ndarray:
+        """Return seconds from a query's arrival until its answer."""
+        return (self.outcome.ended - self.load.queries_at) / NANO
+
+    def span_s(self) -> float:
+        """Return the seconds during which things arrive."""
+        return float(max(self.load.queries_at.max(initial=0), self.load.ready_at.max(initial=1))) / NANO
+
+    def busy_s(self) -> float:
+        """Return the seconds that all workers served, queries and changes."""
+        queries = self.load.queries
+        served = queries.constant_s.sum() + (queries.entry_s.sum(1) * self.outcome.bank_len).sum()
+        return float(served) + self.outcome.changing / NANO
+
+    def lag_s(self) -> np.ndarray:
+        """Return seconds from an edit's arrival until it was visible on every replica that will have it."""
+        visible = self.outcome.visible_at
+        last = np.where(visible == NEVER, -1, visible).max(0)
+        return (last[self.edit_change] - self.edit_arrived) / NANO
+
+
+def replay(run: str | Path, changes: Mapping[str, Any] | None = None) -> Replayed:
+    """Replay a run with changes by dotted key: those of arrivals, queries, withdrawals, workers, policy and fleet.
+
+    Raises `ConfigError` for a key that a replay cannot change, `LogError` for a folder that is no run.
+    """
+    log = RunLog.open(run)
+    config, settings = settings_of(log, changes or {})
+    return replay_with(config, settings, fits_of(samples_of(log)))
+
+
+def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, FleetSettings]:
+    """Return the run's configuration with changes, and the fleet's."""
+    mine = ("arrivals", "queries", "withdrawals", "workers", "policy", "batch", "window_s", "edits", "seed")
+    for key in changes:
+        if key.split(".")[0] not in (*mine, *FLEET):
+            raise ConfigError(f"{key}: a replay cannot change it.{near(key, (*mine, *FLEET))}")
+    fleet = {key: value for key, value in changes.items() if key in FLEET}
+    config = from_table(read_toml(log.folder / "config.toml"), {k: v for k, v in changes.items() if k not in fleet})
+    if config.queries is None:
+        config = config.model_copy(update={"queries": Part(name="poisson", options={"rate": 1.0})})
+    if not config.batch:  # as many at once as the editor took in the run
+        config = config.model_copy(update={"batch": max(log.table(Edited)["batch_len"].to_pylist(), default=1)})
+    check_arrivals(config)
+    try:
+        return config, FleetSettings(workers=config.workers, policy=config.policy, **fleet)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, Fitted]) -> Replayed:
+    """Replay a configuration on a fleet with fitted services; raises `ConfigError` for an operation without a fit."""
+    missing = sorted({"edit", *PARTS} - set(fits))
+    if missing:
+        raise ConfigError(
+            f"the run has measured no {', '.join(missing)}: replay one whose panels sample latency "
+            "(panels.latency_answers above 0)."
+        )
+    stream = load_stream(config)
+    at_s = offsets(config, len(stream.edits))
+    gone = withdrawn(config, stream.edits, at_s)
+    facts = Facts.of(stream.edits, at_s, gone)
+    traffic = asked(config, facts)
+    places = {edit.id: n for n, edit in enumerate(stream.edits)}
+    taken = sorted(gone.items(), key=lambda pair: pair[1])
+    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken])
+    ready_s = np.concatenate([ready, [moment for _, moment in taken]])
+    sizes = np.concatenate([np.bincount(batch, minlength=len(ready)), np.full(len(taken), -1)]).astype(np.int64)
+    order = np.argsort(ready_s, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    edit_change = place[batch]
+    back = np.full(len(stream.edits), -1)
+    for n, (edit_id, _) in enumerate(taken):
+        back[places[edit_id]] = place[len(ready) + n]
+    outside = np.isin(traffic.scopes, [SCOPES.index(s) for s in OUTSIDE])
+    about = np.where((traffic.edits < 0) | outside, -1, edit_change[traffic.edits])
+    over = (about >= 0) & (facts.withdrawn_s[traffic.edits] <= traffic.at_s)
+    about = np.where(over, back[traffic.edits], about)
+    items = np.maximum(sizes[order], 1)
+    made = draw(fits, ("edit",), items, config.seed, "changes")
+    removed = draw(fits, ("remove",), items, config.seed, "changes")
+    removes = (sizes[order] < 0)[:, None]
+    changes = type(made)(
+        ("change",),
+        np.where(removes, removed.constant_s, made.constant_s),
+        np.where(removes, removed.entry_s, made.entry_s),
+    )
+    load = Load(
+        np.array([nanoseconds(s) for s in ready_s[order].tolist()], np.int64),
+        sizes[order],
+        np.round(traffic.at_s * NANO).astype(np.int64),
+        about,
+        changes,
+        draw(fits, PARTS, np.ones(len(traffic)), config.seed, "queries"),
+    )
+    arrived = np.round(at_s * NANO).astype(np.int64)
+    return Replayed(settings, load, simulate_fleet(load, settings), traffic.scopes, arrived, edit_change)
+
+
+def batches(
+    at_s: np.ndarray, count: int, window_s: float, cut_s: Sequence[float] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each edit's batch, and when each batch may begin, as `jobs_of` cuts them.
+
+    A batch is full with `count` edits, closes `window_s` after its first one, and is cut short by a withdrawal (at
+    `cut_s`, ascending).
+    """
+    number = np.zeros(len(at_s), np.int64)
+    ready: list[float] = []
+    first = held = 0
+    events = sorted(
+        [(moment, 0, n) for n, moment in enumerate(at_s.tolist())] + [(moment, 1, -1) for moment in cut_s]
+    )
+    for moment, is_cut, n in events:
+        closes = at_s[first] + window_s
+        if held and closes < moment:
+            ready.append(float(closes))
+            held = 0
+        if is_cut:
+            if held:
+                ready.append(moment)
+            held = 0
+            continue
+        first = n if not held else first
+        held += 1
+        number[n] = len(ready)
+        if held == count:
+            ready.append(moment)
+            held = 0
+    if held:
+        ready.append(float(at_s[-1] if np.isinf(window_s) else at_s[first] + window_s))
+    return number, np.array(ready)

@@ -1,0 +1,88 @@
+"""Every edit alone: the editor is put back before the next one, as in the papers' tables of single edits.
+
+Knows runs' parts by their contracts; writes nothing. What is left of many edits is what `lifelong run` measures.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from statistics import median
+from typing import Any
+
+from lifelong.editing.contract import CollapseError, State
+from lifelong.log import Probed
+from lifelong.running.config import RunConfig
+from lifelong.studies.five import five
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What single edits of one editor gave: the five metrics, seconds of an edit (median), how many edits failed."""
+
+    editor: str
+    metrics: Mapping[str, float]
+    edits: int
+    edit_wall_s: float
+    collapsed: int
+    facts: tuple[Probed, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Return everything but the facts as plain data."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "facts"}
+
+    def line(self) -> str:
+        """Return the row of a table."""
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
+        cost = f"{self.edits} edits  {self.edit_wall_s * 1e3:.0f} ms each  {self.collapsed} collapsed"
+        return f"{self.editor:<12} {shown}  {cost}"
+
+
+def single(
+    source: str | RunConfig | None = None,
+    *,
+    fitted: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+    **changes: Any,
+) -> Alone:
+    """Make every edit of a configuration's stream alone, ask its probes, take it back, and return what came out.
+
+    `changes` are keys of the configuration (`editor="grace"`, `edits=200`). With `fitted` false a trained editor
+    stays untrained. Raises what `run` raises; an edit that collapses counts with the answers of the editor as it is.
+    """
+    from lifelong.probing.baseline import Baseline
+    from lifelong.probing.panel import Panel, PanelSettings
+    from lifelong.running.labels import run_label
+    from lifelong.running.parts import make_editor
+    from lifelong.running.run import prepare, resolve
+
+    config = resolve(source, changes)
+    ready = prepare(config)
+    vlm, stream = ready.vlm, ready.stream
+    probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
+    baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
+    editor = ready.editor() if fitted else make_editor(config, vlm)
+    now = editor.state()
+    before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))
+    facts: list[Probed] = []
+    spent: list[float] = []
+    collapsed = 0
+    try:
+        for number, edit in enumerate(stream.edits, start=1):
+            panel = Panel(vlm, editor, stream.probes, (), PanelSettings(), baseline, config.seed)
+            start = time.perf_counter()
+            try:
+                editor.edit([edit])
+            except CollapseError as error:
+                collapsed += 1
+                say(str(error))
+            spent.append(time.perf_counter() - start)
+            facts += panel.instant(1, 0.0, [edit])
+            editor.load(before)
+            if number % 50 == 0:
+                say(f"{number}/{len(stream.edits)} edits")
+    finally:
+        editor.close()
+    return Alone(run_label(config), five(facts), len(stream.edits), median(spent), collapsed, tuple(facts))

@@ -1,0 +1,50 @@
+"""What an editor learnt, in two dimensions: points that an editor gives, and the call that asks for them.
+
+Knows runs and the contract; nothing of what the points mean, and draws nothing itself (`reports` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Space:
+    """Points of one space in two dimensions, `before` and `after` training (n, 2), with a kind and a number each.
+
+    `separation` is the share of points whose nearest neighbour in the full space is alike, before and after; what
+    alike means, and where the space lies, is `about`'s to say.
+    """
+
+    name: str
+    about: str
+    before: np.ndarray
+    after: np.ndarray
+    kinds: tuple[str, ...]
+    numbers: np.ndarray
+    separation: tuple[float, float]
+
+
+def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
+    """Return the spaces of a run's editor for the edits of its stream, which no fit has seen.
+
+    `source` and `changes` are those of `run`; a fit that is kept nowhere is made. Raises `ValueError` for an editor
+    that has no spaces to show.
+    """
+    from lifelong.running.run import prepare, resolve
+    from streams.types import Pool, PoolItem
+
+    ready = prepare(resolve(source, changes))
+    editor = ready.editor()
+    try:
+        items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
+        found = editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
+    finally:
+        editor.close()
+    if not found:
+        raise ValueError(f"editor={ready.config.editor.name} has no spaces to show: it must define `spaces`.")
+    return found

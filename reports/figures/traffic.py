@@ -1,0 +1,138 @@
+"""One function per figure of query traffic: frames in, a matplotlib figure and its numbers out.
+
+Knows percentiles and style; reads and writes no files. Everything here is in simulated time: how long people wait
+while edits stream in, what they are told, and how old it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from reports.figures import style
+from reports.figures.scores import Drawn
+from reports.numbers.percentiles import percentile
+from reports.table import Facts
+
+WINDOWS = 20  # equal stretches of simulated time
+INSIDE = ("edited", "rephrased", "rendering")
+PARTS = ("encode_s", "route_s", "apply_s", "answer_s")
+SHARES = ((0.5, "p50"), (0.99, "p99"))
+
+
+def waiting(facts: Facts) -> Drawn:
+    """Draw the service and the response times of queries side by side, as the share that took longer."""
+    looks = style.palette(facts.editors)
+    served = _timed(facts.served)
+    figure, axes = style.grid(2, columns=2, width=4.4, height=3.2)
+    rows = []
+    for ax, column, title in zip(
+        axes, ("service_s", "response_s"), ("service", "response (waiting too)"), strict=True
+    ):
+        for editor, look in looks.items():
+            times = np.sort(served.filter(pl.col("editor") == editor)[column].to_numpy())
+            if not len(times):
+                continue
+            ax.step(times * 1e3, 1 - np.arange(1, len(times) + 1) / len(times), where="post", color=look.colour,
+                    linestyle=look.dash, linewidth=1.3, label=editor)  # fmt: skip
+            for share, name in SHARES:
+                found = percentile(times, share)
+                rows.append((editor, title, name, found.value, found.low, found.high, found.n))
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("simulated time (ms)")
+        ax.set_ylabel("share of queries that took longer")
+    style.legend(figure, axes)
+    names = ["editor", "time", "percentile", "value_s", "low_s", "high_s", "n"]
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    caption = (
+        "Response counts from the intended arrival. The table has 95 % intervals; a percentile that too few queries "
+        "lie beyond is left out of it."
+    )
+    return Drawn("waiting", "How long queries take, and how long people wait", caption, figure, table)
+
+
+def staleness(facts: Facts) -> Drawn:
+    """Draw, over simulated time, the shares of queries about edits that are right, stale by version and by answer."""
+    looks = style.palette(facts.editors)
+    inside = _windows(facts.served.filter(pl.col("scope").is_in(INSIDE)), "arrived_sim_s")
+    table = (
+        inside.group_by("editor", "window", "at_s")
+        .agg(
+            pl.col("right").mean(), pl.col("stale_version").mean(), pl.col("stale_answer").mean(), pl.len().alias("n")
+        )
+        .sort("editor", "window")
+    )
+    figure, axes = style.grid(3, columns=3, height=3.0)
+    titles = ("right", "stale by version", "stale by answer")
+    for ax, column, title in zip(axes, ("right", "stale_version", "stale_answer"), titles, strict=True):
+        for editor, look in looks.items():
+            mine = table.filter((pl.col("editor") == editor) & pl.col(column).is_not_null())
+            ax.plot(mine["at_s"], mine[column], **look.line(), linewidth=1.3, label=editor)
+        ax.set_ylim(-0.02, 1.02)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("simulated time (s)")
+        ax.set_ylabel("share of queries about edits")
+    style.legend(figure, axes)
+    caption = (
+        f"Queries about an edited fact, by {WINDOWS} equal stretches of time. Stale by version: the edit had arrived "
+        "and was not visible when service began. Stale by answer: right by what was true before, wrong by what is."
+    )
+    return Drawn("staleness", "What people are told about edited facts", caption, figure, table)
+
+
+def lag(facts: Facts) -> Drawn:
+    """Draw how long edits take from arrival to visibility, and how many queries wait, over simulated time."""
+    looks = style.palette(facts.editors)
+    figure, axes = style.grid(2, columns=2, width=4.4, height=3.0)
+    edits = _windows(
+        facts.edited.with_columns((pl.col("visible_sim_s") - pl.col("arrived_sim_s")).alias("lag_s")), "arrived_sim_s"
+    )
+    lags = edits.group_by("editor", "window", "at_s").agg(
+        pl.col("lag_s").median().alias("lag_p50_s"), pl.col("lag_s").max().alias("lag_max_s"), pl.len().alias("edits")
+    )
+    depth = _depth(_timed(facts.served))
+    table = lags.join(depth, on=["editor", "window"], how="full", coalesce=True).sort("editor", "window")
+    for editor, look in looks.items():
+        mine = table.filter(pl.col("editor") == editor)
+        axes[0].plot(mine["at_s"], mine["lag_p50_s"], **look.line(), linewidth=1.3, label=editor)
+        axes[0].plot(mine["at_s"], mine["lag_max_s"], **look.line(":"), linewidth=1.0)
+        axes[1].plot(mine["at_s"], mine["queries_inside"], **look.line(), linewidth=1.3, label=editor)
+    axes[0].set_ylabel("arrival to visible (s)")
+    axes[1].set_ylabel("queries in the system")
+    for ax, title in zip(axes, ("edit lag: median, longest dotted", "queue depth"), strict=True):
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("simulated time (s)")
+        ax.set_ylim(bottom=0)
+    style.legend(figure, axes)
+    caption = f"By {WINDOWS} equal stretches of simulated time. Queries in the system: the time average."
+    return Drawn("edit_lag", "How long edits take to be visible, and who waits meanwhile", caption, figure, table)
+
+
+def _timed(served: pl.DataFrame) -> pl.DataFrame:
+    return served.with_columns(
+        pl.sum_horizontal(PARTS).alias("service_s"), (pl.col("sim_s") - pl.col("arrived_sim_s")).alias("response_s")
+    )
+
+
+def _windows(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Number equal stretches of each editor's time, `at_s` their middles."""
+    span = pl.col(column).max().over("editor") / WINDOWS
+    window = (pl.col(column) / span).floor().clip(0, WINDOWS - 1).cast(pl.Int64)
+    return rows.with_columns(window.alias("window"), ((window + 0.5) * span).alias("at_s"))
+
+
+def _depth(served: pl.DataFrame) -> pl.DataFrame:
+    """Return the time average of queries in the system, per run and stretch, averaged over seeds (Little's law)."""
+    out = []
+    for (editor, _), rows in served.group_by("editor", "seed"):
+        edges = np.linspace(0, float(rows["arrived_sim_s"].max() or 0), WINDOWS + 1)  # type: ignore[arg-type]
+        came, went = rows["arrived_sim_s"].to_numpy(), rows["sim_s"].to_numpy()
+        for window, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            inside = np.clip(np.minimum(went, high) - np.maximum(came, low), 0, None).sum()
+            out.append((editor, window, inside / (high - low) if high > low else 0.0))
+    frame = pl.DataFrame(
+        out, schema={"editor": pl.String, "window": pl.Int64, "queries_inside": pl.Float64}, orient="row"
+    )
+    return frame.group_by("editor", "window").agg(pl.col("queries_inside").mean())

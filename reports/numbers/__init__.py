@@ -1,0 +1,1 @@
+"""The numbers that pictures and pages are made of."""

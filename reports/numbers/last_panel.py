@@ -1,0 +1,49 @@
+"""What the last panel of a run measured, in the few numbers that a limit can be set to. Knows fact tables."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import polars as pl
+
+from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+from reports.numbers.metrics import HOLDS
+
+AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
+SCORERS = ("generated", "teacher_forced")
+LEAST = 100  # latency samples for a p99
+
+
+def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, tuple[float, int]]]:
+    """Return the step of a run's last panel, and value and n of each measure there (left out where n is 0).
+
+    retention, generality, locality: mean scores over all past edits probed there, those replaced or taken back left
+    out; `route_p99_s` from 100 samples on, measured; `encode_p99_s` likewise; `bytes_per_edit`; `edit_s`, the mean
+    measured seconds of the edits of this log. Raises `ValueError` for an unknown scorer or a run without a panel.
+    """
+    if scorer not in SCORERS:
+        raise ValueError(f"scorer={scorer!r}: expected one of {', '.join(SCORERS)}.")
+    probed, edited, gauged, timed = (
+        cast(pl.DataFrame, pl.from_arrow(log.table(fact))) for fact in (Probed, Edited, Gauged, Timed)
+    )
+    if gauged.is_empty():
+        raise ValueError(f"{log.folder}: no panel was committed yet.")
+    step = cast(int, gauged["step"].max())
+    rows = probed.filter(HOLDS & (pl.col("step") == step) & (pl.col("scorer") == scorer))
+    rows = rows.unique(subset=["probe_id"], keep="last", maintain_order=True)
+    found: dict[str, tuple[float, int]] = {}
+    for name, axis in AXES.items():
+        scores = rows.filter(pl.col("axis") == axis)["score"]
+        if len(scores):
+            found[name] = (float(cast(float, scores.mean())), len(scores))
+    for operation in ("route", "encode"):
+        samples = timed.filter((pl.col("step") == step) & (pl.col("operation") == operation))["wall_s"]
+        if len(samples) >= LEAST:
+            found[f"{operation}_p99_s"] = (float(cast(float, samples.quantile(0.99, "linear"))), len(samples))
+    held = gauged.filter((pl.col("step") == step) & (pl.col("name") == "bank_bytes"))["value"]
+    if len(held):
+        found["bytes_per_edit"] = (float(held[-1]) / max(1, step), step)
+    if len(edited):
+        share = edited["edit_wall_s"] / edited["batch_len"]
+        found["edit_s"] = (float(cast(float, share.mean())), len(edited))
+    return step, found

@@ -1,0 +1,82 @@
+"""IKE: which demonstrations an edit gets, in which order, and what the model is then asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lifelong.editing.facts.book import Fact
+from lifelong.editors.ike import PATTERN, Ike, IkeOptions, forms_of
+from streams.stream import load_stream
+from streams.types import Edit, ImageRef, Prompt, Query
+
+PICTURE = ImageRef("noise:a", "a")
+EDIT = Edit("a", Query("Who made this bowl?", PICTURE), "Ann", "bowl")
+POOL = load_stream("toy", edits=2, seed=0).pool(12, 0)
+
+
+def fitted(tiny_vlm, **options) -> Ike:
+    editor = Ike(tiny_vlm, IkeOptions.model_validate(options))
+    editor.fit(POOL)
+    return editor
+
+
+def test_copy_update_and_retain_come_one_to_three_to_four():
+    assert [PATTERN.count(form) for form in ("copy", "update", "retain")] == [1, 3, 4]
+
+
+def test_a_demonstration_states_the_fact_asks_and_answers():
+    item = POOL.items[0]
+    fact = Fact(item.edit.query.prompt, item.edit.target)
+    forms = forms_of(item, fact)
+    assert forms["copy"] == [f"New fact: {fact.prompt} It is {fact.target}. {fact.prompt} {fact.target}."]
+    old = next(p for p in item.probes if p.axis == "locality")
+    assert f"{fact.said} {old.query.prompt} {old.target}." in forms["retain"]
+    assert all(text.endswith(f"{fact.target}.") and fact.said in text for text in forms["update"])
+
+
+def test_the_nearest_demonstration_stands_next_to_the_edit(tiny_vlm):
+    editor = fitted(tiny_vlm, demonstrations=4)
+    editor.edit([EDIT])
+    facts = [Fact(i.edit.query.prompt, i.edit.target).said for i in POOL.items]
+    near = editor.text.encode(facts) @ editor.text.encode([Fact(EDIT.query.prompt, EDIT.target).said])[0]
+    order = [facts[i] for i in np.argsort(-near)[:4]]
+    assert [next(f for f in facts if text.startswith(f)) for text in editor.chosen["a"]] == order[::-1]
+
+
+def test_the_prompt_is_demonstrations_edit_question_and_only_the_questions_picture(tiny_vlm):
+    editor = fitted(tiny_vlm, demonstrations=2)
+    editor.edit([EDIT])
+    words = [*editor.chosen["a"], "New fact: Who made this bowl? It is Ann.", "Who made this bowl?"]
+    with editor.applied([EDIT.query], editor.route(editor.encode([EDIT.query]))) as answerer:
+        got = answerer.score(["Ann"])[0]
+    expected = tiny_vlm.score([Prompt((PICTURE, " ".join(words)))], ["Ann"])[0]
+    assert np.array_equal(got.logprobs, expected.logprobs)
+
+
+def test_every_query_gets_an_edit_as_published_and_a_threshold_lets_some_go(tiny_vlm):
+    """Its failure mode: without a scope an unrelated question is answered after some edit."""
+    strange = Query("What is the capital of Kenya?")
+    free, gated = fitted(tiny_vlm, demonstrations=0), fitted(tiny_vlm, demonstrations=0, threshold=0.99)
+    for editor in (free, gated):
+        editor.edit([EDIT])
+    assert [r.ids for r in free.route(free.encode([strange, EDIT.query]))] == [("a",), ("a",)]
+    assert [r.ids for r in gated.route(gated.encode([strange, EDIT.query]))] == [(), ("a",)]
+
+
+def test_replaced_and_evicted_edits_leave_nothing_behind(tiny_vlm):
+    editor = fitted(tiny_vlm, demonstrations=1, capacity=2, eviction="fifo")
+    editor.edit([EDIT, replace(EDIT, id="b", target="Bob", supersedes="a")])
+    assert list(editor.chosen) == ["b"]
+    for i in range(3):
+        editor.edit([Edit(str(i), Query(f"Who has number {i}?"), "Ann", "bowl")])
+    assert sorted(editor.chosen) == sorted(editor.book.facts) == ["1", "2"]
+
+
+def test_what_fit_kept_can_be_loaded(tiny_vlm):
+    editor, twin = fitted(tiny_vlm), Ike(tiny_vlm)
+    twin.load_fitted(editor.fitted())
+    for one in (editor, twin):
+        one.edit([EDIT])
+    assert twin.chosen == editor.chosen and len(twin.chosen["a"]) == 8

@@ -1,0 +1,132 @@
+"""A report is a pure function of run logs: every figure has numbers behind it, and the page needs no other file."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+from runs_made_up import fake_run
+
+from lifelong.cli.report import run_folders
+from lifelong.running.config import ConfigError
+from reports.figures.scores import degradation, pick
+from reports.figures.style import palette
+from reports.numbers.summary import speed
+from reports.page import write_report
+from reports.table import load
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    return write_report(
+        [fake_run(root, "none", 1.0), fake_run(root, "ft", 0.3), fake_run(root, "grace", 0.95)], root / "out"
+    ).parent
+
+
+def test_every_figure_has_png_svg_and_numbers(report: Path) -> None:
+    names = {p.stem for p in (report / "figures").glob("*.png")}
+    assert {"degradation", "scorers", "age_heatmap", "routing", "latency", "memory", "prompt_kinds"} <= names
+    assert names == {p.stem for p in (report / "figures").glob("*.svg")}
+    assert names | {"summary", "evidence"} == {p.stem for p in (report / "tables").glob("*.csv")}
+
+
+def test_of_a_folder_of_runs_those_without_a_panel_are_left_out_and_named(tmp_path: Path) -> None:
+    """A sweep that was stopped is reported as far as it came; a run that is asked for by name must have begun."""
+    begun, early = fake_run(tmp_path, "grace", 0.9, steps=(1, 2)), fake_run(tmp_path, "rag", 0.9, steps=())
+    said: list[str] = []
+    assert run_folders([tmp_path], said.append) == [begun]
+    assert len(said) == 1 and str(early) in said[0] and "no panel" in said[0]
+    assert run_folders([early]) == [early]
+    with pytest.raises(ValueError, match="first panel"):
+        load([early])
+    with pytest.raises(ConfigError, match="neither"):
+        run_folders([tmp_path / "grace" / "facts"])
+
+
+def test_page_is_self_contained(report: Path) -> None:
+    page = (report / "index.html").read_text()
+    assert "src='data:image/png" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_summary_reads_the_diagonal_and_the_last_panel(report: Path) -> None:
+    table = pl.read_csv(report / "tables" / "summary.csv")
+    by = {r["editor"]: r for r in table.iter_rows(named=True)}
+    assert by["none"]["reliability (retention)"] == 1.0 and by["none"]["n reliability (retention)"] == 60
+    assert by["ft"]["reliability (retention)"] < by["grace"]["reliability (retention)"]
+    assert by["ft"]["reliability right after the edit"] == 1.0
+
+
+def test_two_runs_of_one_editor_and_seed_are_refused(tmp_path: Path) -> None:
+    first, second = fake_run(tmp_path / "a", "ft", 0.5), fake_run(tmp_path / "b", "ft", 0.5)
+    with pytest.raises(ValueError, match="drawn on top of each other"):
+        write_report([first, second], tmp_path / "out")
+
+
+def test_runs_of_one_editor_are_told_apart_by_label_and_seeds_of_a_label_averaged(tmp_path: Path) -> None:
+    runs = [("liveedit", 0), ("liveedit", 1), ("liveedit rank=16", 0), ("liveedit rank=8", 0), ("none", 0)]
+    folders = [
+        fake_run(tmp_path / str(i), label.split()[0], 0.9, seed, label, steps=(1, 2))
+        for i, (label, seed) in enumerate(runs)
+    ]
+    facts, infos = load(folders)
+    assert facts.editors == ["none", "liveedit", "liveedit rank=8", "liveedit rank=16"]
+    assert [r.editor for r in infos] == [label for label, _ in runs]
+    last = degradation(facts).table.filter((pl.col("measure") == "text locality") & (pl.col("step") == 2))
+    assert dict(zip(last["editor"], last["n"], strict=True))["liveedit"] == 4  # two probes of either seed
+
+
+def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tmp_path: Path) -> None:
+    options = [
+        (", rank = 4, soft = true", 0),
+        (", rank = 4, soft = true", 1),
+        (", rank = 8, soft = true, new = 1", 0),
+    ]
+    folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, s, "", o, (1,)) for i, (o, s) in enumerate(options)]
+    assert [r.editor for r in load(folders)[1]] == ["liveedit rank=4", "liveedit rank=4", "liveedit rank=8"]
+    assert [r.editor for r in load(folders[:2])[1]] == ["liveedit", "liveedit"]
+
+
+def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> None:
+    folders = [fake_run(tmp_path / str(n), "grace", 0.9, seed, steps=(1,)) for n, seed in enumerate((0, 0, 1))]
+    for folder, source in ((folders[0], 'name = "toy", order = "drift"'), (folders[2], 'name = "other"')):
+        config = folder / "config.toml"
+        config.write_text(config.read_text().replace('name = "toy"', source))
+    facts, _ = load(folders)
+    assert facts.editors == ["grace stream=other", "grace stream=toy", "grace stream=toy stream.order=drift"]
+
+
+def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
+    labels = ["none", *(f"liveedit rank={i}" for i in range(40))]
+    looks = palette(labels)
+    assert len({(k.colour, k.marker, k.hollow) for k in looks.values()}) == 41  # also where dashes mean quantiles
+    assert len({(k.colour, k.dash) for k in looks.values()}) == 41  # also where a line has no markers
+    assert [e for e, k in looks.items() if k.colour == "#000000"] == ["none"]
+
+
+def test_fourteen_long_labels_leave_the_axes_their_room(tmp_path: Path) -> None:
+    labels = [f"liveedit prompt_guided=false soft_routing=false rank={i}" for i in range(14)]
+    folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, 0, x, steps=(1, 2)) for i, x in enumerate(labels)]
+    figure: Figure = degradation(load(folders)[0]).figure
+    figure.draw_without_rendering()
+    assert min(ax.get_position().height * figure.get_figheight() for ax in figure.axes) > 1.2
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+
+
+def test_speed_is_counts_over_measured_seconds() -> None:
+    # 10 s in all: 3 editing, 6 probing (of which 1 latency samples and 4 in encode, route and answer), 1 elsewhere
+    seconds = {"edit": 3.0, "probe": 6.0, "commit": 0.5, "own": 0.5, "encode": 1.0, "route": 1.0, "answer": 2.0}
+    counts = {"probes_asked": 50.0, "probes_reused": 40.0}
+    gauges = pl.DataFrame({**{f"{k}_wall_s": [v] for k, v in seconds.items()}, **{k: [v] for k, v in counts.items()}})
+    timed = pl.DataFrame({"operation": ["encode", "edit"], "wall_s": [1.0, 3.0]})
+    found = speed(gauges, timed, edits=20)
+    assert found["edits/s"] == 2 and found["probes/s"] == 10
+    assert found["answers kept by an unchanged route"] == 0.8
+    assert found["simulator overhead"] == pytest.approx(0.2)
+
+
+def test_replaced_and_withdrawn_edits_have_left_every_curve() -> None:
+    variants = ["edit", "superseded", "withdrawn"]
+    rows = pl.DataFrame({"axis": ["reliability"] * 3, "modality": ["image"] * 3, "variant": variants})
+    assert pick(rows, "reliability", None, None)["variant"].to_list() == ["edit"]

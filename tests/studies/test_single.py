@@ -1,0 +1,35 @@
+"""Single edits: the editor is the same before every one of them, and the first one is a run's first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lifelong import run, single
+from lifelong.studies.tune import last_panel
+
+TINY: dict[str, Any] = {"model": "tiny", "stream": "toy"}
+
+
+@pytest.mark.parametrize("editor", ["ft", "grace"])
+def test_the_first_edit_alone_is_what_a_run_of_one_edit_shows(editor, tmp_path):
+    alone = single(editor=editor, edits=1, out=str(tmp_path / "a"), **TINY)
+    quick: dict[str, Any] = {"panels.latency_routes": 0, "panels.latency_answers": 0}
+    folder = run(editor=editor, edits=1, out=str(tmp_path / "b"), quiet=True, **TINY, **quick)
+    theirs = {(f.probe_id, f.scorer): (f.score, f.answer) for f in last_panel(folder) if f.edit_id}
+    assert theirs and theirs == {(f.probe_id, f.scorer): (f.score, f.answer) for f in alone.facts}
+
+
+def test_an_edits_facts_are_the_same_wherever_it_stands(tmp_path):
+    found = []
+    for order in ("shuffled", "grouped"):
+        changes = {**TINY, "stream.order": order}
+        alone = single(editor="ft", edits=6, out=str(tmp_path), **changes)
+        found.append({edit_id: [f for f in alone.facts if f.edit_id == edit_id] for edit_id in ids_of(alone)})
+    assert list(found[0]) != list(found[1])  # else the orders say nothing
+    assert found[0] == found[1]
+
+
+def ids_of(alone):
+    return dict.fromkeys(f.edit_id for f in alone.facts)

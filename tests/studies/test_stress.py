@@ -1,0 +1,62 @@
+"""Stress: the knee is found to its tolerance, and agrees with queueing theory where that has one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lifelong
+from lifelong.running.config import ConfigError
+from lifelong.simulation.service_times import Fitted
+from lifelong.studies.stress import load as stress
+from lifelong.studies.stress.load import Bearing, knee, stress_load
+
+
+@pytest.mark.parametrize("truth", [0.003, 1.0, 7.3, 90_000.0])
+def test_a_knee_is_found_to_its_tolerance(truth: float) -> None:
+    found = knee(lambda size: size <= truth, 1.0, tolerance=0.01)
+    assert found.fine <= truth < found.not_fine <= found.fine * 1.0101
+    assert len(found.tried) < 40 and all(fine == (size <= truth) for size, fine in found.tried)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_what_never_changes_has_no_knee(always: bool) -> None:
+    with pytest.raises(ValueError, match="no end was found"):
+        knee(lambda size: always, 1.0)
+
+
+def test_the_load_that_a_queue_bears_is_that_of_theory(tmp_path, monkeypatch) -> None:
+    """M/M/1: P(response <= slo) = 1 - exp(-(mu - lambda) slo): 90 % within 1 s up to lambda = mu - ln(10) / 1 s."""
+    words: dict[str, Any] = {
+        "model": "tiny",
+        "stream": "toy",
+        "editor": "none",
+        "edits": 40,
+        "panels.at": [40],
+        "out": str(tmp_path),
+        "arrivals.rate": 0.002,
+        "queries.rate": 0.001,
+    }
+    run = lifelong.run(None, quiet=True, **words)
+    exponential = -np.log1p(-(np.arange(400) + 0.5) / 400)
+    free = Fitted(0.0, 0.0, 0.0, np.ones(1))
+    fits = {name: free for name in ("edit", "remove", "encode", "route", "apply")}
+    monkeypatch.setattr(stress, "fits_of", lambda samples: fits | {"answer": Fitted(0.2, 0.0, 0.0, exponential)})
+    found = stress_load(str(run), {"edits": 16}, slo_s=1.0, good=0.9, seeds=(0,))
+    assert found.mean_per_s == pytest.approx(5 - math.log(10), rel=0.08)
+    assert found.busy == pytest.approx(found.rates_per_s[-1] / 5, rel=0.06) and found.interval() is None
+
+
+def test_seeds_give_an_interval_from_five_on() -> None:
+    rates = tuple(math.exp(x) for x in (0.0, 0.1, -0.1, 0.05, -0.05))
+    low, high = Bearing(rates, (0, 1, 2, 3, 4), 0.99, 0.5).interval() or (math.nan, math.nan)
+    assert (math.log(low), math.log(high)) == pytest.approx((-0.0982, 0.0982), abs=1e-3)
+    assert Bearing((1.0,) * 12, tuple(range(12)), 0.99, 0.5).interval() == (1.0, 1.0)
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="good=1"):
+        stress_load("nowhere", {}, slo_s=1.0, good=1.0)
