@@ -19,34 +19,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank as Bank
-    from lifelong.cli.report import report as report
     from lifelong.editing.checks.check import check_editor as check_editor
     from lifelong.editing.contract import Editor as Editor
     from lifelong.editing.contract import EditorOptions as EditorOptions
     from lifelong.editing.contract import Keys as Keys
     from lifelong.editing.contract import Route as Route
-    from lifelong.editing.contract import State as State
-    from lifelong.editing.contract import editor_class as editor_class
-    from lifelong.editing.contract import editor_names as editor_names
+    from lifelong.editing.find import editor_class as editor_class
+    from lifelong.editing.find import editor_names as editor_names
     from lifelong.log import Edited as Edited
     from lifelong.log import Gauged as Gauged
     from lifelong.log import LogError as LogError
     from lifelong.log import Probed as Probed
     from lifelong.log import RunLog as RunLog
     from lifelong.log import Timed as Timed
+    from lifelong.log.checkpoint import State as State
     from lifelong.models.atlas.exam import evaluate as evaluate_model  # noqa: F401
     from lifelong.models.atlas.train.main import main as train_atlas  # noqa: F401
     from lifelong.models.vlm import VLM as VLM
     from lifelong.running.ask import ask as ask
     from lifelong.running.catalog import listing as listing
-    from lifelong.running.config import ConfigError as ConfigError
     from lifelong.running.config import RunConfig as RunConfig
     from lifelong.running.config import load_config as load_config
     from lifelong.running.run import dry_run as dry_run
     from lifelong.running.run import run as run
+    from lifelong.running.words import ConfigError as ConfigError
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
     from lifelong.studies.bench.probing import compare_run as compare_probing  # noqa: F401
     from lifelong.studies.bench.routing_page import measure as measure_routing  # noqa: F401
+    from lifelong.studies.report import report as report
     from lifelong.studies.single import single as single
     from lifelong.studies.spaces import spaces_of as spaces_of
     from lifelong.studies.sweep import sweep as sweep
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Bank": "lifelong.bank",
-    "ConfigError": "lifelong.running.config",
+    "ConfigError": "lifelong.running.words",
     "Edited": "lifelong.log",
     "Editor": "lifelong.editing.contract",
     "EditorOptions": "lifelong.editing.contract",
@@ -67,7 +67,7 @@ _HOME = {
     "Route": "lifelong.editing.contract",
     "RunConfig": "lifelong.running.config",
     "RunLog": "lifelong.log",
-    "State": "lifelong.editing.contract",
+    "State": "lifelong.log.checkpoint",
     "Timed": "lifelong.log",
     "VLM": "lifelong.models.vlm",
     "ask": "lifelong.running.ask",
@@ -76,13 +76,13 @@ _HOME = {
     "fill_and_read": "lifelong.studies.bench.payloads",
     "measure_routing": "lifelong.studies.bench.routing_page:measure",
     "dry_run": "lifelong.running.run",
-    "editor_class": "lifelong.editing.contract",
-    "editor_names": "lifelong.editing.contract",
+    "editor_class": "lifelong.editing.find",
+    "editor_names": "lifelong.editing.find",
     "evaluate_model": "lifelong.models.atlas.exam:evaluate",
     "listing": "lifelong.running.catalog",
     "load_config": "lifelong.running.config",
     "load_stream": "streams.stream",
-    "report": "lifelong.cli.report",
+    "report": "lifelong.studies.report",
     "run": "lifelong.running.run",
     "single": "lifelong.studies.single",
     "spaces_of": "lifelong.studies.spaces",

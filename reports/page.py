@@ -21,7 +21,7 @@ from reports.figures import cost as figures_cost
 from reports.figures import rollback as figures_rollback
 from reports.figures import scores as figures
 from reports.figures import traffic as figures_traffic
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.numbers.expected import Found, expected
 from reports.numbers.summary import summary

@@ -16,11 +16,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from streams.types import ImageRef
-
-
-class ImageError(ValueError):
-    """A picture that cannot be had; the message names it and says why."""
+from streams.types import ImageError, ImageRef
 
 
 def open_image(ref: ImageRef) -> Image.Image:

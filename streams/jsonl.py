@@ -27,10 +27,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
-from streams.images import ImageError, file_ref
+from streams.images import file_ref
 from streams.order import PERMUTING, generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Axis, Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
+from streams.types import Axis, Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
 VERSION = "jsonl-1"
 _EDIT_FIELDS = frozenset(

@@ -14,11 +14,10 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from streams.images import ImageError
 from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
 from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
+from streams.types import Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
 VERSION = "toy-1"
 SIDE = 32  # pixels

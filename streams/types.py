@@ -213,3 +213,7 @@ class Pool:
     items: tuple[PoolItem, ...]
     digest: str
     seed: int = 0
+
+
+class ImageError(ValueError):
+    """A picture that cannot be had; the message names it and says why."""

@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import CollapseError, Editor, Keys, Route, State
+from lifelong.editing.contract import CollapseError, Editor, Keys, Route
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
+from lifelong.log.checkpoint import State
 from lifelong.probing.due import Told
 from streams.arrivals import arrival_offsets, timetable
 from streams.types import Arrival, Edit, Posed, Query, Withdraw, digest_of

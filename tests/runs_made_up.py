@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lifelong.editing.contract import State
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
+from lifelong.log.checkpoint import State
 from lifelong.studies.stress.limits import Limit, Measured
 
 LIMITS = (Limit("retention", 0.8), Limit("locality", 0.9), Limit("route_p99_s", 0.01, least=False))

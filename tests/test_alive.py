@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lifelong import single
-from lifelong.editing.contract import editor_names
+from lifelong.editing.find import editor_names
 from lifelong.probing.scorers import TEACHER_FORCED
 from lifelong.running.config import recipe_names
 from lifelong.studies.single import Alone

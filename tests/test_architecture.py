@@ -12,30 +12,25 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lifelong", "streams", "reports")
 HEAVY = {"torch", "faiss", "simpy", "transformers", "matplotlib"}
-DOORS = {"faiss": "lifelong/faiss_door.py", "simpy": "lifelong/station.py"}
+DOORS = {"faiss": "lifelong/bank/search/engine_faiss.py", "simpy": "lifelong/simulation/station.py"}
+
+ORDER = ("log", "models", "bank", "editing", "editors", "probing", "simulation", "running", "studies", "cli")
+"""The packages of `lifelong`: a file imports its own, those before it, and `streams` (`log` not even that)."""
+INSIDE = {
+    "lifelong.models": (
+        ("cache", "products", "passes"),
+        ("prompts", "kept"),
+        ("vlm",),
+        ("encoders", "tiny", "atlas", "loading"),
+    ),
+    "lifelong.bank": (("storage",), ("search",), ("bank",)),
+    "reports": (("table",), ("numbers",), ("figures",), ("page", "stress_page")),
+}
+"""The order inside a package: a part imports itself and the parts before it."""
 EDITORS_MAY = (
-    "lifelong.editing.contract",
     "lifelong.bank",
-    "lifelong.low_rank",
-    "lifelong.editing.ops",
-    "lifelong.editing.facts.book",
-    "lifelong.bank.search.spec",
-    "lifelong.editing.facts.fact_editor",
-    "lifelong.editing.scope.classifier",
-    "lifelong.editing.scope.memory",
-    "lifelong.editing.scope.counterfactual",
-    "lifelong.editing.scope.counterfactual_mend",
-    "lifelong.editing.weights.regions",
-    "lifelong.editing.weights.weight_editor",
-    "lifelong.editing.weights.hypernet",
-    "lifelong.editing.weights.gradient_transform",
-    "lifelong.editing.radius_bank",
-    "lifelong.editing.training",
-    "lifelong.editing.pools",
-    "lifelong.studies.spaces",
+    "lifelong.editing",
     "lifelong.models.vlm",
-    "lifelong.models.passes.layout",
-    "lifelong.editing.patches",
     "lifelong.models.encoders",
     "streams.types",
 )
@@ -100,31 +95,92 @@ def test_one_outside_dependency_has_one_door() -> None:
         assert "matplotlib" not in used or name.startswith("reports/"), name
 
 
-def test_only_the_command_line_and_the_stress_tool_write_reports() -> None:
-    may = {
-        *(f"lifelong/{name}.py" for name in ("cli", "cli_bench", "cli_report", "cli_replay", "cli_stress")),
-        *(f"lifelong/{name}.py" for name in ("stress", "stress_bank", "stress_edits")),
-    }
-    for name, path in files().items():
-        if name.startswith("lifelong/") and name not in may:
-            assert "reports" not in tops(imports(path)), name
+def module_of(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def edges() -> dict[str, set[str]]:
+    """Which of our modules each of them imports: at run time, lazily, or for type checkers."""
+    modules = {module_of(name): path for name, path in files().items()}
+    return {module: {used for used in imports(path) if used in modules} for module, path in modules.items()}
+
+
+def test_a_package_imports_only_itself_and_those_before_it() -> None:
+    place = {package: n for n, package in enumerate(ORDER)}
+    for module, used in edges().items():
+        parts = module.split(".")
+        if parts[0] != "lifelong" or len(parts) < 2:
+            continue
+        for other in used:
+            top, *below = other.split(".")
+            if top == "lifelong" and below:
+                assert place[below[0]] <= place[parts[1]], (module, other)
+            assert parts[1] != "log" or other.startswith("lifelong.log"), (module, other)
+            assert top != "reports" or parts[1] in ("studies", "cli"), (module, other)
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_inside_a_package_there_is_an_order_too(package: str) -> None:
+    place = {f"{package}.{part}": n for n, parts in enumerate(INSIDE[package]) for part in parts}
+
+    def rank(module: str) -> int | None:
+        return next((n for part, n in place.items() if module == part or module.startswith(part + ".")), None)
+
+    for module, used in edges().items():
+        for other in used:
+            mine, theirs = rank(module), rank(other)
+            assert mine is None or theirs is None or theirs <= mine, (module, other)
 
 
 def test_editors_use_the_contracts_and_nothing_else() -> None:
-    for name, path in files().items():
-        parts = Path(name).with_suffix("").parts
-        if parts[:2] != ("lifelong", "editors") or len(parts) < 3:
-            continue
-        own = ".".join(parts[:3])
-        for used in imports(path):
-            if used.split(".")[0] in PACKAGES:
-                inside = any(used == m or used.startswith(m + ".") for m in (*EDITORS_MAY, own))
-                assert inside or any(m.startswith(used + ".") for m in EDITORS_MAY), (name, used)
-            assert used.split(".")[0] not in {"transformers", "simpy", "faiss"}, (name, used)
+    for module, used in edges().items():
+        parts = module.split(".")
+        for other in used:
+            if other.startswith("lifelong.editors."):
+                own = parts[:2] == ["lifelong", "editors"] and other.startswith(".".join(parts[:3]))
+                assert own, f"{module} imports {other}: an editor is found by its name, by nothing else"
+        if parts[:2] == ["lifelong", "editors"] and len(parts) > 2:
+            own = ".".join(parts[:3])
+            for other in used:
+                may = any(other == m or other.startswith(m + ".") for m in (*EDITORS_MAY, own))
+                assert may or any(m.startswith(other + ".") for m in EDITORS_MAY), (module, other)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = edges()
+    done: set[str] = set()
+
+    def walk(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join((*trail[trail.index(module) :], module))
+        if module not in done:
+            for other in sorted(graph[module]):
+                if not is_face(other):
+                    walk(other, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        if not is_face(module):
+            walk(module, ())
+
+
+def is_face(module: str) -> bool:
+    """Whether a package only hands on the names of its own files (`lifelong`, `lifelong.log`, `lifelong.bank`)."""
+    return module in ("lifelong", "lifelong.log", "lifelong.bank")
+
+
+def test_no_name_of_the_api_is_a_module() -> None:
+    import lifelong
+
+    below = {module.split(".")[1] for module in edges() if module.startswith("lifelong.")}
+    assert not below & set(lifelong.__all__)
 
 
 def test_torch_is_imported_before_faiss() -> None:
-    names = [n for n in ast.parse((ROOT / "lifelong/faiss_door.py").read_text()).body if isinstance(n, ast.Import)]
+    names = [
+        n
+        for n in ast.parse((ROOT / "lifelong/bank/search/engine_faiss.py").read_text()).body
+        if isinstance(n, ast.Import)
+    ]
     order = [alias.name for node in names for alias in node.names]
     assert order.index("torch") < order.index("faiss")
 

@@ -27,7 +27,7 @@ def summary(curves: Path) -> dict[str, dict[str, float]]:
 
 def test_liveedit_ships_what_it_learnt() -> None:
     """The run must not train: the fit of the shipped configuration, model and pool is in the package."""
-    from lifelong.running.run import prepare, resolve
+    from lifelong.running.prepare import prepare, resolve
 
     ready = prepare(resolve("curves", {"editor": "liveedit", "edits": 30}))
     assert ready.fit is not None and ready.fit.places(Path("nowhere"))["shipped"].is_file()

@@ -10,7 +10,7 @@ import torch
 
 import lifelong
 from lifelong.bank import Bank
-from lifelong.editing.contract import editor_names
+from lifelong.editing.find import editor_names
 from lifelong.log import Edited, RunLog
 from lifelong.running.config import recipe_names
 from lifelong.studies.bench.probing import compare_run

@@ -18,14 +18,13 @@ import numpy as np
 from lifelong.bank.search import engine_torch as torch_index
 from lifelong.bank.search.approximate import Indexed
 from lifelong.bank.search.engine_faiss import knn, one_faiss_thread
-from lifelong.bank.search.exact import SPARE, beyond, nearest, sort
+from lifelong.bank.search.exact import SPARE, best_of_one, beyond, exact_scores, nearest, sort
 from lifelong.bank.search.memo import Compared, remember, remembered
 from lifelong.bank.search.spec import IndexSpec
 from lifelong.bank.storage.eviction import Eviction, Usage
-from lifelong.bank.storage.shards import Metric, Shard, checked_keys, exact_scores
+from lifelong.bank.storage.shards import Metric, Shard, checked_keys
 from lifelong.bank.storage.store import Store
-from lifelong.editing.contract import State
-from lifelong.one_query import best_of_one
+from lifelong.log.checkpoint import State
 
 __all__ = ["Bank", "Eviction", "Found", "FoundRows", "IndexSpec", "Metric", "Usage", "one_faiss_thread"]
 BLOCK = 1024  # queries compared at a time: bounds temporary memory

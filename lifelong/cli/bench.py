@@ -33,7 +33,7 @@ def probing_command(
     force then at a few panels only; what differs is then counted and named, and all numbers are printed. Exit code 2
     when a reused answer differs from asking again.
     """
-    from lifelong.cli.main import split_words
+    from lifelong.cli.words import split_words
     from lifelong.studies.bench.cells import compare_cells_run
     from lifelong.studies.bench.probing import compare_run
 

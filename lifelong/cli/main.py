@@ -10,17 +10,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lifelong.cli.bench import app as bench_app
 from lifelong.cli.replay import replay_command, trace_command
-from lifelong.cli.report import evidence_command, report, report_command
+from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
-from lifelong.running.config import ConfigError, parse_words
+from lifelong.cli.words import Fresh, Words, _say, split_words
+from lifelong.running.words import ConfigError, parse_words
+from lifelong.studies.report import report
 
 LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
 
@@ -40,9 +41,6 @@ app.command("replay")(replay_command)
 app.command("trace")(trace_command)
 app.add_typer(stress_app, name="stress")
 
-Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
-
 
 def main() -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
@@ -59,13 +57,6 @@ def main() -> None:
             text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
         print(f"lifelong: {text if len(text) < LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
         sys.exit(2)
-
-
-def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]]:
-    """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
-    given = list(words or ())
-    source = given.pop(0) if given and "=" not in given[0] else None
-    return source, parse_words(given)
 
 
 @app.command("run")
@@ -265,7 +256,3 @@ def train_atlas(
 
     _say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
     print(model)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

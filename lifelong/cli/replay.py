@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lifelong.running.config import ConfigError, parse_words
+from lifelong.running.words import ConfigError, parse_words
 
 if TYPE_CHECKING:
     from lifelong.simulation.service_times import Fidelity

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lifelong.running.config import parse_words
+from lifelong.running.words import parse_words
 
 stress_app = typer.Typer(help="How much a system bears before it breaks.", no_args_is_help=True)
 
@@ -57,7 +57,7 @@ def stress_edits_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Find how many edits each editor bears, at most `edits` of them, and which limit breaks first."""
-    from lifelong.cli.main import split_words
+    from lifelong.cli.words import split_words
     from lifelong.studies.stress.edits import Bounds, Search, stress_edits
     from reports import stress_page
 
@@ -97,7 +97,7 @@ def stress_bank_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Double a bank of generated keys until the p99 of a search or its bytes break a budget; says which."""
-    from lifelong.cli.main import split_words
+    from lifelong.cli.words import split_words
     from lifelong.studies.stress.bank import stress_bank, width_of
     from reports import stress_page
     from reports.figures import bank as figures_bank

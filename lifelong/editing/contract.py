@@ -6,33 +6,25 @@ method has a default that is right for an editor that does not route.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib
-import importlib.util
-import inspect
-import pkgutil
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer
 
+from lifelong.bank.search.spec import IndexSpec
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Probe, Query
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lifelong.bank import Bank
+    from lifelong.editing.spaces import Space
     from lifelong.editing.training import Unfinished
     from lifelong.models.vlm import VLM, Scored
-    from lifelong.studies.spaces import Space
 
 
 class UnsupportedError(RuntimeError):
@@ -41,10 +33,6 @@ class UnsupportedError(RuntimeError):
 
 class CollapseError(ValueError):
     """An edit's result is not finite: the run logs a collapse and goes on with what was there before."""
-
-
-class UnknownEditorError(ValueError):
-    """No editor has this name; the message names the near ones."""
 
 
 class EditorOptions(BaseModel):
@@ -111,14 +99,6 @@ class Route:
         weights = np.asarray(self.weights, dtype=np.float32).tobytes()
         text = "\x1f".join(self.ids) + "\x1e" + ",".join(map(str, self.revisions))
         return hashlib.sha256(text.encode() + b"\x1e" + weights).hexdigest()[:16] if self.ids else ""
-
-
-@dataclass(frozen=True)
-class State:
-    """An editor's whole state: tensors by name, and plain JSON values."""
-
-    tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
 
 
 class Answerer(Protocol):
@@ -236,65 +216,25 @@ class Editor(ABC):
         """Leave the model as it was found; called once, also after an error."""
 
 
-def editor_names() -> list[str]:
-    """Return the names of all editors that ship with the package, sorted."""
-    import lifelong.editors
+class IndexOptions(EditorOptions):
+    """Options of an editor that finds its edits in a bank; those `LATER` are dumped only where they say something.
 
-    return sorted(m.name for m in pkgutil.iter_modules(lifelong.editors.__path__) if not m.name.startswith("_"))
-
-
-def editor_class(name: str) -> type[Editor]:
-    """Return the editor class of a shipped name or of a Python file.
-
-    Raises `UnknownEditorError` with near names, `FileNotFoundError`, or `ValueError` when the module does not define
-    exactly one editor.
+    (Runs are named by the hash of their options: those made before there was a choice keep their names.)
     """
-    if name.endswith(".py"):
-        module = _module_of(Path(name))
-    else:
-        if name not in editor_names():
-            near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise UnknownEditorError(f"No editor is called {name!r}.{hint} Known: {', '.join(editor_names())}.")
-        module = importlib.import_module(f"lifelong.editors.{name}")
-    found = [
-        c
-        for c in vars(module).values()
-        if inspect.isclass(c)
-        and issubclass(c, Editor)
-        and not inspect.isabstract(c)
-        and c is not Editor
-        and c.__module__.startswith(module.__name__)
-    ]
-    if len(found) != 1:
-        names = ", ".join(c.__name__ for c in found) or "none"
-        raise ValueError(
-            f"editor={name}: the module must define exactly one Editor class, with its `edit`; found {names}."
-        )
-    return found[0]
 
+    LATER: ClassVar[Mapping[str, Any]] = {"index": "flat", "payloads": ""}
 
-def _module_of(path: Path) -> ModuleType:
-    """Return a user's file as a module; a file that has not changed is loaded once."""
-    if not path.is_file():
-        raise FileNotFoundError(f"editor={path}: no such file. Give a path to a Python file with one Editor class.")
-    source = str(path.resolve()).encode() + path.read_bytes()
-    name = f"lifelong_user_{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"editor={path}: Python cannot load this file as a module.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # annotations, dataclasses and `inspect` look a class's module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:  # a user's file may raise anything: what and where it was is all that helps
-        del sys.modules[name]
-        if not isinstance(error, Exception):
-            raise
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"editor={path}: this file cannot be run ({said}). Mend it and try `lifelong check`."
-        ) from error
-    return module
+    index: str = Field(
+        default="flat",
+        description="flat (exact), flat16, ivf or hnsw; more behind colons: ivf:probes=32, flat:engine=torch",
+    )
+
+    @field_validator("index")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        IndexSpec.parse(value)
+        return value
+
+    @model_serializer(mode="wrap")
+    def _unless_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {k: v for k, v in handler(self).items() if k not in self.LATER or v != self.LATER[k]}

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifelong.editing.contract import Editor, EditorOptions, State, editor_class
-from lifelong.log.checkpoint import load_state, save_state
+from lifelong.editing.contract import Editor, EditorOptions
+from lifelong.editing.find import editor_class
+from lifelong.log.checkpoint import State, load_state, save_state
 from streams.types import Pool
 
 if TYPE_CHECKING:

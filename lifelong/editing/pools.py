@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streams.types import PoolItem
+from streams.types import PoolItem, Probe
 
 
 class Targets:
@@ -38,3 +38,18 @@ class Targets:
 
 def _pick(targets: Sequence[str], rng: np.random.Generator) -> str:
     return targets[int(rng.integers(len(targets)))]
+
+
+INSIDE = ("reliability", "generality", "specificity")
+"""The axes whose questions with the edit's answer lie in its scope."""
+
+
+def inside_of(item: PoolItem) -> list[Probe]:
+    """Return the questions of a training item that the edit should answer."""
+    return [p for p in item.probes if p.axis in INSIDE and p.reference == "target"]
+
+
+def outside_of(item: PoolItem, *, words_only: bool = False) -> list[Probe]:
+    """Return the questions that it should leave alone; with `words_only` those whose words differ from all inside."""
+    same = {item.edit.query.prompt, *(p.query.prompt for p in inside_of(item))} if words_only else set()
+    return [p for p in item.probes if p.reference == "baseline" and p.query.prompt not in same]

@@ -10,6 +10,7 @@ and what it changes is exactly what it names: everything is put back in place fr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import State
-from lifelong.log.checkpoint import load_state, save_state
+from lifelong.log.checkpoint import State, load_state, save_state
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -160,3 +160,8 @@ def _restore(
     plain.clear()
     plain.update(meta["plain"])
     return int(meta["step"]), float(meta["wall_s"])
+
+
+def share_of(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: up over 30 steps, then down as a cosine to a hundredth."""
+    return min(1.0, (step + 1) / 30) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))

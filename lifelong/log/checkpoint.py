@@ -127,3 +127,11 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, ValueError) as error:
         raise LogError(f"{path}: cannot be read as safetensors ({error}). Remove the file and run again.") from error
     return tensors, meta
+
+
+@dataclass(frozen=True)
+class State:
+    """An editor's whole state: tensors by name, and plain JSON values."""
+
+    tensors: Mapping[str, Tensor]
+    meta: Mapping[str, Any]

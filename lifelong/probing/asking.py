@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lifelong.editing.contract import Editor, Route
 from lifelong.probing.scorers import decoding_follows
 from streams.types import Query
 
@@ -98,3 +99,17 @@ def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_
         decoded = answerer.generate([first[i] for i in missing], max_tokens=max_tokens)
         texts.update(zip(missing, decoded, strict=True))
     return [Reply(texts[i], forced[i]) for i in range(len(asks))]
+
+
+def answered(
+    editor: Editor, asks: Sequence[tuple[Ask, Route]], *, rows: int, max_tokens: int, decode_all: bool = False
+) -> list[Reply]:
+    """Return one reply per ask, given under its route; about `rows` scored rows share one application."""
+    found: dict[int, Reply] = {}
+    for chunk in chunks_of([ask for ask, _ in asks], rows):
+        part = [asks[i][0] for i in chunk]
+        pairs = [asks[chunk[i]] for i, _ in rows_of(part)]
+        with editor.applied([ask.query for ask, _ in pairs], [route for _, route in pairs]) as answerer:
+            got = replies(answerer, part, max_tokens=max_tokens, decode_all=decode_all)
+        found.update(zip(chunk, got, strict=True))
+    return [found[i] for i in range(len(asks))]

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 
 from lifelong.log.files import held, write_atomic
 from lifelong.probing.asking import Ask, Forced, Reply, chunks_of, replies, rows_of
-from lifelong.probing.measure import wanted_top
-from lifelong.probing.scorers import SCORER_VERSION
+from lifelong.probing.scorers import SCORER_VERSION, wanted_top
 from streams.types import Probe, Query, digest_of
 
 if TYPE_CHECKING:

@@ -9,11 +9,19 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
-from streams.types import Probe
+from lifelong.running.config import Panels
+from streams.types import AXES, Probe, Query
+
+if TYPE_CHECKING:
+    from streams.stream import Stream
+
 
 READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
 
@@ -115,3 +123,65 @@ def in_parts(
     known = set(old)
     new = [i for i in ids if i not in known]
     return [old, *(new[start : start + READ_TOGETHER] for start in range(0, len(new), READ_TOGETHER))]
+
+
+_LATENCY = 0x6C6174  # names the random stream of `draw` among those of one seed
+
+
+def draw(queries: Sequence[Query], n: int, seed: int, step: int) -> list[Query]:
+    """Return n queries drawn for one step, without repetition where there are enough.
+
+    The same arguments always give the same queries; raises `ValueError` when there is nothing to draw from.
+    """
+    if not queries and n:
+        raise ValueError("Latency needs at least one past probe to draw from; none was given.")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, _LATENCY, step]))
+    picked = rng.choice(len(queries), size=n, replace=len(queries) < n) if n else []
+    return [queries[int(i)] for i in picked]
+
+
+def log_age_sample(history: Sequence[str], n: int) -> list[str]:
+    """Return n edits whose ages are spread evenly on a logarithmic axis, in order of history (all when fewer).
+
+    Age 1 is the newest. Young ages come whole; the same history always gives the same sample.
+
+    >>> log_age_sample("abcdefgh", 4)
+    ['a', 'e', 'g', 'h']
+    """
+    if len(history) <= n:
+        return list(history)
+    marks = n
+    ages = np.unique(np.rint(np.geomspace(1, len(history), marks)).astype(int))
+    while len(ages) < n:
+        marks += max(1, n - len(ages))
+        ages = np.unique(np.rint(np.geomspace(1, len(history), marks)).astype(int))
+    if len(ages) > n:  # one round can overshoot: leave out evenly, never the oldest or the newest
+        ages = ages[np.unique(np.rint(np.linspace(0, len(ages) - 1, n)).astype(int))]
+    return [history[len(history) - int(age)] for age in ages[::-1]]
+
+
+def ever_asked(stream: Stream, panels: Panels, steps: Sequence[int], *, routed: bool) -> list[Probe]:
+    """Return the probes that are asked when edits become visible one by one, as they arrive, and none is taken back.
+
+    At once those of `panels.instant_axes`; at a panel (after each of `steps`) all of a sampled edit that stands, and
+    the reliability of one that was replaced; the general set. In the order of the stream.
+    """
+    edits = stream.edits
+    place = {edit.id: n for n, edit in enumerate(edits)}
+    replaced_at = {place[e.supersedes]: n for n, e in enumerate(edits) if e.supersedes in place}
+    whole: set[int] = set()
+    kept: set[int] = set()  # asked at a panel at all
+    for step in steps:
+        most = panels.most if routed else panels.sample
+        ids = [edit.id for edit in edits[:step]]
+        for edit_id in log_age_sample(ids, most) if most and step < len(edits) else ids:
+            n = place[edit_id]
+            kept.add(n)
+            if replaced_at.get(n, step) >= step:
+                whole.add(n)
+    at_once = (panels.instant_axes or AXES) if panels.instant else ()
+    probes: list[Probe] = []
+    for n, edit in enumerate(edits):
+        axes = AXES if n in whole else {*at_once, *(("reliability",) if n in kept else ())}
+        probes += [p for p in stream.probes(edit.id) if p.axis in axes]
+    return [*probes, *stream.general]

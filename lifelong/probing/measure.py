@@ -5,7 +5,7 @@ Knows probes, routes and scorers; nothing of models, editors' insides, panels or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ import numpy as np
 from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing import scorers
-from lifelong.probing.asking import Reply
-from streams.types import Probe
+from lifelong.probing.asking import Ask, Reply
+from lifelong.probing.scorers import wanted_top
+from streams.types import Probe, Query
 
 if TYPE_CHECKING:
     from lifelong.probing.baseline import Baseline
@@ -41,11 +42,6 @@ class Score:
     scorer: str
     value: float
     answer: str = ""
-
-
-def wanted_top(probe: Probe) -> int:
-    """Return how many ordered top ids a probe's published scorers need (10 where locality is compared, else 0)."""
-    return scorers.TOP if probe.reference == "baseline" and probe.axis in ("locality", "specificity") else 0
 
 
 def measure(probe: Probe, role: str, reply: Reply, baseline: Baseline) -> tuple[Score, ...]:
@@ -122,3 +118,21 @@ def facts_of(
         )
         for score in scores
     ]
+
+
+def asks_of(items: Sequence[Item], baseline: Baseline) -> list[Ask]:
+    """Return one ask per query: the targets scored, and the frozen model's answer where that is expected."""
+    queries: dict[str, Query] = {}
+    targets: dict[str, dict[str, None]] = {}
+    tops: dict[str, int] = {}
+    for item in items:
+        query = item.probe.query
+        queries.setdefault(query.digest, query)
+        wanted = targets.setdefault(query.digest, {})
+        wanted[item.probe.target] = None
+        if item.probe.reference == "baseline" or item.role == WITHDRAWN:
+            expected = baseline.text(query)
+            if expected:
+                wanted[expected] = None
+        tops[query.digest] = max(tops.get(query.digest, 0), wanted_top(item.probe))
+    return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]

@@ -11,18 +11,17 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from lifelong.answering import answered, asks_of
 from lifelong.editing.contract import Editor
 from lifelong.log import Gauged, Probed, Timed
 from lifelong.log.machine import rss_bytes
 from lifelong.probing import latency
-from lifelong.probing.asking import Reply
+from lifelong.probing.asking import Reply, answered
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.due import Asked, PanelSettings, Spent, Told, in_parts, items_of
+from lifelong.probing.due import Asked, PanelSettings, Spent, Told, draw, in_parts, items_of, log_age_sample
 from lifelong.probing.lost import Lost, Standing, lost, note, recall
-from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, facts_of, measure
-from lifelong.probing.routes import Remembered, RouteBook, reuse_key
-from lifelong.sampling import draw, log_age_sample
+from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, facts_of, measure
+from lifelong.probing.memory import Remembered, reuse_key
+from lifelong.probing.routes import RouteBook
 from streams.types import AXES, Edit, Probe
 
 if TYPE_CHECKING:

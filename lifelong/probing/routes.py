@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from lifelong.editing.contract import Editor, Keys, Route
-from lifelong.probing.measure import Score
 from streams.types import Query
 
 BLOCK_ROWS = 512
@@ -98,21 +97,3 @@ class RouteBook:
                 keys = block.keys().take(taken)
                 found.update(zip([block.digests[r] for r in taken], self._editor.route(keys), strict=True))
         return {digest: found[digest] for digest in wanted}
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """The last answer to a probe: under which route (`key`), in which role, and how it scored."""
-
-    key: str
-    role: str
-    scores: tuple[Score, ...]
-
-
-def reuse_key(route: Route, revision: int) -> str:
-    """Return what must be unchanged for an answer to be used again; empty for a query out of every scope.
-
-    The query is not part of it: memories are kept per probe. An out-of-scope query is answered by the frozen base
-    whatever the editor's revision, by contract.
-    """
-    return f"{route.digest}:{revision}" if route.in_scope else ""

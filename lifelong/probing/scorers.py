@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from lifelong.probing import scorers
+from streams.types import Probe
+
 # Part of the name of every cache of scored answers: raise it when any function here or the rules of `baseline`
 # change a number.
 SCORER_VERSION = 1
@@ -100,3 +103,8 @@ def _share(a: np.ndarray, b: np.ndarray, what: str) -> float:
     if a.shape != b.shape:
         raise ValueError(f"{what} have shapes {a.shape} and {b.shape}; they must be of one and the same target.")
     return float(np.mean(a == b)) if a.size else 1.0
+
+
+def wanted_top(probe: Probe) -> int:
+    """Return how many ordered top ids a probe's published scorers need (10 where locality is compared, else 0)."""
+    return scorers.TOP if probe.reference == "baseline" and probe.axis in ("locality", "specificity") else 0

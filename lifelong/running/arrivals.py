@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lifelong.running.config import ConfigError, Part, RunConfig, check_model, near
+from lifelong.running.config import Part, RunConfig, check_model
+from lifelong.running.words import ConfigError, near
 from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
 from streams.order import generator
 from streams.traffic import Asked, Facts, TrafficOptions, draw_traffic, pose

@@ -9,11 +9,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifelong.editing.contract import State
 from lifelong.log import RunLog
-from lifelong.log.checkpoint import Checkpoint
-from lifelong.running.config import ConfigError, from_table
-from lifelong.running.run import prepare
+from lifelong.log.checkpoint import Checkpoint, State
+from lifelong.running.config import from_table
+from lifelong.running.prepare import prepare
+from lifelong.running.words import ConfigError
 from streams.types import ImageRef, Query
 
 

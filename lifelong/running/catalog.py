@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lifelong.running.config import RECIPES, ConfigError, near, read_toml, recipe_names
+from lifelong.running.config import RECIPES, recipe_names
+from lifelong.running.words import ConfigError, near, read_toml
 
 KINDS = ("editors", "streams", "models", "recipes")
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"
@@ -29,7 +30,7 @@ def listing(kind: str) -> list[dict[str, Any]]:
 
 
 def _editors() -> list[dict[str, Any]]:
-    from lifelong.editing.contract import editor_class, editor_names
+    from lifelong.editing.find import editor_class, editor_names
     from lifelong.running.parts import describe, options_of
 
     found, known = [], evidence()

@@ -6,26 +6,117 @@ Knows the keys that every run understands and their types. Options below `editor
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lifelong.config_parts import STEPS, Fit, Frozen, Panels, Part
+from lifelong.running.words import ConfigError, near, override, read_toml
+from lifelong.simulation.jobs import Policy
+from streams.types import Axis
+
+
+class Frozen(BaseModel):
+    """A model that refuses unknown keys and never changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(Frozen):
+    """A named part of a run and its options: `editor="grace"` is short for `{name = "grace"}`.
+
+    >>> Part.model_validate("grace").name
+    'grace'
+    >>> Part.model_validate({"name": "grace", "radius": 0.8}).options
+    {'radius': 0.8}
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and not isinstance(value.get("options"), Mapping):
+            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    def flat(self) -> dict[str, Any]:
+        """Return name and options as one table, as it stands in TOML."""
+        return {"name": self.name, **self.options}
+
+
+STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
+
+
+class Panels(Frozen):
+    """When probes are asked: `at` listed steps or `every` so many edits; the last edit always ends with a panel.
+
+    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits. With `instant` every edit is probed as soon as it is
+    visible, on `instant_axes` (none: on all). Before the last panel editors that may change any answer are asked
+    about `sample` past edits by age, all others about `most` (0: about all).
+    """
+
+    at: tuple[int, ...] = ()
+    every: int = Field(default=0, ge=0)
+    instant: bool = True
+    instant_axes: tuple[Axis, ...] = ()
+    gaps: tuple[int, ...] = ()
+    sample: int = Field(default=200, ge=1)
+    most: int = Field(default=0, ge=0)
+    brute: bool = False
+    latency_routes: int = Field(default=200, ge=0)
+    latency_answers: int = Field(default=50, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("panels is a list of steps such as 1,2,5,10, or panels.every=50")
+        if isinstance(value, int):
+            return {"at": (value,)}
+        if isinstance(value, list | tuple):
+            return {"at": tuple(value)}
+        if isinstance(value, Mapping) and type(value.get("at")) is int:
+            value = {**value, "at": (value["at"],)}
+        if isinstance(value, Mapping) and isinstance(value.get("instant_axes"), str):
+            value = {**value, "instant_axes": (value["instant_axes"],)}
+        nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
+        return {**value, "at": STEPS} if nothing else value
+
+    @field_validator("at", "gaps")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(step < 1 for step in value):
+            raise ValueError(f"steps count edits from 1; got {min(value)}")
+        return tuple(sorted(set(value)))
+
+    def steps(self, edits: int) -> tuple[int, ...]:
+        """Return the steps of the full panels of a run of `edits` edits.
+
+        >>> Panels(at=(1, 10, 100)).steps(50), Panels(every=20).steps(50)
+        ((1, 10, 50), (20, 40, 50))
+        """
+        listed = {s for s in self.at if s < edits}
+        regular = set(range(self.every, edits, self.every)) if self.every else set()
+        return tuple(sorted(listed | regular | {edits}))
+
+
+class Fit(Frozen):
+    """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
+
+    edits: int = Field(default=1000, ge=1)
+    seed: int = 0
+
 
 __all__ = ["ConfigError", "Fit", "Panels", "Part", "RunConfig"]
-Policy = Literal["fifo", "queries_first", "edits_first", "preempt"]
 RECIPES = Path(__file__).parents[1] / "recipes"
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
-
-
-class ConfigError(ValueError):
-    """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
 
 
 class RunConfig(Frozen):
@@ -92,18 +183,6 @@ def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """Return ' Did you mean X?' for a misspelt word ('' when nothing is near), followed by all known ones.
-
-    >>> near("editr", ["editor", "seed"])
-    " Did you mean 'editor'? Known: editor, seed."
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, 3, 0.5)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{hint} Known: {', '.join(names) or 'nothing'}."
-
-
 def check_model(model: type[BaseModel], table: Mapping[str, Any], what: str) -> Any:
     """Return `model` made of a table; raises `ConfigError`, one line, with near names for an unknown key."""
     try:
@@ -121,64 +200,6 @@ def check_model(model: type[BaseModel], table: Mapping[str, Any], what: str) -> 
         said = first["msg"].removeprefix("Value error, ")
         given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
         raise ConfigError(f"{prefix}{'.'.join(place) or what}: {said}{given}.") from error
-
-
-def parse_value(text: str) -> Any:
-    """Return the value of a key=value word: any TOML value, a list without brackets, or else the text itself.
-
-    >>> parse_value("0.8"), parse_value("1,2,5"), parse_value("true"), parse_value("grace"), parse_value("a,b")
-    (0.8, [1, 2, 5], True, 'grace', ['a', 'b'])
-    """
-    for form in (text, f"[{text}]" if "," in text else text):
-        try:
-            return tomllib.loads(f"v = {form}")["v"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return [parse_value(t) for t in text.split(",") if t] if "," in text else text
-
-
-def parse_words(words: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value of words such as `editor.radius=0.8`; raises `ConfigError` for a word without `=`."""
-    pairs = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{word!r}: expected key=value, for example editor=grace or panels=1,10,100.")
-        pairs[key.strip()] = parse_value(value.strip())
-    return pairs
-
-
-def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a nested table with changes by dotted key; another name for a part drops the old part's options.
-
-    >>> override({"editor": {"name": "grace", "radius": 1}}, {"editor.radius": 2, "editor": "ft"})
-    {'editor': {'name': 'ft', 'radius': 2}}
-    """
-    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in table.items()}
-    for key, value in sorted(changes.items(), key=lambda pair: pair[0].count(".")):
-        *path, last = key.split(".")
-        if not path:
-            before = result.get(last)
-            same = isinstance(before, Mapping) and before.get("name") == value
-            result[last] = before if same else value
-            continue
-        if len(path) > 1:
-            raise ConfigError(f"{key}: keys have at most one dot.")
-        below = result.setdefault(path[0], {})
-        if isinstance(below, str):
-            below = {"name": below}
-        elif not isinstance(below, Mapping):
-            below = {"at": below}
-        result[path[0]] = {**below, last: value}
-    return result
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return a TOML file's tables; raises `ConfigError` with the file's name."""
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
 
 
 def recipe_names() -> list[str]:

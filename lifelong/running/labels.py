@@ -14,6 +14,7 @@ from typing import Any
 
 from lifelong.running.config import RunConfig
 from lifelong.running.parts import editor_options
+from lifelong.running.words import words_of
 
 LONGEST = 60  # characters of a label: it stands in legends, in lines of a sweep and in folder names
 
@@ -38,19 +39,6 @@ def label_of(editor: str, options: Mapping[str, Any]) -> str:
     return " ".join([*shown, f"+{len(words) + 1 - len(shown)}", tail])
 
 
-def words_of(settings: Mapping[str, Any]) -> list[str]:
-    """Return settings as key=value words, the way they are given on the command line.
-
-    >>> words_of({"seed": 1, "stream": {"name": "toy", "order": "shuffled"}})
-    ['seed=1', 'stream=toy', 'stream.order=shuffled']
-    """
-    words = []
-    for key, value in settings.items():
-        below = value if isinstance(value, Mapping) else {"name": value}
-        words += [f"{key if k == 'name' else f'{key}.{k}'}={_text(v)}" for k, v in below.items()]
-    return words
-
-
 def run_label(config: RunConfig) -> str:
     """Return the label of a run; raises what `editor_options` raises for an unknown editor or option."""
     options = editor_options(config.editor)
@@ -66,9 +54,3 @@ def run_title(config: RunConfig) -> str:
     There is no `=` in it, so that a path into the folder is never taken for a key=value word.
     """
     return config.title(re.sub(r"[^\w.]+", "-", run_label(config)))
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

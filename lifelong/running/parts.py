@@ -8,10 +8,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lifelong.editing.contract import Editor, EditorOptions, editor_class
-from lifelong.running.config import ConfigError, Part, RunConfig, check_model, near
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lifelong.editing.contract import Editor, EditorOptions
+from lifelong.editing.find import editor_class
+from lifelong.running.config import Part, RunConfig, check_model
+from lifelong.running.words import ConfigError, near
+from lifelong.simulation.clock import ClockError, Cost, MeasuredClock, ModelledClock
+from lifelong.simulation.recorded import replay_of
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -121,7 +127,6 @@ def load_stream(config: RunConfig) -> Stream:
 
 def make_clock(config: RunConfig) -> Clock:
     """Return the clock of a configuration, seeded by the run; raises `ClockError` with near names."""
-    from lifelong.simulation.clock import load_clock
 
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
@@ -147,3 +152,86 @@ def options_of(model: type[Any]) -> list[dict[str, Any]]:
         }
         for k, f in model.model_fields.items()
     ]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelledOptions(_Options):
+    """`clock.*` of the modelled clock: seconds per batch, per edit and per bank entry; a withdrawal's seconds.
+
+    A query's are those of its four parts; `route_entry_s` comes on top for every entry of the bank.
+    """
+
+    batch_s: float = Field(default=0.0, ge=0)
+    edit_s: float = Field(default=0.5, ge=0)
+    entry_s: float = Field(default=0.0, ge=0)
+    remove_s: float = Field(default=0.0, ge=0)
+    encode_s: float = Field(default=0.01, ge=0)
+    route_s: float = Field(default=0.001, ge=0)
+    route_entry_s: float = Field(default=0.0, ge=0)
+    apply_s: float = Field(default=0.001, ge=0)
+    answer_s: float = Field(default=0.05, ge=0)
+    distribution: Literal["constant", "exponential"] = "constant"
+
+
+class MeasuredOptions(_Options):
+    """The measured clock has no options."""
+
+
+class ReplayedOptions(_Options):
+    """`clock.run`: the folder of the run whose measured times are replayed."""
+
+    run: str
+
+
+class FittedOptions(_Options):
+    """`clock.run`: the folder of the run to whose measured times the services of this one are fitted."""
+
+    run: str
+
+
+CLOCKS: Mapping[str, type[_Options]] = {
+    "fitted": FittedOptions,
+    "modelled": ModelledOptions,
+    "measured": MeasuredOptions,
+    "replayed": ReplayedOptions,
+}
+
+
+def clock_names() -> list[str]:
+    """Return the names of all clocks, sorted."""
+    return sorted(CLOCKS)
+
+
+def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
+    """Return a clock by its name and `clock.*` options; raises `ClockError` with near names."""
+    if name not in CLOCKS:
+        near = difflib.get_close_matches(name, CLOCKS, 2, 0.4)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ClockError(f"clock={name}: there is no such clock.{hint} Known: {', '.join(clock_names())}.")
+    try:
+        chosen = CLOCKS[name](**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(p) for p in first["loc"])
+        near = difflib.get_close_matches(key, CLOCKS[name].model_fields, 2, 0.4)
+        hint = f" Did you mean clock.{near[0]}?" if near and near[0] != key else ""
+        known = ", ".join(CLOCKS[name].model_fields) or "none"
+        raise ClockError(f"clock.{key}: {first['msg'].lower()}.{hint} Options of {name}: {known}.") from error
+    if isinstance(chosen, ModelledOptions):
+        costs = {
+            "edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s),
+            "remove": Cost(chosen.remove_s),
+            "encode": Cost(chosen.encode_s),
+            "route": Cost(chosen.route_s, 0.0, chosen.route_entry_s),
+            "apply": Cost(chosen.apply_s),
+            "answer": Cost(chosen.answer_s),
+        }
+        return ModelledClock(costs, distribution=chosen.distribution, seed=seed)
+    if isinstance(chosen, FittedOptions):
+        from lifelong.simulation.recorded import fitted_to
+
+        return fitted_to(chosen.run, seed=seed)
+    return replay_of(chosen.run) if isinstance(chosen, ReplayedOptions) else MeasuredClock()

@@ -5,92 +5,25 @@ Knows every part by its contract and does none of their work.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifelong.assembly import baseline_of, panel_of, run_loop
-from lifelong.editing.contract import Editor, State, editor_class
-from lifelong.editing.fits import Fit
 from lifelong.log import Fact, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.files import held
-from lifelong.running.arrivals import check_arrivals
-from lifelong.running.config import ConfigError, Part, RunConfig, hash8, load_config
+from lifelong.running.config import RunConfig
 from lifelong.running.labels import run_label, run_title
-from lifelong.running.parts import editor_options, load_model, load_stream, make_clock, make_editor
+from lifelong.running.parts import editor_options
+from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import Progress
-from lifelong.running.words import to_toml
+from lifelong.running.words import ConfigError, to_toml
 
 if TYPE_CHECKING:
-    from lifelong.models.vlm import VLM
-    from streams.stream import Stream
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that could start: its resolved configuration, its parts, their digests and its folder."""
-
-    config: RunConfig
-    vlm: VLM
-    stream: Stream
-    fit: Fit | None
-    digests: Mapping[str, str]
-    folder: Path
-
-    def learnt(self) -> State | None:
-        """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
-        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
-
-    def editor(self, learnt: State | None = None) -> Editor:
-        """Return a new editor with what it learnt."""
-        editor = make_editor(self.config, self.vlm)
-        learnt = self.learnt() if learnt is None else learnt
-        if learnt is not None:
-            editor.load_fitted(learnt)
-        return editor
-
-
-def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
-    """Return a configuration with all of the editor's options spelt out; raises one-line errors with near names."""
-    config = source if isinstance(source, RunConfig) else load_config(source, changes)
-    if isinstance(source, RunConfig) and changes:
-        raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
-    options = editor_options(config.editor).model_dump(mode="json")
-    make_clock(config)
-    check_arrivals(config)
-    return config.model_copy(update={"editor": Part(name=config.editor.name, options=options)})
-
-
-def prepare(config: RunConfig) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, asked or written."""
-    import torch
-
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    stream = load_stream(config)
-    vlm = load_model(config)
-    options = editor_options(config.editor)
-    fit = None
-    if editor_class(config.editor.name).trains:
-        asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
-        fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
-    digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
-    if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
-        digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
-    return Prepared(config, vlm, stream, fit, digests, folder_of(config, digests))
-
-
-def folder_of(config: RunConfig, digests: Mapping[str, str]) -> Path:
-    """Return a run's folder: one of the editor's bare name where it is there, as earlier versions named them all."""
-    out, tail = Path(config.out), hash8(config, digests)
-    earlier = out / f"{config.title()}-{tail}"
-    return earlier if earlier.is_dir() else out / f"{run_title(config)}-{tail}"
+    pass
 
 
 def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:

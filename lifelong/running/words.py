@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -35,3 +38,96 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str | bool):
         return json.dumps(value, ensure_ascii=False)
     return repr(value)
+
+
+class ConfigError(ValueError):
+    """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean X?' for a misspelt word ('' when nothing is near), followed by all known ones.
+
+    >>> near("editr", ["editor", "seed"])
+    " Did you mean 'editor'? Known: editor, seed."
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, 3, 0.5)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"{hint} Known: {', '.join(names) or 'nothing'}."
+
+
+def parse_value(text: str) -> Any:
+    """Return the value of a key=value word: any TOML value, a list without brackets, or else the text itself.
+
+    >>> parse_value("0.8"), parse_value("1,2,5"), parse_value("true"), parse_value("grace"), parse_value("a,b")
+    (0.8, [1, 2, 5], True, 'grace', ['a', 'b'])
+    """
+    for form in (text, f"[{text}]" if "," in text else text):
+        try:
+            return tomllib.loads(f"v = {form}")["v"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return [parse_value(t) for t in text.split(",") if t] if "," in text else text
+
+
+def parse_words(words: Sequence[str]) -> dict[str, Any]:
+    """Return key -> value of words such as `editor.radius=0.8`; raises `ConfigError` for a word without `=`."""
+    pairs = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{word!r}: expected key=value, for example editor=grace or panels=1,10,100.")
+        pairs[key.strip()] = parse_value(value.strip())
+    return pairs
+
+
+def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested table with changes by dotted key; another name for a part drops the old part's options.
+
+    >>> override({"editor": {"name": "grace", "radius": 1}}, {"editor.radius": 2, "editor": "ft"})
+    {'editor': {'name': 'ft', 'radius': 2}}
+    """
+    result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in table.items()}
+    for key, value in sorted(changes.items(), key=lambda pair: pair[0].count(".")):
+        *path, last = key.split(".")
+        if not path:
+            before = result.get(last)
+            same = isinstance(before, Mapping) and before.get("name") == value
+            result[last] = before if same else value
+            continue
+        if len(path) > 1:
+            raise ConfigError(f"{key}: keys have at most one dot.")
+        below = result.setdefault(path[0], {})
+        if isinstance(below, str):
+            below = {"name": below}
+        elif not isinstance(below, Mapping):
+            below = {"at": below}
+        result[path[0]] = {**below, last: value}
+    return result
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a TOML file's tables; raises `ConfigError` with the file's name."""
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
+
+
+def words_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as key=value words, the way they are given on the command line.
+
+    >>> words_of({"seed": 1, "stream": {"name": "toy", "order": "shuffled"}})
+    ['seed=1', 'stream=toy', 'stream.order=shuffled']
+    """
+    words = []
+    for key, value in settings.items():
+        below = value if isinstance(value, Mapping) else {"name": value}
+        words += [f"{key if k == 'name' else f'{key}.{k}'}={_text(v)}" for k, v in below.items()]
+    return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -6,16 +6,13 @@ has timed, so a resumed run goes on exactly.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PARTS = ("encode", "route", "apply", "answer")
 """The operations that a query's service is made of, in their order; the others are `edit` and `remove`."""
@@ -156,108 +153,3 @@ class ReplayedClock(CountedClock):
                 "both runs need the same edits per batch."
             )
         return float(wall_s)
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelledOptions(_Options):
-    """`clock.*` of the modelled clock: seconds per batch, per edit and per bank entry; a withdrawal's seconds.
-
-    A query's are those of its four parts; `route_entry_s` comes on top for every entry of the bank.
-    """
-
-    batch_s: float = Field(default=0.0, ge=0)
-    edit_s: float = Field(default=0.5, ge=0)
-    entry_s: float = Field(default=0.0, ge=0)
-    remove_s: float = Field(default=0.0, ge=0)
-    encode_s: float = Field(default=0.01, ge=0)
-    route_s: float = Field(default=0.001, ge=0)
-    route_entry_s: float = Field(default=0.0, ge=0)
-    apply_s: float = Field(default=0.001, ge=0)
-    answer_s: float = Field(default=0.05, ge=0)
-    distribution: Literal["constant", "exponential"] = "constant"
-
-
-class MeasuredOptions(_Options):
-    """The measured clock has no options."""
-
-
-class ReplayedOptions(_Options):
-    """`clock.run`: the folder of the run whose measured times are replayed."""
-
-    run: str
-
-
-class FittedOptions(_Options):
-    """`clock.run`: the folder of the run to whose measured times the services of this one are fitted."""
-
-    run: str
-
-
-CLOCKS: Mapping[str, type[_Options]] = {
-    "fitted": FittedOptions,
-    "modelled": ModelledOptions,
-    "measured": MeasuredOptions,
-    "replayed": ReplayedOptions,
-}
-
-
-def clock_names() -> list[str]:
-    """Return the names of all clocks, sorted."""
-    return sorted(CLOCKS)
-
-
-def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
-    """Return a clock by its name and `clock.*` options; raises `ClockError` with near names."""
-    if name not in CLOCKS:
-        near = difflib.get_close_matches(name, CLOCKS, 2, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ClockError(f"clock={name}: there is no such clock.{hint} Known: {', '.join(clock_names())}.")
-    try:
-        chosen = CLOCKS[name](**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(p) for p in first["loc"])
-        near = difflib.get_close_matches(key, CLOCKS[name].model_fields, 2, 0.4)
-        hint = f" Did you mean clock.{near[0]}?" if near and near[0] != key else ""
-        known = ", ".join(CLOCKS[name].model_fields) or "none"
-        raise ClockError(f"clock.{key}: {first['msg'].lower()}.{hint} Options of {name}: {known}.") from error
-    if isinstance(chosen, ModelledOptions):
-        costs = {
-            "edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s),
-            "remove": Cost(chosen.remove_s),
-            "encode": Cost(chosen.encode_s),
-            "route": Cost(chosen.route_s, 0.0, chosen.route_entry_s),
-            "apply": Cost(chosen.apply_s),
-            "answer": Cost(chosen.answer_s),
-        }
-        return ModelledClock(costs, distribution=chosen.distribution, seed=seed)
-    if isinstance(chosen, FittedOptions):
-        from lifelong.clock_fitted import fitted_to
-
-        return fitted_to(chosen.run, seed=seed)
-    return replay_of(chosen.run) if isinstance(chosen, ReplayedOptions) else MeasuredClock()
-
-
-def replay_of(run: str | Path) -> ReplayedClock:
-    """Return a clock with the measured times of a run folder: edits, withdrawals and queries, each in their order.
-
-    Raises `LogError` when the folder is no run, and `ClockError` when it holds no measured edit.
-    """
-    from lifelong.log import Edited, RunLog, Served, Timed
-
-    log = RunLog.open(run)
-    edited, timed = log.table(Edited).to_pydict(), log.table(Timed).to_pydict()
-    batches: list[tuple[float, int]] = []
-    row = 0
-    while row < len(edited["batch_len"]):
-        batches.append((edited["edit_wall_s"][row], edited["batch_len"][row]))
-        row += edited["batch_len"][row]
-    if not batches:
-        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to replay.")
-    removed = [(w, 1) for w, name in zip(timed["wall_s"], timed["operation"], strict=True) if name == "remove"]
-    served = sorted(log.table(Served).to_pylist(), key=lambda fact: (fact["begun_sim_s"], fact["query"]))
-    parts = {part: [(fact[f"{part}_s"], 1) for fact in served] for part in PARTS}
-    return ReplayedClock({"edit": batches, "remove": removed, **parts})

@@ -16,8 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from lifelong.running.config import Policy
-from lifelong.simulation.jobs import NANO
+from lifelong.simulation.jobs import NANO, Policy
 from lifelong.simulation.service_times import Drawn
 from lifelong.simulation.station import Served, Station, play
 

@@ -11,6 +11,9 @@ from typing import Literal
 
 from streams.types import Arrival, Edit, Posed, Withdraw, digest_of
 
+Policy = Literal["fifo", "queries_first", "edits_first", "preempt"]
+
+
 NANO = 10**9
 
 

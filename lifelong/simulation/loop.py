@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from lifelong.editing.contract import CollapseError, Editor, State, UnsupportedError
+from lifelong.editing.contract import CollapseError, Editor, UnsupportedError
 from lifelong.log import Fact, Gauged, Probed, Timed
-from lifelong.log.checkpoint import StateLike
+from lifelong.log.checkpoint import State, StateLike
 from lifelong.simulation.clock import Clock
 from lifelong.simulation.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
-from lifelong.simulation.queries import Nobody
+from lifelong.simulation.queries import Nobody, Traffic
 from lifelong.simulation.roles import (
     Done,
     LogLike,
@@ -36,7 +36,6 @@ from lifelong.simulation.station import Open as Waiting
 from lifelong.simulation.station import Served as Service
 from lifelong.simulation.station import Station
 from lifelong.simulation.tally import Tally
-from lifelong.traffic import Traffic
 from streams.types import Arrival, Edit
 
 OnEvent = Callable[[Mapping[str, Any]], None]

@@ -6,13 +6,14 @@ Knows run logs and the fits of `lifelong.simulation.service_times`; nothing of m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from lifelong.log import Edited, RunLog, Served, Timed
-from lifelong.running.config import read_toml
-from lifelong.simulation.clock import PARTS
-from lifelong.simulation.service_times import Fidelity, Fitted, Samples, fidelity, fit
+from lifelong.running.words import read_toml
+from lifelong.simulation.clock import PARTS, ClockError, ReplayedClock
+from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit
 
 WARM_UP = 3  # first samples of every operation, which are left out
 
@@ -62,3 +63,38 @@ def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity
             seen, unseen = known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
             out.append(fidelity(name, fit(seen), unseen))
     return out
+
+
+def fitted_to(run: str | Path, *, seed: int = 0) -> FittedClock:
+    """Return a clock fitted to a run folder.
+
+    Raises `LogError` when it is no run, and `ClockError` when it has no edits.
+    """
+    from lifelong.log import RunLog
+
+    samples = samples_of(RunLog.open(run))
+    if not len(samples["edit"]):
+        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to fit.")
+    return FittedClock(fits_of(samples), seed=seed)
+
+
+def replay_of(run: str | Path) -> ReplayedClock:
+    """Return a clock with the measured times of a run folder: edits, withdrawals and queries, each in their order.
+
+    Raises `LogError` when the folder is no run, and `ClockError` when it holds no measured edit.
+    """
+    from lifelong.log import Edited, RunLog, Served, Timed
+
+    log = RunLog.open(run)
+    edited, timed = log.table(Edited).to_pydict(), log.table(Timed).to_pydict()
+    batches: list[tuple[float, int]] = []
+    row = 0
+    while row < len(edited["batch_len"]):
+        batches.append((edited["edit_wall_s"][row], edited["batch_len"][row]))
+        row += edited["batch_len"][row]
+    if not batches:
+        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to replay.")
+    removed = [(w, 1) for w, name in zip(timed["wall_s"], timed["operation"], strict=True) if name == "remove"]
+    served = sorted(log.table(Served).to_pylist(), key=lambda fact: (fact["begun_sim_s"], fact["query"]))
+    parts = {part: [(fact[f"{part}_s"], 1) for fact in served] for part in PARTS}
+    return ReplayedClock({"edit": batches, "remove": removed, **parts})

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lifelong.editing.contract import State
 from lifelong.log import Edited, Fact, Gauged, Probed, Served, Timed
+from lifelong.log.checkpoint import State
 from lifelong.simulation.jobs import Job
 from lifelong.simulation.queries import Begun, Verdict
 from lifelong.simulation.station import Policy

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lifelong.simulation.clock import ClockError, CountedClock, uniform
 from streams.order import generator
 
 QUANTILES = 200  # points of the spread that are kept
@@ -145,3 +146,26 @@ def fidelity(operation: str, fitted: Fitted, held_out: Samples, seed: int = 0, t
     rng = generator(seed, "fidelity", operation)
     base = np.tile(fitted.mean_s(held_out.items, held_out.bank_len), times)
     return Fidelity(operation, held_out.wall_s, base * fitted.draw(len(base), rng))
+
+
+class FittedClock(CountedClock):
+    """Service times from fits by operation, batch and bank size, each with a factor drawn from the fit's spread.
+
+    The k-th service of an operation draws from (seed, operation, k), as with a modelled clock.
+    """
+
+    def __init__(self, fits: Mapping[str, Fitted], *, seed: int = 0) -> None:
+        super().__init__()
+        self._fits = dict(fits)
+        self._seed = seed
+
+    def service_s(self, operation: str, n: int, bank_len: int, measured_wall_s: float | None = None) -> float:
+        """Return the drawn seconds; raises `ClockError` for an operation that the run has not measured."""
+        if operation not in self._fits:
+            raise ClockError(
+                f"the fitted run has measured no {operation!r}; it has {', '.join(sorted(self._fits))}. Fit to a run "
+                "whose panels sample latency (panels.latency_answers above 0)."
+            )
+        known = self._fits[operation]
+        factor = known.factor(uniform(self._seed, operation, self._next(operation)))
+        return float(known.mean_s(n, bank_len)) * factor

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import simpy
 import simpy.events
 
-from lifelong.running.config import Policy
+from lifelong.simulation.jobs import Policy
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 RANKS: Mapping[Policy, Mapping[str, int]] = {

@@ -16,8 +16,9 @@ import numpy as np
 
 from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
-from lifelong.running.config import ConfigError, Part, RunConfig, from_table, near, read_toml
+from lifelong.running.config import Part, RunConfig, from_table
 from lifelong.running.parts import load_stream
+from lifelong.running.words import ConfigError, near, read_toml
 from lifelong.simulation.clock import PARTS
 from lifelong.simulation.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
 from lifelong.simulation.jobs import NANO, nanoseconds

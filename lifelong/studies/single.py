@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields
 from statistics import median
 from typing import Any
 
-from lifelong.editing.contract import CollapseError, State
+from lifelong.editing.contract import CollapseError
 from lifelong.log import Probed
+from lifelong.log.checkpoint import State
 from lifelong.running.config import RunConfig
 from lifelong.studies.five import five
 
@@ -56,7 +57,7 @@ def single(
     from lifelong.probing.panel import Panel, PanelSettings
     from lifelong.running.labels import run_label
     from lifelong.running.parts import make_editor
-    from lifelong.running.run import prepare, resolve
+    from lifelong.running.prepare import prepare, resolve
 
     config = resolve(source, changes)
     ready = prepare(config)

@@ -6,27 +6,9 @@ Knows runs and the contract; nothing of what the points mean, and draws nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-
-@dataclass(frozen=True)
-class Space:
-    """Points of one space in two dimensions, `before` and `after` training (n, 2), with a kind and a number each.
-
-    `separation` is the share of points whose nearest neighbour in the full space is alike, before and after; what
-    alike means, and where the space lies, is `about`'s to say.
-    """
-
-    name: str
-    about: str
-    before: np.ndarray
-    after: np.ndarray
-    kinds: tuple[str, ...]
-    numbers: np.ndarray
-    separation: tuple[float, float]
+from lifelong.editing.spaces import Space
 
 
 def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
@@ -35,7 +17,7 @@ def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
     `source` and `changes` are those of `run`; a fit that is kept nowhere is made. Raises `ValueError` for an editor
     that has no spaces to show.
     """
-    from lifelong.running.run import prepare, resolve
+    from lifelong.running.prepare import prepare, resolve
     from streams.types import Pool, PoolItem
 
     ready = prepare(resolve(source, changes))

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from lifelong.running.config import ConfigError, RunConfig, find_table, from_table, near
-from lifelong.running.labels import label_of, run_label, words_of
-from lifelong.running.words import to_toml
+from lifelong.running.config import RunConfig, find_table, from_table
+from lifelong.running.labels import label_of, run_label
+from lifelong.running.words import ConfigError, near, to_toml, words_of
 
 SWEEP_KEYS = ("title", "run", "grid")
 # glibc gives large blocks back to the system at once; logits of every batch would be paged in anew (4 % of a run).

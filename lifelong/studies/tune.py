@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lifelong.editing.contract import editor_class
-from lifelong.running.config import ConfigError, Panels, Part, RunConfig, near
-from lifelong.running.labels import words_of
+from lifelong.editing.find import editor_class
+from lifelong.running.config import Panels, Part, RunConfig
 from lifelong.running.parts import editor_options
-from lifelong.running.words import to_toml
+from lifelong.running.words import ConfigError, near, to_toml, words_of
 from lifelong.studies.five import five
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from reports.figures import style
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 
 
 def bank(found: Mapping[str, Any]) -> Drawn:

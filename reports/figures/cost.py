@@ -11,7 +11,7 @@ import math
 import polars as pl
 
 from reports.figures import style
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 from reports.numbers import metrics
 from reports.table import Facts
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from reports.figures import style
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 from reports.numbers.metrics import wilson
 from reports.table import Facts
 

@@ -5,52 +5,17 @@ Knows metrics and style; reads and writes no files. Latency and memory are drawn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from reports.figures import style
+from reports.figures.style import Drawn
 from reports.numbers import metrics
+from reports.numbers.metrics import AXES, pick
 from reports.table import Facts
 
-
-@dataclass(frozen=True)
-class Drawn:
-    """One figure: its file name, title, caption, picture, and the table of every number in it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    table: pl.DataFrame
-
-
 BAND_FROM = 20  # probes; an interval over fewer covers the whole picture and says only that n is small
-
-# What the main figure shows: title, axis, modality or None for both, variants or None for all.
-AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
-    ("reliability (retention)", "reliability", None, None),
-    ("text generality", "generality", "text", None),
-    ("modal generality", "generality", "image", None),
-    ("portability (one hop)", "portability", None, None),
-    ("text locality", "locality", "text", None),
-    ("modal locality: near", "locality", "image", ("near",)),
-    ("modal locality: same image", "locality", "image", ("same-image",)),
-    ("modal locality: far", "locality", "image", ("far",)),
-    ("specificity: must change", "specificity", None, ("must",)),
-    ("specificity: must not", "specificity", None, ("must-not",)),
-)
-
-
-def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
-    """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
-    out = rows.filter(metrics.HOLDS & (pl.col("axis") == axis))
-    if modality is not None:
-        out = out.filter(pl.col("modality") == modality)
-    return out if variants is None else out.filter(pl.col("variant").is_in(variants))
 
 
 def _lines(

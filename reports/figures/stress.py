@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from reports.figures import style
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 
 WORDS = {
     "retention": "retention",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, NamedTuple
 
+import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -122,3 +124,14 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     columns = max(1, min(6, len(seen), int(figure.get_figwidth() / widest)))
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(seen) // columns) - 1))
     figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=columns, frameon=False)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure: its file name, title, caption, picture, and the table of every number in it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    table: pl.DataFrame

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from reports.figures import style
-from reports.figures.scores import Drawn
+from reports.figures.style import Drawn
 from reports.numbers.percentiles import percentile
 from reports.table import Facts
 

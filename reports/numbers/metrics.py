@@ -11,6 +11,8 @@ import math
 import numpy as np
 import polars as pl
 
+from reports.numbers import metrics
+
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 CURVE_KEYS = ("editor", "step", "axis", "variant", "modality", "scorer")
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
@@ -183,3 +185,26 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     if len(np.unique(x[keep])) < 2:
         return math.nan
     return float(np.polyfit(np.log(x[keep]), np.log(y[keep]), 1)[0])
+
+
+# What the main figure shows: title, axis, modality or None for both, variants or None for all.
+AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
+    ("reliability (retention)", "reliability", None, None),
+    ("text generality", "generality", "text", None),
+    ("modal generality", "generality", "image", None),
+    ("portability (one hop)", "portability", None, None),
+    ("text locality", "locality", "text", None),
+    ("modal locality: near", "locality", "image", ("near",)),
+    ("modal locality: same image", "locality", "image", ("same-image",)),
+    ("modal locality: far", "locality", "image", ("far",)),
+    ("specificity: must change", "specificity", None, ("must",)),
+    ("specificity: must not", "specificity", None, ("must-not",)),
+)
+
+
+def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
+    """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
+    out = rows.filter(metrics.HOLDS & (pl.col("axis") == axis))
+    if modality is not None:
+        out = out.filter(pl.col("modality") == modality)
+    return out if variants is None else out.filter(pl.col("variant").is_in(variants))

@@ -6,8 +6,8 @@ import math
 
 import polars as pl
 
-from reports.figures.scores import AXES, pick
 from reports.numbers import metrics
+from reports.numbers.metrics import AXES, pick
 from reports.table import Facts
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifelong.bank import Bank
-from lifelong.bank.storage.shards import exact_scores
+from lifelong.bank.search.exact import exact_scores
 
 WIDTH = 4
 METRICS = ["ip", "l2"]

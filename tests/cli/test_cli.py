@@ -12,7 +12,7 @@ from runs_alike import SMALL
 
 import lifelong.studies.sweep as sweeps
 from lifelong.cli import main as cli
-from lifelong.running.config import ConfigError
+from lifelong.running.words import ConfigError
 
 
 def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:

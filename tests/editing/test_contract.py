@@ -12,7 +12,8 @@ import torch
 
 from lifelong.editing.checks.bench import Bench
 from lifelong.editing.checks.check import check_editor, checks_for, run_check
-from lifelong.editing.contract import Editor, Keys, Route, editor_class, editor_names
+from lifelong.editing.contract import Editor, Keys, Route
+from lifelong.editing.find import editor_class, editor_names
 
 
 def pairs() -> list:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.editing.contract import editor_class
+from lifelong.editing.find import editor_class
 from lifelong.editing.fits import SHIPPED
-from lifelong.running.run import prepare, resolve
+from lifelong.running.prepare import prepare, resolve
 
 SHIPS = sorted(folder.parent.name for folder in SHIPPED.glob("*/weights"))
 

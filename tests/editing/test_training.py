@@ -9,10 +9,10 @@ import torch
 
 from lifelong.editing import training
 from lifelong.editing.checks.bench import POOL, STEPS
-from lifelong.editing.contract import State, editor_class, editor_names
+from lifelong.editing.find import editor_class, editor_names
 from lifelong.editing.fits import Fit
 from lifelong.editing.training import Unfinished
-from lifelong.log.checkpoint import load_state
+from lifelong.log.checkpoint import State, load_state
 from streams.stream import load_stream
 
 LOOPS = {"steps", "fit_steps", "routing_steps"}

@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from lifelong.editing.contract import Keys
+from lifelong.editing.ops import residual
 from lifelong.editors.lemoe import Lemoe, LemoeOptions
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
-from lifelong.low_rank import residual
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 

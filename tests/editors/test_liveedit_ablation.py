@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lifelong.editing.contract import Keys
-from lifelong.editors.liveedit import ABLATED, LiveEdit, LiveEditOptions, train
+from lifelong.editors.liveedit import LiveEdit, train
+from lifelong.editors.liveedit.options import ABLATED, LiveEditOptions
 from lifelong.running.parts import editor_options
 from lifelong.studies.sweep import cells
 from streams.stream import Stream, load_stream

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from lifelong.editing.ops import residual
 from lifelong.editors.melo import Melo, MeloOptions
 from lifelong.editors.melo.clusters import Clusters
-from lifelong.low_rank import residual
 from streams.types import Edit, ImageRef, Query
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "melo_clusters"

@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lifelong.editing.contract import CollapseError, State
+from lifelong.editing.contract import CollapseError
 from lifelong.editing.weights.gradient_transform import GradientTransform, RunningMoments
 from lifelong.editing.weights.hypernet import Factors, gradient_factors, lessons_of, outcome_of
 from lifelong.editors.mend import Mend, MendOptions
+from lifelong.log.checkpoint import State
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 

@@ -11,10 +11,11 @@ import torch
 from lifelong.editing.checks import sentences as contract
 from lifelong.editing.checks.bench import Bench
 from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.pools import inside_of, outside_of
 from lifelong.editing.scope.classifier import ScopeClassifier, fuse
 from lifelong.editing.scope.counterfactual import CopyTraining, CounterfactualCopy
 from lifelong.editing.scope.counterfactual_mend import CounterfactualMend
-from lifelong.editing.scope.training import ScopeTraining, fit_scope, inside_of, outside_of
+from lifelong.editing.scope.training import ScopeTraining, fit_scope
 from lifelong.editors.mscke import Mscke, MsckeOptions
 from lifelong.studies.sweep import cells
 from streams.stream import load_stream

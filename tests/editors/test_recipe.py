@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from lifelong.editing.contract import Keys
-from lifelong.editors.recipe import Recipe, RecipeOptions, losses, train
+from lifelong.editors.recipe import Recipe, losses, train
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules, pooled_features
+from lifelong.editors.recipe.options import RecipeOptions
 from lifelong.editors.recipe.table import Table, draw, example_of, knowledge_of
 from streams.stream import Stream, load_stream
 from streams.types import Edit, ImageRef, PoolItem, Query

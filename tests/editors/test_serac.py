@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from lifelong.editing.contract import Keys, Route
+from lifelong.editing.pools import outside_of
 from lifelong.editing.scope.counterfactual import CounterfactualCopy
 from lifelong.editing.scope.mixture import mixed
-from lifelong.editing.scope.training import outside_of
 from lifelong.editors.serac import Serac, SeracOptions
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 import lifelong.log.run_log as log_module
-from lifelong.editing.contract import State
 from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Timed
-from lifelong.log.checkpoint import load_state, save_state
+from lifelong.log.checkpoint import State, load_state, save_state
 
 
 def edited(step: int) -> Edited:

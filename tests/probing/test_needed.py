@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import lifelong
-from lifelong.config_parts import Panels
 from lifelong.editors.rag import Rag
 from lifelong.log import Probed, RunLog
-from lifelong.needed import ever_asked
 from lifelong.probing.baseline import Baseline
+from lifelong.probing.due import ever_asked
+from lifelong.running.config import Panels
 from streams.stream import load_stream
 
 REEDITS: dict[str, Any] = {"order": "reedits", "reedits": 0.5}

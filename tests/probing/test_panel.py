@@ -16,8 +16,8 @@ from lifelong.log import Gauged, Probed, Timed
 from lifelong.models.tiny import tiny_vlm
 from lifelong.models.vlm import VLM
 from lifelong.probing.baseline import Baseline, MissingBaselineError
+from lifelong.probing.due import draw, log_age_sample
 from lifelong.probing.panel import Panel, PanelSettings
-from lifelong.sampling import draw, log_age_sample
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 

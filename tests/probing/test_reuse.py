@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, Keys, Route, editor_class
+from lifelong.editing.contract import Answerer, Editor, Keys, Route
+from lifelong.editing.find import editor_class
 from lifelong.log import Probed
 from lifelong.models.vlm import VLM
 from lifelong.probing.baseline import Baseline

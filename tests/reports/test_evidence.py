@@ -12,11 +12,21 @@ import pytest
 import scipy.stats
 from runs_made_up import fake_run
 
-from lifelong.editing.contract import editor_names
+from lifelong.editing.find import editor_names
 from lifelong.running.catalog import MEASURES, evidence_lines
 from lifelong.running.catalog import evidence as kept
-from reports.evidence_join import joined
-from reports.numbers.evidence import COST, ENOUGH, QUALITY, T95, evidence, flat, half_width, over_seeds, to_json
+from reports.numbers.evidence import (
+    COST,
+    ENOUGH,
+    QUALITY,
+    T95,
+    evidence,
+    flat,
+    half_width,
+    joined,
+    over_seeds,
+    to_json,
+)
 from reports.numbers.expected import expected
 from reports.table import finished, load
 

@@ -7,10 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 from runs_made_up import fake_run
 
-from lifelong.cli.report import run_folders
-from lifelong.running.config import ConfigError
-from reports.figures.scores import degradation, pick
+from lifelong.running.words import ConfigError
+from lifelong.studies.report import run_folders
+from reports.figures.scores import degradation
 from reports.figures.style import palette
+from reports.numbers.metrics import pick
 from reports.numbers.summary import speed
 from reports.page import write_report
 from reports.table import load

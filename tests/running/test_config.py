@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.running.config import ConfigError, Panels, from_table, hash8, load_config, override, parse_words
-from lifelong.running.words import to_toml
+from lifelong.running.config import Panels, from_table, hash8, load_config
+from lifelong.running.words import ConfigError, override, parse_words, to_toml
 
 
 def test_words_overrule_a_file(tmp_path: Path) -> None:

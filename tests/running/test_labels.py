@@ -11,7 +11,7 @@ from runs_alike import SMALL
 import lifelong
 from lifelong.running.config import hash8, load_config
 from lifelong.running.labels import LONGEST, label_of, run_label, run_title
-from lifelong.running.run import folder_of, resolve
+from lifelong.running.prepare import folder_of, resolve
 from lifelong.studies.sweep import cells
 
 

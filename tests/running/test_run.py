@@ -13,8 +13,9 @@ from runs_alike import SMALL, facts_of
 
 import lifelong
 from lifelong.log import LogError, Probed, RunLog
-from lifelong.running.config import ConfigError, from_table
+from lifelong.running.config import from_table
 from lifelong.running.run import locked
+from lifelong.running.words import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifelong.editing.contract import State
 from lifelong.log import Edited, RunLog, Timed
-from lifelong.simulation.clock import PARTS, ClockError, Cost, MeasuredClock, ModelledClock, ReplayedClock, load_clock
+from lifelong.log.checkpoint import State
+from lifelong.running.parts import load_clock
+from lifelong.simulation.clock import PARTS, ClockError, Cost, MeasuredClock, ModelledClock, ReplayedClock
 
 
 def test_a_modelled_service_costs_a_constant_and_a_share_per_item_and_entry() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from loop_parts import MemoryLog
 
-from lifelong.editing.contract import editor_class
+from lifelong.editing.find import editor_class
 from lifelong.log import Edited, Probed
 from lifelong.probing.baseline import Baseline
 from lifelong.probing.panel import Panel, PanelSettings

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from lifelong.running.config import Policy
-from lifelong.simulation.jobs import NANO, jobs_of
+from lifelong.simulation.jobs import NANO, Policy, jobs_of
 from lifelong.simulation.station import Open, Served, Station
 from streams.arrivals import timetable
 from streams.types import Edit, Query, Withdraw

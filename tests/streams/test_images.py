@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from streams.images import ImageError, file_ref, open_image
-from streams.types import ImageRef
+from streams.images import file_ref, open_image
+from streams.types import ImageError, ImageRef
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 import lifelong
 from lifelong.log import Edited, RunLog, Served
-from lifelong.running.config import ConfigError
+from lifelong.running.words import ConfigError
 from lifelong.simulation.jobs import jobs_of
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.replay import batches, replay, replay_with, settings_of

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lifelong
-from lifelong.running.config import ConfigError
+from lifelong.running.words import ConfigError
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.stress import load as stress
 from lifelong.studies.stress.load import Bearing, knee, stress_load

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lifelong.cli.main import app
-from lifelong.running.config import ConfigError
+from lifelong.running.words import ConfigError
 from lifelong.studies.stress.bank import searched, stress_bank, width_of
 from reports.numbers.bank_law import law, size_at
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import lifelong
 from lifelong.cli.main import app
 from lifelong.log import Probed, RunLog
-from lifelong.running.config import ConfigError
-from lifelong.running.run import prepare
+from lifelong.running.prepare import prepare
+from lifelong.running.words import ConfigError
 from lifelong.studies.stress import ladder as ladder_module
 from lifelong.studies.stress.edits import Bounds, Capacity, Climbed, Search, configs_of, stress_edits
 from lifelong.studies.stress.ladder import Ladder

@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
-from lifelong.editing.contract import editor_class, editor_names
-from lifelong.running.config import ConfigError, find_table, recipe_names
+from lifelong.editing.find import editor_class, editor_names
+from lifelong.running.config import find_table, recipe_names
+from lifelong.running.words import ConfigError
 from lifelong.studies.tune import Trial, drawn, recipe_of, space_of, tune
 from streams.atlas.world import load_world
 from streams.stream import load_stream

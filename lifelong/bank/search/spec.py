@@ -5,13 +5,9 @@ One word says it all, `FAMILY[:KEY=VALUE]...`, such as `ivf`, `hnsw:effort=128` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
-
-from pydantic import Field, field_validator, model_serializer
-
-from lifelong.editing.contract import EditorOptions
+from typing import Any
 
 FAMILIES = ("flat", "flat16", "ivf", "hnsw")
 ENGINES = ("faiss", "torch")
@@ -80,27 +76,3 @@ class IndexSpec:
 
 
 COUNTS = ("probes", "effort", "links", "least", "threads", "blas_from")
-
-
-class IndexOptions(EditorOptions):
-    """Options of an editor that finds its edits in a bank; those `LATER` are dumped only where they say something.
-
-    (Runs are named by the hash of their options: those made before there was a choice keep their names.)
-    """
-
-    LATER: ClassVar[Mapping[str, Any]] = {"index": "flat", "payloads": ""}
-
-    index: str = Field(
-        default="flat",
-        description="flat (exact), flat16, ivf or hnsw; more behind colons: ivf:probes=32, flat:engine=torch",
-    )
-
-    @field_validator("index")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        IndexSpec.parse(value)
-        return value
-
-    @model_serializer(mode="wrap")
-    def _unless_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {k: v for k, v in handler(self).items() if k not in self.LATER or v != self.LATER[k]}

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong.bank.storage.memory import IdMap
 from lifelong.bank.storage.payloads import PayloadTables
 from lifelong.bank.storage.shards import Shard, row_bytes
-from lifelong.id_map import IdMap
 
 
 class Entries:

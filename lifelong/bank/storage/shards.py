@@ -37,20 +37,6 @@ def checked_keys(keys: np.ndarray, width: int, n: int | None = None) -> np.ndarr
     return keys
 
 
-def exact_scores(queries: np.ndarray, keys: np.ndarray, metric: Metric) -> np.ndarray:
-    """Return float32 scores of pairs, the same for a pair wherever and with whatever else it is computed.
-
-    `queries` is (n, width), `keys` (n, m, width), the result (n, m): inner products, or Euclidean distances.
-    Products of float32 are exact in float64 and a contiguous last axis is summed in one fixed order, so no batch
-    size, shard or thread count changes a bit; a matrix product gives no such promise.
-    """
-    wide = queries.astype(np.float64)[:, None, :]
-    if metric == "ip":
-        return (wide * keys).sum(-1).astype(np.float32)
-    gap = wide - keys
-    return np.sqrt((gap * gap).sum(-1)).astype(np.float32)
-
-
 def payload_schema(
     payloads: Mapping[str, Tensor], n: int, known: Mapping[str, Tensor] | None, tables: PayloadTables
 ) -> Mapping[str, Tensor]:

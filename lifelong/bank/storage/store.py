@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lifelong.bank.storage.entries import Entries
 from lifelong.bank.storage.eviction import RULES, Eviction, Value, leaving
+from lifelong.bank.storage.memory import IdMap
 from lifelong.bank.storage.payloads import PayloadTables
 from lifelong.bank.storage.shards import HUGE, Metric, Shard, checked_keys, payload_schema, shard_rows
-from lifelong.editing.contract import State
-from lifelong.id_map import IdMap
+from lifelong.log.checkpoint import State
 
 
 class Store(Entries):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lifelong.editing.checks import sentences as contract
 from lifelong.editing.checks.bench import Bench, ContractError, Report, Result
-from lifelong.editing.contract import Editor, editor_class
+from lifelong.editing.contract import Editor
+from lifelong.editing.find import editor_class
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM

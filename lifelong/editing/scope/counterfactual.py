@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Route, State
+from lifelong.editing.contract import Answerer, Route
 from lifelong.editing.ops import NotFiniteError, answer_losses
+from lifelong.editing.pools import inside_of
 from lifelong.editing.scope.mixture import SplitAnswerer
-from lifelong.editing.scope.training import inside_of, share_of
-from lifelong.editing.training import Unfinished, steps_of
+from lifelong.editing.training import Unfinished, share_of, steps_of
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:

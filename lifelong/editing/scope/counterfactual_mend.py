@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lifelong.editing.contract import Answerer, Route, State
+from lifelong.editing.contract import Answerer, Route
 from lifelong.editing.ops import NotFiniteError, bytes_of
 from lifelong.editing.scope.counterfactual import SplitAnswerer
 from lifelong.editing.training import Unfinished
 from lifelong.editing.weights.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.editing.weights.hypernet import Factors, per_row
 from lifelong.editing.weights.regions import find_region, layers_from
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:

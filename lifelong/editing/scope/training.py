@@ -15,25 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.pools import inside_of, outside_of
 from lifelong.editing.scope.classifier import CHUNK, ScopeClassifier, ScopeFeatures, padded, squared_distances
-from lifelong.editing.training import Unfinished, steps_of
-from streams.types import ImageRef, Pool, PoolItem, Probe, Query
+from lifelong.editing.training import Unfinished, share_of, steps_of
+from streams.types import ImageRef, Pool, PoolItem, Query
 
-INSIDE = ("reliability", "generality", "specificity")
-"""The axes whose questions with the edit's answer lie in its scope."""
 NEAREST = 1e-3
 """The least squared distance a loss sees: below it the logarithm of 1 - rho would run away."""
-
-
-def inside_of(item: PoolItem) -> list[Probe]:
-    """Return the questions of a training item that the edit should answer."""
-    return [p for p in item.probes if p.axis in INSIDE and p.reference == "target"]
-
-
-def outside_of(item: PoolItem, *, words_only: bool = False) -> list[Probe]:
-    """Return the questions that it should leave alone; with `words_only` those whose words differ from all inside."""
-    same = {item.edit.query.prompt, *(p.query.prompt for p in inside_of(item))} if words_only else set()
-    return [p for p in item.probes if p.reference == "baseline" and p.query.prompt not in same]
 
 
 @dataclass(frozen=True)
@@ -151,11 +139,6 @@ def fit_scope(
     finally:
         classifier.eval().requires_grad_(False)
     return plain["history"]
-
-
-def share_of(step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: up over 30 steps, then down as a cosine to a hundredth."""
-    return min(1.0, (step + 1) / 30) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _draw(examples: Sequence[_Example], n: int, rng: np.random.Generator) -> list[_Example]:

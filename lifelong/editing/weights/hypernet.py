@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.ops import NotFiniteError, divergence
 from lifelong.editing.training import Unfinished, steps_of
 from lifelong.editing.weights.regions import Questions, Region
 from lifelong.models.passes.layout import Layout
@@ -216,12 +216,6 @@ def outcome_of(
 
 def _base(region: Region, asked: Sequence[Asked]) -> list[Tensor]:
     return region.questions([q for q, _ in asked], [t for _, t in asked]).logits(grad=False)
-
-
-def divergence(base: Tensor, edited: Tensor) -> Tensor:
-    """Return the mean over positions of KL(base || edited) for logits (positions, vocabulary)."""
-    p, q = F.log_softmax(base.float(), -1), F.log_softmax(edited.float(), -1)
-    return (p.exp() * (p - q)).sum(-1).mean()
 
 
 def train(

@@ -17,10 +17,10 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.bank.search.spec import IndexOptions
-from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
 from lifelong.editing.ops import answer_exact, answer_loss, descend, generator, weight_of
 from lifelong.editors.grace.codebook import Codebook
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

@@ -15,11 +15,10 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.bank.search.spec import IndexOptions
-from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import answer_losses, answers_exact, descend, generator, weight_of
+from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, fresh_factors, generator, weight_of
 from lifelong.editors.melo.clusters import Clusters
-from lifelong.low_rank import adder, fresh_factors
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.table import Example, Table, draw, one
 
 if TYPE_CHECKING:
-    from lifelong.editors.recipe import RecipeOptions
+    from lifelong.editors.recipe.options import RecipeOptions
 
 
 def fit_routing(

@@ -25,7 +25,7 @@ from lifelong.models.passes.layout import Hidden
 from streams.types import Pool
 
 if TYPE_CHECKING:
-    from lifelong.editors.recipe import RecipeOptions
+    from lifelong.editors.recipe.options import RecipeOptions
     from lifelong.models.vlm import VLM
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, CollapseError, Editor, Route, State
+from lifelong.editing.contract import Answerer, CollapseError, Editor, Route
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -25,11 +25,12 @@ from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import Memory
 from lifelong.editors.unike.options import FIT, UnikeOptions
 from lifelong.editors.unike.reading import Reader, Reading
+from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
+    from lifelong.editing.spaces import Space
     from lifelong.models.vlm import VLM
-    from lifelong.studies.spaces import Space
 
 __all__ = ["Unike", "UnikeOptions"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from lifelong.editing.spaces import Space
 from lifelong.editors.unike import train
-from lifelong.studies.spaces import Space
 from streams.types import Pool
 
 if TYPE_CHECKING:

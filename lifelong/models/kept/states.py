@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Batch, Row
+from lifelong.models.passes.structure import first_of
 
 
 def key_of(row: Row, layer: int) -> Hashable:
@@ -40,8 +41,3 @@ def keeping(cache: ByteCache, module: nn.Module, layer: int, batch: Batch) -> It
         yield
     finally:
         handle.remove()
-
-
-def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Return the states that a module is called with."""
-    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

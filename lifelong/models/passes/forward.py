@@ -13,15 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lifelong.models.kept.states import first_of
 from lifelong.models.passes.batching import Batch, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
-from lifelong.models.passes.narrow import narrowed
-from lifelong.models.passes.structure import VISION, Structure
+from lifelong.models.passes.narrow import narrowed, remembered
+from lifelong.models.passes.structure import VISION, Structure, first_of
 from lifelong.models.passes.tail import tail_of, watched
 from lifelong.models.prompts.reader import PromptReader
-from lifelong.models.remember import remembered
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
 

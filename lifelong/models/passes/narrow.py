@@ -5,7 +5,7 @@ What it gives elsewhere reaches no logit. Knows one module, positions and the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Layout
-from lifelong.models.remember import instead
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +83,34 @@ def narrowed(mlp: nn.Module, where: Tensor, changes: Interventions) -> Iterator[
 
     with instead(mlp, forward):
         yield
+
+
+@contextmanager
+def remembered(module: nn.Module, memo: MutableMapping[Any, Any]) -> Iterator[None]:
+    """Run a module where `memo` has nothing yet, and give what it gave then; the caller knows that nothing changed.
+
+    What runs in bfloat16 is remembered apart.
+    """
+    original = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        key = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")
+        if key not in memo:
+            memo[key] = original(*args, **kwargs)
+        return memo[key]
+
+    with instead(module, forward):
+        yield
+
+
+@contextmanager
+def instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module compute with another `forward`; its hooks stay, and what was there before is back on exit."""
+    before = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        module.__dict__.pop("forward")
+        if before is not None:
+            module.__dict__["forward"] = before

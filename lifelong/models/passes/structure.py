@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 VISION = -2
 EMBEDDING = -1
@@ -80,3 +81,8 @@ def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{hint} Parts: {', '.join(names)}.")
     return root.get_submodule(dotted)
+
+
+def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return the states that a module is called with."""
+    return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]

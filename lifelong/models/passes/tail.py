@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Layout
-from lifelong.models.passes.narrow import Narrow
+from lifelong.models.passes.narrow import Narrow, instead
 from lifelong.models.passes.structure import Structure
-from lifelong.models.remember import instead
 
 
 @dataclass

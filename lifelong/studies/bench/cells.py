@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lifelong.answering import answered, asks_of
 from lifelong.editing.contract import Editor
 from lifelong.log import Probed
+from lifelong.probing.asking import answered
 from lifelong.probing.baseline import Baseline
 from lifelong.probing.latency import other_cache
-from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, measure
+from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, measure
 from lifelong.probing.panel import PanelSettings
 from lifelong.studies.bench.probing import ROUNDING, SILENT, Side, edited, unequal
 from streams.order import generator

@@ -22,7 +22,7 @@ from streams.types import Edit
 if TYPE_CHECKING:
     from lifelong.models.cache import ByteCache
     from lifelong.models.vlm import VLM
-    from lifelong.running.run import Prepared
+    from lifelong.running.prepare import Prepared
     from streams.stream import Stream
 
 ROUNDING = {NLL: 1e-5, LOCALITY_TOP10_ALL: 0.02}
@@ -183,7 +183,7 @@ def ready_to_compare(
     source: Any, changes: Mapping[str, Any]
 ) -> tuple[Prepared, Baseline, PanelSettings, tuple[int, ...], dict[str, Any]]:
     """Return a run's parts, its baseline, its panels' settings without latency samples, its steps and its names."""
-    from lifelong.running.run import prepare, resolve
+    from lifelong.running.prepare import prepare, resolve
 
     ready = prepare(resolve(source, changes))
     config, stream = ready.config, ready.stream

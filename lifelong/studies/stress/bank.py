@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lifelong.log.machine import rss_bytes
-from lifelong.running.config import ConfigError
-from lifelong.running.run import prepare, resolve
+from lifelong.running.prepare import prepare, resolve
+from lifelong.running.words import ConfigError
 from reports.numbers.bank_law import Law, law, size_at
 from reports.numbers.percentiles import percentile
 

@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lifelong.running.config import ConfigError, Panels, RunConfig, hash8
+from lifelong.running.config import Panels, RunConfig, hash8
 from lifelong.running.labels import run_label, run_title
-from lifelong.running.run import Prepared, locked, prepare, resolve
+from lifelong.running.prepare import Prepared, prepare, resolve
+from lifelong.running.run import locked
+from lifelong.running.words import ConfigError
 from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, Measured, Verdict, climb, verdict
 from lifelong.studies.sweep import cells, is_sweep

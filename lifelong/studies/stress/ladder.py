@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lifelong.assembly import baseline_of, panel_of, run_loop
 from lifelong.log import Fact, LogError, RunLog, schema_of
 from lifelong.log.machine import package_version
-from lifelong.running.run import Prepared, manifest_of
+from lifelong.running.prepare import Prepared, baseline_of, panel_of, run_loop
+from lifelong.running.run import manifest_of
 from lifelong.running.words import to_toml
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import RunLog
-from lifelong.running.config import ConfigError
+from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.studies.replay import Replayed, replay_with, settings_of
 from reports.numbers.seeds import log_interval, log_mean

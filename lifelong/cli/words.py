@@ -1,0 +1,25 @@
+"""What several commands share: words of the command line, and lines on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from lifelong.running.words import parse_words
+
+Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
+
+
+def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]]:
+    """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
+    given = list(words or ())
+    source = given.pop(0) if given and "=" not in given[0] else None
+    return source, parse_words(given)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,82 @@
+"""An editor found by its name, or loaded from a user's file. The one place that knows where editors lie."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from lifelong.editing.contract import Editor
+
+
+class UnknownEditorError(ValueError):
+    """No editor has this name; the message names the near ones."""
+
+
+def editor_names() -> list[str]:
+    """Return the names of all editors that ship with the package, sorted."""
+    import lifelong.editors
+
+    return sorted(m.name for m in pkgutil.iter_modules(lifelong.editors.__path__) if not m.name.startswith("_"))
+
+
+def editor_class(name: str) -> type[Editor]:
+    """Return the editor class of a shipped name or of a Python file.
+
+    Raises `UnknownEditorError` with near names, `FileNotFoundError`, or `ValueError` when the module does not define
+    exactly one editor.
+    """
+    if name.endswith(".py"):
+        module = _module_of(Path(name))
+    else:
+        if name not in editor_names():
+            near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UnknownEditorError(f"No editor is called {name!r}.{hint} Known: {', '.join(editor_names())}.")
+        module = importlib.import_module(f"lifelong.editors.{name}")
+    found = [
+        c
+        for c in vars(module).values()
+        if inspect.isclass(c)
+        and issubclass(c, Editor)
+        and not inspect.isabstract(c)
+        and c is not Editor
+        and c.__module__.startswith(module.__name__)
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise ValueError(
+            f"editor={name}: the module must define exactly one Editor class, with its `edit`; found {names}."
+        )
+    return found[0]
+
+
+def _module_of(path: Path) -> ModuleType:
+    """Return a user's file as a module; a file that has not changed is loaded once."""
+    if not path.is_file():
+        raise FileNotFoundError(f"editor={path}: no such file. Give a path to a Python file with one Editor class.")
+    source = str(path.resolve()).encode() + path.read_bytes()
+    name = f"lifelong_user_{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"editor={path}: Python cannot load this file as a module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # annotations, dataclasses and `inspect` look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:  # a user's file may raise anything: what and where it was is all that helps
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"editor={path}: this file cannot be run ({said}). Mend it and try `lifelong check`."
+        ) from error
+    return module

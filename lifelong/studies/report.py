@@ -1,0 +1,44 @@
+"""Finds run folders and hands them to the reports; computes nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lifelong.running.words import ConfigError
+
+
+def run_folders(given: Iterable[str | Path], say: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """Return the run folders among paths: each is a run folder itself or holds run folders.
+
+    Of a folder that holds several those are left out, and named to `say`, that have not reached a panel, unless none
+    has. Raises `ConfigError` naming a path that is neither.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, given):
+        inside = sorted(p.parent for p in path.glob("*/manifest.json"))
+        begun = [folder for folder in inside if _panels(folder)]
+        for folder in inside if begun else []:
+            if folder not in begun:
+                say(f"{folder}: left out, because no panel of it was committed yet.")
+        inside = [path] if (path / "manifest.json").is_file() else begun or inside
+        if not inside:
+            raise ConfigError(f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it).")
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def _panels(folder: Path) -> int:
+    from lifelong.log import Gauged, RunLog
+
+    return len(RunLog.open(folder).table(Gauged))
+
+
+def report(runs: Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`.
+
+    Runs that are left out (`run_folders`) are named to `say`.
+    """
+    from reports.page import write_report
+
+    return write_report(run_folders(runs, say), Path(out))
