@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -164,7 +163,7 @@ def _naturally(label: str) -> list[tuple[int, float, str]]:
 
 
 def _info(log: RunLog) -> RunInfo:
-    config = tomllib.loads((log.folder / "config.toml").read_text(encoding="utf-8"))
+    config = log.config()
     done = log.folder / "DONE"
     notes = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
     stream = config.get("stream", "")

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -23,7 +24,6 @@ from streams.types import Edit, Pool, Probe, Query
 if TYPE_CHECKING:
     from lifelong.bank import Bank
     from lifelong.editing.spaces import Space
-    from lifelong.editing.training import Unfinished
     from lifelong.models.vlm import VLM, Scored
 
 
@@ -31,7 +31,7 @@ class UnsupportedError(RuntimeError):
     """The editor's algorithm cannot do what was asked (say, take an edit back)."""
 
 
-class CollapseError(ValueError):
+class CollapseError(FloatingPointError):
     """An edit's result is not finite: the run logs a collapse and goes on with what was there before."""
 
 
@@ -140,7 +140,7 @@ class Editor(ABC):
         self.options = options if options is not None else self.Options()
         self.seed = seed
         self.revision = 0
-        self.unfinished: Unfinished | None = None  # where `fit` keeps what it has so far, if anywhere
+        self.unfinished: Path | None = None  # where `fit` keeps what it has so far, if anywhere
 
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> None:

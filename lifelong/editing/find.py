@@ -13,6 +13,8 @@ from types import ModuleType
 
 from lifelong.editing.contract import Editor
 
+EDITORS = "lifelong.editors"  # the folder of those that ship; nothing imports it by a statement
+
 
 class UnknownEditorError(ValueError):
     """No editor has this name; the message names the near ones."""
@@ -20,9 +22,8 @@ class UnknownEditorError(ValueError):
 
 def editor_names() -> list[str]:
     """Return the names of all editors that ship with the package, sorted."""
-    import lifelong.editors
-
-    return sorted(m.name for m in pkgutil.iter_modules(lifelong.editors.__path__) if not m.name.startswith("_"))
+    folder = importlib.import_module(EDITORS).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(folder) if not m.name.startswith("_"))
 
 
 def editor_class(name: str) -> type[Editor]:
@@ -38,7 +39,7 @@ def editor_class(name: str) -> type[Editor]:
             near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise UnknownEditorError(f"No editor is called {name!r}.{hint} Known: {', '.join(editor_names())}.")
-        module = importlib.import_module(f"lifelong.editors.{name}")
+        module = importlib.import_module(f"{EDITORS}.{name}")
     found = [
         c
         for c in vars(module).values()

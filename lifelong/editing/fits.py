@@ -61,10 +61,11 @@ class Fit:
         places = self.places(cache)
         for source, path in places.items():
             if path.is_file():
-                return State(*load_state(path)), source
+                return load_state(path), source
         editor = editor_class(self.name)(vlm, self.options, seed=self.pool.seed)
-        editor.unfinished = Unfinished(cache / f"{self.digest}-unfinished")
-        begun, earlier_wall_s = time.monotonic(), editor.unfinished.spent_wall_s()
+        unfinished = Unfinished(cache / f"{self.digest}-unfinished")
+        editor.unfinished = unfinished.folder
+        begun, earlier_wall_s = time.monotonic(), unfinished.spent_wall_s()
         try:
             editor.fit(self.pool)
             state = editor.fitted()
@@ -73,8 +74,8 @@ class Fit:
         wall_s = round(earlier_wall_s + time.monotonic() - begun, 1)
         cache.mkdir(parents=True, exist_ok=True)
         save_state(places["cached"], State(state.tensors, {**state.meta, "fit_wall_s": wall_s}))
-        editor.unfinished.clear()
-        return State(*load_state(places["cached"])), "learnt"
+        unfinished.clear()
+        return load_state(places["cached"]), "learnt"
 
 
 def fit_digest(name: str, editor: Editor, pool: Pool) -> str:

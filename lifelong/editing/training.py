@@ -44,7 +44,7 @@ class Unfinished:
 
     def spent_wall_s(self) -> float:
         """Return the measured seconds that earlier processes spent in loops that are kept."""
-        return sum(float(load_state(path)[1]["wall_s"]) for path in self.folder.glob("*.safetensors"))
+        return sum(float(load_state(path).meta["wall_s"]) for path in self.folder.glob("*.safetensors"))
 
     def clear(self) -> None:
         """Forget all loops."""
@@ -62,18 +62,18 @@ def steps_of(
     optimizers: Sequence[torch.optim.Optimizer],
     rng: Random,
     plain: MutableMapping[str, Any] | None = None,
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> Iterator[int]:
     """Yield the steps that are left, with a progress bar, after putting back what an earlier process kept.
 
     `tensors()` are the parameters and buffers of this moment, which can be written to; `plain` holds further JSON
-    values that the loop changes. With `unfinished` everything is kept each minute and at the end, so that a
+    values that the loop changes. With a folder `unfinished` everything is kept each minute and at the end, so that a
     finished loop is skipped. Raises `LogError` for a damaged file.
     """
     from rich.progress import Progress
 
     plain = {} if plain is None else plain
-    place = None if unfinished is None else unfinished.path(what)
+    place = None if unfinished is None else Unfinished(unfinished).path(what)
     first, spent_wall_s = 0, 0.0
     if place is not None and place.is_file():
         first, spent_wall_s = _restore(place, tensors(), optimizers, rng, plain)
@@ -139,7 +139,8 @@ def _restore(
     rng: Random,
     plain: MutableMapping[str, Any],
 ) -> tuple[int, float]:
-    kept, meta = load_state(place)
+    whole_state = load_state(place)
+    kept, meta = whole_state.tensors, whole_state.meta
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(kept[f"tensors/{name}"])

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifelong.log.files import LogError, write_atomic
 
@@ -19,31 +19,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class StateLike(Protocol):
-    """Tensors by name, and values that JSON can hold."""
-
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """The tensors by name."""
-        ...
-
-    @property
-    def meta(self) -> Mapping[str, Any]:
-        """Plain values: numbers, strings, lists, dictionaries with string keys."""
-        ...
-
-
 @dataclass(frozen=True)
-class Checkpoint:
-    """What was saved with one panel."""
+class State:
+    """Everything needed to go on exactly from here: tensors by name, and plain values that JSON can hold."""
 
-    panel: int
     tensors: Mapping[str, Tensor]
     meta: Mapping[str, Any]
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors whose names begin with `prefix`, without it."""
-        return {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
+    @classmethod
+    def joined(cls, meta: Mapping[str, Any] | None = None, /, **parts: State) -> State:
+        """Return several states as one, each under its name, beside plain values of its own.
+
+        >>> whole = State.joined({"revision": 2}, bank=State({}, {"rows": 3}))
+        >>> whole.meta, whole.part("bank").meta
+        ({'revision': 2, 'bank': {'rows': 3}}, {'rows': 3})
+        """
+        tensors = {f"{part}/{name}": t for part, state in parts.items() for name, t in state.tensors.items()}
+        return cls(tensors, {**(meta or {}), **{part: dict(state.meta) for part, state in parts.items()}})
+
+    def part(self, name: str) -> State:
+        """Return a state that was joined under a name; raises `KeyError` where none was."""
+        tensors = {k.removeprefix(f"{name}/"): t for k, t in self.tensors.items() if k.startswith(f"{name}/")}
+        return State(tensors, self.meta[name])
+
+
+@dataclass(frozen=True)
+class Checkpoint(State):
+    """The state that was saved with one panel."""
+
+    panel: int
 
 
 def tensor_digest(tensor: Tensor) -> str:
@@ -93,7 +97,7 @@ def read_checkpoint(folder: Path, panel: int) -> Checkpoint:
             raise LogError(f"{file}: tensor {name!r} cannot be read ({error}). Run again with --fresh.") from error
         if tensor_digest(tensors[name]) != digest:
             raise LogError(f"{file}: the content is not what its name says: damaged. Run again with --fresh.")
-    return Checkpoint(whole["panel"], tensors, whole["meta"])
+    return Checkpoint(tensors, whole["meta"], whole["panel"])
 
 
 def collect_garbage(folder: Path, keep: int) -> None:
@@ -107,7 +111,7 @@ def collect_garbage(folder: Path, keep: int) -> None:
             path.unlink()
 
 
-def save_state(path: Path, state: StateLike) -> None:
+def save_state(path: Path, state: State) -> None:
     """Write tensors and values as one safetensors file (values as JSON in its header), atomically."""
     from safetensors.torch import save
 
@@ -116,8 +120,8 @@ def save_state(path: Path, state: StateLike) -> None:
     write_atomic(path, lambda f: f.write(data))
 
 
-def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors and values written by `save_state`; raises `LogError` with the file's name when damaged."""
+def load_state(path: Path) -> State:
+    """Return what `save_state` wrote; raises `LogError` with the file's name when damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -126,12 +130,4 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             meta = json.loads((file.metadata() or {}).get("meta", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise LogError(f"{path}: cannot be read as safetensors ({error}). Remove the file and run again.") from error
-    return tensors, meta
-
-
-@dataclass(frozen=True)
-class State:
-    """An editor's whole state: tensors by name, and plain JSON values."""
-
-    tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
+    return State(tensors, meta)

@@ -18,6 +18,7 @@ What the facts are: `lifelong.log.facts`.
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ from lifelong.log.facts import (
 from lifelong.log.files import LogError, write_atomic
 
 if TYPE_CHECKING:
-    from lifelong.log.checkpoint import Checkpoint, StateLike
+    from lifelong.log.checkpoint import Checkpoint, State
 
 __all__ = ["FACTS", "FACTS_SCHEMA", "Edited", "Fact", "Gauged", "LogError", "Probed", "RunLog", "Served", "Timed",
            "schema_of", "table_of"]  # fmt: skip
@@ -88,6 +89,14 @@ class RunLog:
             )
         return cls(folder, manifest)
 
+    def config(self) -> dict[str, Any]:
+        """Return the run's resolved configuration as plain tables; raises `LogError` when it cannot be read."""
+        path = self.folder / "config.toml"
+        try:
+            return tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise LogError(f"{path}: cannot be read as TOML ({error}). Run again with --fresh.") from error
+
     @property
     def name(self) -> str:
         """The folder's name."""
@@ -132,7 +141,7 @@ class RunLog:
                 raise LogError(f"{path}: this part cannot be read ({error}). Run again with --fresh.") from error
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
-    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: StateLike) -> None:
+    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
         """Append one panel's facts together with the state to go on from, all or nothing.
 
         `panel_index` must be one more than the last committed panel; raises `ValueError` otherwise, `TypeError` for

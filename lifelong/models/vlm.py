@@ -6,8 +6,8 @@ rows itself. Knows nothing about editors, probes or streams beyond `Query` and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished, kept_bytes
-from lifelong.models.kept.readings import Pauses, captured_once, scored_once
+from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.passes.batching import Row
@@ -66,7 +66,7 @@ class VLM:
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
         self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
-        self.pauses = Pauses()
+        self.pauses = Pauses(self.passes)
 
     @classmethod
     def load(
@@ -224,7 +224,7 @@ class VLM:
         self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
     ) -> list[Tensor]:
         """Return the inputs of a submodule, one unpadded (tokens, features) tensor per prompt."""
-        return captured_once(self, self.rows(prompts, targets), module)
+        return self.pauses.captured(self.rows(prompts, targets), module)
 
     def resume(
         self, hidden: Hidden, rows: Sequence[int] | None = None, *, grad: bool = False, answers_only: bool = False
@@ -263,6 +263,21 @@ class VLM:
         return [out[i] for i in range(len(hidden))]
 
     # Temporary changes
+
+    @contextmanager
+    def serving_with(self, cache: ByteCache | None = None) -> Iterator[ByteCache]:
+        """Serve with another cache (a new, empty one by default) instead of the model's own, which is back on exit.
+
+        To serve uncached, clear it before every query: within one query an image passes the vision side once, all
+        the same.
+        """
+        kept = (self.cache, self.reader.cache)
+        used = type(self.cache)(self.cache.budget_bytes) if cache is None else cache
+        self.cache = self.reader.cache = used
+        try:
+            yield used
+        finally:
+            self.cache, self.reader.cache = kept
 
     def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> AbstractContextManager[None]:
         """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.
@@ -317,7 +332,7 @@ class VLMAnswerer:
         every, layer = range(len(self.prompts)), self.from_layer
         out: dict[int, Scored] = {}
         if self.vlm.pauses.active:
-            out = scored_once(self.vlm, self.vlm.rows(self.prompts, targets), top, self._begun)
+            out = self.vlm.pauses.scored(self.vlm.rows(self.prompts, targets), top, self._begun, self.vlm.cache)
         rest = [i for i in every if i not in out]
         kept: set[int] = set()
         if layer is not None:

@@ -16,7 +16,6 @@ import numpy as np
 from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
-from lifelong.running.config import Panels
 from streams.types import AXES, Probe, Query
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def log_age_sample(history: Sequence[str], n: int) -> list[str]:
     return [history[len(history) - int(age)] for age in ages[::-1]]
 
 
-def ever_asked(stream: Stream, panels: Panels, steps: Sequence[int], *, routed: bool) -> list[Probe]:
+def ever_asked(stream: Stream, panels: PanelSettings, steps: Sequence[int], *, routed: bool) -> list[Probe]:
     """Return the probes that are asked when edits become visible one by one, as they arrive, and none is taken back.
 
     At once those of `panels.instant_axes`; at a panel (after each of `steps`) all of a sampled edit that stands, and

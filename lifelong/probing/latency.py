@@ -7,8 +7,7 @@ business.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,26 +18,9 @@ from lifelong.log import Timed
 from streams.types import Query
 
 if TYPE_CHECKING:
-    from lifelong.models.cache import ByteCache
     from lifelong.models.vlm import VLM
 
 WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
-
-
-@contextmanager
-def other_cache(vlm: VLM, cache: ByteCache | None = None) -> Iterator[ByteCache]:
-    """Serve with another cache (a new, empty one by default) instead of the model's own, which is back on exit.
-
-    To serve uncached, clear it before every query: within one query an image passes the vision side once, all the
-    same.
-    """
-    kept = (vlm.cache, vlm.reader.cache)
-    used = type(vlm.cache)(vlm.cache.budget_bytes) if cache is None else cache
-    vlm.cache = vlm.reader.cache = used
-    try:
-        yield used
-    finally:
-        vlm.cache, vlm.reader.cache = kept
 
 
 def measure(
@@ -51,7 +33,7 @@ def measure(
     """
     bank_len = editor.bank_len()
     out: list[Timed] = []
-    with other_cache(vlm) as cache:
+    with vlm.serving_with() as cache:
         warm_up = [queries[i % len(queries)] for i in range(WARM_UP)] if queries else []
         for position, query in enumerate([*warm_up, *queries]):
             cache.clear()

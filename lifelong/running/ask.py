@@ -5,12 +5,11 @@ Knows run folders and the contracts of editor and model; nothing of panels, cloc
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifelong.log import RunLog
-from lifelong.log.checkpoint import Checkpoint, State
+from lifelong.log.checkpoint import Checkpoint
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare
 from lifelong.running.words import ConfigError
@@ -47,11 +46,11 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
-    ready = prepare(from_table(tomllib.loads((log.folder / "config.toml").read_text()), {}))
+    ready = prepare(from_table(log.config(), {}))
     query = Query(question, None if image is None else image_ref(image))
     editor = ready.editor()
     try:
-        editor.load(State(saved.part("editor/"), saved.meta["editor"]))
+        editor.load(saved.part("editor"))
         route = editor.route(editor.encode([query]))[0]
         with editor.applied([query], [route]) as answerer:
             answer = answerer.generate()[0]

@@ -19,7 +19,7 @@ from lifelong.running.parts import editor_options, load_model, load_stream, make
 from lifelong.running.words import ConfigError
 
 if TYPE_CHECKING:
-    from lifelong.log.checkpoint import StateLike
+    from lifelong.log.checkpoint import State
     from lifelong.models.vlm import VLM
     from lifelong.probing.baseline import Baseline
     from lifelong.probing.panel import Panel
@@ -143,12 +143,12 @@ def run_loop(
     panel: Panel,
     log: LogLike,
     steps: Sequence[int],
-    saved: StateLike | None,
+    saved: State | None,
     on_event: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Run the event loop from its beginning or a checkpoint, with full panels at `steps` and at the stream's end."""
     from lifelong.simulation.loop import SimulationSettings, simulate
-    from lifelong.simulation.queries import Server
+    from lifelong.simulation.queries import Desk
     from streams.types import Posed
 
     config = ready.config
@@ -164,6 +164,6 @@ def run_loop(
         ),
         log,
         saved,
-        server=Server(ready.vlm, editor, panel.baseline, posed),
+        desk=Desk(ready.vlm, editor, panel.baseline, posed),
         on_event=on_event,
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from lifelong.simulation.jobs import NANO, Policy
 from lifelong.simulation.service_times import Drawn
-from lifelong.simulation.station import Served, Station, play
+from lifelong.simulation.station import Service, Station, play
 
 Balancer = Literal["round_robin", "least_queue"]
 Replication = Literal["sync", "async", "sharded"]
@@ -160,8 +160,8 @@ class _Fleet:
 
         return begin
 
-    def _ends(self, replica: int) -> Callable[[int, Served], None]:
-        def end(job: int, service: Served) -> None:
+    def _ends(self, replica: int) -> Callable[[int, Service], None]:
+        def end(job: int, service: Service) -> None:
             if job < self.queries:
                 self.begun[job], self.ended[job] = service.begun, service.ended
             else:

@@ -12,29 +12,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from lifelong.editing.contract import CollapseError, Editor, UnsupportedError
+from lifelong.editing.contract import Editor, UnsupportedError
 from lifelong.log import Fact, Gauged, Probed, Timed
-from lifelong.log.checkpoint import State, StateLike
+from lifelong.log.checkpoint import State
 from lifelong.simulation.clock import Clock
 from lifelong.simulation.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
-from lifelong.simulation.queries import Nobody, Traffic
-from lifelong.simulation.roles import (
-    Done,
-    LogLike,
-    Open,
-    PanelLike,
-    ServerLike,
-    SimulationSettings,
-    ToldLike,
-    check_settings,
-    edited_facts,
-)
-from lifelong.simulation.station import Open as Waiting
-from lifelong.simulation.station import Served as Service
-from lifelong.simulation.station import Station
+from lifelong.simulation.queries import Desk, Queries
+from lifelong.simulation.roles import Done, LogLike, PanelLike, SimulationSettings, check_settings, edited_facts
+from lifelong.simulation.station import Service, Station, Waiting
 from lifelong.simulation.tally import Tally
 from streams.types import Arrival, Edit
 
@@ -53,19 +41,19 @@ def simulate(
     clock: Clock,
     settings: SimulationSettings,
     log: LogLike,
-    resume: StateLike | None = None,
+    resume: State | None = None,
     *,
-    server: ServerLike | None = None,
+    desk: Desk | None = None,
     on_event: OnEvent | None = None,
 ) -> None:
     """Run a stream to its end, committing facts to the log at every full panel.
 
-    `server` answers the queries among the arrivals. `resume` is the checkpoint of the log's last panel. `on_event` is
+    `desk` answers the queries among the arrivals. `resume` is the checkpoint of the log's last panel. `on_event` is
     told of each batch, panel and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for
     arrivals or settings that cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed
     before stay readable.
     """
-    _Loop(arrivals, editor, panel, clock, settings, log, server, on_event).run(resume)
+    _Loop(arrivals, editor, panel, clock, settings, log, desk, on_event).run(resume)
 
 
 class _Loop:
@@ -79,7 +67,7 @@ class _Loop:
         clock: Clock,
         settings: SimulationSettings,
         log: LogLike,
-        server: ServerLike | None,
+        desk: Desk | None,
         on_event: OnEvent | None,
     ) -> None:
         check_settings(settings, clock.measures, editor.turn)
@@ -96,22 +84,20 @@ class _Loop:
             [(moment, 0, place) for place, moment in enumerate(self.moments)]
             + [(job.ready, 1, number) for number, job in enumerate(self.jobs)]
         )
-        self.queries = {place: n for n, place in enumerate(j.arrivals[0] for j in self.jobs if j.posed is not None)}
-        if self.queries and server is None:
-            raise ValueError(f"{len(self.queries)} queries arrive and nobody answers them: give a `server`.")
+        self.places = {place: n for n, place in enumerate(j.arrivals[0] for j in self.jobs if j.posed is not None)}
+        if self.places and desk is None:
+            raise ValueError(f"{len(self.places)} queries arrive and nobody answers them: give a `desk`.")
         self.happened = self.finished = self.panels = 0
         self.done: dict[int, Done] = {}  # measured work of jobs in service
         self.history: list[str] = []  # visible edits in order, and the same as a set
         self.visible: set[str] = set()
         self.retired: dict[str, str] = {}
         self.facts: list[Fact] = []
-        self.open: list[Open] = []
-        self.together = settings.together if panel.defers else 1
         self.station = Station(settings.workers, settings.policy, self._begin, self._end)
         self.tally = Tally()
-        self.traffic = Traffic(server or Nobody(), clock, editor)
+        self.queries = Queries(desk, clock, editor)
 
-    def run(self, resume: StateLike | None) -> None:
+    def run(self, resume: State | None) -> None:
         """Run to the end of the stream, from its beginning or from a checkpoint."""
         now, jobs, submitted = (0, {}, 0) if resume is None else self._restore(resume)
         if self.finished < len(self.jobs):
@@ -124,8 +110,8 @@ class _Loop:
         self.happened = event + 1
         if is_job:
             self.station.submit(number, self.jobs[number].kind)
-        elif number in self.queries:
-            self.traffic.tally.count(moment, +1)
+        elif number in self.places:
+            self.queries.tally.count(moment, +1)
         else:
             self.tally.count(moment, +1)
 
@@ -134,8 +120,8 @@ class _Loop:
         job = self.jobs[number]
         if job.posed is not None:
             with self.tally.on("traffic"):
-                query, arrived = self.queries[job.arrivals[0]], self.moments[job.arrivals[0]]
-                return self.traffic.begin(number, query, job.posed, arrived, now, self.visible, self.retired)
+                query, arrived = self.places[job.arrivals[0]], self.moments[job.arrivals[0]]
+                return self.queries.begin(number, query, job.posed, arrived, now, self.visible, self.retired)
         measured_wall_s, bank_len = None, self.editor.bank_len()
         if self.clock.measures:
             done = self.done[number] = self._work(job)
@@ -146,12 +132,12 @@ class _Loop:
         """End a service; when it was the last one, or brought a panel's step, hold the panel."""
         job, before = self.jobs[number], len(self.history)
         self.finished += 1
-        tally = self.traffic.tally if job.posed is not None else self.tally
+        tally = self.queries.tally if job.posed is not None else self.tally
         tally.served(service.ended, service.service, [self.moments[a] for a in job.arrivals])
         if job.posed is not None:
-            self.traffic.end(number, service.ended)
-            if self.traffic.waiting >= ANSWERED_TOGETHER:
-                self._answer_traffic()
+            self.queries.end(number, service.ended)
+            if self.queries.waiting >= ANSWERED_TOGETHER:
+                self._answer_queries()
         else:
             done = self.done.pop(number, None)
             self._visible(job, self._work(job) if done is None else done, service.ended)
@@ -162,9 +148,9 @@ class _Loop:
     def _work(self, job: Job) -> Done:
         """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
         if job.withdrawn or any(edit.supersedes for edit in job.edits):
-            self._settle()
-        elif not self.traffic.defers:
-            self._answer_traffic()
+            self._flush()
+        elif not self.queries.defers:
+            self._answer_queries()
         bank_len, collapsed, note = self.editor.bank_len(), False, ""
         self.editor.vlm.sync()
         start = time.perf_counter()
@@ -173,7 +159,7 @@ class _Loop:
                 self.editor.edit(job.edits)
             else:
                 self._withdraw(job.withdrawn)
-        except (CollapseError, FloatingPointError) as error:
+        except FloatingPointError as error:
             collapsed, note = True, str(error)
         except (UnsupportedError, KeyError) as error:
             if job.edits:
@@ -196,57 +182,39 @@ class _Loop:
         step, sim_s = len(self.history), end / NANO
         self.facts.append(Timed(step, done.bank_len, job.operation, done.wall_s))
         if job.edits:
-            self._ask(job, done, step, sim_s)
+            self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
+            arrived_s = [self.moments[arrival] / NANO for arrival in job.arrivals]
+            self.facts += edited_facts(job, done, step, sim_s, arrived_s)
+            with self.tally.on("probe"):
+                self.facts += self.panel.learn(step, sim_s, job.edits)
         else:
             if not done.note:
                 self.retired[job.withdrawn] = ""
             self.facts.append(Gauged(step, sim_s, "withdrawn", job.withdrawn, float(not done.note)))
         if done.note:
             self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": done.note})
+        if job.edits:
+            self.tell({"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s})
 
-    def _ask(self, job: Job, done: Done, step: int, sim_s: float) -> None:
+    def _flush(self) -> None:
+        """Answer what panel and desk have put off: an edit is about to be replaced or taken back, or a panel held."""
         with self.tally.on("probe"):
-            asked = self.panel.ask(step, sim_s, job.edits)
-        self.open.append(Open(job, done, step, sim_s, self.editor.bank_len(), asked))
-        self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
-        if len(self.open) >= self.together:
-            self._settle()
+            self.facts += self.panel.flush()
+        self._answer_queries()
 
-    def _settle(self) -> None:
-        """Answer what was asked so far, and log the edits that it was about."""
-        if self.open:
-            with self.tally.on("probe"):
-                told = self.panel.answer([one.asked for one in self.open])
-            for one, about in zip(self.open, told, strict=True):
-                self._log_edits(one, about)
-            self.open = []
-        self._answer_traffic()
-
-    def _answer_traffic(self) -> None:
+    def _answer_queries(self) -> None:
         with self.tally.on("traffic"):
-            self.facts += self.traffic.answered()
-
-    def _log_edits(self, open_: Open, told: ToldLike) -> None:
-        job, done, step, sim_s = open_.job, open_.done, open_.step, open_.sim_s
-        if told.not_finite and not done.collapsed:
-            note = f"{told.not_finite} answers after {job.edits[-1].id} are not finite"
-            done = replace(done, collapsed=True, note=note)
-            self.tell({"kind": "note", "step": step, "sim_s": sim_s, "text": note})
-        arrived_s = [self.moments[arrival] / NANO for arrival in job.arrivals]
-        self.facts += edited_facts(open_, done, arrived_s)
-        self.facts += told.facts
-        event = {"kind": "edit", "step": step, "edits": self.edits, "sim_s": sim_s, "wall_s": done.wall_s}
-        self.tell({**event, "bank_len": open_.bank_len, "collapsed": done.collapsed, "facts": told.facts})
+            self.facts += self.queries.answered()
 
     def _hold_panel(self, step: int, now: int, last: bool) -> None:
         """Probe everything that is due and commit it with the state; no simulated time passes."""
         sim_s = now / NANO
-        self._settle()
+        self._flush()
         with self.tally.on("probe"):
             facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
-        if self.queries:
-            self.facts += self.traffic.tally.queue(step, sim_s, "traffic")
+        if self.places:
+            self.facts += self.queries.tally.queue(step, sim_s, "traffic")
         with self.tally.on("commit"):
             self.log.commit(self.panels, self.facts, self._state(now))
         self.facts, self.panels = [], self.panels + 1
@@ -267,12 +235,11 @@ class _Loop:
             "retired": self.retired,
             "clock": self.clock.state(),
             "tally": self.tally.state(),
-            "traffic": self.traffic.state(),
+            "traffic": self.queries.state(),
         }
-        tensors = {f"editor/{name}": tensor for name, tensor in inner.tensors.items()}
-        return State(tensors, {"simulation": plain, "editor": dict(inner.meta)})
+        return State.joined({"simulation": plain}, editor=inner)
 
-    def _restore(self, saved: StateLike) -> tuple[int, dict[int, Waiting], int]:
+    def _restore(self, saved: State) -> tuple[int, dict[int, Waiting], int]:
         """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
         plain = saved.meta["simulation"]
         if plain["arrivals"] != self.digest or "jobs" not in plain:
@@ -285,9 +252,8 @@ class _Loop:
         self.visible = set(self.history)
         self.clock.load(plain["clock"])
         self.tally.load(plain["tally"])
-        self.traffic.load(plain["traffic"])
-        tensors = {n.removeprefix("editor/"): t for n, t in saved.tensors.items() if n.startswith("editor/")}
-        self.editor.load(State(tensors, saved.meta["editor"]))
+        self.queries.load(plain["traffic"])
+        self.editor.load(saved.part("editor"))
         rows = self.log.table(Probed).to_batches()
         facts = (Probed(**row) for batch in rows for row in batch.to_pylist())
         self.panel.restore(facts, tuple(self.history), dict(self.retired))

@@ -1,8 +1,8 @@
-"""Serving the traffic's queries: their routes when service begins, their answers then or later, and the verdicts.
+"""Queries in service: a desk that routes, answers and judges them, and the facts about those that were served.
 
-Knows the editor's and the model's contracts, the frozen model's answers and what was posed; nothing of time passing,
-queues or logs. What is computed here is kept here, in a cache of its own: no panel reuses it, so that a run probes
-the same, to the last bit, with traffic and without.
+Knows the contracts of editor, model and clock, the frozen model's answers and what was posed; nothing of queues,
+panels or logs. A query sees the edits that are visible when its service begins. What is computed here is kept here,
+in a cache of its own: no panel reuses it, so that a run probes the same, to the last bit, with traffic and without.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from lifelong.probing.routes import RouteBook
 from lifelong.probing.scorers import agreement, exact_match
 from lifelong.simulation.clock import PARTS, Clock
 from lifelong.simulation.jobs import NANO, nanoseconds
-from lifelong.simulation.roles import ServerLike
 from lifelong.simulation.tally import Tally
 from streams.types import Posed, Query
 
@@ -35,7 +34,7 @@ ROWS = 512  # scored rows that share one application of the editor
 
 
 @dataclass(frozen=True)
-class Begun:
+class AtDesk:
     """A query whose service has begun: its route; with a measured clock seconds by part and the answer."""
 
     posed: Posed
@@ -53,7 +52,7 @@ class Verdict:
     stale: bool
 
 
-class Server:
+class Desk:
     """Answers queries through an editor; remembers answers by query, route and revision.
 
     `queries` are all that will be asked, in order.
@@ -72,15 +71,15 @@ class Server:
         """Whether a query may be answered after further edits (its route, taken when it began, still holds)."""
         return self.editor.lasting
 
-    def begin(self, posed: Posed, *, measured: bool) -> Begun:
+    def begin(self, posed: Posed, *, measured: bool) -> AtDesk:
         """Route a query now; with `measured` serve it alone, uncached, and note the seconds."""
         if not measured:
-            return Begun(posed, self._route(posed.probe.query))
-        with latency.other_cache(self.vlm):
+            return AtDesk(posed, self._route(posed.probe.query))
+        with self.vlm.serving_with():
             once = latency.serve_once(self.vlm, self.editor, posed.probe.query, self.baseline.max_tokens)
-        return Begun(posed, once.route, once.wall_s, once.text)
+        return AtDesk(posed, once.route, once.wall_s, once.text)
 
-    def answer(self, begun: Sequence[Begun]) -> list[Verdict]:
+    def answer(self, begun: Sequence[AtDesk]) -> list[Verdict]:
         """Answer what has begun and is not answered yet, each query and route once, and judge everything."""
         keys = [self._key(one) for one in begun]
         due = {
@@ -88,7 +87,7 @@ class Server:
             for key, one in zip(keys, begun, strict=True)
             if one.text is None and key not in self._texts
         }
-        with latency.other_cache(self.vlm, self._cache):
+        with self.vlm.serving_with(self._cache):
             got = answered(self.editor, list(due.values()), rows=ROWS, max_tokens=self.baseline.max_tokens)
         texts = {key: reply.text for key, reply in zip(due, got, strict=True)}
         if self.editor.routed:  # the others may answer anything else after the next edit
@@ -101,11 +100,11 @@ class Server:
         """Return a query's present route; keys are made in blocks of the queries to come, whoever asks first."""
         if query.digest not in self._book:
             first = self._place[query.digest] // ENCODED_TOGETHER * ENCODED_TOGETHER
-            with latency.other_cache(self.vlm, self._cache):
+            with self.vlm.serving_with(self._cache):
                 self._book.encode(self._coming[first : first + ENCODED_TOGETHER])
         return self._book.routes([query.digest])[query.digest]
 
-    def _key(self, one: Begun) -> tuple[str, str]:
+    def _key(self, one: AtDesk) -> tuple[str, str]:
         return one.posed.probe.query.digest, reuse_key(one.route, self.editor.revision)
 
     def _judge(self, posed: Posed, text: str) -> Verdict:
@@ -118,27 +117,13 @@ class Server:
         return Verdict(text, right, outdated and not right)
 
 
-class Nobody:
-    """Stands where no query arrives."""
+class Queries:
+    """The traffic's queries between their beginning and their fact; without a `desk` none may begin."""
 
-    defers = True
-
-    def begin(self, posed: Posed, *, measured: bool) -> Begun:
-        """Raise `ValueError`: a query arrived after all."""
-        raise ValueError(f"probe {posed.probe.id} was posed and nobody answers.")
-
-    def answer(self, begun: Sequence[Begun]) -> list[Verdict]:
-        """Return nothing for nothing."""
-        return []
-
-
-class Traffic:
-    """Queries between their beginning and their fact."""
-
-    def __init__(self, server: ServerLike, clock: Clock, editor: Editor) -> None:
+    def __init__(self, desk: Desk | None, clock: Clock, editor: Editor) -> None:
         self.clock, self.editor = clock, editor
-        self._server = server
-        self._asked: dict[int, tuple[Begun, Served]] = {}  # begun, not answered yet
+        self._desk = desk
+        self._asked: dict[int, tuple[AtDesk, Served]] = {}  # begun, not answered yet
         self._told: dict[int, Served] = {}  # answered, still in service
         self._ended: dict[int, float] = {}  # job -> end, of those not answered yet
         self._facts: list[Served] = []
@@ -147,7 +132,7 @@ class Traffic:
     @property
     def defers(self) -> bool:
         """Whether answers may wait until an edit replaces or takes back another."""
-        return self._server.defers
+        return self._desk is None or self._desk.defers
 
     def begin(
         self,
@@ -163,7 +148,9 @@ class Traffic:
 
         `visible` are the ids of edits that are visible now; `retired` maps those taken back to ''.
         """
-        begun = self._server.begin(posed, measured=self.clock.measures)
+        if self._desk is None:
+            raise ValueError(f"probe {posed.probe.id} is posed and nobody answers it: give a `desk`.")
+        begun = self._desk.begin(posed, measured=self.clock.measures)
         bank_len = self.editor.bank_len()
         wall_s = begun.wall_s or {}
         parts = {part: self.clock.service_s(part, 1, bank_len, wall_s.get(part)) for part in PARTS}
@@ -204,8 +191,8 @@ class Traffic:
 
     def answered(self) -> list[Served]:
         """Answer all that has begun, and return the facts of those whose service has ended."""
-        if self._asked:
-            verdicts = self._server.answer([begun for begun, _ in self._asked.values()])
+        if self._asked and self._desk is not None:
+            verdicts = self._desk.answer([begun for begun, _ in self._asked.values()])
             for (job, (_, fact)), verdict in zip(self._asked.items(), verdicts, strict=True):
                 self._file(job, fact, verdict)
             self._asked = {}

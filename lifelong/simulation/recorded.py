@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from lifelong.log import Edited, RunLog, Served, Timed
-from lifelong.running.words import read_toml
 from lifelong.simulation.clock import PARTS, ClockError, ReplayedClock
 from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit
 
@@ -34,7 +33,7 @@ def samples_of(log: RunLog) -> dict[str, Samples]:
         sizes.append(edited["batch_len"][at])
         at += sizes[-1]
     rows["edit"] = [(w, n, b) for (w, _, b), n in zip(rows.get("edit", []), sizes, strict=False)]
-    if "measured" in str(read_toml(log.folder / "config.toml").get("clock", "")):
+    if "measured" in str(log.config().get("clock", "")):
         served = log.table(Served)
         for part in PARTS:
             pairs = zip(served[f"{part}_s"].to_pylist(), served["bank_len"].to_pylist(), strict=True)

@@ -9,48 +9,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lifelong.log import Edited, Fact, Gauged, Probed, Served, Timed
+from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.log.checkpoint import State
 from lifelong.simulation.jobs import Job
-from lifelong.simulation.queries import Begun, Verdict
 from lifelong.simulation.station import Policy
-from streams.types import Edit, Posed
-
-
-class ToldLike(Protocol):
-    """The facts about what was asked, and how many of its answers were no numbers."""
-
-    @property
-    def facts(self) -> list[Probed]:
-        """The facts."""
-        ...
-
-    @property
-    def not_finite(self) -> int:
-        """Answers whose log-probabilities were no numbers."""
-        ...
+from streams.types import Edit
 
 
 class PanelLike(Protocol):
-    """What the loop asks of a panel; with `defers` what `ask` gave may be answered after further edits."""
+    """What the loop asks of a panel, which decides by itself what it answers at once and what waits for a `flush`."""
 
-    @property
-    def defers(self) -> bool:
-        """Whether answers may wait until an edit replaces or takes back another."""
+    def learn(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
+        """Take in edits that just became visible and return the facts known by now; called at every step."""
         ...
 
-    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> Any:
-        """Route the probes of edits that just became visible; called at every step."""
-        ...
-
-    def answer(self, asked: Sequence[Any]) -> Sequence[ToldLike]:
-        """Answer what was asked, one by one."""
+    def flush(self) -> list[Probed]:
+        """Return the facts that were put off; called before an edit replaces or takes back another."""
         ...
 
     def full(
         self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
     ) -> list[Probed | Gauged | Timed]:
-        """Return the facts of a full panel."""
+        """Return the facts of a full panel, after a `flush`."""
         ...
 
     def restore(self, rows: Iterable[Probed], history: Sequence[str], retired: Mapping[str, str] | None) -> None:
@@ -70,35 +50,16 @@ class LogLike(Protocol):
         ...
 
 
-class ServerLike(Protocol):
-    """What the loop asks of whoever answers queries; with `defers` they may be answered after further edits."""
-
-    @property
-    def defers(self) -> bool:
-        """Whether answers may wait until an edit replaces or takes back another."""
-        ...
-
-    def begin(self, posed: Posed, *, measured: bool) -> Begun:
-        """Route a query now; with `measured` answer it and note the seconds."""
-        ...
-
-    def answer(self, begun: Sequence[Begun]) -> Sequence[Verdict]:
-        """Answer what has begun, one by one."""
-        ...
-
-
 @dataclass(frozen=True)
 class SimulationSettings:
     """`panels` are the steps of full panels (the end of the stream always has one); `workers` serve at a time.
 
     Who is served first says `policy`; `batch` edits (0: as many as the editor's `turn`) are made at once, fewer where
-    the first of them has waited `window_s` (0: for ever). Where the panel defers, `together` batches are answered in
-    one go.
+    the first of them has waited `window_s` (0: for ever).
     """
 
     panels: tuple[int, ...] = ()
     workers: int = 1
-    together: int = 32
     policy: Policy = "fifo"
     batch: int = 0
     window_s: float = 0.0
@@ -114,43 +75,23 @@ class Done:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Unanswered:
-    """A query whose service has begun, and whose `Served` lacks only what it was told."""
-
-    begun: Begun
-    fact: Served
-
-
-@dataclass(frozen=True)
-class Open:
-    """A finished job whose probes were asked and not answered yet."""
-
-    job: Job
-    done: Done
-    step: int
-    sim_s: float
-    bank_len: int
-    asked: Any
-
-
-def edited_facts(open_: Open, done: Done, arrived_s: Sequence[float]) -> list[Edited]:
-    """Return the facts about a job's edits, which arrived at `arrived_s` (simulated seconds)."""
+def edited_facts(job: Job, done: Done, step: int, sim_s: float, arrived_s: Sequence[float]) -> list[Edited]:
+    """Return the facts about a job's edits, which arrived at `arrived_s` and became visible at `sim_s`."""
     return [
         Edited(
-            step=open_.step,
-            sim_s=open_.sim_s,
+            step=step,
+            sim_s=sim_s,
             edit_id=edit.id,
             arrived_sim_s=at_s,
-            visible_sim_s=open_.sim_s,
+            visible_sim_s=sim_s,
             edit_wall_s=done.wall_s,
-            batch_len=len(open_.job.edits),
+            batch_len=len(job.edits),
             collapsed=done.collapsed,
             prompt_kind=edit.prompt_kind,
             relation=edit.relation,
             note=done.note,
         )
-        for edit, at_s in zip(open_.job.edits, arrived_s, strict=True)
+        for edit, at_s in zip(job.edits, arrived_s, strict=True)
     ]
 
 

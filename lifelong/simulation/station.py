@@ -27,7 +27,7 @@ RANKS: Mapping[Policy, Mapping[str, int]] = {
 
 
 @dataclass(frozen=True)
-class Open:
+class Waiting:
     """A job that was submitted and is not done.
 
     `order` is (rank, number of the submission); `begun` the moment its service first began (None: it only waits),
@@ -42,7 +42,7 @@ class Open:
 
 
 @dataclass(frozen=True)
-class Served:
+class Service:
     """A service that has ended: when it first began, how long it took without interruptions, when it ended."""
 
     begun: int
@@ -71,7 +71,7 @@ class Station:
     """
 
     def __init__(
-        self, workers: int, policy: Policy, begin: Callable[[int, int], int], end: Callable[[int, Served], None]
+        self, workers: int, policy: Policy, begin: Callable[[int, int], int], end: Callable[[int, Service], None]
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: at least one is needed to serve anything.")
@@ -81,7 +81,7 @@ class Station:
         self._count = workers
         self._begin, self._end = begin, end
         self._urgent = self._submitted = 0  # urgent: may interrupt, and its service has not begun
-        self._open: dict[int, Open] = {}
+        self._open: dict[int, Waiting] = {}
         self._serving: dict[int, int] = {}  # worker -> job
         self._workers: list[simpy.Process] = []
 
@@ -92,7 +92,7 @@ class Station:
         *,
         first: int = 0,
         now: int = 0,
-        jobs: Mapping[int, Open] | None = None,
+        jobs: Mapping[int, Waiting] | None = None,
         submitted: int = 0,
     ) -> None:
         """Let event n happen at moment n (ascending), from `first` on, and serve until nothing is left to do.
@@ -101,7 +101,7 @@ class Station:
         """
         play([self], moments, happens, first=first, now=now, left=[(jobs or {}, submitted)])
 
-    def start(self, env: simpy.Environment, jobs: Mapping[int, Open], submitted: int) -> None:
+    def start(self, env: simpy.Environment, jobs: Mapping[int, Waiting], submitted: int) -> None:
         """Begin the workers' day, with jobs left from an earlier one."""
         self._env = env
         self._waiting = simpy.PriorityStore(env)
@@ -124,13 +124,13 @@ class Station:
         """Let a job join the queue now."""
         order = (RANKS[self.policy][kind], self._submitted)
         self._submitted += 1
-        self._open[job] = Open(order)
+        self._open[job] = Waiting(order)
         self._urgent += self._interrupts(order)
         self._waiting.put(simpy.PriorityItem(order, job))
         if self._lacking():
             self._interrupt()
 
-    def left(self) -> tuple[dict[int, Open], int]:
+    def left(self) -> tuple[dict[int, Waiting], int]:
         """Return the jobs that are not done, and how many were ever submitted: what `run` needs to go on."""
         return dict(self._open), self._submitted
 
@@ -176,17 +176,17 @@ class Station:
                 continue
             del self._serving[worker]
             del self._open[job]
-            self._end(job, Served(int(known.begun or 0), known.service, int(self._env.now)))
+            self._end(job, Service(int(known.begun or 0), known.service, int(self._env.now)))
             job = None
 
-    def _begun(self, job: int) -> Open:
+    def _begun(self, job: int) -> Waiting:
         """Begin a service, or go on with one; jobs in service stay in the order in which they were begun."""
         now, known = int(self._env.now), self._open.pop(job)
         if known.until is None:
             if known.begun is None:
                 self._urgent -= self._interrupts(known.order)
                 service = self._begin(job, now)
-                known = Open(known.order, now, service, service)
+                known = Waiting(known.order, now, service, service)
             known = replace(known, until=now + known.left)
         self._open[job] = known
         return known
@@ -199,7 +199,7 @@ def play(
     *,
     first: int = 0,
     now: int = 0,
-    left: Sequence[tuple[Mapping[int, Open], int]] = (),
+    left: Sequence[tuple[Mapping[int, Waiting], int]] = (),
 ) -> None:
     """Let event n happen at moment n (ascending) on one time axis of several stations, until nothing is left to do.
 

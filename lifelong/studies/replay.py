@@ -18,7 +18,7 @@ from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
 from lifelong.running.config import Part, RunConfig, from_table
 from lifelong.running.parts import load_stream
-from lifelong.running.words import ConfigError, near, read_toml
+from lifelong.running.words import ConfigError, near
 from lifelong.simulation.clock import PARTS
 from lifelong.simulation.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
 from lifelong.simulation.jobs import NANO, nanoseconds
@@ -80,7 +80,7 @@ def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, Fle
         if key.split(".")[0] not in (*mine, *FLEET):
             raise ConfigError(f"{key}: a replay cannot change it.{near(key, (*mine, *FLEET))}")
     fleet = {key: value for key, value in changes.items() if key in FLEET}
-    config = from_table(read_toml(log.folder / "config.toml"), {k: v for k, v in changes.items() if k not in fleet})
+    config = from_table(log.config(), {k: v for k, v in changes.items() if k not in fleet})
     if config.queries is None:
         config = config.model_copy(update={"queries": Part(name="poisson", options={"rate": 1.0})})
     if not config.batch:  # as many at once as the editor took in the run

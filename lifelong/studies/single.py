@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from statistics import median
 from typing import Any
 
-from lifelong.editing.contract import CollapseError
 from lifelong.log import Probed
 from lifelong.log.checkpoint import State
 from lifelong.running.config import RunConfig
@@ -76,7 +75,7 @@ def single(
             start = time.perf_counter()
             try:
                 editor.edit([edit])
-            except CollapseError as error:
+            except FloatingPointError as error:
                 collapsed += 1
                 say(str(error))
             spent.append(time.perf_counter() - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from lifelong.editing import training
 from lifelong.editing.checks.bench import POOL, STEPS
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.editing.fits import Fit
-from lifelong.editing.training import Unfinished
 from lifelong.log.checkpoint import State, load_state
 from streams.stream import load_stream
 
@@ -21,7 +21,7 @@ TRAINED = ["ke", "liveedit", "lte", "mend", "mscke", "recipe", "serac", "unike"]
 
 @pytest.mark.parametrize("name", [n for n in editor_names() if editor_class(n).trains])
 def test_every_fit_that_takes_steps_keeps_them(name, tiny_vlm, tmp_path):
-    learn(name, tiny_vlm, Unfinished(tmp_path))
+    learn(name, tiny_vlm, tmp_path)
     assert bool(list(tmp_path.iterdir())) == (name in TRAINED)
 
 
@@ -29,7 +29,7 @@ class Killed(BaseException):
     """What a fit ends with in these tests."""
 
 
-def learn(name: str, vlm, unfinished: Unfinished | None = None) -> State:
+def learn(name: str, vlm, unfinished: Path | None = None) -> State:
     fields = editor_class(name).Options.model_fields
     editor = editor_class(name)(vlm, editor_class(name).Options(**dict.fromkeys(LOOPS & set(fields), STEPS)), seed=0)
     editor.unfinished = unfinished
@@ -55,8 +55,8 @@ def test_a_fit_killed_twice_learns_what_an_unbroken_one_learns(name, tiny_vlm, t
     monkeypatch.setattr(training, "_keep", killing)
     for _ in range(2):
         with pytest.raises(Killed):
-            learn(name, tiny_vlm, Unfinished(tmp_path))
-    again = learn(name, tiny_vlm, Unfinished(tmp_path))
+            learn(name, tiny_vlm, tmp_path)
+    again = learn(name, tiny_vlm, tmp_path)
     assert next(kept) > 4, "the third process had something left to do"
     assert again.meta == whole.meta and again.tensors.keys() == whole.tensors.keys()
     for key, tensor in whole.tensors.items():
@@ -69,4 +69,4 @@ def test_a_finished_fit_leaves_nothing_unfinished(tiny_vlm, tmp_path):
     fit = Fit.of("recipe", options, tiny_vlm, load_stream("toy", edits=4, seed=0).pool(POOL, 0))
     state, source = fit.state(tiny_vlm, tmp_path)
     assert source == "learnt" and [p.name for p in tmp_path.iterdir()] == [f"{fit.digest}.safetensors"]
-    assert load_state(fit.places(tmp_path)["cached"])[0].keys() == state.tensors.keys()
+    assert load_state(fit.places(tmp_path)["cached"]).tensors.keys() == state.tensors.keys()

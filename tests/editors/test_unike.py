@@ -224,7 +224,9 @@ def test_zeta_turns_the_values_and_its_kinds_differ(tiny_vlm, fitted):
 def test_trained_encoders_tell_truth_and_meaning_apart_better_than_untrained(tiny_vlm, fitted):
     pool = load_stream("toy", edits=6, seed=0).pool(24, 0)
     trained, raw = make(tiny_vlm, fitted), Unike(tiny_vlm, options())
-    after, before = (spaces.spaces(e, pool, items=60, place=0, method="pca") for e in (trained, raw))
+    after, before = (
+        spaces.spaces(e.vlm, e.layers[0], e.memories[0], pool, items=60, method="pca") for e in (trained, raw)
+    )
     assert after[1].separation[1] > before[1].separation[1]  # truthfulness
     assert after[0].separation[1] > before[0].separation[1]  # semantics
 
@@ -235,7 +237,8 @@ def test_tsne_keeps_clusters_together_and_both_pictures_are_finite(tiny_vlm, fit
     points = 5 * np.eye(10)[labels] + rng.normal(0, 0.3, (60, 10))
     flat = spaces.tsne(points, steps=250)
     assert flat.shape == (60, 2) and spaces.nearest_alike(flat, labels) == 1.0
-    found = spaces.spaces(make(tiny_vlm, fitted), load_stream("toy", edits=6, seed=0).pool(8, 1), items=10)
+    editor, pool = make(tiny_vlm, fitted), load_stream("toy", edits=6, seed=0).pool(8, 1)
+    found = spaces.spaces(editor.vlm, editor.layers[-1], editor.memories[-1], pool, items=10)
     assert [s.name for s in found] == ["semantic", "truthful"]
     assert all(np.isfinite(s.before).all() and len(s.after) == len(s.kinds) == len(s.numbers) for s in found)
 

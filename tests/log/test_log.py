@@ -139,7 +139,8 @@ def test_a_run_is_not_created_over_another_and_done_is_last(tmp_path: Path) -> N
 def test_fitted_state_comes_back_equal(tmp_path: Path) -> None:
     tensors = {"a": torch.randn(3, 2), "b": torch.arange(3, dtype=torch.int64)}
     save_state(tmp_path / "fit.safetensors", State(tensors, {"threshold": 0.5}))
-    again, meta = load_state(tmp_path / "fit.safetensors")
+    state = load_state(tmp_path / "fit.safetensors")
+    again, meta = state.tensors, state.meta
     assert meta == {"threshold": 0.5} and all(torch.equal(again[k], v) for k, v in tensors.items())
 
 

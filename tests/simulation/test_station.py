@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from lifelong.simulation.jobs import NANO, Policy, jobs_of
-from lifelong.simulation.station import Open, Served, Station
+from lifelong.simulation.station import Service, Station, Waiting
 from streams.arrivals import timetable
 from streams.types import Edit, Query, Withdraw
 
 JOBS = 40_000
 
 
-def served(policy: Policy, moments, services, kinds, workers: int = 1) -> dict[int, Served]:
+def served(policy: Policy, moments, services, kinds, workers: int = 1) -> dict[int, Service]:
     """Serve jobs that arrive at `moments` with service times `services` (both in seconds)."""
-    out: dict[int, Served] = {}
+    out: dict[int, Service] = {}
     station = Station(workers, policy, lambda job, now: round(services[job] * NANO), out.__setitem__)
     station.run([round(m * NANO) for m in moments], lambda n: station.submit(n, kinds[n]))
     return out
@@ -63,7 +63,7 @@ def test_responses_of_queries_and_changes_agree_with_theory(policy: Policy) -> N
 def test_an_interrupted_change_is_served_to_its_whole_length_and_before_later_ones() -> None:
     done = served("preempt", [0, 1, 2, 2.5], [10, 10, 3, 1], ["change", "change", "query", "query"])
     assert [done[n].ended / NANO for n in range(4)] == [14, 24, 5, 6]
-    assert done[0] == Served(0, 10 * NANO, 14 * NANO)
+    assert done[0] == Service(0, 10 * NANO, 14 * NANO)
 
 
 def test_two_queries_at_once_take_two_workers_from_changes() -> None:
@@ -82,8 +82,8 @@ def test_a_station_stopped_after_any_service_goes_on_as_if_it_had_not(policy: Po
     moments = (np.cumsum(rng.exponential(1.0, 60)) * NANO).astype(int).tolist()
     services = (rng.exponential(1.7, 60) * NANO).astype(int).tolist()
     kinds: list[Literal["query", "change"]] = ["query" if n % 3 else "change" for n in range(60)]
-    whole: dict[int, Served] = {}
-    seen: list[tuple[int, dict[int, Open], int, int]] = []
+    whole: dict[int, Service] = {}
+    seen: list[tuple[int, dict[int, Waiting], int, int]] = []
     happened = 0
 
     def happens(n: int) -> None:
@@ -91,14 +91,14 @@ def test_a_station_stopped_after_any_service_goes_on_as_if_it_had_not(policy: Po
         happened = n + 1
         station.submit(n, kinds[n])
 
-    def end(job: int, service: Served) -> None:
+    def end(job: int, service: Service) -> None:
         whole[job] = service
         seen.append((service.ended, *station.left(), happened))
 
     station = Station(2, policy, lambda job, now: services[job], end)
     station.run(moments, happens)
     for now, jobs, submitted, first in seen[::7]:
-        rest: dict[int, Served] = {}
+        rest: dict[int, Service] = {}
         again = Station(2, policy, lambda job, now: services[job], rest.__setitem__)
         again.run(
             moments, lambda n, to=again: to.submit(n, kinds[n]), first=first, now=now, jobs=jobs, submitted=submitted

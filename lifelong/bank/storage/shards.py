@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lifelong.bank.storage.memory import growing, touched
 from lifelong.bank.storage.payloads import PayloadTables
-from lifelong.editing.contract import CollapseError
 
 Metric = Literal["ip", "l2"]
 HUGE = 1e15  # beyond it, squares of float32 lose all meaning
@@ -26,14 +25,14 @@ SHARD_BYTES = 64 * 2**20  # a shard with payloads stays below this, so that a ch
 def checked_keys(keys: np.ndarray, width: int, n: int | None = None) -> np.ndarray:
     """Return keys as contiguous float32 (n, width).
 
-    Raises `ValueError` on a wrong shape and `CollapseError` on a number that is not finite.
+    Raises `ValueError` on a wrong shape and `FloatingPointError` on a number that is not finite.
     """
     keys = np.ascontiguousarray(keys, dtype=np.float32)
     if keys.ndim != 2 or keys.shape[1] != width or (n is not None and len(keys) != n):
         raise ValueError(f"keys have shape {keys.shape}, expected ({'n' if n is None else n}, {width}).")
     if len(keys) and not np.abs(keys).max() < HUGE:
         row = int(np.flatnonzero(~(np.abs(keys) < HUGE).all(axis=1))[0])
-        raise CollapseError(f"key {row} of {len(keys)} holds a number that is not finite or beyond {HUGE:g}.")
+        raise FloatingPointError(f"key {row} of {len(keys)} holds a number that is not finite or beyond {HUGE:g}.")
     return keys
 
 

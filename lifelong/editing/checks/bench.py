@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lifelong.editing.contract import Editor, Route
-from lifelong.log.checkpoint import State
+from lifelong.editing.contract import Editor, Route, State
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 

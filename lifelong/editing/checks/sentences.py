@@ -14,8 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from lifelong.editing.checks.bench import Bench, ContractError, require, take
-from lifelong.editing.contract import Keys, UnsupportedError
-from lifelong.log.checkpoint import State
+from lifelong.editing.contract import Keys, State, UnsupportedError
 
 
 def says_where_it_comes_from(bench: Bench) -> None:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Keys, Route
-from lifelong.log.checkpoint import State
+from lifelong.editing.contract import Keys, Route, State
 from lifelong.models.encoders import image_encoder, text_encoder
 from streams.types import Edit, Pool, Probe, Query
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Editor, Keys
+from lifelong.editing.contract import Editor, Keys, State
 from lifelong.editing.facts.book import FactBook, KeyKind
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 

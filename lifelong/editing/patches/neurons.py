@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lifelong.editing.contract import State
 from lifelong.editing.ops import bytes_of
-from lifelong.log.checkpoint import State
 from lifelong.models.products import linear
 
 if TYPE_CHECKING:

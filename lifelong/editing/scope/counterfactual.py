@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Route
+from lifelong.editing.contract import Answerer, Route, State
 from lifelong.editing.ops import NotFiniteError, answer_losses
 from lifelong.editing.pools import inside_of
 from lifelong.editing.scope.mixture import SplitAnswerer
-from lifelong.editing.training import Unfinished, share_of, steps_of
-from lifelong.log.checkpoint import State
+from lifelong.editing.training import share_of, steps_of
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Counterfactual(Protocol):
     says. Where a route's weight is below 1 the two answers are mixed: log[(1 - w) base + w counterfactual].
     """
 
-    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Path | None = None) -> list[float]:
         """Learn from a pool and return the loss every 25 steps; raises `NotFiniteError` on divergence."""
         ...
 
@@ -102,7 +102,7 @@ class CounterfactualCopy:
 
     # Training
 
-    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Path | None = None) -> list[float]:
         """Train the copy on questions in scope and return the loss (nats per token) every 25 steps."""
         asked = [
             (self.told(p.query, (item.edit.query.prompt, item.edit.target)), p.target)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lifelong.editing.contract import Answerer, Route
+from lifelong.editing.contract import Answerer, Route, State
 from lifelong.editing.ops import NotFiniteError, bytes_of
 from lifelong.editing.scope.counterfactual import SplitAnswerer
-from lifelong.editing.training import Unfinished
 from lifelong.editing.weights.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.editing.weights.hypernet import Factors, per_row
 from lifelong.editing.weights.regions import find_region, layers_from
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class CounterfactualMend:
         self.transforms = GradientTransforms(self.region, rank=rank, rate=rate, seed=seed)
         self.factors: dict[str, dict[str, tuple[Tensor, ...]]] = {}
 
-    def fit(self, pool: Pool, *, seed: int, unfinished: Unfinished | None = None) -> list[float]:
+    def fit(self, pool: Pool, *, seed: int, unfinished: Path | None = None) -> list[float]:
         """Train the transforms as MEND does: reworded questions, and questions to leave alone; keeps no losses."""
         self.transforms.fit(
             pool, self.how, seed=seed, what=f"{self.what}: counterfactual changes", unfinished=unfinished

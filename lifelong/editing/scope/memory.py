@@ -15,12 +15,11 @@ import torch
 from pydantic import Field, field_validator
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
 from lifelong.editing.scope.training import ScopeTraining, fit_scope
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import inside_of, outside_of
 from lifelong.editing.scope.classifier import CHUNK, ScopeClassifier, ScopeFeatures, padded, squared_distances
-from lifelong.editing.training import Unfinished, share_of, steps_of
+from lifelong.editing.training import share_of, steps_of
 from streams.types import ImageRef, Pool, PoolItem, Query
 
 NEAREST = 1e-3
@@ -101,7 +102,7 @@ def fit_scope(
     *,
     seed: int,
     what: str,
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train a classifier in place by binary cross-entropy and return the losses every 25 steps.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.ops import weight_of
-from lifelong.editing.training import Unfinished
 from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
 from lifelong.editing.weights.regions import Region
 from streams.types import Edit, Pool
@@ -130,7 +130,7 @@ class GradientTransforms:
             }).to(region.vlm.device).eval().requires_grad_(False)  # fmt: skip
 
     def fit(
-        self, pool: Pool, how: TransformTraining, *, seed: int, what: str, unfinished: Unfinished | None = None
+        self, pool: Pool, how: TransformTraining, *, seed: int, what: str, unfinished: Path | None = None
     ) -> None:
         """Train transforms and rates on the pool's edits, each applied alone to the base."""
         lessons = lessons_of(pool, self.region, what)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editing.ops import NotFiniteError, divergence
-from lifelong.editing.training import Unfinished, steps_of
+from lifelong.editing.training import steps_of
 from lifelong.editing.weights.regions import Questions, Region
 from lifelong.models.passes.layout import Layout
 from streams.types import Edit, Pool, PoolItem, Query
@@ -228,7 +229,7 @@ def train(
     share: Callable[[int], float],
     rng: np.random.Generator,
     plain: MutableMapping[str, Any],
-    unfinished: Unfinished | None,
+    unfinished: Path | None,
     what: str,
 ) -> None:
     """Train a network in place with a progress bar; `share(step)` scales every learning rate.

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-from lifelong.editing.contract import Answerer, Editor, Route
+from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.weights.regions import Region, RunningWeights
-from lifelong.log.checkpoint import State
 from streams.types import Query
 
 

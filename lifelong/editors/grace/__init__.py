@@ -17,10 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import answer_exact, answer_loss, descend, generator, weight_of
 from lifelong.editors.grace.codebook import Codebook
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

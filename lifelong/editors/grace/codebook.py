@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from lifelong.editing.contract import State
 from lifelong.editing.radius_bank import RadiusBank
-from lifelong.log.checkpoint import State
 
 Label = tuple[int, ...]
 

@@ -14,11 +14,10 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import Fact, KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
-from lifelong.log.checkpoint import State
 from lifelong.models.encoders import text_encoder
 from streams.types import Edit, Pool, Prompt, Query
 

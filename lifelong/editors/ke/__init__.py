@@ -13,13 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lifelong.editing.contract import EditorOptions
+from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import weight_of
 from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, outcome_of, train
 from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
 from lifelong.editing.weights.weight_editor import WeightEditor
 from lifelong.editors.ke.network import Hypernetwork, size_of
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool
 
 if TYPE_CHECKING:

@@ -15,11 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, fresh_factors, generator
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

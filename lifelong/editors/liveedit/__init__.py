@@ -21,21 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank, FoundRows
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.options import ABLATED, LiveEditOptions
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import Targets
-from lifelong.editing.training import Unfinished, in_bfloat16, scale_rates, steps_of
+from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import held_out, margin
 from lifelong.editors.liveedit.examples import Example, Table, examples_of, joined
@@ -38,7 +39,7 @@ def fit(
     options: Any,
     *,
     seed: int,
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Train the modules in place; returns the losses every 20 steps and the hard filter's margin for each kind.
 

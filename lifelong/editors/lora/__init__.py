@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lifelong.editing.contract import Answerer, Editor, Route
+from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.ops import bytes_of, descend, generator
 from lifelong.editing.weights.regions import find_region, layers_from, require_sound
 from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adder
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
-from lifelong.log.checkpoint import State
 from lifelong.models.passes.layout import Scored
 from streams.types import Pool, Prompt, Query
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from lifelong.editing.facts.book import Fact
 from lifelong.editing.ops import NotFiniteError, answer_loss
-from lifelong.editing.training import Unfinished, steps_of
+from lifelong.editing.training import steps_of
 from lifelong.editors.lte.adapter import Adapter
 from streams.types import Pool, PoolItem, Prompt, Query
 
@@ -48,7 +49,7 @@ def example_of(item: PoolItem) -> Example:
 
 
 def fit(
-    vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Unfinished | None = None
+    vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Path | None = None
 ) -> list[dict[str, float]]:
     """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
     examples = [e for e in map(example_of, pool.items) if e.outside]

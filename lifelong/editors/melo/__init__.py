@@ -15,10 +15,9 @@ from pydantic import Field
 from torch import Tensor
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, fresh_factors, generator, weight_of
 from lifelong.editors.melo.clusters import Clusters
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lifelong.bank import Bank
+from lifelong.editing.contract import State
 from lifelong.editing.radius_bank import RadiusBank
-from lifelong.log.checkpoint import State
 
 Label = tuple[int, ...]
 MARGIN = 1e-5

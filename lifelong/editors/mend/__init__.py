@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import Field
 
-from lifelong.editing.contract import EditorOptions
+from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import bytes_of, weight_of
 from lifelong.editing.weights.gradient_transform import GradientTransforms, TransformTraining
 from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
 from lifelong.editing.weights.weight_editor import WeightEditor
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool
 
 if TYPE_CHECKING:

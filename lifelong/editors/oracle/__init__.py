@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editors.oracle.knowing import Knowing
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Probe, Query
 
 if TYPE_CHECKING:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
-from lifelong.log.checkpoint import State
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.options import RecipeOptions
 from lifelong.editors.recipe.reading import Reader, Slots, float_rows
 from lifelong.editors.recipe.table import knowledge_of
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

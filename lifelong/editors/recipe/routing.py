@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lifelong.editing.facts.book import separating
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.training import Unfinished, scale_rates, steps_of
+from lifelong.editing.training import scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.table import Example, Table, draw, one
@@ -31,7 +32,7 @@ def fit_routing(
     examples: Sequence[Example],
     options: RecipeOptions,
     rng: np.random.Generator,
-    unfinished: Unfinished | None,
+    unfinished: Path | None,
 ) -> list[dict[str, float]]:
     """Train representations and sentinel in place and return the losses every 100 steps."""
     learnt = [*modules.knowledge.parameters(), *modules.query.parameters(), modules.prototype]

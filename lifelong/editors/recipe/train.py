@@ -7,6 +7,7 @@ nothing of banks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from lifelong.editing.ops import NotFiniteError, answer_loss
 from lifelong.editing.pools import Targets
-from lifelong.editing.training import Unfinished, in_bfloat16, scale_rates, steps_of
+from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
@@ -38,7 +39,7 @@ def fit(
     options: RecipeOptions,
     *,
     seed: int,
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> float:
     """Train the modules in place, retrieval first, and return by how much an edit must beat the sentinel.
 
@@ -71,7 +72,7 @@ def fit_writer(
     targets: Targets,
     options: RecipeOptions,
     rng: np.random.Generator,
-    unfinished: Unfinished | None,
+    unfinished: Path | None,
 ) -> list[dict[str, float]]:
     """Train the prompt writer in place and return the losses every 25 steps; representations stay as they are."""
     optimizer = _optimizer(modules.prompt, options.learning_rate)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Editor, Route
+from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import Teaching, teach
 from lifelong.editors.t_patcher.options import TPatcherOptions
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, CollapseError, Editor, Route
+from lifelong.editing.contract import Answerer, CollapseError, Editor, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -25,7 +25,6 @@ from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import Memory
 from lifelong.editors.unike.options import FIT, UnikeOptions
 from lifelong.editors.unike.reading import Reader, Reading
-from lifelong.log.checkpoint import State
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class Unike(Editor):
         """Return the semantic and the truthfulness space of the last patched layer, by t-SNE as in the paper."""
         from lifelong.editors.unike import spaces
 
-        return spaces.spaces(self, pool)
+        return spaces.spaces(self.vlm, self.layers[-1], self.memories[-1], pool)
 
     # Editing
 

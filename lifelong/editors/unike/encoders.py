@@ -6,6 +6,7 @@ truthfulness space puts true answers together and away from false ones, whatever
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.training import Unfinished, steps_of
+from lifelong.editing.training import steps_of
 
 
 class Encoder(nn.Module):
@@ -67,7 +68,7 @@ def train(
     temperature: float,
     rng: torch.Generator,
     what: str = "fit unike",
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> tuple[float, float]:
     """Train both encoders in place on triplets, each (n, width), and return their last losses."""
     modules = nn.ModuleList([semantic, truthful]).requires_grad_(True)

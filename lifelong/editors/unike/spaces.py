@@ -1,6 +1,6 @@
 """UniKE's two spaces in two dimensions, as data for a picture (arXiv 2409.19872 shows them by t-SNE).
 
-Knows a fitted editor and a pool of questions. Computes only: `tsne` is exact t-SNE (van der Maaten and Hinton, 2008),
+Knows a fitted memory and a pool of questions. Computes only: `tsne` is exact t-SNE (van der Maaten and Hinton, 2008),
 `principal` the first two principal components; drawing is somebody else's.
 """
 
@@ -13,29 +13,29 @@ import torch
 
 from lifelong.editing.spaces import Space
 from lifelong.editors.unike import train
+from lifelong.editors.unike.latent import Memory
 from streams.types import Pool
 
 if TYPE_CHECKING:
-    from lifelong.editors.unike import Unike
+    from lifelong.models.vlm import VLM
 
 Method = Literal["t-sne", "pca"]
 Kind = Literal["semantic", "truthful"]
 
 
 def spaces(
-    editor: Unike, pool: Pool, *, items: int = 150, place: int = -1, method: Method = "t-sne", seed: int = 0
+    vlm: VLM, layer: int, memory: Memory, pool: Pool, *, items: int = 150, method: Method = "t-sne", seed: int = 0
 ) -> list[Space]:
-    """Return the semantic and the truthfulness space of one patched layer (`place` in their order, -1 the last).
+    """Return the semantic and the truthfulness space of one patched layer, which `memory` knows.
 
     Kinds are `question`, `true` and `false`; states of one triplet have one number. Alike are points of the same
     truth in the truthfulness space, of the same question in the semantic one. The pool should not be the one the
     editor was fitted on. Raises `ValueError` with fewer than two triplets.
     """
-    found = train.triplets(editor.vlm, pool, items, seed=seed)
+    found = train.triplets(vlm, pool, items, seed=seed)
     if len(found) < 2:
         raise ValueError(f"spaces: {len(found)} questions of the pool are answered wrongly; 2 are needed.")
-    layer, memory = editor.layers[place], editor.memories[place]
-    states = train.states_of(editor.vlm, [layer - 1, layer] if layer > 1 else [layer], found)
+    states = train.states_of(vlm, [layer - 1, layer] if layer > 1 else [layer], found)
     h_sem, h_pos, h_neg = states.h_sem[-1], states.h_pos[-1], states.h_neg[-1]
     n = len(found)
     with torch.no_grad():

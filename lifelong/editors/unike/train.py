@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lifelong.editing.patches.taps import tapped
-from lifelong.editing.training import Unfinished
 from lifelong.editors.unike import encoders
 from lifelong.editors.unike.latent import Memory, zeta
 from streams.types import Pool, Query
@@ -96,7 +96,7 @@ def fit(
     options: Any,
     *,
     seed: int,
-    unfinished: Unfinished | None = None,
+    unfinished: Path | None = None,
 ) -> list[dict[str, Tensor]]:
     """Fill the memories, train their encoders in place, and return each layer's directions: truthful and semantic.
 

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Editor, Keys, Route
+from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, generator, weight_of
 from lifelong.editors.wise.memory import Memory, choose, hinge, sequence_distance, subspace, ties
 from lifelong.editors.wise.memory import token_distances as moved
 from lifelong.editors.wise.options import WiseOptions
-from lifelong.log.checkpoint import State
 from streams.types import Edit, ImageRef, Pool, Query
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,10 @@ from lifelong.models.cache import ByteCache
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, kept_bytes, plain_layers
 from lifelong.models.kept.states import keep, key_of
 from lifelong.models.passes.batching import Batch, Row, collate
-from lifelong.models.passes.forward import LOGIT_BUDGET
+from lifelong.models.passes.forward import LOGIT_BUDGET, Passes
 from lifelong.models.passes.layout import Hidden, Scored
 from lifelong.models.passes.scoring import scored_rows
 from lifelong.models.passes.structure import first_of
-
-if TYPE_CHECKING:
-    from lifelong.models.vlm import VLM
-
 
 BUDGET_BYTES = 384 << 20  # keys and values that are kept at a time, of the passes that stopped last
 
@@ -72,7 +68,8 @@ class Paused:
 class Pauses:
     """The passes that stopped while targets were `expected`, `nbytes` in all; forgotten when that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, passes: Passes) -> None:
+        self._passes = passes
         self._expected: Mapping[str, tuple[int, ...]] = {}
         self._kept: OrderedDict[int, Paused] = OrderedDict()
         self._place: dict[tuple[str, tuple[int, ...]], tuple[int, int]] = {}
@@ -161,41 +158,48 @@ class Pauses:
                 part[2].append(place)
         return list(parts.values())
 
+    def captured(self, rows: Sequence[Row], module: nn.Module) -> list[Tensor]:
+        """Return the inputs of a module (tokens, features) of rows; keep what was read where a target is expected.
 
-def captured_once(vlm: VLM, rows: Sequence[Row], module: nn.Module) -> list[Tensor]:
-    """Return what `VLM.capture` does, and keep what was read of rows for which a target is expected."""
-    layer, lengths = vlm.structure.depth(module), [len(row) for row in rows]
-    pausing = vlm.pauses.active and 0 < layer <= vlm.changes.lowest and layer < vlm.layers
-    if pausing and not vlm.passes.same_length_decoding:
-        rows = [replace(row, target_ids=row.target_ids or vlm.pauses.target_ids(row)) for row in rows]
+        What is kept lies below the module's layer, so nothing is kept while a change below it is active.
+        """
+        passes, structure = self._passes, self._passes.structure
+        layer, lengths = structure.depth(module), [len(row) for row in rows]
+        pausing = self.active and 0 < layer <= passes.changes.lowest and layer < len(structure.layers)
+        if pausing and not passes.same_length_decoding:
+            rows = [replace(row, target_ids=row.target_ids or self.target_ids(row)) for row in rows]
+        weight = structure.embedding.weight
+        width, element_bytes = int(weight.shape[1]), weight.element_size()  # type: ignore[operator,arg-type]
 
-    def keeping(batch: Batch) -> AbstractContextManager[Any]:
-        room = pausing and vlm.pauses.room_for(batch, layer, vlm.width, vlm.embeddings().element_size())
-        return vlm.pauses.keeping(vlm.decoder_layer(layer), layer, batch) if room else nullcontext()
+        def keeping(batch: Batch) -> AbstractContextManager[Any]:
+            room = pausing and self.room_for(batch, layer, width, element_bytes)
+            return self.keeping(structure.layers[layer], layer, batch) if room else nullcontext()
 
-    found = vlm.passes.captured(rows, module, keeping)
-    return [found[i][:length] for i, length in enumerate(lengths)]
+        found = passes.captured(rows, module, keeping)
+        return [found[i][:length] for i, length in enumerate(lengths)]
 
+    def scored(self, rows: Sequence[Row], top: int, begun: dict[int, Begun], cache: ByteCache) -> dict[int, Scored]:
+        """Return the scores, by position, of those rows that were read so far.
 
-def scored_once(vlm: VLM, rows: Sequence[Row], top: int, begun: dict[int, Begun]) -> dict[int, Scored]:
-    """Return what `VLM.score` does, by position, of those rows that were read so far; fills `begun` as it does."""
-    from transformers import DynamicCache
+        The same as a whole pass would give; `begun` takes what decoding goes on from, `cache` the states read.
+        """
+        from transformers import DynamicCache
 
-    out: dict[int, Scored] = {}
-    vocab = vlm.model.config.get_text_config().vocab_size
-    for paused, every_at, every_place in vlm.pauses.found(rows, vlm.changes.lowest):
-        most = max(LOGIT_BUDGET // (vocab * paused.batch.ids.shape[1]), 1) if top else len(every_at)
-        for start in range(0, len(every_at), most):
-            at, places = every_at[start : start + most], every_place[start : start + most]
-            batch, hidden = paused.part(at, [rows[p].row for p in places], vlm.passes.pad_id)
-            above = DynamicCache() if kept_bytes(begun.values()) < KEPT_BYTES else None
-            with torch.no_grad():
-                logits = vlm.passes.resumed(batch, hidden, None if top else batch.predicting(), past=above)
-            scored = scored_rows(batch, logits, top)
-            if above is not None:
-                past = paused.joined(at, above, batch.ids.shape[1])
-                begun.update((places[k], one) for k, one in begun_rows(vlm.passes, batch, past, scored))
-            for row, states, place in zip(batch.rows, hidden.states, places, strict=True):
-                keep(vlm.cache, row, paused.layer, states.clone())
-                out[place] = scored[row.place]
-    return out
+        passes, out = self._passes, dict[int, Scored]()
+        vocab = passes.model.config.get_text_config().vocab_size
+        for paused, every_at, every_place in self.found(rows, passes.changes.lowest):
+            most = max(LOGIT_BUDGET // (vocab * paused.batch.ids.shape[1]), 1) if top else len(every_at)
+            for start in range(0, len(every_at), most):
+                at, places = every_at[start : start + most], every_place[start : start + most]
+                batch, hidden = paused.part(at, [rows[p].row for p in places], passes.pad_id)
+                above = DynamicCache() if kept_bytes(begun.values()) < KEPT_BYTES else None
+                with torch.no_grad():
+                    logits = passes.resumed(batch, hidden, None if top else batch.predicting(), past=above)
+                scored = scored_rows(batch, logits, top)
+                if above is not None:
+                    past = paused.joined(at, above, batch.ids.shape[1])
+                    begun.update((places[k], one) for k, one in begun_rows(passes, batch, past, scored))
+                for row, states, place in zip(batch.rows, hidden.states, places, strict=True):
+                    keep(cache, row, paused.layer, states.clone())
+                    out[place] = scored[row.place]
+        return out

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lifelong.models.passes.batching import Batch, Row, batches
+from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembered
 from lifelong.models.passes.structure import VISION, Structure, first_of
 from lifelong.models.passes.tail import tail_of, watched
-from lifelong.models.prompts.reader import PromptReader
+from streams.types import Prompt
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
+
+
+class Seeing(Protocol):
+    """Gives the model inputs that carry the images of a batch."""
+
+    def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
+        """Return features, or pixel values where the vision side is changed (`fresh`)."""
+        ...
 
 
 class _Reached(Exception):
@@ -36,7 +44,7 @@ class Passes:
         model: Any,
         processor: Any,
         structure: Structure,
-        reader: PromptReader,
+        reader: Seeing,
         changes: Interventions,
         end_ids: tuple[int, ...],
     ) -> None:

@@ -18,7 +18,6 @@ from lifelong.editing.contract import Editor
 from lifelong.log import Probed
 from lifelong.probing.asking import answered
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.latency import other_cache
 from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, measure
 from lifelong.probing.panel import PanelSettings
 from lifelong.studies.bench.probing import ROUNDING, SILENT, Side, edited, unequal
@@ -116,7 +115,7 @@ def compare_cells(
         total += len(told)
         wanted = share * len(told)
         n = min(len(told), int(wanted) + bool(rng.random() < wanted % 1))
-        with other_cache(vlm, cold):
+        with vlm.serving_with(cold):
             ids = list(told)
             for place in rng.choice(len(ids), n, replace=False).tolist():
                 probe_id = ids[place]

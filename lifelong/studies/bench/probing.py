@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from lifelong.editing.contract import Editor
 from lifelong.log import Gauged, Probed
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.latency import other_cache
 from lifelong.probing.panel import Panel, PanelSettings
 from lifelong.probing.scorers import LOCALITY_TOP10_ALL, NLL
 from streams.types import Edit
@@ -55,7 +54,7 @@ class Side:
 
     def take(self, vlm: VLM, ask: Callable[[Panel], Sequence[Any]]) -> list[Probed]:
         """Ask the panel, timed, and return its facts about probes."""
-        with other_cache(vlm, self.cache):
+        with vlm.serving_with(self.cache):
             vlm.sync()
             start = time.perf_counter()
             facts = ask(self.panel)

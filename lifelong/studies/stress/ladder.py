@@ -24,7 +24,7 @@ from lifelong.running.words import to_toml
 
 if TYPE_CHECKING:
     from lifelong.editing.contract import Editor
-    from lifelong.log.checkpoint import StateLike
+    from lifelong.log.checkpoint import State
     from lifelong.probing.baseline import Baseline
     from lifelong.probing.panel import Panel
 
@@ -130,7 +130,7 @@ class _Rungs:
         self._ladder = ladder
         self._behind = [s for s in ladder.steps() if s <= known_until]
 
-    def saved(self, step: int) -> StateLike | None:
+    def saved(self, step: int) -> State | None:
         """Return the state at a rung, None at the foot."""
         return self._ladder.rung(step).checkpoint() if step else None
 
@@ -139,7 +139,7 @@ class _Rungs:
         tables = [self._ladder.rung(step).table(fact) for step in self._behind]
         return pa.concat_tables(tables) if tables else schema_of(fact).empty_table()
 
-    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: StateLike) -> None:
+    def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
         """Make a rung of a panel; what an earlier attempt left unfinished there is replaced."""
         ready = self._ladder.ready
         path = self._ladder.path(len(checkpoint.meta["simulation"]["history"]))
