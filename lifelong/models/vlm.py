@@ -32,7 +32,8 @@ from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
 from streams.types import Prompt, Query
 
-Asked = Query | Prompt
+__all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
+Promptlike = Query | Prompt
 
 
 class VLM:
@@ -134,7 +135,7 @@ class VLM:
 
     def score(
         self,
-        prompts: Sequence[Asked],
+        prompts: Sequence[Promptlike],
         targets: Sequence[str],
         *,
         top: int = 0,
@@ -166,7 +167,7 @@ class VLM:
             return [text_of(self.tokenizer, ids) for ids in finished(self.passes, begun, max_tokens)]
 
     def generate(
-        self, prompts: Sequence[Asked], *, max_tokens: int = 16, rows: Sequence[int] | None = None
+        self, prompts: Sequence[Promptlike], *, max_tokens: int = 16, rows: Sequence[int] | None = None
     ) -> list[str]:
         """Decode greedily until an end token, a newline or `max_tokens` new tokens; returns stripped text."""
         out: dict[int, str] = {}
@@ -176,11 +177,13 @@ class VLM:
                     out[row.place] = text_of(self.tokenizer, ids)
         return [out[i] for i in range(len(prompts))]
 
-    def answerer(self, prompts: Sequence[Asked], *, from_layer: int | None = None) -> VLMAnswerer:
+    def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
         """Return the two verbs above bound to prompts; with `from_layer` scoring resumes from cached inputs of it."""
         return VLMAnswerer(self, tuple(prompts), from_layer)
 
-    def answer_logits(self, prompts: Sequence[Asked], targets: Sequence[str], *, grad: bool = False) -> list[Tensor]:
+    def answer_logits(
+        self, prompts: Sequence[Promptlike], targets: Sequence[str], *, grad: bool = False
+    ) -> list[Tensor]:
         """Return the logits (m, vocab) that predict the m target tokens of every row, from whole forward passes.
 
         `grad` keeps the graph: exchanged parameters can be differentiated, those of the vision side too.
@@ -195,7 +198,7 @@ class VLM:
 
     # Hidden states
 
-    def hidden(self, prompts: Sequence[Asked], layer: int, targets: Sequence[str] | None = None) -> Hidden:
+    def hidden(self, prompts: Sequence[Promptlike], layer: int, targets: Sequence[str] | None = None) -> Hidden:
         """Return the inputs of a decoder layer for prompts (with their targets), from the cache where they are there.
 
         While a change that acts below the layer is active, nothing is taken from the cache or put there.
@@ -215,13 +218,13 @@ class VLM:
         ordered, encoded = tuple(states[r.place] for r in items), tuple(r.encoded for r in items)
         return Hidden(layer, ordered, image, prompt, answer, ids, encoded)
 
-    def keeps(self, prompts: Sequence[Asked], targets: Sequence[str], layer: int) -> list[bool]:
+    def keeps(self, prompts: Sequence[Promptlike], targets: Sequence[str], layer: int) -> list[bool]:
         """Return of which rows `hidden` has the states already."""
         cache = self.cache if self.changes.lowest >= layer else ()
         return [key_of(row, layer) in cache for row in self.rows(prompts, targets)]
 
     def capture(
-        self, prompts: Sequence[Asked], module: nn.Module, targets: Sequence[str] | None = None
+        self, prompts: Sequence[Promptlike], module: nn.Module, targets: Sequence[str] | None = None
     ) -> list[Tensor]:
         """Return the inputs of a submodule, one unpadded (tokens, features) tensor per prompt."""
         return self.pauses.captured(self.rows(prompts, targets), module)
@@ -299,7 +302,7 @@ class VLM:
         return self.pauses.expecting({Prompt.of(q).digest: tuple(self.target_ids(t)) for q, t in targets.items()})
 
     def rows(
-        self, prompts: Sequence[Asked], targets: Sequence[str] | None = None, rows: Sequence[int] | None = None
+        self, prompts: Sequence[Promptlike], targets: Sequence[str] | None = None, rows: Sequence[int] | None = None
     ) -> list[Row]:
         """Return prompts and targets as token ids; `rows` are what `Layout.rows` says (0, 1, ...)."""
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]

@@ -17,7 +17,7 @@ from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
-from lifelong.models.passes.layout import Scored
+from lifelong.models.vlm import Scored
 from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lifelong.models.passes.layout import Scored
+from lifelong.models.vlm import Scored
 from streams.types import Query
 
 if TYPE_CHECKING:

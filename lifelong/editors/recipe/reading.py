@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editors.recipe.modules import pooled_features
-from lifelong.models.passes.layout import Layout
+from lifelong.models.vlm import Layout
 from streams.types import Prompt, Query
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
 from lifelong.editors.recipe.routing import fit_routing, held_out, lead_of, share_of
 from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
-from lifelong.models.passes.layout import Hidden
+from lifelong.models.vlm import Hidden
 from streams.types import Pool
 
 if TYPE_CHECKING:
