@@ -12,7 +12,6 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import CollapseError, Editor, Keys, Route
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.log.checkpoint import State
-from lifelong.probing.due import Told
 from streams.arrivals import arrival_offsets, timetable
 from streams.types import Arrival, Edit, Posed, Query, Withdraw, digest_of
 
@@ -65,8 +64,6 @@ class BankEditor(Editor):
 class HomePanel:
     """One probe per edit: is its query routed to it? Notes how it was called."""
 
-    defers = False
-
     def __init__(self, editor: Editor, edits: Iterable[Edit]) -> None:
         self.editor = editor
         self.queries = {e.id: e.query for e in edits}
@@ -74,11 +71,11 @@ class HomePanel:
         self.retired: Mapping[str, str] = {}
         self.restored = 0
 
-    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
+    def learn(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         return self._ask(step, sim_s, [e.id for e in edits])
 
-    def answer(self, asked: Sequence[list[Probed]]) -> list[Told]:
-        return [Told(facts) for facts in asked]
+    def flush(self) -> list[Probed]:
+        return []
 
     def full(
         self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
@@ -87,7 +84,7 @@ class HomePanel:
         self.retired = retired
         return [*self._ask(step, sim_s, [i for i in history if i not in retired])]
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired=None) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None) -> None:
         self.restored = len(list(rows))
 
     def _ask(self, step: int, sim_s: float, ids: Sequence[str]) -> list[Probed]:
@@ -107,20 +104,18 @@ class HomePanel:
 class SilentPanel:
     """Asks nothing."""
 
-    defers = False
+    def learn(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
+        return []
 
-    def ask(self, step: int, sim_s: float, edits: Sequence[Edit]) -> None:
-        return None
-
-    def answer(self, asked: Sequence[None]) -> list[Told]:
-        return [Told([]) for _ in asked]
+    def flush(self) -> list[Probed]:
+        return []
 
     def full(
         self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
     ) -> list:
         return []
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired=None) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None) -> None:
         return None
 
 

@@ -6,7 +6,7 @@ an `Answerer`. Decoding is skipped where a scored target shows what it would giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from streams.types import Query
 
 if TYPE_CHECKING:
     from lifelong.editing.contract import Answerer
+    from lifelong.models.passes.layout import Scored
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,28 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Forced:
-    """Teacher forcing of one target: ids with the end token (tokens,), and top ids (positions, top) or None."""
-
-    target_ids: np.ndarray
-    argmax_ids: np.ndarray
-    logprobs: np.ndarray
-    top_ids: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
 class Reply:
     """What came back for one `Ask`: the greedily decoded text, and teacher forcing by target."""
 
     text: str
-    forced: Mapping[str, Forced]
+    forced: Mapping[str, Scored]
 
     @property
     def finite(self) -> bool:
         """Whether every target's log-probabilities are numbers (else the model, as edited, is broken)."""
         return all(bool(np.isfinite(f.logprobs).all()) for f in self.forced.values())
+
+
+def gathered(wanted: Iterable[tuple[Query, Sequence[str], int]]) -> list[Ask]:
+    """Return one ask per distinct query of (query, targets, top ids), in order, with all that it is wanted for."""
+    queries: dict[str, Query] = {}
+    targets: dict[str, dict[str, None]] = {}
+    tops: dict[str, int] = {}
+    for query, some, top in wanted:
+        queries.setdefault(query.digest, query)
+        targets.setdefault(query.digest, {}).update(dict.fromkeys(some))
+        tops[query.digest] = max(tops.get(query.digest, 0), top)
+    return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]
 
 
 def rows_of(asks: Sequence[Ask]) -> list[tuple[int, str]]:
@@ -86,11 +89,11 @@ def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_
     rows = rows_of(asks)
     top = max((ask.top for ask in asks), default=0)
     scored = answerer.score([target for _, target in rows], top=top)
-    forced: list[dict[str, Forced]] = [{} for _ in asks]
+    forced: list[dict[str, Scored]] = [{} for _ in asks]
     texts: dict[int, str] = {}
     first: dict[int, int] = {}
     for row, ((i, target), s) in enumerate(zip(rows, scored, strict=True)):
-        forced[i][target] = Forced(s.target_ids, s.argmax_ids, s.logprobs, s.top_ids)
+        forced[i][target] = s
         first.setdefault(i, row)
         if not decode_all and decoding_follows(target, s.target_ids, s.argmax_ids):
             texts[i] = target.strip()  # as decoding strips

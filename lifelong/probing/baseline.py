@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lifelong.log.files import held, write_atomic
-from lifelong.probing.asking import Ask, Forced, Reply, chunks_of, replies, rows_of
+from lifelong.models.passes.layout import Scored
+from lifelong.probing.asking import Ask, Reply, chunks_of, gathered, replies, rows_of
 from lifelong.probing.scorers import SCORER_VERSION, wanted_top
 from streams.types import Probe, Query, digest_of
 
@@ -48,15 +49,7 @@ class MissingBaselineError(KeyError):
 
 def asks_of(probes: Iterable[Probe]) -> list[Ask]:
     """Return one ask per distinct query of some probes, in order, with all targets that they need."""
-    queries: dict[str, Query] = {}
-    targets: dict[str, dict[str, None]] = {}
-    tops: dict[str, int] = {}
-    for probe in probes:
-        digest = probe.query.digest
-        queries.setdefault(digest, probe.query)
-        targets.setdefault(digest, {})[probe.target] = None
-        tops[digest] = max(tops.get(digest, 0), wanted_top(probe))
-    return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]
+    return gathered((probe.query, (probe.target,), wanted_top(probe)) for probe in probes)
 
 
 class Baseline:
@@ -116,7 +109,7 @@ class Baseline:
         """Return the frozen model's decoded answer; raises `MissingBaselineError`."""
         return self.reply(query).text
 
-    def forced(self, query: Query, target: str) -> Forced:
+    def forced(self, query: Query, target: str) -> Scored:
         """Return the frozen model's teacher forcing of a target; raises `MissingBaselineError`."""
         forced = self.reply(query).forced.get(target)
         if forced is None:
@@ -208,7 +201,7 @@ def _read(path: Path, asks: Sequence[Ask]) -> list[Reply] | None:
         for target in ask.targets:
             top = lists["top_ids"][row].reshape(-1, tops[row]) if tops[row] else None
             ids, argmax = lists["target_ids"][row], lists["argmax_ids"][row]
-            forced[target] = Forced(ids, argmax, lists["logprobs"][row], top)
+            forced[target] = Scored(ids, argmax, lists["logprobs"][row], top)
             row += 1
         out.append(Reply(texts[row - 1], forced))
     return out

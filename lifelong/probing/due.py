@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Route
-from lifelong.log import Probed
 from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
-from streams.types import AXES, Probe, Query
+from streams.types import AXES, Axis, Probe, Query
 
 if TYPE_CHECKING:
     from streams.stream import Stream
@@ -25,18 +25,25 @@ if TYPE_CHECKING:
 READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
 
 
-@dataclass(frozen=True)
-class PanelSettings:
-    """What a panel asks; the simulator decides when."""
+class PanelSettings(BaseModel):
+    """What a panel asks; the simulator decides when.
 
-    instant: bool = True  # probe every edit as soon as it is visible
-    instant_axes: tuple[str, ...] = ()  # of these axes only (none: of all)
+    With `instant` every edit is probed as soon as it is visible, on `instant_axes` (none: on all). Before the last
+    panel editors that may change any answer are asked about `sample` past edits by age, all others about `most` (0:
+    about all). Latency is sampled by `latency_routes` queries, of which `latency_answers` are answered in full.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instant: bool = True
+    instant_axes: tuple[Axis, ...] = ()
     gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
-    sample: int = 200  # edits probed before the last panel by editors that may change any answer
-    most: int = 0  # the same for all other editors (0: all edits)
-    chunk: int = 512  # rows scored inside one application of the editor
-    latency_routes: int = 200  # queries encoded and routed one at a time, per panel
-    latency_answers: int = 50  # of these, answered in full
+    sample: int = Field(default=200, ge=1)
+    most: int = Field(default=0, ge=0)
+    latency_routes: int = Field(default=40, ge=0)
+    latency_answers: int = Field(default=10, ge=0)
+    together: int = Field(default=32, ge=1)  # batches that are answered in one go, where answers may wait
+    chunk: int = Field(default=512, ge=1)  # rows scored inside one application of the editor
     brute: bool = False  # answer everything again: the reference that reuse must equal
     decode_all: bool = False  # decode also what follows from scoring: the reference for that
 
@@ -67,21 +74,14 @@ class Asked:
         return [item for item, scores in zip(self.items, self.known, strict=True) if scores is None]
 
 
-@dataclass(frozen=True)
-class Told:
-    """The facts about what was asked, and how many of its answers had log-probabilities that were no numbers."""
-
-    facts: list[Probed]
-    not_finite: int = 0
-
-
 @dataclass
 class Spent:
-    """Seconds and counts since the last full panel."""
+    """Seconds and counts since the last full panel; of `not_finite` answers a log-probability was no number."""
 
     wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("encode", "route", "answer"), 0.0))
     asked: int = 0
     reused: int = 0
+    not_finite: int = 0
 
     def values(self) -> list[tuple[str, str, float, int]]:
         """Return (kind, name, value, n) of each gauge."""

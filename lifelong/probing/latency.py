@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
 
 
-def measure(
+def samples(
     vlm: VLM, editor: Editor, queries: Sequence[Query], *, answers: int, max_tokens: int, step: int
 ) -> list[Timed]:
     """Return raw samples: encode and route for every query, apply and answer too for the first `answers` of them.

@@ -14,9 +14,9 @@ import numpy as np
 from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing import scorers
-from lifelong.probing.asking import Ask, Reply
+from lifelong.probing.asking import Ask, Reply, gathered
 from lifelong.probing.scorers import wanted_top
-from streams.types import Probe, Query
+from streams.types import Probe
 
 if TYPE_CHECKING:
     from lifelong.probing.baseline import Baseline
@@ -44,7 +44,7 @@ class Score:
     answer: str = ""
 
 
-def measure(probe: Probe, role: str, reply: Reply, baseline: Baseline) -> tuple[Score, ...]:
+def scores_of(probe: Probe, role: str, reply: Reply, baseline: Baseline) -> tuple[Score, ...]:
     """Return every score of one reply.
 
     Against the target: token accuracy and exact match of the decoded text. Against the frozen model (reference
@@ -122,17 +122,10 @@ def facts_of(
 
 def asks_of(items: Sequence[Item], baseline: Baseline) -> list[Ask]:
     """Return one ask per query: the targets scored, and the frozen model's answer where that is expected."""
-    queries: dict[str, Query] = {}
-    targets: dict[str, dict[str, None]] = {}
-    tops: dict[str, int] = {}
-    for item in items:
-        query = item.probe.query
-        queries.setdefault(query.digest, query)
-        wanted = targets.setdefault(query.digest, {})
-        wanted[item.probe.target] = None
-        if item.probe.reference == "baseline" or item.role == WITHDRAWN:
-            expected = baseline.text(query)
-            if expected:
-                wanted[expected] = None
-        tops[query.digest] = max(tops.get(query.digest, 0), wanted_top(item.probe))
-    return [Ask(queries[d], tuple(targets[d]), tops[d]) for d in queries]
+
+    def targets(item: Item) -> list[str]:
+        frozen = item.probe.reference == "baseline" or item.role == WITHDRAWN
+        expected = baseline.text(item.probe.query) if frozen else ""
+        return [item.probe.target, *([expected] if expected else [])]
+
+    return gathered((item.probe.query, targets(item), wanted_top(item.probe)) for item in items)

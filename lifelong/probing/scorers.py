@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lifelong.probing import scorers
 from streams.types import Probe
 
 # Part of the name of every cache of scored answers: raise it when any function here or the rules of `baseline`
@@ -107,4 +106,4 @@ def _share(a: np.ndarray, b: np.ndarray, what: str) -> float:
 
 def wanted_top(probe: Probe) -> int:
     """Return how many ordered top ids a probe's published scorers need (10 where locality is compared, else 0)."""
-    return scorers.TOP if probe.reference == "baseline" and probe.axis in ("locality", "specificity") else 0
+    return TOP if probe.reference == "baseline" and probe.axis in ("locality", "specificity") else 0

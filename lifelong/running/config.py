@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lifelong.probing.due import PanelSettings
 from lifelong.running.words import ConfigError, near, override, read_toml
 from lifelong.simulation.jobs import Policy
-from streams.types import Axis
 
 
 class Frozen(BaseModel):
@@ -54,24 +54,14 @@ class Part(Frozen):
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
 
 
-class Panels(Frozen):
-    """When probes are asked: `at` listed steps or `every` so many edits; the last edit always ends with a panel.
+class Panels(PanelSettings):
+    """When probes are asked, and what: `at` listed steps or `every` so many edits; the last edit always has a panel.
 
-    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits. With `instant` every edit is probed as soon as it is
-    visible, on `instant_axes` (none: on all). Before the last panel editors that may change any answer are asked
-    about `sample` past edits by age, all others about `most` (0: about all).
+    Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits.
     """
 
     at: tuple[int, ...] = ()
     every: int = Field(default=0, ge=0)
-    instant: bool = True
-    instant_axes: tuple[Axis, ...] = ()
-    gaps: tuple[int, ...] = ()
-    sample: int = Field(default=200, ge=1)
-    most: int = Field(default=0, ge=0)
-    brute: bool = False
-    latency_routes: int = Field(default=200, ge=0)
-    latency_answers: int = Field(default=50, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -120,7 +120,7 @@ def baseline_of(
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
     """Return a new panel over an editor, set as the run's configuration says."""
-    from lifelong.probing.panel import Panel, PanelSettings
+    from lifelong.probing.panel import Panel
 
     config, stream = ready.config, ready.stream
     kinds = {edit.id: edit.prompt_kind for edit in stream.edits}
@@ -129,7 +129,7 @@ def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
         editor,
         stream.probes,
         stream.general,
-        PanelSettings(**config.panels.model_dump(exclude={"at", "every"})),
+        config.panels,
         baseline,
         config.seed,
         kind_of=lambda i: kinds.get(i, ""),

@@ -254,8 +254,8 @@ class _Loop:
         self.tally.load(plain["tally"])
         self.queries.load(plain["traffic"])
         self.editor.load(saved.part("editor"))
-        rows = self.log.table(Probed).to_batches()
-        facts = (Probed(**row) for batch in rows for row in batch.to_pylist())
+        tables = ((kind, self.log.table(kind)) for kind in (Probed, Timed))
+        facts = (kind(**row) for kind, table in tables for batch in table.to_batches() for row in batch.to_pylist())
         self.panel.restore(facts, tuple(self.history), dict(self.retired))
         jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}
         return int(plain["now"]), jobs, int(plain["submitted"])

@@ -33,7 +33,9 @@ class PanelLike(Protocol):
         """Return the facts of a full panel, after a `flush`."""
         ...
 
-    def restore(self, rows: Iterable[Probed], history: Sequence[str], retired: Mapping[str, str] | None) -> None:
+    def restore(
+        self, rows: Iterable[Probed | Timed], history: Sequence[str], retired: Mapping[str, str] | None
+    ) -> None:
         """Rebuild its memory after a resume."""
         ...
 

@@ -11,8 +11,6 @@ import math
 import numpy as np
 import polars as pl
 
-from reports.numbers import metrics
-
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 CURVE_KEYS = ("editor", "step", "axis", "variant", "modality", "scorer")
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
@@ -204,7 +202,7 @@ AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
 
 def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
     """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
-    out = rows.filter(metrics.HOLDS & (pl.col("axis") == axis))
+    out = rows.filter(HOLDS & (pl.col("axis") == axis))
     if modality is not None:
         out = out.filter(pl.col("modality") == modality)
     return out if variants is None else out.filter(pl.col("variant").is_in(variants))

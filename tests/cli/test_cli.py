@@ -96,5 +96,7 @@ def test_a_sweep_reports_its_failures_and_skips_what_is_finished(tmp_path: Path)
 
 
 def test_the_module_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "lifelong", "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lifelong.cli", "--help"], capture_output=True, text=True, check=True
+    )
     assert "sweep" in done.stdout and "report" in done.stdout

@@ -90,7 +90,7 @@ def run(editor: Editor, stream: Stream, baseline: Baseline, settings: PanelSetti
 @pytest.mark.parametrize("brute", [False, True])
 def test_the_none_editor_agrees_with_the_baseline_exactly(vlm, stream, baseline, brute):
     """Law 4, on every probe at every step, also when everything is answered again."""
-    facts = run(Unedited(vlm), stream, baseline, replace(QUIET, brute=brute), [1, 3, 6])
+    facts = run(Unedited(vlm), stream, baseline, QUIET.model_copy(update={"brute": brute}), [1, 3, 6])
     probed = [f for f in facts if isinstance(f, Probed)]
     reference = {p.id: p for p in all_probes(stream)}
     against_base = [f for f in probed if reference[f.probe_id].reference == "baseline" and f.scorer != "nll"]
@@ -121,7 +121,7 @@ def test_every_probe_has_its_scorers_and_a_fact_says_where_it_stands(vlm, stream
 
 def test_instant_probes_may_be_of_some_axes_only(vlm, stream, baseline):
     """And the panel at the same step asks the others, each cell once."""
-    settings = replace(QUIET, instant_axes=("reliability",))
+    settings = QUIET.model_copy(update=dict(instant_axes=("reliability",)))
     facts = [f for f in run(Parrot(vlm), stream, baseline, settings, [3, 6]) if isinstance(f, Probed)]
     cells = [(f.step, f.probe_id, f.scorer) for f in facts]
     assert len(cells) == len(set(cells))
@@ -132,7 +132,7 @@ def test_instant_probes_may_be_of_some_axes_only(vlm, stream, baseline):
 
 def test_a_cell_is_asked_once_a_step_however_often_it_falls_due(vlm, stream, baseline):
     """Instant probes, gaps and a full panel of one step do not repeat each other."""
-    settings = replace(QUIET, gaps=(1, 2))
+    settings = QUIET.model_copy(update=dict(gaps=(1, 2)))
     facts = [f for f in run(Parrot(vlm), stream, baseline, settings, [3, 6]) if isinstance(f, Probed)]
     cells = [(f.step, f.probe_id, f.scorer) for f in facts]
     assert len(cells) == len(set(cells))
@@ -142,7 +142,7 @@ def test_a_cell_is_asked_once_a_step_however_often_it_falls_due(vlm, stream, bas
 
 
 def test_an_editor_that_may_change_any_answer_is_asked_again_and_by_age(vlm, stream, baseline):
-    settings = replace(QUIET, sample=2, instant=False)
+    settings = QUIET.model_copy(update=dict(sample=2, instant=False))
     facts = [f for f in run(Everywhere(vlm), stream, baseline, settings, [5, 6]) if isinstance(f, Probed)]
     ages = {step: {f.age for f in facts if f.step == step and f.edit_id} for step in (5, 6)}
     assert ages == {5: {0, 4}, 6: {0, 1, 2, 3, 4, 5}}
@@ -151,7 +151,7 @@ def test_an_editor_that_may_change_any_answer_is_asked_again_and_by_age(vlm, str
 
 def test_an_editor_with_routes_is_asked_about_all_edits_or_about_as_many_as_it_says(vlm, stream, baseline):
     for most, wanted in ((0, {0, 1, 2, 3, 4}), (2, {0, 4})):
-        settings = replace(QUIET, most=most, instant=False)
+        settings = QUIET.model_copy(update=dict(most=most, instant=False))
         facts = [f for f in run(Parrot(vlm), stream, baseline, settings, [5, 6]) if isinstance(f, Probed)]
         ages = {step: {f.age for f in facts if f.step == step and f.edit_id} for step in (5, 6)}
         assert ages == {5: wanted, 6: {0, 1, 2, 3, 4, 5}}

@@ -139,7 +139,7 @@ def run(
 def test_reused_answers_equal_brute_force(tiny_vlm, stream, baseline, name):
     """With eviction, removal, re-edits, shared payloads, radius splits and merges; brute force decodes everything."""
     reused = run(EDITORS[name](tiny_vlm), stream, baseline, QUIET)
-    brute = run(EDITORS[name](tiny_vlm), stream, baseline, replace(QUIET, brute=True, decode_all=True))
+    brute = run(EDITORS[name](tiny_vlm), stream, baseline, QUIET.model_copy(update=dict(brute=True, decode_all=True)))
     assert [replace(f, reused=False, score=0.0) for f in reused] == [replace(f, score=0.0) for f in brute]
     for a, b in zip(reused, brute, strict=True):
         assert a.score == (pytest.approx(b.score, abs=1e-5) if a.scorer == "nll" else b.score), a

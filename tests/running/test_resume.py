@@ -52,7 +52,7 @@ def test_killed_at_a_random_write_and_resumed(point: int, uninterrupted: Path, t
 
 def test_a_process_killed_in_the_middle_is_gone_on_with(uninterrupted: Path, tmp_path: Path) -> None:
     words = [f"{key}={value}" for key, value in RUN.items()]
-    command = [sys.executable, "-m", "lifelong", "run", *words, f"out={tmp_path}"]
+    command = [sys.executable, "-m", "lifelong.cli", "run", *words, f"out={tmp_path}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / uninterrupted.name
     while process.poll() is None and not list(folder.glob("checkpoint/panel-*.json")):

@@ -48,7 +48,7 @@ def test_a_finished_run_is_returned_as_it_is(finished: Path) -> None:
 def test_a_replay_in_another_process_gives_identical_facts(finished: Path, tmp_path: Path) -> None:
     """Law 2: same configuration and seed, other process: identical facts, wall times and bytes aside."""
     words = [f"{key}={value}" if not isinstance(value, list) else f"{key}={value}" for key, value in SMALL.items()]
-    command = [sys.executable, "-m", "lifelong", "run", *words, f"out={tmp_path}"]
+    command = [sys.executable, "-m", "lifelong.cli", "run", *words, f"out={tmp_path}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     folder = Path(done.stdout.splitlines()[-1])
     assert folder.name == finished.name and (folder / "DONE").exists()

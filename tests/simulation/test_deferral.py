@@ -33,18 +33,18 @@ def test_facts_do_not_depend_on_how_many_edits_are_answered_together(tiny_vlm, n
     def run(together: int) -> tuple[list, list[int]]:
         editor = editor_class(name)(tiny_vlm, seed=0)
         editor.fit(stream.pool(8, 0))
-        settings = PanelSettings(latency_routes=0, latency_answers=0)
+        settings = PanelSettings(latency_routes=0, latency_answers=0, together=together)
         panel = Panel(
             tiny_vlm, editor, stream.probes, stream.general, settings, baseline, order=[e.id for e in edits]
         )
         answered, log, calls = panel.answer, MemoryLog(), []
-        panel.answer = lambda asked: calls.append(len(asked)) or answered(asked)  # type: ignore[method-assign]
+        panel.answer = lambda asked: calls.extend([len(asked)] * bool(asked)) or answered(asked)  # type: ignore
         clock = ModelledClock({"edit": Cost(0, 0.5), "remove": Cost(0.1)})
         simulate(
             timetable(items, range(len(items))), editor, panel, clock,
-            SimulationSettings((4,), together=together), log,
+            SimulationSettings((4,)), log,
         )  # fmt: skip
-        facts = [f for part in log.panels for f in part if isinstance(f, Probed | Edited)]
+        facts = [*log.facts(Edited), *log.facts(Probed)]  # an edit is logged at once, its probes when answered
         return [replace(f, edit_wall_s=0.0) if isinstance(f, Edited) else f for f in facts], calls
 
     (one, at_once), (many, waited) = run(1), run(5)

@@ -82,7 +82,7 @@ def test_what_a_replay_cannot_change_is_refused(run: Path) -> None:
 def test_the_command_prints_the_plan_and_draws_it(run: Path, tmp_path: Path) -> None:
     words = ["queries.rate=40", "replicas=1,2", "--slo", "0.5", "-o", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "lifelong", "replay", str(run), *words], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "lifelong.cli", "replay", str(run), *words], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("capacity.png") and "goodput" in done.stdout
     assert (tmp_path / "capacity.png").stat().st_size > 10_000
@@ -90,7 +90,7 @@ def test_the_command_prints_the_plan_and_draws_it(run: Path, tmp_path: Path) -> 
 
 
 def test_goodput_follows_the_offered_load_until_it_cannot(run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lifelong", "replay", str(run), "queries.rate=1,4,400", "-o", str(tmp_path)]
+    command = [sys.executable, "-m", "lifelong.cli", "replay", str(run), "queries.rate=1,4,400", "-o", str(tmp_path)]
     subprocess.run([*command, "--slo", "5"], capture_output=True, text=True, check=True)
     rows = pl.read_csv(tmp_path / "capacity.csv")
     share = (rows["goodput_per_s"] / rows["offered_per_s"]).to_list()

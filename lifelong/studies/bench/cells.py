@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from lifelong.editing.contract import Editor
 from lifelong.log import Probed
 from lifelong.probing.asking import answered
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, measure
+from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, scores_of
 from lifelong.probing.panel import PanelSettings
 from lifelong.studies.bench.probing import ROUNDING, SILENT, Side, edited, unequal
 from streams.order import generator
@@ -69,7 +69,7 @@ def ask_alone(vlm: VLM, editor: Editor, item: Item, baseline: Baseline) -> tuple
     (route,) = editor.route(editor.encode([item.probe.query]))
     pairs = [(ask, route) for ask in asks_of([item], baseline)]
     (reply,) = answered(editor, pairs, rows=1, max_tokens=baseline.max_tokens)
-    scores = measure(item.probe, item.role, reply, baseline)
+    scores = scores_of(item.probe, item.role, reply, baseline)
     vlm.sync()
     return time.perf_counter() - start, scores
 
@@ -100,7 +100,7 @@ def compare_cells(
     share = cells / expected_cells([len(stream.probes(e.id)) for e in stream.edits], len(stream.general), due)
     count = min(brute_panels, len(due))
     chosen = {due[(2 * n + 1) * len(due) // (2 * count)] for n in range(count)}
-    everything = replace(settings, brute=True)
+    everything = settings.model_copy(update={"brute": True})
     fast, slow = (Side.of(vlm, editor, stream, one, baseline, seed) for one in (settings, everything))
     slow.panel.keys_from(fast.panel)  # a picture read at another time, beside others, gives a key other last digits
     rng, alone, cold = generator(seed, "cells"), Alone(), type(vlm.cache)(vlm.cache.budget_bytes)

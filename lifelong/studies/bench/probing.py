@@ -127,7 +127,7 @@ def compare(
         baseline = Baseline.prepare(vlm, probes)
 
     sides = {
-        name: Side.of(vlm, editor, stream, replace(settings, brute=name == "brute"), baseline, seed)
+        name: Side.of(vlm, editor, stream, settings.model_copy(update={"brute": name == "brute"}), baseline, seed)
         for name in ("incremental", "brute")
     }
     try:
@@ -188,8 +188,7 @@ def ready_to_compare(
     config, stream = ready.config, ready.stream
     probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
     baseline = Baseline.prepare(ready.vlm, probes, config.cache_folder() / "baseline")
-    chosen = PanelSettings(**config.panels.model_dump(exclude={"at", "every"}))
-    settings = replace(chosen, latency_routes=0, latency_answers=0)
+    settings = config.panels.model_copy(update={"latency_routes": 0, "latency_answers": 0})
     names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
     return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names
 
