@@ -17,7 +17,7 @@ from lifelong import single
 from lifelong.editing.find import editor_names
 from lifelong.probing.scorers import TEACHER_FORCED
 from lifelong.running.config import recipe_names
-from lifelong.studies.single import Alone
+from lifelong.studies.single import Single
 
 LEARNT = {"ke", "mend", "unike", "serac", "mscke", "recipe", "lte", "ike", "rag"}
 """Editors whose answers a trained network or the context bounds: .8; all others .9."""
@@ -35,14 +35,14 @@ STREAMS_ONLY = {"ke", "mend", "lora"}
 """Editors whose trials, of a hundred edits in a row, chose what changes least: nothing for a single edit."""
 
 
-def alone(name: str, edits: int, folder: Path, *, fitted: bool = True, tuned: bool = True) -> Alone:
+def alone(name: str, edits: int, folder: Path, *, fitted: bool = True, tuned: bool = True) -> Single:
     recipe = f"tuned/{name}"
     source = recipe if tuned and recipe in recipe_names() and name not in STREAMS_ONLY else None
     words: dict[str, Any] = {"edits": edits, "out": str(folder), **({} if source else {"editor": name})}
     return single(source, fitted=fitted, **words)
 
 
-def reliability(name: str, found: Alone) -> float:
+def reliability(name: str, found: Single) -> float:
     rows = [f for f in found.facts if f.axis == "reliability" and f.scorer == TEACHER_FORCED]
     return mean(f.score for f in rows if f.modality == "image" or name not in BLIND)
 
@@ -59,11 +59,11 @@ def test_the_unedited_model_never_says_the_new_answer(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def table(folder: Path) -> Callable[..., Alone]:
+def table(folder: Path) -> Callable[..., Single]:
     """The row of an editor in the table of 200 single edits, made when it is first wanted."""
 
     @cache
-    def row(name: str, tuned: bool = True) -> Alone:
+    def row(name: str, tuned: bool = True) -> Single:
         found = alone(name, 200, folder, tuned=tuned)
         print(f"\n{name}: {' '.join(f'{k} {v:.3f}' for k, v in found.metrics.items())}, {found.collapsed} collapsed")
         return found
@@ -73,7 +73,7 @@ def table(folder: Path) -> Callable[..., Alone]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", [n for n in editor_names() if n != "none"])
-def test_single_edits_are_reliable(name: str, table: Callable[..., Alone]) -> None:
+def test_single_edits_are_reliable(name: str, table: Callable[..., Single]) -> None:
     assert reliability(name, table(name)) >= least(name)
 
 
@@ -110,7 +110,7 @@ def pairs() -> list[Any]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("above", "below"), pairs())
-def test_modal_locality_is_in_the_papers_order(above: str, below: str, table: Callable[..., Alone]) -> None:
+def test_modal_locality_is_in_the_papers_order(above: str, below: str, table: Callable[..., Single]) -> None:
     rows = [table(name, False) if name in AS_PUBLISHED else table(name) for name in (above, below)]
     first, second = (row.metrics["M-Loc"] for row in rows)
     assert first >= second

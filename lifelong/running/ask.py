@@ -11,7 +11,7 @@ from pathlib import Path
 from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
 from lifelong.running.config import from_table
-from lifelong.running.prepare import prepare
+from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
 from streams.types import ImageRef, Query
 
@@ -46,7 +46,7 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
-    ready = prepare(from_table(log.config(), {}))
+    ready = prepare(resolve(from_table(log.config(), {})))
     query = Query(question, None if image is None else image_ref(image))
     editor = ready.editor()
     try:

@@ -31,14 +31,14 @@ def listing(kind: str) -> list[dict[str, Any]]:
 
 def _editors() -> list[dict[str, Any]]:
     from lifelong.editing.find import editor_class, editor_names
-    from lifelong.running.parts import describe, options_of
+    from lifelong.running.parts import describe, described
 
     found, known = [], evidence()
     for name in editor_names():
         cls = editor_class(name)
         traits = {"routed": cls.routed, "removes": cls.removes, "trains": cls.trains}
         about = {"name": name, "about": describe(cls.__doc__), **traits, "evidence": known.get(name, [])}
-        found.append({**about, "options": options_of(cls.Options)})
+        found.append({**about, "options": described(cls.Options)})
     return found
 
 
@@ -80,11 +80,11 @@ def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _streams() -> list[dict[str, Any]]:
-    from lifelong.running.parts import describe, options_of
+    from lifelong.running.parts import describe, described
     from streams.stream import stream_names, stream_options
 
     models = {name: stream_options(name) for name in stream_names()}
-    return [{"name": n, "about": describe(m.__doc__), "options": options_of(m)} for n, m in models.items()]
+    return [{"name": n, "about": describe(m.__doc__), "options": described(m)} for n, m in models.items()]
 
 
 def _models() -> list[dict[str, Any]]:

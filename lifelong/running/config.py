@@ -154,16 +154,12 @@ class RunConfig(Frozen):
         for key in (*PARTS, *MAYBE):
             part = getattr(self, key)
             plain[key] = None if part is None else part.flat()
-        if not plain["panels"]["most"]:
-            del plain["panels"]["most"]  # as with `LATER`
-        return {k: v for k, v in plain.items() if k not in LATER or v != LATER[k]}
+        return {k: v for k, v in plain.items() if v is not None}
 
 
 PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is Part)
 MAYBE = ("queries", "withdrawals")
 """Parts that a run may lack."""
-LATER = {k: RunConfig.model_fields[k].default for k in ("policy", "batch", "window_s", *MAYBE)}
-"""Keys that came after runs had been named by the hash of their configuration: left out where they change nothing."""
 
 
 def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:

@@ -1,30 +1,36 @@
 """What a run is called: its editor and those of the editor's options that are not the defaults.
 
-Knows configurations and editors' options; nothing about what a run does. A run writes its label into its manifest,
+Knows editors' options; nothing about what a run does. A run writes its label into its manifest,
 where reports read it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lifelong.running.config import RunConfig
-from lifelong.running.parts import editor_options
+from lifelong.editing.contract import EditorOptions
 from lifelong.running.words import words_of
 
 LONGEST = 60  # characters of a label: it stands in legends, in lines of a sweep and in folder names
 
 
-def label_of(editor: str, options: Mapping[str, Any]) -> str:
+def label_of(editor: str, options: EditorOptions) -> str:
+    """Return a label of an editor and of those of its options that are not the defaults."""
+    plain = options.model_dump(mode="json")
+    fields = type(options).model_fields
+    changed = [k for k, f in fields.items() if getattr(options, k) != f.get_default(call_default_factory=True)]
+    return label_of_words(editor, {k: plain[k] for k in changed})
+
+
+def label_of_words(editor: str, options: Mapping[str, Any]) -> str:
     """Return a label of an editor and options; of too many, those that fit, how many more, and a digest of all.
 
-    >>> label_of("ft", {}), label_of("mine/ft2.py", {"all_tokens": False, "rate": 0.5, "layers": [1, 2]})
+    >>> label_of_words("ft", {}), label_of_words("mine/ft2.py", {"all_tokens": False, "rate": 0.5, "layers": [1, 2]})
     ('ft', 'ft2 all_tokens=false rate=0.5 layers=1,2')
-    >>> label_of("ft", {"weights": "a" * 80, "rate": 0.5})
+    >>> label_of_words("ft", {"weights": "a" * 80, "rate": 0.5})
     'ft rate=0.5 +1 #1fdd'
     """
     words = words_of(options)
@@ -37,20 +43,3 @@ def label_of(editor: str, options: Mapping[str, Any]) -> str:
         if len(" ".join([*shown, word, "+99", tail])) <= LONGEST:
             shown.append(word)
     return " ".join([*shown, f"+{len(words) + 1 - len(shown)}", tail])
-
-
-def run_label(config: RunConfig) -> str:
-    """Return the label of a run; raises what `editor_options` raises for an unknown editor or option."""
-    options = editor_options(config.editor)
-    plain = options.model_dump(mode="json")
-    fields = type(options).model_fields
-    changed = [k for k, f in fields.items() if getattr(options, k) != f.get_default(call_default_factory=True)]
-    return label_of(config.editor.name, {k: plain[k] for k in changed})
-
-
-def run_title(config: RunConfig) -> str:
-    """Return the name of a run's folder without its hash: its label with dashes, and its stream.
-
-    There is no `=` in it, so that a path into the folder is never taken for a key=value word.
-    """
-    return config.title(re.sub(r"[^\w.]+", "-", run_label(config)))

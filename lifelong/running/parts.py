@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lifelong.editing.contract import Editor, EditorOptions
-from lifelong.editing.find import editor_class
 from lifelong.running.config import Part, RunConfig, check_model
 from lifelong.running.words import ConfigError, near
 from lifelong.simulation.clock import ClockError, Cost, MeasuredClock, ModelledClock
@@ -25,14 +24,9 @@ if TYPE_CHECKING:
     from streams.stream import Stream
 
 
-def editor_options(part: Part) -> EditorOptions:
-    """Return an editor's checked options; raises `UnknownEditorError` or `ConfigError` with near names."""
-    return check_model(editor_class(part.name).Options, part.options, "editor")
-
-
-def make_editor(config: RunConfig, vlm: VLM) -> Editor:
-    """Return the editor of a configuration on a model, seeded by the run."""
-    return editor_class(config.editor.name)(vlm, editor_options(config.editor), seed=config.seed)
+def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
+    """Return an editor's options, checked; raises `ConfigError` with near names."""
+    return check_model(kind.Options, given, "editor")
 
 
 def load_model(config: RunConfig) -> VLM:
@@ -142,7 +136,7 @@ def describe(text: str | None) -> str:
     return (text or "").strip().splitlines()[0] if (text or "").strip() else ""
 
 
-def options_of(model: type[Any]) -> list[dict[str, Any]]:
+def described(model: type[Any]) -> list[dict[str, Any]]:
     """Return name, default and description of every option of a pydantic model."""
     return [
         {

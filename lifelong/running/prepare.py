@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifelong.editing.contract import Editor
+from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_arrivals
 from lifelong.running.config import Part, RunConfig, hash8, load_config
-from lifelong.running.labels import run_title
-from lifelong.running.parts import editor_options, load_model, load_stream, make_clock, make_editor
+from lifelong.running.labels import label_of
+from lifelong.running.parts import load_model, load_stream, make_clock, options_of
+from lifelong.running.threads import settle_threads
 from lifelong.running.words import ConfigError
 
 if TYPE_CHECKING:
@@ -26,17 +28,62 @@ if TYPE_CHECKING:
     from lifelong.simulation.roles import LogLike
     from streams.stream import Stream
 
+THREAD_EDITS = 8  # edits whose probes are the batch that threads are measured on
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checked configuration, all of the editor's options spelt out, with the editor's class and the run's label."""
+
+    config: RunConfig
+    kind: type[Editor]
+    options: EditorOptions
+    label: str
+
+    @property
+    def title(self) -> str:
+        """The name of the run's folder without its hash: the label with dashes, and the stream.
+
+        There is no `=` in it, so that a path into the folder is never taken for a key=value word.
+        """
+        return self.config.title(re.sub(r"[^\w.]+", "-", self.label))
+
+    def editor(self, vlm: VLM) -> Editor:
+        """Return a new editor on a model, seeded by the run, which has learnt nothing."""
+        return self.kind(vlm, self.options, seed=self.config.seed)
+
+
+def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> Resolved:
+    """Return a recipe, a file or a configuration checked, with its editor found.
+
+    Raises `ConfigError`, `UnknownEditorError` and the parts' own errors: one line each, with near names.
+    """
+    config = source if isinstance(source, RunConfig) else load_config(source, changes)
+    if isinstance(source, RunConfig) and changes:
+        raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
+    kind = editor_class(config.editor.name)
+    options = options_of(kind, config.editor.options)
+    make_clock(config)
+    check_arrivals(config)
+    part = Part(name=config.editor.name, options=options.model_dump(mode="json"))
+    return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that could start: its resolved configuration, its parts, their digests and its folder."""
+    """A run that could start: what was resolved, its parts, their digests and its folder."""
 
-    config: RunConfig
+    resolved: Resolved
     vlm: VLM
     stream: Stream
     fit: Fit | None
     digests: Mapping[str, str]
     folder: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self.resolved.config
 
     def learnt(self) -> State | None:
         """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
@@ -44,48 +91,32 @@ class Prepared:
 
     def editor(self, learnt: State | None = None) -> Editor:
         """Return a new editor with what it learnt."""
-        editor = make_editor(self.config, self.vlm)
+        editor = self.resolved.editor(self.vlm)
         learnt = self.learnt() if learnt is None else learnt
         if learnt is not None:
             editor.load_fitted(learnt)
         return editor
 
 
-def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
-    """Return a configuration with all of the editor's options spelt out; raises one-line errors with near names."""
-    config = source if isinstance(source, RunConfig) else load_config(source, changes)
-    if isinstance(source, RunConfig) and changes:
-        raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
-    options = editor_options(config.editor).model_dump(mode="json")
-    make_clock(config)
-    check_arrivals(config)
-    return config.model_copy(update={"editor": Part(name=config.editor.name, options=options)})
+def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Load model and stream, choose the number of threads and find the run's folder; nothing is learnt or written.
 
-
-def prepare(config: RunConfig) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, asked or written."""
-    import torch
-
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    `say` is told which number of threads was chosen.
+    """
+    config, kind, options = resolved.config, resolved.kind, resolved.options
     stream = load_stream(config)
     vlm = load_model(config)
-    options = editor_options(config.editor)
+    probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
+    settle_threads(config.threads, vlm, probes, say)
     fit = None
-    if editor_class(config.editor.name).trains:
+    if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
         fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
-    return Prepared(config, vlm, stream, fit, digests, folder_of(config, digests))
-
-
-def folder_of(config: RunConfig, digests: Mapping[str, str]) -> Path:
-    """Return a run's folder: one of the editor's bare name where it is there, as earlier versions named them all."""
-    out, tail = Path(config.out), hash8(config, digests)
-    earlier = out / f"{config.title()}-{tail}"
-    return earlier if earlier.is_dir() else out / f"{run_title(config)}-{tail}"
+    folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
+    return Prepared(resolved, vlm, stream, fit, digests, folder)
 
 
 def baseline_of(
@@ -107,7 +138,7 @@ def baseline_of(
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
     limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
-    editor = make_editor(config, ready.vlm)  # as it is before any fit
+    editor = ready.resolved.editor(ready.vlm)  # as it is before any fit
     try:
         if steps is not None and editor.turn == 1 and not other:
             probes = ever_asked(stream, config.panels, steps, routed=editor.routed)

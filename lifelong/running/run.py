@@ -10,20 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lifelong.log import Fact, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.files import held
 from lifelong.running.config import RunConfig
-from lifelong.running.labels import run_label, run_title
-from lifelong.running.parts import editor_options
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import Progress
 from lifelong.running.words import ConfigError, to_toml
-
-if TYPE_CHECKING:
-    pass
 
 
 def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
@@ -47,11 +42,11 @@ def run(
     """
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
-    config = resolve(source, changes)
-    with Progress(run_title(config), config.edits, quiet=quiet) as progress:
+    resolved = resolve(source, changes)
+    with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress:
         watch = Stopwatch()
         with watch.on("load"):
-            ready = prepare(config)
+            ready = prepare(resolved, progress.say)
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh)
             if not log.done():
@@ -66,6 +61,8 @@ def open_log(ready: Prepared, *, resume: bool, fresh: bool) -> RunLog:
 
     Raises `LogError` for a partial run without `resume`, or one of another version of this package.
     """
+    import torch
+
     folder = ready.folder
     if fresh and (folder / "manifest.json").exists():
         shutil.rmtree(folder)
@@ -79,6 +76,9 @@ def open_log(ready: Prepared, *, resume: bool, fresh: bool) -> RunLog:
     theirs, ours = log.manifest.get("versions", {}).get("lifelong-edit"), made_with.package_version()
     if theirs != ours:
         raise LogError(f"{folder}: begun with version {theirs}, this is {ours}. Start over with --fresh.")
+    if not ready.config.threads and log.manifest.get("threads"):
+        # Sums over threads round differently: the same number again.
+        torch.set_num_threads(int(log.manifest["threads"]))
     log.discard_uncommitted()
     return log
 
@@ -92,14 +92,14 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 
     config = ready.config
     return {
-        "name": run_title(config),
-        "label": run_label(config),
+        "name": ready.resolved.title,
+        "label": ready.resolved.label,
         "digests": dict(ready.digests),
         "versions": made_with.versions(),
         "hardware": made_with.hardware(),
         "threads": torch.get_num_threads(),
         "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
-        "routing": search_settings(IndexSpec.parse(getattr(editor_options(config.editor), "index", "flat"))),
+        "routing": search_settings(IndexSpec.parse(getattr(ready.resolved.options, "index", "flat"))),
         "device": str(ready.vlm.device),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
         "git": made_with.git_state(),

@@ -19,7 +19,7 @@ from lifelong.studies.five import five
 
 
 @dataclass(frozen=True)
-class Alone:
+class Single:
     """What single edits of one editor gave: the five metrics, seconds of an edit (median), how many edits failed."""
 
     editor: str
@@ -46,7 +46,7 @@ def single(
     fitted: bool = True,
     say: Callable[[str], None] = lambda _: None,
     **changes: Any,
-) -> Alone:
+) -> Single:
     """Make every edit of a configuration's stream alone, ask its probes, take it back, and return what came out.
 
     `changes` are keys of the configuration (`editor="grace"`, `edits=200`). With `fitted` false a trained editor
@@ -54,16 +54,13 @@ def single(
     """
     from lifelong.probing.baseline import Baseline
     from lifelong.probing.panel import Panel, PanelSettings
-    from lifelong.running.labels import run_label
-    from lifelong.running.parts import make_editor
     from lifelong.running.prepare import prepare, resolve
 
-    config = resolve(source, changes)
-    ready = prepare(config)
-    vlm, stream = ready.vlm, ready.stream
+    ready = prepare(resolve(source, changes), say)
+    config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
     baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
-    editor = ready.editor() if fitted else make_editor(config, vlm)
+    editor = ready.editor() if fitted else ready.resolved.editor(vlm)
     now = editor.state()
     before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))
     facts: list[Probed] = []
@@ -85,4 +82,4 @@ def single(
                 say(f"{number}/{len(stream.edits)} edits")
     finally:
         editor.close()
-    return Alone(run_label(config), five(facts), len(stream.edits), median(spent), collapsed, tuple(facts))
+    return Single(ready.resolved.label, five(facts), len(stream.edits), median(spent), collapsed, tuple(facts))

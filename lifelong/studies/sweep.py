@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from lifelong.running.config import RunConfig, find_table, from_table
-from lifelong.running.labels import label_of, run_label
+from lifelong.running.labels import label_of_words
+from lifelong.running.prepare import resolve
 from lifelong.running.words import ConfigError, near, to_toml, words_of
 
 SWEEP_KEYS = ("title", "run", "grid")
@@ -74,9 +75,9 @@ def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
 
 def _label(config: RunConfig, own: Mapping[str, Any]) -> str:
     try:
-        label = run_label(config)
+        label = resolve(config).label
     except (ValueError, OSError, ImportError):  # the cell's own run says what is wrong with its editor
-        label = label_of(config.editor.name, config.editor.options)
+        label = label_of_words(config.editor.name, config.editor.options)
     rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
     return " ".join([label, *words_of(rest)])
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from lifelong.editing.find import editor_class
 from lifelong.running.config import Panels, Part, RunConfig
-from lifelong.running.parts import editor_options
+from lifelong.running.parts import options_of
 from lifelong.running.words import ConfigError, near, to_toml, words_of
 from lifelong.studies.five import five
 
@@ -89,7 +89,7 @@ def space_of(editor: str, given: Mapping[str, Sequence[Any]] | None = None) -> d
         if key not in cls.Options.model_fields:
             raise ConfigError(f"editor.{key}: {editor} has no such option.{near(key, cls.Options.model_fields)}")
         for value in values:
-            editor_options(Part(name=editor, options={key: value}))
+            options_of(cls, {key: value})
     return found
 
 

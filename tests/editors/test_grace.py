@@ -116,10 +116,6 @@ def test_scoring_and_decoding_see_the_same_value(tiny_vlm):
 
 
 def test_free_generation_says_at_least_95_percent_of_edits_on_the_shipped_model():
-    from lifelong.models.atlas.model import atlas_folder
-
-    if not (atlas_folder() / "known.parquet").is_file():
-        pytest.skip("the trained model and the table of what it knows are not in this checkout")
     editor = Grace(VLM.load("atlas"))
     edits = load_stream("atlas", edits=30, seed=5).edits
     right = 0

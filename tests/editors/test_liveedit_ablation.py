@@ -9,7 +9,7 @@ import torch
 from lifelong.editing.contract import Keys
 from lifelong.editors.liveedit import LiveEdit, train
 from lifelong.editors.liveedit.options import ABLATED, LiveEditOptions
-from lifelong.running.parts import editor_options
+from lifelong.running.prepare import resolve
 from lifelong.studies.sweep import cells
 from streams.stream import Stream, load_stream
 
@@ -61,5 +61,5 @@ def test_without_guidance_the_prompt_does_not_move_the_visual_features(tiny_vlm,
 
 def test_the_recipes_cells_are_distinct_and_valid():
     found = cells("liveedit-ablation")
-    shown = {str(editor_options(c.config.editor)) for c in found}
+    shown = {str(resolve(c.config).options) for c in found}
     assert len(shown) == len(found) == 14

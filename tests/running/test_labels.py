@@ -9,36 +9,27 @@ import pytest
 from runs_alike import SMALL
 
 import lifelong
-from lifelong.running.config import hash8, load_config
-from lifelong.running.labels import LONGEST, label_of, run_label, run_title
-from lifelong.running.prepare import folder_of, resolve
+from lifelong.running.labels import LONGEST, label_of_words
+from lifelong.running.prepare import resolve
 from lifelong.studies.sweep import cells
 
 
 def test_only_options_that_are_not_the_defaults_are_named() -> None:
     words = {"editor": "liveedit", "editor.rank": 2, "editor.soft_routing": False, "editor.prompt_guided": True}
-    assert run_label(load_config(None, {"editor": "liveedit"})) == "liveedit"
-    assert set(run_label(load_config(None, words)).split()) == {"liveedit", "rank=2", "soft_routing=false"}
-    assert run_label(resolve(None, words)) == run_label(load_config(None, words))  # all options spelt out or not
+    assert resolve(None, {"editor": "liveedit"}).label == "liveedit"
+    assert set(resolve(None, words).label.split()) == {"liveedit", "rank=2", "soft_routing=false"}
+    assert resolve(resolve(None, words).config).label == resolve(None, words).label  # all options spelt out or not
 
 
 def test_a_folder_is_named_by_the_label_without_a_key_value_word() -> None:
-    config = load_config(None, {"editor": "unike", "editor.external": "in-context", "stream": "toy"})
-    assert run_title(config) == "unike-external-in-context-toy"
-    assert run_title(config.model_copy(update={"name": "mine"})) == "mine"
-
-
-def test_a_run_of_an_earlier_version_keeps_its_folder(tmp_path: Path) -> None:
-    config = resolve(None, {"editor": "grace", "editor.radius": 3.0, "out": str(tmp_path)})
-    new = folder_of(config, {})
-    assert new.name == f"grace-radius-3.0-atlas-{hash8(config, {})}"
-    (tmp_path / f"grace-atlas-{hash8(config, {})}").mkdir()
-    assert folder_of(config, {}).name == f"grace-atlas-{hash8(config, {})}"
+    words = {"editor": "unike", "editor.external": "in-context", "stream": "toy"}
+    assert resolve(None, words).title == "unike-external-in-context-toy"
+    assert resolve(None, words | {"name": "mine"}).title == "mine"
 
 
 def test_a_long_label_is_cut_and_stays_one_of_a_kind() -> None:
     many = [{f"option_{i}": i for i in range(9)} | {"last": last} for last in (1, 2)]
-    first, second = (label_of("editor", options) for options in many)
+    first, second = (label_of_words("editor", options) for options in many)
     assert first != second and max(len(first), len(second)) <= LONGEST and first.startswith("editor option_0=0 ")
 
 

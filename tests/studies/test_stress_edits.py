@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import lifelong
 from lifelong.cli.main import app
 from lifelong.log import Probed, RunLog
-from lifelong.running.prepare import prepare
+from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
 from lifelong.studies.stress import ladder as ladder_module
 from lifelong.studies.stress.edits import Bounds, Capacity, Climbed, Search, configs_of, stress_edits
@@ -97,7 +97,7 @@ def test_panels_of_a_ladder_are_those_of_one_run(editor: str, tmp_path: Path) ->
     """Climbed up, gone back and climbed again, a run answers every panel as it does in one go."""
     words = {**SMALL, "panels.latency_routes": 0, "editor": editor, "editor.steps": 2, "out": str(tmp_path)}
     (config,) = configs_of(None, words)
-    ladder = Ladder(prepare(config), tmp_path / "ladder")
+    ladder = Ladder(prepare(resolve(config)), tmp_path / "ladder")
     for step in (2, 6, 4, 12, 3):
         ladder.at(step)
     ladder.close()
@@ -115,7 +115,7 @@ def test_panels_of_a_ladder_are_those_of_one_run(editor: str, tmp_path: Path) ->
 
 def test_a_ladder_of_batches_has_its_rungs_at_their_ends(tmp_path: Path) -> None:
     words = {**SMALL, "panels.latency_routes": 0, "editor": "none", "batch": 5, "out": str(tmp_path)}
-    ladder = Ladder(prepare(configs_of(None, words)[0]), tmp_path / "ladder")
+    ladder = Ladder(prepare(resolve(configs_of(None, words)[0])), tmp_path / "ladder")
     assert [last_panel(ladder.at(step))[0] for step in (3, 5, 7, 11, 12)] == [5, 5, 10, 12, 12]
     assert ladder.steps() == [5, 10, 12]
     with pytest.raises(ValueError, match="from 1 to the run's 12 edits"):

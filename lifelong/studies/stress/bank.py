@@ -158,8 +158,7 @@ def searched(bank: Any, queries: np.ndarray, k: int, clock: Clock = "wall") -> n
 
 def width_of(source: str | None, changes: Mapping[str, Any]) -> int:
     """Return the width of the widest keys that a configuration's editor routes by; raises `ConfigError` for none."""
-    config = resolve(source, changes)
-    ready = prepare(config)
+    ready = prepare(resolve(source, changes))
     editor = ready.editor()
     try:
         keys = editor.encode([ready.stream.edits[0].query])
@@ -167,7 +166,9 @@ def width_of(source: str | None, changes: Mapping[str, Any]) -> int:
         editor.close()
     width = max((array.shape[1] for array in keys.arrays.values()), default=0)
     if not width:
-        raise ConfigError(f"editor={config.editor.name} routes by no keys. Name one that does, or say --width N.")
+        raise ConfigError(
+            f"editor={ready.config.editor.name} routes by no keys. Name one that does, or say --width N."
+        )
     return width
 
 

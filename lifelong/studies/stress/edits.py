@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.running.config import Panels, RunConfig, hash8
-from lifelong.running.labels import run_label, run_title
 from lifelong.running.prepare import Prepared, prepare, resolve
 from lifelong.running.run import locked
 from lifelong.running.words import ConfigError
@@ -156,18 +155,15 @@ def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig
     if source is not None and is_sweep(source):
         found = [cell.config for cell in cells(source, changes)]
     else:
-        names = changes.get("editor", "none")
-        found = [
-            resolve(source, {**changes, "editor": name}) if "editor" in changes else resolve(source, changes)
-            for name in (names if isinstance(names, list) else [names])
-        ]
+        given = changes.get("editor")
+        named = [{"editor": name} for name in given] if isinstance(given, list) else [{}]
+        found = [resolve(source, {**changes, **own}).config for own in named]
     chosen: dict[str, Any] = {"at": (), "every": 0, "instant": False, "instant_axes": (), "gaps": ()}
     if "panels.sample" not in changes:  # a sample by age is mostly of young edits: retention would be too high
         chosen["sample"] = max(config.edits for config in found)
-    return [
-        resolve(config.model_copy(update={"panels": Panels.model_validate(config.panels.model_dump() | chosen)}))
-        for config in found
-    ]
+    panels = (Panels.model_validate(config.panels.model_dump() | chosen) for config in found)
+    pairs = zip(found, panels, strict=True)
+    return [resolve(config.model_copy(update={"panels": some})).config for config, some in pairs]
 
 
 def _capacity(
@@ -178,9 +174,9 @@ def _capacity(
     fresh: bool,
     say: Callable[[str], None],
 ) -> Capacity:
-    label, climbs, most = run_label(config), [], config.edits
+    label, climbs, most = resolve(config).label, [], config.edits
     for seed in seeds:
-        ready = prepare(config.model_copy(update={"seed": seed}))
+        ready = prepare(resolve(config.model_copy(update={"seed": seed})), say)
         most = len(ready.stream.edits)
         climbs.append(_climbed(ready, f"{label} seed {seed}", bounds, search, fresh, say))
     return Capacity(label, config.stream.name, config.clock.name, most, tuple(climbs))
@@ -190,7 +186,7 @@ def _climbed(
     ready: Prepared, name: str, bounds: Bounds, search: Search, fresh: bool, say: Callable[[str], None]
 ) -> Climbed:
     limits = bounds.limits()
-    folder = Path(ready.config.out) / f"stress-{run_title(ready.config)}-{hash8(ready.config, ready.digests)}"
+    folder = Path(ready.config.out) / f"stress-{ready.resolved.title}-{hash8(ready.config, ready.digests)}"
     with locked(folder):
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
