@@ -30,6 +30,7 @@ from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
 from lifelong.models.atlas.train.practice import Practice
 from lifelong.models.atlas.train.questions import Questions
 from streams.atlas.hops import HOPS
+from streams.atlas.known import shipped
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import load_world
 from streams.stream import load_stream
@@ -126,7 +127,7 @@ def test_forced_answers_are_the_decoded_ones(examiner: Examiner):
 
 
 def test_known_table_covers_every_fact_and_rendering():
-    world, file = load_world(), atlas.atlas_folder() / "known.parquet"
+    world, file = load_world(), shipped()
     table = pq.read_table(file)
     columns = {name: table[name].to_pylist() for name in ("entity", "relation", "rendering", "template_split")}
     rows = set(zip(*columns.values(), strict=True))

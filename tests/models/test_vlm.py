@@ -192,6 +192,7 @@ def test_the_layout_says_what_each_token_is(tiny_vlm: VLM) -> None:
     assert not (forced.image & forced.prompt | forced.prompt & forced.answer).any()
     assert sorted(prefill.rows.tolist()) == [0, 2] and prefill.decode_step == 0 and not prefill.answer.any()
     assert [s.decode_step for s in steps] == [1, 2] and all(s.answer.all() for s in steps)
+    assert all(s.answer.shape == (len(s.rows), 1) for s in steps)  # one token of every row at a time
     assert all((s.last_prompt == -1).all() for s in steps)
 
 

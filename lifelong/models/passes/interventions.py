@@ -55,15 +55,10 @@ class Interventions:
         return max(self._wide, default=-3)
 
     @property
-    def pointwise(self) -> bool:
-        """Whether no active hook has to see every token at its time."""
-        return not self._wide
-
-    @property
     def only(self) -> nn.Module | None:
         """The one module that every active change is a `pointwise` hook of, None where there are others."""
         single = {id(m): m for m in self._modules}
-        return self._modules[0] if len(single) == 1 and self._hooks == len(self._modules) and self.pointwise else None
+        return self._modules[0] if len(single) == 1 and self._hooks == len(self._modules) and not self._wide else None
 
     def only_within(self, name: str, layer: int) -> bool:
         """Whether everything that is changed lies inside the module of a name, or above a layer."""
