@@ -76,7 +76,7 @@ def go_on(
             active = [active[k] for k in going]
             picked, mask, lengths, rows = picked[keep], mask[keep], lengths[keep], rows[keep]
 
-        # 3. Read one token of every row. New tokens stand behind the padding, so positions are told apart from places.
+        # 3. Read one token of every row. It stands behind the padding, so its position is not its place.
         mask = torch.cat([mask, mask.new_ones(len(active), 1)], 1)  # (batch, tokens so far)
         # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
         behind: dict[str, Any] = {"attention_mask": mask, "position_ids": lengths[:, None]} if padded else {}
