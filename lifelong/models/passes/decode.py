@@ -58,13 +58,8 @@ def go_on(
     for step in count(1):
         # 1. Write down the token that each row has picked. An ended row that is still in the batch picks in vain.
         for i, token in zip(active, picked.tolist(), strict=True):
-            if ended[i]:
-                continue
-            if token in passes.end_ids:
-                ended[i] = True
-                continue
-            out[i].append(token)
-            ended[i] = passes.breaks_line(token) or len(out[i]) == max_tokens
+            if not ended[i]:
+                ended[i] = not passes.say(out[i], token) or len(out[i]) == max_tokens
         going = [k for k, i in enumerate(active) if not ended[i]]
         if not going:
             break

@@ -92,6 +92,16 @@ class Passes:
             self._line_break[token] = "\n" in self.tokenizer.decode([token])
         return self._line_break[token]
 
+    def say(self, said: list[int], token: int) -> bool:
+        """Add the token that was picked to what a row has said, and return whether its answer goes on.
+
+        An end token is not added. A token with a newline is, and ends the answer as well.
+        """
+        if token in self.end_ids:
+            return False
+        said.append(token)
+        return not self.breaks_line(token)
+
     def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
         """Return the image, prompt and answer masks (tokens,) of one row."""
         n = len(row.encoded.ids)
