@@ -1,7 +1,12 @@
-"""Answers that teacher forcing has begun: what was read until the model preferred another token than the target's.
+"""Kept answers: what teacher forcing has read, up to where the model prefers another token than the target's.
 
-Decoding goes on from there, without reading the prompt again. Knows key-value caches and scored batches; nothing of
-prompts' wording, hooks or editors.
+The keys and values of a scored batch are kept, so that decoding goes on from there and the prompt is not read again.
+They stay as long as whoever scored holds them (`VLMAnswerer`: until it scores again), 256 MiB a list at most; rows
+beyond that read their prompt again. They hold whatever changes were active, so it would be wrong to go on from them
+after a hook or an exchanged parameter began or ended (`Interventions.version` tells), and to keep a cache that has
+forgotten tokens (a sliding window).
+
+Knows key-value caches and scored batches; nothing of prompts' wording, hooks or editors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Passes that stopped at a layer to tell its inputs, kept so that scoring goes on from there: a prompt is read once.
+"""Kept readings: passes that stopped at a layer to give a routing key, with what scoring needs to go on from there.
+
+Of each batch its states at that layer and the keys and values of the layers below are kept, so that a prompt is read
+once for its key and its answer. They stay while targets are `expected`, 384 MiB at most, the oldest going first.
+It would be wrong to keep a pass while a change acts below the layer where it stopped, for scoring goes on from it as
+the frozen base's; and to go on from one while such a change acts. `Pauses.captured` and `Pauses.found` ask for that.
 
 Knows passes, rows and key-value caches; nothing of editors, routes or probes.
 """

@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembered
 from lifelong.models.passes.structure import VISION, Structure, first_of
-from lifelong.models.passes.tail import tail_of, watched
+from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
@@ -228,7 +228,7 @@ class Passes:
             states = self._padded(batch, hidden)
             if memo is not None and not states.requires_grad:
                 memo.update({"states": states, "layout": self.layout_of(batch)})
-        ending = self._ending(hidden.layer, where, memo)
+        ending = ending_of(self.structure, self.changes, hidden.layer, where, memo)
         if ending is not None and memo is not None and memo.get("tail") is not None:
             return memo["tail"].logits(self.changes)
 
@@ -256,16 +256,6 @@ class Passes:
         if seen is not None and memo is not None and where is not None:
             memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
         return logits
-
-    def _ending(self, layer: int, where: Tensor | None, memo: Mapping[Any, Any] | None) -> nn.Module | None:
-        """Return the module in the last layer whose hooks alone change what a descent from that layer repeats."""
-        only, last = self.changes.only, len(self.structure.layers) - 1
-        if memo is None or where is None or "layout" not in memo or only is None or layer != last:
-            return None
-        known = memo.get("tail", only)  # None: there was none to be found
-        here = known is not None and (known is only or getattr(known, "module", None) is only)
-        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-        return only if here and self.structure.depth(only) == last and not autocast else None
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
         """Return the states of a batch's rows, (batch, tokens, width)."""
