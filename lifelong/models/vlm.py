@@ -38,7 +38,11 @@ Promptlike = Query | Prompt
 
 
 class VLM:
-    """One model with its processor; outside every context it is the frozen base, bit for bit."""
+    """One model with its processor; outside every context it is the frozen base, bit for bit.
+
+    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, and `cache`, where they may keep what they
+    compute with the frozen base. `reader`, `passes`, `pauses` and `changes` are what it is made of.
+    """
 
     def __init__(
         self,

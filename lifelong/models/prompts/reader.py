@@ -153,6 +153,10 @@ class PromptReader:
         return dict(zip(keys, cut, strict=True))
 
     def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        """Take pixel inputs, by prompt, through the vision side; keep and return features (tokens, width) by picture.
+
+        {} for a family whose features cannot be handed over again.
+        """
         names = [p for d in pixels for p in encoded[d].pictures]
         shapes = {tuple(v.shape[1:]) for part in pixels.values() for n, v in part.items() if n == "pixel_values"}
         if len(shapes) > 1:
