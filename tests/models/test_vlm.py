@@ -260,9 +260,9 @@ def test_logits_of_token_ids_are_those_of_their_targets(tiny_vlm: VLM, tiny_quer
     ids = [tiny_vlm.target_ids(target) for target in TARGETS]
     by_text, by_ids = tiny_vlm.answer_logits(tiny_queries, TARGETS), tiny_vlm.answer_logits(tiny_queries, ids=ids)
     assert all(torch.equal(a, b) for a, b in zip(by_text, by_ids, strict=True))
-    for wrong in ({}, {"targets": TARGETS, "ids": ids}, {"ids": [[], *ids[1:]]}, {"ids": ids[1:]}):
+    for targets, wrong in ((None, None), (TARGETS, ids), (None, [[], *ids[1:]]), (None, ids[1:])):
         with pytest.raises(ValueError):
-            tiny_vlm.answer_logits(tiny_queries, **wrong)
+            tiny_vlm.answer_logits(tiny_queries, targets, ids=wrong)
 
 
 def test_the_door_speaks_in_words_and_tokens(tiny_vlm: VLM) -> None:
