@@ -165,7 +165,7 @@ class FolderImage(_Cached):
         return self._rows(refs, [r.digest for r in refs])
 
     def _compute(self, items: Sequence[ImageRef]) -> np.ndarray:
-        return self._embed([self.vlm.reader.open_image(ref) for ref in items])
+        return self._embed([self.vlm.open_image(ref) for ref in items])
 
     def _embed(self, images: Sequence[Any]) -> np.ndarray:
         given = self.processor(images=list(images), return_tensors="pt")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
@@ -30,14 +31,18 @@ from lifelong.models.passes.structure import VISION, find_structure, find_submod
 from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
-from streams.types import Prompt, Query
+from streams.types import ImageRef, Prompt, Query
 
 __all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
 Promptlike = Query | Prompt
 
 
 class VLM:
-    """One model with its processor; outside every context it is the frozen base, bit for bit."""
+    """One model with its processor; outside every context it is the frozen base, bit for bit.
+
+    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, and `cache`, where they may keep what they
+    compute with the frozen base. `reader`, `passes`, `pauses` and `changes` are what it is made of.
+    """
 
     def __init__(
         self,
@@ -122,14 +127,46 @@ class VLM:
         """Return the input embedding matrix (vocab, width)."""
         return self.structure.embedding.weight  # type: ignore[return-value]
 
-    def target_ids(self, target: str) -> list[int]:
-        """Return a target's token ids, the end token included; raises `ValueError` for an empty target."""
-        return self.reader.target_ids(target, self.end_id)
-
     def sync(self) -> None:
         """Wait until the device has done everything, so that a stopwatch tells the truth."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    # Words, tokens and pictures
+
+    def target_ids(self, target: str) -> list[int]:
+        """Return a target's token ids, the end token included; raises `ValueError` for an empty target."""
+        return self.reader.target_ids(target, self.end_id)
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a bare text: no chat template, no special tokens around it."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def prompt_ids(self, prompts: Sequence[Promptlike]) -> list[Tensor]:
+        """Return the token ids (tokens,) long of prompts as they are read, with chat template and image tokens."""
+        return [row.encoded.ids for row in self.rows(prompts)]
+
+    def special_tokens(self) -> dict[str, int]:
+        """Return the tokenizer's special tokens and their ids; padding, unknown and end come first."""
+        known = self.tokenizer
+        names = (known.pad_token, known.unk_token, known.eos_token, *known.all_special_tokens)
+        return {name: int(known.convert_tokens_to_ids(name)) for name in dict.fromkeys(n for n in names if n)}
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return ids as the text that `generate` gives: no special tokens, nothing after a newline, stripped."""
+        return text_of(self.tokenizer, ids)
+
+    def say(self, said: list[int], token: int) -> bool:
+        """Add the token picked next to what an answer has `said`, and return whether the answer goes on.
+
+        For who decodes step by step; the rule by which `generate` ends: at an end token, which is not added, or at a
+        token with a newline, which is.
+        """
+        return self.passes.say(said, token)
+
+    def open_image(self, ref: ImageRef) -> Image:
+        """Return the picture of a reference, opened as for prompts."""
+        return self.reader.open_image(ref)
 
     # Answers
 
@@ -164,7 +201,7 @@ class VLM:
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:
         """Decode greedily what scoring has begun, under the same changes; returns what `generate` does."""
         with torch.no_grad():
-            return [text_of(self.tokenizer, ids) for ids in finished(self.passes, begun, max_tokens)]
+            return [self.text_of(ids) for ids in finished(self.passes, begun, max_tokens)]
 
     def generate(
         self, prompts: Sequence[Promptlike], *, max_tokens: int = 16, rows: Sequence[int] | None = None
@@ -174,7 +211,7 @@ class VLM:
         with torch.no_grad():
             for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):
                 for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
-                    out[row.place] = text_of(self.tokenizer, ids)
+                    out[row.place] = self.text_of(ids)
         return [out[i] for i in range(len(prompts))]
 
     def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
@@ -182,15 +219,24 @@ class VLM:
         return VLMAnswerer(self, tuple(prompts), from_layer)
 
     def answer_logits(
-        self, prompts: Sequence[Promptlike], targets: Sequence[str], *, grad: bool = False
+        self,
+        prompts: Sequence[Promptlike],
+        targets: Sequence[str] | None = None,
+        *,
+        ids: Sequence[Sequence[int]] | None = None,
+        grad: bool = False,
     ) -> list[Tensor]:
         """Return the logits (m, vocab) that predict the m target tokens of every row, from whole forward passes.
 
+        Instead of `targets` their token `ids` may be given, at least one a row; no end token is added to those.
         `grad` keeps the graph: exchanged parameters can be differentiated, those of the vision side too.
+        Raises `ValueError` where neither or both are given, or not one per prompt.
         """
+        if (targets is None) == (ids is None) or not all(ids or (True,)):
+            raise ValueError("answer_logits takes targets, or the ids of at least one token for every prompt.")
         out: dict[int, Tensor] = {}
         with torch.set_grad_enabled(grad):
-            for batch in self.passes.batches(self.rows(prompts, targets)):
+            for batch in self.passes.batches(self.rows(prompts, targets, ids=ids)):
                 logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
                 parts = logits.split([len(r.target_ids) for r in batch.rows])
                 out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
@@ -297,21 +343,38 @@ class VLM:
         """
         return self.changes.swap(parameters)
 
+    def attention(self, kind: str) -> AbstractContextManager[None]:
+        """Compute the decoder's attention by another implementation ("eager", "sdpa") while this lasts, for training.
+
+        Its numbers differ in the last digits: no answer that is compared with others is given inside.
+        """
+        return self.passes.attention(kind)
+
     def expecting(self, targets: Mapping[Query, str]) -> AbstractContextManager[None]:
         """While this lasts, `capture` reads queries with the target to be scored, and scoring goes on from there."""
         return self.pauses.expecting({Prompt.of(q).digest: tuple(self.target_ids(t)) for q, t in targets.items()})
 
     def rows(
-        self, prompts: Sequence[Promptlike], targets: Sequence[str] | None = None, rows: Sequence[int] | None = None
+        self,
+        prompts: Sequence[Promptlike],
+        targets: Sequence[str] | None = None,
+        rows: Sequence[int] | None = None,
+        *,
+        ids: Sequence[Sequence[int]] | None = None,
     ) -> list[Row]:
-        """Return prompts and targets as token ids; `rows` are what `Layout.rows` says (0, 1, ...)."""
+        """Return prompts and targets (or their `ids`) as tokens; `rows` are what `Layout.rows` says (0, 1, ...).
+
+        Raises `ValueError` where there is not one target per prompt.
+        """
         asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
-        if targets is not None and len(targets) != len(asked):
-            raise ValueError(f"{len(targets)} targets were given for {len(asked)} prompts; expected one per prompt.")
+        given = targets if ids is None else ids
+        if given is not None and len(given) != len(asked):
+            raise ValueError(f"{len(given)} targets were given for {len(asked)} prompts; expected one per prompt.")
         encoded = self.reader.read(asked, see=self.changes.lowest > VISION)
-        ids = [tuple(self.target_ids(t)) for t in targets] if targets is not None else [()] * len(asked)
+        if ids is None:
+            ids = [self.target_ids(t) for t in targets] if targets is not None else [()] * len(asked)
         names = range(len(asked)) if rows is None else rows
-        return [Row(i, names[i], encoded[i], ids[i], asked[i]) for i in range(len(asked))]
+        return [Row(i, names[i], encoded[i], tuple(ids[i]), asked[i]) for i in range(len(asked))]
 
 
 class VLMAnswerer:

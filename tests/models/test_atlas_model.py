@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 from lifelong.models.atlas import model as atlas
 from lifelong.models.atlas.exam import Examiner
-from lifelong.models.atlas.exam_questions import probes
+from lifelong.models.atlas.exam_questions import questions_of
 from lifelong.models.atlas.exam_table import metrics
 from lifelong.models.atlas.train import checkpoint
 from lifelong.models.atlas.train.augment import augment
@@ -30,6 +30,7 @@ from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
 from lifelong.models.atlas.train.practice import Practice
 from lifelong.models.atlas.train.questions import Questions
 from streams.atlas.hops import HOPS
+from streams.atlas.known import shipped
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import load_world
 from streams.stream import load_stream
@@ -110,14 +111,14 @@ def test_an_answer_has_the_same_tokens_after_the_mark_and_inside_a_sentence():
 )
 def test_shipped_model_knows_a_sample_of_the_atlas(examiner: Examiner, measure: str, least: float):
     slices = ("drawn",) if measure == "train" else (measure,)
-    asked = [a for a in probes(load_world(), slices) if {e for e, _ in a.pictures} <= examiner.entities]
+    asked = [a for a in questions_of(load_world(), slices) if {e for e, _ in a.pictures} <= examiner.entities]
     asked = [a for a in asked if a.entity in examiner.entities and (measure != "train" or a.seen)][:300]
     right = examiner.answers_right(asked, note=lambda _: None)
     assert metrics(asked, right)[measure]["accuracy"] >= least
 
 
 def test_forced_answers_are_the_decoded_ones(examiner: Examiner):
-    asked = [a for a in probes(load_world(), ("drawn", "text")) if a.entity in examiner.entities][:96]
+    asked = [a for a in questions_of(load_world(), ("drawn", "text")) if a.entity in examiner.entities][:96]
     verdict = examiner.settled(asked)
     texts = examiner.decode(asked)
     assert (verdict > 0).sum() > 50
@@ -126,7 +127,7 @@ def test_forced_answers_are_the_decoded_ones(examiner: Examiner):
 
 
 def test_known_table_covers_every_fact_and_rendering():
-    world, file = load_world(), atlas.atlas_folder() / "known.parquet"
+    world, file = load_world(), shipped()
     table = pq.read_table(file)
     columns = {name: table[name].to_pylist() for name in ("entity", "relation", "rendering", "template_split")}
     rows = set(zip(*columns.values(), strict=True))

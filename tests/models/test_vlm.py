@@ -192,6 +192,7 @@ def test_the_layout_says_what_each_token_is(tiny_vlm: VLM) -> None:
     assert not (forced.image & forced.prompt | forced.prompt & forced.answer).any()
     assert sorted(prefill.rows.tolist()) == [0, 2] and prefill.decode_step == 0 and not prefill.answer.any()
     assert [s.decode_step for s in steps] == [1, 2] and all(s.answer.all() for s in steps)
+    assert all(s.answer.shape == (len(s.rows), 1) for s in steps)  # one token of every row at a time
     assert all((s.last_prompt == -1).all() for s in steps)
 
 
@@ -252,3 +253,27 @@ def test_the_cache_keeps_its_budget() -> None:
     assert cache.used_bytes == 8 and "a" in cache and "b" not in cache and "c" in cache
     cache.put("big", 1, 11)
     assert "big" not in cache and len(cache) == 2
+
+
+def test_logits_of_token_ids_are_those_of_their_targets(tiny_vlm: VLM, tiny_queries: list[Query]) -> None:
+    """With the end token they are the same numbers; neither, both, or a row without a token is an error."""
+    ids = [tiny_vlm.target_ids(target) for target in TARGETS]
+    by_text, by_ids = tiny_vlm.answer_logits(tiny_queries, TARGETS), tiny_vlm.answer_logits(tiny_queries, ids=ids)
+    assert all(torch.equal(a, b) for a, b in zip(by_text, by_ids, strict=True))
+    for targets, wrong in ((None, None), (TARGETS, ids), (None, [[], *ids[1:]]), (None, ids[1:])):
+        with pytest.raises(ValueError):
+            tiny_vlm.answer_logits(tiny_queries, targets, ids=wrong)
+
+
+def test_the_door_speaks_in_words_and_tokens(tiny_vlm: VLM) -> None:
+    """Text comes back from its ids; an answer ends at an end token, which is left out, or at a newline."""
+    assert (
+        tiny_vlm.text_of(tiny_vlm.target_ids(" Ann")) == "Ann" and tiny_vlm.text_of(tiny_vlm.token_ids("a\nb")) == "a"
+    )
+    assert [*tiny_vlm.token_ids("Hm"), tiny_vlm.end_id] == tiny_vlm.target_ids("Hm")
+    (ids,) = tiny_vlm.prompt_ids([Query("Hm")])
+    assert ids.tolist() == tiny_vlm.token_ids("Hm") + [tiny_vlm.special_tokens()["<answer>"]]
+    said: list[int] = []
+    letter, newline = tiny_vlm.token_ids("a\n")
+    assert tiny_vlm.say(said, letter) and not tiny_vlm.say(said, tiny_vlm.end_id) and said == [letter]
+    assert not tiny_vlm.say(said, newline) and said == [letter, newline]

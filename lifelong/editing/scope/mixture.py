@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.models.passes.batching import Row
-from lifelong.models.passes.decode import text_of
 from lifelong.models.passes.layout import Scored
 from streams.types import Prompt, Query
 
@@ -106,9 +104,9 @@ class SplitAnswerer:
         """Return the mixture's log-probabilities (m, vocab) where it predicts the m given tokens of each row."""
         if not rows:
             return []
-        base = _predictions(self.vlm, [self.plain[r] for r in rows], ids)
+        base = self.vlm.answer_logits([self.plain[r] for r in rows], ids=ids)
         with self._changed(True, rows):
-            counterfactual = _predictions(self.vlm, [self.asked[r] for r in rows], ids)
+            counterfactual = self.vlm.answer_logits([self.asked[r] for r in rows], ids=ids)
         triples = zip(rows, base, counterfactual, strict=True)
         return [mixed(b.float(), c.float(), self.shares[r]) for r, b, c in triples]
 
@@ -121,26 +119,6 @@ class SplitAnswerer:
                 break
             # The token to be predicted stands for itself: what it is does not reach the position that predicts it.
             ahead = self._mixed(going, [[*said[r], self.vlm.end_id] for r in going])
-            going = [r for r, logprobs in zip(going, ahead, strict=True) if self._goes_on(said[r], logprobs)]
-        return [text_of(self.vlm.tokenizer, said[r]) for r in rows]
-
-    def _goes_on(self, said: list[int], logprobs: Tensor) -> bool:
-        token = int(logprobs[-1].argmax())
-        if token in self.vlm.passes.end_ids:
-            return False
-        said.append(token)
-        return not self.vlm.passes.breaks_line(token)
-
-
-def _predictions(vlm: VLM, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Return the logits (m, vocab) that predict the m given tokens after each prompt."""
-    encoded: list[Any] = vlm.reader.read(prompts)
-    rows = [Row(i, i, encoded[i], tuple(ids[i]), prompts[i]) for i in range(len(prompts))]
-    out: dict[int, Tensor] = {}
-    with torch.no_grad():
-        for batch in vlm.passes.batches(rows):
-            logits, at = vlm.passes.forward(batch, where=batch.predicting()).logits[0], 0
-            for row in batch.rows:
-                out[row.place] = logits[at : at + len(row.target_ids)]
-                at += len(row.target_ids)
-    return [out[i] for i in range(len(prompts))]
+            picked = [int(logprobs[-1].argmax()) for logprobs in ahead]
+            going = [r for r, token in zip(going, picked, strict=True) if self.vlm.say(said[r], token)]
+        return [self.vlm.text_of(said[r]) for r in rows]

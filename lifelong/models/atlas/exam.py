@@ -23,7 +23,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
-from lifelong.models.atlas.exam_questions import SLICES, Asked, probes
+from lifelong.models.atlas.exam_questions import SLICES, ExamQuestion, questions_of
 from lifelong.models.atlas.exam_table import metrics
 from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
 from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
@@ -68,7 +68,7 @@ class Examiner:
             parts.append(self.model.model.multi_modal_projector(features))
         return torch.cat(parts)
 
-    def answers_right(self, asked: Sequence[Asked], note: Callable[[str], None] = print) -> np.ndarray:
+    def answers_right(self, asked: Sequence[ExamQuestion], note: Callable[[str], None] = print) -> np.ndarray:
         """Whether the greedy answer is an accepted one, (n,) bool."""
         verdict = self.settled(asked)
         several = np.array([len(a.answers) > 1 for a in asked], bool)
@@ -80,7 +80,7 @@ class Examiner:
         return right
 
     @torch.no_grad()
-    def settled(self, asked: Sequence[Asked], batch: int = 48) -> np.ndarray:
+    def settled(self, asked: Sequence[ExamQuestion], batch: int = 48) -> np.ndarray:
         """What teacher forcing shows of the canonical answer, (n,) int: 1 is greedy, -1 is not, 0 too close."""
         rows, members = self._rows(asked)
         order = sorted(range(len(rows)), key=lambda i: _length(rows[i]))
@@ -111,7 +111,7 @@ class Examiner:
             verdict[numbers] = _verdicts(lead.numpy(), packed.owner.numpy(), len(numbers))
         return verdict
 
-    def _rows(self, asked: Sequence[Asked]) -> tuple[list[Row], list[list[int]]]:
+    def _rows(self, asked: Sequence[ExamQuestion]) -> tuple[list[Row], list[list[int]]]:
         """Questions packed by their pictures, and which questions lie in each row."""
         by_pictures: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
         for number, item in enumerate(asked):
@@ -134,7 +134,7 @@ class Examiner:
                 left = [n for n in near if id(segments[n]) not in inside] + later
         return rows, members
 
-    def _segments(self, asked: Sequence[Asked]) -> list[Segment]:
+    def _segments(self, asked: Sequence[ExamQuestion]) -> list[Segment]:
         core = self.tokenizer.backend_tokenizer
         mark, end = (self.tokenizer.convert_tokens_to_ids(t) for t in (ANSWER, EOS))
         questions = core.encode_batch_fast([a.question for a in asked], add_special_tokens=False)
@@ -142,7 +142,7 @@ class Examiner:
         return [Segment((*q.ids, mark), (*a.ids, end)) for q, a in zip(questions, answers, strict=True)]
 
     @torch.no_grad()
-    def decode(self, asked: Sequence[Asked], batch: int = 96, max_tokens: int = 20) -> list[str]:
+    def decode(self, asked: Sequence[ExamQuestion], batch: int = 96, max_tokens: int = 20) -> list[str]:
         """Greedy answers by the model's own `generate`, float32, left-padded batches."""
         texts = [""] * len(asked)
         image = self.model.config.image_token_index
@@ -197,14 +197,14 @@ def examine(
     workers: int | None = None,
     device: str = "cpu",
     note: Callable[[str], None] = print,
-) -> tuple[list[Asked], np.ndarray]:
+) -> tuple[list[ExamQuestion], np.ndarray]:
     """Ask the model of `folder` (the shipped one by default) every question of the slices: questions and marks.
 
     `share` < 1 keeps the first entities of a fixed shuffle, for a quick look. On the CPU the entities are dealt
     to `workers` processes of one thread each (all cores by default), which is faster than one process of many.
     """
     world = load_world()
-    asked = list(probes(world, slices))
+    asked = list(questions_of(world, slices))
     order = np.random.default_rng(0).permutation(len(world.entities))
     kept = [world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()]
     count = 1 if device != "cpu" else min(workers or os.cpu_count() or 1, 16, len(kept))
@@ -225,7 +225,7 @@ def examine(
 def _work(folder: Path, slices: tuple[str, ...], entities: frozenset[str]) -> np.ndarray:
     torch.set_num_threads(1)
     world = load_world()
-    asked = [a for a in probes(world, slices) if a.entity in entities]
+    asked = [a for a in questions_of(world, slices) if a.entity in entities]
     shown = frozenset(e for a in asked for e, _ in a.pictures) or entities
     return Examiner(folder, world, entities=shown).answers_right(asked)
 

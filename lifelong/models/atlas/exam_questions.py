@@ -21,7 +21,7 @@ SLICES = ("drawn", "template", "text", "text_template", "multi", "context", "con
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExamQuestion:
     """One question: its slice, what it is about, its pictures (entity, rendering), words and accepted answers."""
 
     slice: str
@@ -41,7 +41,7 @@ def _rng(*parts: str) -> random.Random:
     return random.Random(hashlib.sha256("/".join(parts).encode()).digest())
 
 
-def probes(world: World, slices: tuple[str, ...] = SLICES) -> Iterator[Asked]:
+def questions_of(world: World, slices: tuple[str, ...] = SLICES) -> Iterator[ExamQuestion]:
     """Every question of the slices, drawn by hash alone; ValueError names an unknown slice."""
     for name in slices:
         if name not in SLICES:
@@ -63,10 +63,10 @@ def probes(world: World, slices: tuple[str, ...] = SLICES) -> Iterator[Asked]:
                 yield from _hop(world, entity, hop)
 
 
-def _asked(
+def _question(
     kind: str, entity: Entity, relation: str, rendering: str, template: tuple[str, int], question: str
-) -> Asked:
-    return Asked(
+) -> ExamQuestion:
+    return ExamQuestion(
         slice=kind,
         entity=entity.id,
         split=entity.split,
@@ -81,27 +81,27 @@ def _asked(
     )
 
 
-def _drawn(entity: Entity, relation: str) -> Iterator[Asked]:
+def _drawn(entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     rng = _rng("drawn", entity.id, relation)
     templates = RELATIONS[relation].train
     index = rng.randrange(len(templates))
     for rendering in entity.renderings:
         question = ask(templates[index], rng.choice(generic()))
-        yield _asked("drawn", entity, relation, rendering, ("train", index), question)
+        yield _question("drawn", entity, relation, rendering, ("train", index), question)
 
 
-def _template(entity: Entity, relation: str) -> Iterator[Asked]:
+def _template(entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     for index, template in enumerate(RELATIONS[relation].held_out):
         question = ask(template, _rng("template", entity.id, relation, str(index)).choice(generic()))
-        yield _asked("template", entity, relation, entity.training[0], ("held_out", index), question)
+        yield _question("template", entity, relation, entity.training[0], ("held_out", index), question)
 
 
-def _text(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
+def _text(world: World, entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     templates, name = RELATIONS[relation], world.name(entity)
     for index in _rng("text", entity.id, relation).sample(range(len(templates.train)), 2):
-        yield _asked("text", entity, relation, "", ("train", index), ask(templates.train[index], name))
+        yield _question("text", entity, relation, "", ("train", index), ask(templates.train[index], name))
     for index, template in enumerate(templates.held_out):
-        yield _asked("text_template", entity, relation, "", ("held_out", index), ask(template, name))
+        yield _question("text_template", entity, relation, "", ("held_out", index), ask(template, name))
 
 
 def _partner(world: World, entity: Entity) -> Entity:
@@ -112,21 +112,21 @@ def _partner(world: World, entity: Entity) -> Entity:
             return other
 
 
-def _multi(entity: Entity, partner: Entity, relation: str) -> Asked:
+def _multi(entity: Entity, partner: Entity, relation: str) -> ExamQuestion:
     own, other = (entity.id, entity.training[0]), (partner.id, partner.training[0])
     position = _rng("multi", entity.id).randrange(2)
     templates = RELATIONS[relation].train
     index = _rng("multi", entity.id, relation).randrange(len(templates))
     question = ask(templates[index], place(position, 2))
-    plain = _asked("multi", entity, relation, entity.training[0], ("train", index), question)
+    plain = _question("multi", entity, relation, entity.training[0], ("train", index), question)
     return _with(plain, pictures=(own, other) if position == 0 else (other, own))
 
 
-def _with(asked: Asked, **changes: object) -> Asked:
-    return replace(asked, **changes)  # pyright: ignore[reportArgumentType]
+def _with(question: ExamQuestion, **changes: object) -> ExamQuestion:
+    return replace(question, **changes)  # pyright: ignore[reportArgumentType]
 
 
-def _contexts(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
+def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     """One counterfactual fact to follow and one irrelevant fact to ignore, by picture or by name."""
     rng = _rng("context", entity.id, relation)
     pictured = RELATIONS[relation].identity or rng.random() < 0.5
@@ -146,7 +146,7 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
             break
     question = ask(templates[index], subject(relation))
     follow = in_context([fact(ask(templates[told], subject(relation)), other)], question)
-    followed = _asked("context", entity, relation, rendering, ("train", index), follow)
+    followed = _question("context", entity, relation, rendering, ("train", index), follow)
     yield _with(followed, answers=(other,))
     others = [r for r in entity.facts if r != relation and (pictured or not RELATIONS[r].identity)]
     if others and rng.random() < 0.5:
@@ -162,7 +162,7 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[Asked]:
             break
     told_question = ask(rng.choice(RELATIONS[about].train), x)
     ignore = in_context([fact(told_question, told_answer[1])], question)
-    yield _asked("context_ignored", entity, relation, rendering, ("train", index), ignore)
+    yield _question("context_ignored", entity, relation, rendering, ("train", index), ignore)
 
 
 def hop_relation(hop: Hop) -> str:
@@ -170,7 +170,7 @@ def hop_relation(hop: Hop) -> str:
     return f"{hop.relation}>{hop.answer_relation}"
 
 
-def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[Asked]:
+def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
     """Two-step questions; those that follow an identity are the plain facts, asked in `drawn` and `template`."""
     if hop.relation not in entity.facts or RELATIONS[hop.relation].identity:
         return
@@ -182,7 +182,7 @@ def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[Asked]:
         for index, template in enumerate(templates):
             for rendering in (entity.training[0], ""):
                 x = rng.choice(generic()) if rendering else world.name(entity)
-                yield Asked(
+                yield ExamQuestion(
                     slice="hop",
                     entity=entity.id,
                     split=entity.split,

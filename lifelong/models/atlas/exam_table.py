@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lifelong.models.atlas.exam_questions import Asked, hop_relation
+from lifelong.models.atlas.exam_questions import ExamQuestion, hop_relation
 from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import load_world
 
 
-def metrics(asked: Sequence[Asked], right: np.ndarray) -> dict[str, Any]:
+def metrics(asked: Sequence[ExamQuestion], right: np.ndarray) -> dict[str, Any]:
     """Accuracy and n of every measure, in all and per relation (and per split for the context measures)."""
     groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for item, mark in zip(asked, right.tolist(), strict=True):
@@ -38,7 +38,7 @@ def metrics(asked: Sequence[Asked], right: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _measures(item: Asked) -> tuple[str, ...]:
+def _measures(item: ExamQuestion) -> tuple[str, ...]:
     if item.slice == "drawn":
         return ("train" if item.seen else "rendering",)
     if item.slice.startswith("context"):
@@ -48,7 +48,7 @@ def _measures(item: Asked) -> tuple[str, ...]:
     return (item.slice,)
 
 
-def write_table(asked: Sequence[Asked], right: np.ndarray, path: Path) -> None:
+def write_table(asked: Sequence[ExamQuestion], right: np.ndarray, path: Path) -> None:
     """Write what is known, one row per question, as the Parquet table that the edit generator reads.
 
     Columns entity, relation, rendering ('' for text), template, template_split, modality, correct. Plain facts

@@ -1,7 +1,12 @@
-"""Answers that teacher forcing has begun: what was read until the model preferred another token than the target's.
+"""Kept answers: what teacher forcing has read, up to where the model prefers another token than the target's.
 
-Decoding goes on from there, without reading the prompt again. Knows key-value caches and scored batches; nothing of
-prompts' wording, hooks or editors.
+The keys and values of a scored batch are kept, so that decoding goes on from there and the prompt is not read again.
+They stay as long as whoever scored holds them (`VLMAnswerer`: until it scores again), 256 MiB a list at most; rows
+beyond that read their prompt again. They hold whatever changes were active, so it would be wrong to go on from them
+after a hook or an exchanged parameter began or ended (`Interventions.version` tells), and to keep a cache that has
+forgotten tokens (a sliding window).
+
+Knows key-value caches and scored batches; nothing of prompts' wording, hooks or editors.
 """
 
 from __future__ import annotations
@@ -75,7 +80,8 @@ def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Sco
 
 
 def finished(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
-    """Return the token ids of whole answers, without the end token."""
+    """Return the token ids of whole answers, without the end token; called under the same changes as the scoring."""
+    # Rows of one scored batch stand together, so that its cache is cut once, and in order of length, to pad little.
     out: dict[int, list[int]] = {}
     batch_of = {key: k for k, key in enumerate(dict.fromkeys(id(b.read) for b in begun))}
     order = sorted(range(len(begun)), key=lambda i: (batch_of[id(begun[i].read)], begun[i].tokens))
@@ -92,9 +98,9 @@ def _started(passes: Passes, part: Sequence[Begun]) -> Started:
     """Return the rows' keys and values as one cache; rows of one batch stand together in `part`."""
     from transformers import DynamicCache
 
-    lengths = torch.tensor([b.tokens for b in part], device=passes.device)
+    lengths = torch.tensor([b.tokens for b in part], device=passes.device)  # (rows,)
     size = int(lengths.max())
-    mask = (torch.arange(size, device=passes.device) < lengths[:, None]).long()
+    mask = (torch.arange(size, device=passes.device) < lengths[:, None]).long()  # (rows, size)
     batches = [list(rows) for _, rows in groupby(part, key=lambda b: id(b.read))]
     past = DynamicCache()
     for layer in range(len(part[0].read.layers)):

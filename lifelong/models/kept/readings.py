@@ -1,4 +1,9 @@
-"""Passes that stopped at a layer to tell its inputs, kept so that scoring goes on from there: a prompt is read once.
+"""Kept readings: passes that stopped at a layer to give a routing key, with what scoring needs to go on from there.
+
+Of each batch its states at that layer and the keys and values of the layers below are kept, so that a prompt is read
+once for its key and its answer. They stay while targets are `expected`, 384 MiB at most, the oldest going first.
+It would be wrong to keep a pass while a change acts below the layer where it stopped, for scoring goes on from it as
+the frozen base's; and to go on from one while such a change acts. `Pauses.captured` and `Pauses.found` ask for that.
 
 Knows passes, rows and key-value caches; nothing of editors, routes or probes.
 """
@@ -163,6 +168,7 @@ class Pauses:
 
         What is kept lies below the module's layer, so nothing is kept while a change below it is active.
         """
+        # 1. Is it worth keeping, and right? Then read the target along that is expected after each prompt.
         passes, structure = self._passes, self._passes.structure
         layer, lengths = structure.depth(module), [len(row) for row in rows]
         pausing = self.active and 0 < layer <= passes.changes.lowest and layer < len(structure.layers)
@@ -171,6 +177,7 @@ class Pauses:
         weight = structure.embedding.weight
         width, element_bytes = int(weight.shape[1]), weight.element_size()  # type: ignore[operator,arg-type]
 
+        # 2. Read, and cut the expected targets off what is returned.
         def keeping(batch: Batch) -> AbstractContextManager[Any]:
             room = pausing and self.room_for(batch, layer, width, element_bytes)
             return self.keeping(structure.layers[layer], layer, batch) if room else nullcontext()
@@ -188,6 +195,7 @@ class Pauses:
         passes, out = self._passes, dict[int, Scored]()
         vocab = passes.model.config.get_text_config().vocab_size
         for paused, every_at, every_place in self.found(rows, passes.changes.lowest):
+            # With `top` logits at every position are wanted, so that a paused batch is taken in smaller parts.
             most = max(LOGIT_BUDGET // (vocab * paused.batch.ids.shape[1]), 1) if top else len(every_at)
             for start in range(0, len(every_at), most):
                 at, places = every_at[start : start + most], every_place[start : start + most]
@@ -196,6 +204,7 @@ class Pauses:
                 with torch.no_grad():
                     logits = passes.resumed(batch, hidden, None if top else batch.predicting(), past=above)
                 scored = scored_rows(batch, logits, top)
+                # What lies above the pause was read now: together it is the cache that decoding goes on from.
                 if above is not None:
                     past = paused.joined(at, above, batch.ids.shape[1])
                     begun.update((places[k], one) for k, one in begun_rows(passes, batch, past, scored))

@@ -72,8 +72,9 @@ class Batch:
 
     @cached_property
     def _predicting(self) -> Tensor:
-        where = torch.zeros(self.ids.shape, dtype=torch.bool)
+        where = torch.zeros(self.ids.shape, dtype=torch.bool)  # (batch, tokens)
         for i, r in enumerate(self.rows):
+            # A position predicts the token after it, so the run starts one before the target.
             start = len(r.encoded.ids) - 1
             where[i, start : start + max(len(r.target_ids), 1)] = True
         return where
@@ -99,9 +100,9 @@ def batches(
 
 
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
-    """Pad rows on the right to the longest and join the inputs that have rows per image."""
+    """Return rows as one batch: padded on the right to the longest, inputs with rows per image joined."""
     size = max(len(r) for r in rows)
-    ids = torch.full((len(rows), size), pad_id, dtype=torch.long)
+    ids = torch.full((len(rows), size), pad_id, dtype=torch.long)  # (batch, tokens), as all that is aligned with it
     mask = torch.zeros((len(rows), size), dtype=torch.long)
     aligned = {k: torch.zeros((len(rows), size), dtype=v.dtype) for r in rows for k, v in r.encoded.aligned.items()}
     for i, r in enumerate(rows):

@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from lifelong.models.passes.batching import Batch
-from lifelong.models.passes.forward import LOGIT_BUDGET, Passes
-from lifelong.models.passes.guess import confirmed, guesses, period
+from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.layout import Layout
 
 
 def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
-    """Return the new token ids of every row of a batch, without the end token."""
-    rows = torch.tensor([r.row for r in batch.rows], device=passes.device)
-    lengths = torch.tensor(batch.lengths, device=passes.device)
+    """Read the prompts of a batch, decode, and return the new token ids of every row, without the end token."""
+    rows = torch.tensor([r.row for r in batch.rows], device=passes.device)  # (batch,)
+    lengths = torch.tensor(batch.lengths, device=passes.device)  # (batch,)
+    # One pass reads all prompts and fills the cache; its logits are those of the first new token of every row.
     prefill = passes.forward(batch, where=batch.predicting(), use_cache=True)
     started = Started(prefill.past_key_values, batch.mask.to(passes.device), lengths, rows)
-    return go_on(passes, started, prefill.logits[0].argmax(-1), [[] for _ in batch.rows], max_tokens)
+    picked = prefill.logits[0].argmax(-1)  # (batch,) of (1, batch, vocab): one position a row
+    return go_on(passes, started, picked, [[] for _ in batch.rows], max_tokens)
 
 
 @dataclass(frozen=True)
@@ -48,70 +49,42 @@ def go_on(
     """Return the token ids of every row: those `said` and read already, `picked` (batch,), and what comes after it.
 
     A row ends at an end token, at a token with a newline, or at `max_tokens`. Rows that have ended leave the batch
-    when they are half of it. Where half of those that go on repeat themselves, a pass reads guesses (`guess`).
+    when they are half of it.
     """
     past, mask, lengths, rows = started.past, started.mask, started.lengths, started.rows
     out = [list(ids[:max_tokens]) for ids in said]
     active, ended = list(range(len(out))), [len(ids) >= max_tokens for ids in out]
     padded = not passes.same_length_decoding
-    new = [[token] for token in picked.tolist()]
     for step in count(1):
-        for i, tokens in zip(active, new, strict=True):
-            for token in tokens:
-                if ended[i]:
-                    break
-                if token in passes.end_ids:
-                    ended[i] = True
-                    break
-                out[i].append(token)
-                ended[i] = passes.breaks_line(token) or len(out[i]) == max_tokens
+        # 1. Write down the token that each row has picked. An ended row that is still in the batch picks in vain.
+        for i, token in zip(active, picked.tolist(), strict=True):
+            if not ended[i]:
+                ended[i] = not passes.say(out[i], token) or len(out[i]) == max_tokens
         going = [k for k, i in enumerate(active) if not ended[i]]
         if not going:
             break
-        ahead = _ahead(passes, past, [out[active[k]] for k in going], max_tokens) if padded else 0
-        if padded and hasattr(past, "batch_select_indices") and (ahead or 2 * len(going) <= len(active)):
+
+        # 2. Take the ended rows out where they are half of the batch: taking out copies the whole cache.
+        if padded and hasattr(past, "batch_select_indices") and 2 * len(going) <= len(active):
             keep = torch.tensor(going, device=passes.device)
             past.batch_select_indices(keep)
             active = [active[k] for k in going]
-            mask, lengths, rows = mask[keep], lengths[keep], rows[keep]
-            new = [new[k] for k in going]
-        guessed = [guesses(out[i], ahead) if ahead else [] for i in active]
-        read = torch.tensor([[own[-1], *g[:-1]] for own, g in zip(new, guessed, strict=True)], device=passes.device)
-        whole = torch.cat([mask, mask.new_ones(read.shape)], 1)
+            picked, mask, lengths, rows = picked[keep], mask[keep], lengths[keep], rows[keep]
+
+        # 3. Read one token of every row. It stands behind the padding, so its position is not its place.
+        mask = torch.cat([mask, mask.new_ones(len(active), 1)], 1)  # (batch, tokens so far)
         # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
-        at = lengths[:, None] + torch.arange(read.shape[1], device=passes.device)
-        behind: dict[str, Any] = {"attention_mask": whole, "position_ids": at}
-        with passes.publishing(partial(_step_layout, rows, step, read.shape[1])):
-            result = passes.model(input_ids=read, past_key_values=past, use_cache=True, **(behind if padded else {}))
-        past, given = result.past_key_values, result.logits.argmax(-1)
-        if ahead:
-            new = [confirmed(g, own) for g, own in zip(guessed, given.tolist(), strict=True)]
-            right = torch.tensor([len(tokens) for tokens in new], device=passes.device)
-            mask = torch.cat([mask, (torch.arange(ahead, device=passes.device) < right[:, None]).to(mask.dtype)], 1)
-        else:
-            new, right, mask = given.tolist(), 1, whole
-        lengths = lengths + right
+        behind: dict[str, Any] = {"attention_mask": mask, "position_ids": lengths[:, None]} if padded else {}
+        with passes.publishing(partial(_step_layout, rows, step)):
+            result = passes.model(input_ids=picked[:, None], past_key_values=past, use_cache=True, **behind)
+        past, picked = result.past_key_values, result.logits[:, -1].argmax(-1)  # (batch,) of (batch, 1, vocab)
+        lengths = lengths + 1
     return out
 
 
-def _ahead(passes: Passes, past: Any, going: Sequence[Sequence[int]], max_tokens: int) -> int:
-    """Return how many tokens of each row are worth guessing, 0 to read one token of each as usual.
-
-    A hook that is not `pointwise` may count tokens, and a cache of another kind may forget some.
-    """
-    if not passes.changes.pointwise or 2 * sum(period(ids) > 0 for ids in going) < len(going):
-        return 0
-    from transformers.cache_utils import DynamicLayer
-
-    if any(type(layer) is not DynamicLayer for layer in getattr(past, "layers", [None])):
-        return 0
-    vocab = passes.model.config.get_text_config().vocab_size
-    ahead = min(max_tokens - min(map(len, going)), LOGIT_BUDGET // (len(going) * vocab))
-    return ahead if ahead > 2 else 0
-
-
-def _step_layout(rows: torch.Tensor, step: int, tokens: int) -> Layout:
-    no = torch.zeros((len(rows), tokens), dtype=torch.bool, device=rows.device)
+def _step_layout(rows: Tensor, step: int) -> Layout:
+    """Return the layout of a pass for one more token of every row, which belongs to the answer."""
+    no = torch.zeros((len(rows), 1), dtype=torch.bool, device=rows.device)
     return Layout(rows, no, no, ~no, torch.full_like(rows, -1), step)
 
 

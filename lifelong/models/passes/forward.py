@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembered
 from lifelong.models.passes.structure import VISION, Structure, first_of
-from lifelong.models.passes.tail import tail_of, watched
+from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
 
 LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in float32
@@ -92,6 +92,16 @@ class Passes:
             self._line_break[token] = "\n" in self.tokenizer.decode([token])
         return self._line_break[token]
 
+    def say(self, said: list[int], token: int) -> bool:
+        """Add the token that was picked to what a row has said, and return whether its answer goes on.
+
+        An end token is not added. A token with a newline is, and ends the answer as well.
+        """
+        if token in self.end_ids:
+            return False
+        said.append(token)
+        return not self.breaks_line(token)
+
     def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
         """Return the image, prompt and answer masks (tokens,) of one row."""
         n = len(row.encoded.ids)
@@ -102,10 +112,10 @@ class Passes:
 
     def layout_of(self, batch: Batch) -> Layout:
         """Return the layout of a batch at prefill or under teacher forcing."""
-        at = torch.arange(batch.ids.shape[1])
-        n = torch.tensor([len(r.encoded.ids) for r in batch.rows])[:, None]
-        ends = torch.tensor(batch.lengths)[:, None]
-        image = (batch.ids == self.image_id) & (at < n)
+        at = torch.arange(batch.ids.shape[1])  # (tokens,)
+        n = torch.tensor([len(r.encoded.ids) for r in batch.rows])[:, None]  # (batch, 1): where targets begin
+        ends = torch.tensor(batch.lengths)[:, None]  # (batch, 1): where padding begins
+        image = (batch.ids == self.image_id) & (at < n)  # (batch, tokens), as the other masks
         prompt = (at < n) & ~image
         answer = (at >= n) & (at < ends)
         rows = torch.tensor([r.row for r in batch.rows])
@@ -133,12 +143,14 @@ class Passes:
         layout: Layout | None = None,
         past: Any = None,
     ) -> Any:
-        """Run the model on a batch; `where` (batch, tokens) bool picks the positions the head is asked for.
+        """Run the model on a batch and return its output; `where` (batch, tokens) bool says which logits are wanted.
 
         With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
         layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted. An
-        empty cache `past` is filled.
+        empty cache `past` is filled. Without `vision` the images' features are not handed over: a resumed pass has
+        them in its states. `layout` is what hooks are told, where it was made before.
         """
+        # 1. Collect the inputs: what the processor gave along with the ids, and the images.
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
         if vision:
             prompts = [r.prompt for r in batch.rows if r.prompt is not None]
@@ -146,19 +158,27 @@ class Passes:
             inputs |= self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
         for module in self._offsets:
             module.rope_deltas = None  # type: ignore[assignment]
+
         with ExitStack() as stack:
+            # 2. Tell hooks where everything is. Compute the last MLP and the head only where logits are wanted: the
+            #    MLP unless a hook in its layer or above has to see every token, the head unless a hook is on it.
             stack.enter_context(self.publishing(lambda: layout or self.layout_of(batch)))
             last, mlp = len(self.structure.layers) - 1, getattr(self.structure.layers[-1], "mlp", None)
             if where is not None and mlp is not None and not whole and self.changes.widest < last:
                 stack.enter_context(narrowed(mlp, where.to(self.device), self.changes))
             if where is not None and not self.changes.on_head and self.structure.head is not None:
                 picked = where.to(self.device)
+                # (batch, tokens, width) to (1, picked, width)
                 handle = self.structure.head.register_forward_pre_hook(lambda _, args: (args[0][picked][None],))
                 stack.callback(handle.remove)
                 where = None
+
+            # 3. The pass itself.
             ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
             inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
             out = self.model(input_ids=ids, attention_mask=mask, **inputs)
+
+        # 4. A head that gave logits at every position: pick now.
         if where is not None:
             out.logits = out.logits[where.to(self.device)][None]
         return out
@@ -171,7 +191,8 @@ class Passes:
     ) -> dict[int, Tensor]:
         """Return the first input of a module by `place`, unpadded (tokens, features); the pass ends there.
 
-        `keeping` gives the cache that a pass over a batch is to fill, None for none.
+        `keeping` gives the cache that a pass over a batch is to fill, None for none. Raises `ValueError` for a module
+        that a forward pass does not run.
         """
         found: dict[int, Tensor] = {}
 
@@ -180,6 +201,7 @@ class Passes:
                 found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
             raise _Reached
 
+        # On the way, learn whether this family's layers give a tensor or a tuple: `resumed` has to give the same.
         def shape(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._layer_gives_tuple = isinstance(output, tuple)
 
@@ -206,22 +228,28 @@ class Passes:
         *,
         past: Any = None,
     ) -> Tensor:
-        """Return a batch's logits computed from the inputs of `hidden.layer` on.
+        """Return a batch's logits computed from the inputs of `hidden.layer` on; of which positions, see `forward`.
 
-        With `memo` the layer's attention is run once for this batch, as long as nothing changes before its MLP, and
-        where one hook in the last layer's MLP is all that changes, only what follows it. An empty cache `past` is
-        filled from that layer on.
+        The model runs as always, but the layers below are identities and that layer is given the states. Hooks below
+        are not called. An empty cache `past` is filled from that layer on. `memo` is for a descent that resumes the
+        same batch again and again: the layer's attention is run once, as long as nothing changes before its MLP, and
+        where one hook in the last layer's MLP is all that changes, only what follows it (`passes/tail`).
         """
         layers = self.structure.layers
+
+        # 1. Padded states (batch, tokens, width) and the layout, the same at every step of a descent.
         states = None if memo is None else memo.get("states")
         if states is None:
             states = self._padded(batch, hidden)
             if memo is not None and not states.requires_grad:
                 memo.update({"states": states, "layout": self.layout_of(batch)})
-        ending = self._ending(hidden.layer, where, memo)
+
+        # 2. The short way, where it was learnt in an earlier step and holds now.
+        ending = ending_of(self.structure, self.changes, hidden.layer, where, memo)
         if ending is not None and memo is not None and memo.get("tail") is not None:
             return memo["tail"].logits(self.changes)
 
+        # 3. The whole pass from the layer on.
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:
                 return args, kwargs | {"hidden_states": states}
@@ -243,19 +271,11 @@ class Passes:
             layout = None if memo is None else memo.get("layout")
             seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
             logits = self.forward(batch, where=where, vision=False, layout=layout, past=past).logits
+
+        # 4. Learn the short way from what this pass showed; None is remembered where there is none.
         if seen is not None and memo is not None and where is not None:
             memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
         return logits
-
-    def _ending(self, layer: int, where: Tensor | None, memo: Mapping[Any, Any] | None) -> nn.Module | None:
-        """Return the module in the last layer whose hooks alone change what a descent from that layer repeats."""
-        only, last = self.changes.only, len(self.structure.layers) - 1
-        if memo is None or where is None or "layout" not in memo or only is None or layer != last:
-            return None
-        known = memo.get("tail", only)  # None: there was none to be found
-        here = known is not None and (known is only or getattr(known, "module", None) is only)
-        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-        return only if here and self.structure.depth(only) == last and not autocast else None
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
         """Return the states of a batch's rows, (batch, tokens, width)."""

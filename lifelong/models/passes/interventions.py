@@ -25,11 +25,11 @@ class Interventions:
     def __init__(self, model: nn.Module, structure: Structure) -> None:
         self.model, self.structure = model, structure
         self.layout: Layout | None = None
-        self.skip_below = -3
+        self.skip_below = -3  # hooks of modules that act earlier stay silent: their layers are identities now
         self.version = 0  # another number after every change that begins or ends
-        self._depths: list[int] = []
-        self._modules: list[nn.Module] = []
-        self._wide: list[int] = []
+        self._depths: list[int] = []  # one for each hook and for each place of an exchanged parameter
+        self._modules: list[nn.Module] = []  # theirs
+        self._wide: list[int] = []  # depths of the hooks that are not `pointwise`
         self._on_head = self._hooks = 0
         self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
         self._by_name: dict[str, nn.Parameter] = {}
@@ -55,15 +55,10 @@ class Interventions:
         return max(self._wide, default=-3)
 
     @property
-    def pointwise(self) -> bool:
-        """Whether no active hook has to see every token at its time."""
-        return not self._wide
-
-    @property
     def only(self) -> nn.Module | None:
         """The one module that every active change is a `pointwise` hook of, None where there are others."""
         single = {id(m): m for m in self._modules}
-        return self._modules[0] if len(single) == 1 and self._hooks == len(self._modules) and self.pointwise else None
+        return self._modules[0] if len(single) == 1 and self._hooks == len(self._modules) and not self._wide else None
 
     def only_within(self, name: str, layer: int) -> bool:
         """Whether everything that is changed lies inside the module of a name, or above a layer."""
@@ -81,10 +76,12 @@ class Interventions:
         depth = self.structure.depth(module)
 
         def wrapped(mod: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            # Without a layout it is a pass of somebody else's; layers below a resumed one are identities now.
             if self.layout is None or depth < self.skip_below:
                 return None
             return fn(mod, args, output, self.layout)
 
+        # The account of what is changed has to hold before the body runs: caches are asked by it.
         handle = module.register_forward_hook(wrapped)
         self._depths.append(depth)
         self._modules.append(module)
@@ -111,6 +108,7 @@ class Interventions:
         Tied parameters are exchanged everywhere. Raises `ValueError` for an unknown name or a wrong shape, type
         or device.
         """
+        # 1. Check all of them before anything is exchanged, and find every module that holds one of them.
         holders = self._index()
         plan: list[tuple[nn.Module, str, nn.Parameter, Tensor]] = []
         depths: list[int] = []
@@ -124,9 +122,13 @@ class Interventions:
             for module, attribute in holders[id(old)]:
                 plan.append((module, attribute, old, new))
                 depths.append(self.structure.depth(module))
+
+        # 2. Enter them in the account, but not in `_hooks`: an exchanged parameter reads no layout.
         self._depths.extend(depths)
         self._modules.extend(module for module, *_ in plan)
         self.version += 1
+
+        # 3. Exchange. `_parameters` is written directly, because assigning a plain tensor to an attribute is refused.
         try:
             for module, attribute, _, new in plan:
                 module._parameters[attribute] = new  # type: ignore[assignment]
@@ -157,6 +159,7 @@ class Interventions:
         raise ValueError("This tensor is not a parameter of the base model.")
 
     def _index(self) -> dict[int, list[tuple[nn.Module, str]]]:
+        """Return all (module, attribute) that hold a parameter, by its id; made before any is exchanged."""
         if self._holders is None:
             self._holders = {}
             for prefix, module in self.model.named_modules():

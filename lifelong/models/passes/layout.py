@@ -25,8 +25,7 @@ class Layout:
     `prompt` and `answer` (batch, tokens) bool are disjoint and leave out padding; `prompt` holds the prompt's text
     tokens (with those of the chat template), `answer` the target's tokens, or everything at a decode step.
     `last_prompt` (batch,) long is the position of the last prompt token, -1 at decode steps. `decode_step` is 0 at
-    prefill and under teacher forcing, above it at every pass for one more token of every row (for several at once
-    where every hook is `pointwise`).
+    prefill and under teacher forcing, and 1, 2, ... at the passes that each read one more token of every row.
     """
 
     rows: Tensor

@@ -52,16 +52,23 @@ class PromptReader:
         return [*ids, end_id]
 
     def read(self, prompts: Sequence[Prompt], *, see: bool = True) -> list[Encoded]:
-        """Return the encoded prompts; images that are new are taken through the vision side in one go.
+        """Return the encoded prompts, from the cache where they are there; images that are new pass the vision side.
 
-        With `see` false they are not: the vision side is not the base's now, its features must not be kept.
+        Called with whatever is to be scored, decoded or captured. With `see` false no image is seen here: the vision
+        side is not the base's now, and its features must not be kept.
         """
         found: dict[str, Encoded] = {}
-        pixels: dict[str, dict[str, Tensor]] = {}
+        pixels: dict[str, dict[str, Tensor]] = {}  # by prompt, of images that are to be seen in one go
         waiting = {p.digest: p for p in prompts}
+
+        # 1. Where the image processor alone gives what the whole processor gives, see all new images at once. Their
+        #    prompts then need the tokenizer only.
         if self._alone and self.keeps_features and see:
             new = [p for p in waiting.values() if p.images and ("prompt", p.digest) not in self.cache]
             self._see({image.digest: image for p in new for image in p.images})
+
+        # 2. Read each prompt by the cheapest way that is open: the cache, the tokenizer alone, the processor. In the
+        #    first round a prompt waits for images that an earlier one brings, in the second none waits any more.
         for patient in (True, False):
             again: dict[str, Prompt] = {}
             seen: set[str] = set()  # images on their way: with their features the tokenizer alone may be enough
@@ -75,9 +82,10 @@ class PromptReader:
                     if values and self.keeps_features and see:
                         pixels[prompt.digest] = values
                         seen |= {image.digest for image in prompt.images}
-                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256
+                size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256  # bytes: 64-bit numbers and the object
                 self.cache.put(("prompt", prompt.digest), kept, size)
                 found[prompt.digest] = kept
+                # 3. See what has gathered, a chunk at a time, so that pixel values do not pile up.
                 if len(pixels) >= VISION_CHUNK:
                     self._fill_features(found, pixels)
                     pixels = {}
@@ -145,6 +153,10 @@ class PromptReader:
         return dict(zip(keys, cut, strict=True))
 
     def _compute(self, pixels: dict[str, dict[str, Tensor]], encoded: dict[str, Encoded]) -> dict[str, Any]:
+        """Take pixel inputs, by prompt, through the vision side; keep and return features (tokens, width) by picture.
+
+        {} for a family whose features cannot be handed over again.
+        """
         names = [p for d in pixels for p in encoded[d].pictures]
         shapes = {tuple(v.shape[1:]) for part in pixels.values() for n, v in part.items() if n == "pixel_values"}
         if len(shapes) > 1:
