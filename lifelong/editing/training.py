@@ -94,7 +94,7 @@ def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
     if not on:
         yield
         return
-    with vlm.passes.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
+    with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
         yield
 
 

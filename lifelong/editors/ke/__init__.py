@@ -153,9 +153,9 @@ class KnowledgeEditor(WeightEditor):
 
     def _sentences(self, edits: Sequence[Edit], old: Sequence[str]) -> list[Tensor]:
         """Return the embeddings (tokens, width) of what the hypernetwork reads of each edit."""
-        table, tokenizer = self.vlm.embeddings().detach(), self.vlm.tokenizer
+        table = self.vlm.embeddings().detach()
         texts = [f"{said} >> {e.target} || {e.query.prompt}" for e, said in zip(edits, old, strict=True)]
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        ids = [self.vlm.token_ids(text) for text in texts]
         return [table[torch.tensor(one, device=table.device)].float() for one in ids]
 
     def edit(self, edits: Sequence[Edit]) -> None:

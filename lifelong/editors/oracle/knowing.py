@@ -57,6 +57,4 @@ class Knowing:
 
     def _cut(self, answer: str, max_tokens: int) -> str:
         ids = self.vlm.target_ids(answer)[:-1]
-        if len(ids) > max_tokens:
-            answer = self.vlm.tokenizer.decode(ids[:max_tokens], skip_special_tokens=True)
-        return answer.split("\n")[0].strip()
+        return self.vlm.text_of(ids[:max_tokens]) if len(ids) > max_tokens else answer.split("\n")[0].strip()

@@ -84,13 +84,11 @@ class Slots:
 
     def __init__(self, vlm: VLM, tokens: int) -> None:
         self.vlm, self.tokens = vlm, tokens
-        tokenizer = vlm.tokenizer
-        names = (tokenizer.pad_token, tokenizer.unk_token, tokenizer.eos_token, *tokenizer.all_special_tokens)
         query = Query("Where is it?")
-        for name in dict.fromkeys(n for n in names if n):
-            self.id, self.text = int(tokenizer.convert_tokens_to_ids(name)), name * tokens
-            plain, slotted = vlm.reader.read([Prompt.of(query), self.before(query)])
-            if int((plain.ids == self.id).sum()) == 0 and int((slotted.ids == self.id).sum()) == tokens:
+        for name, token in vlm.special_tokens().items():
+            self.id, self.text = token, name * tokens
+            plain, slotted = vlm.prompt_ids([query, self.before(query)])
+            if int((plain == self.id).sum()) == 0 and int((slotted == self.id).sum()) == tokens:
                 return
         raise ValueError(f"recipe: no special token of {vlm.name} can hold the place of a continuous prompt.")
 
