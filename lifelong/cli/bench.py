@@ -6,11 +6,12 @@ Each is a documented Python call with its words read and its result printed; not
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
+
+from lifelong.cli.words import say, split_words
 
 app = typer.Typer(help="Measure the simulator itself.", no_args_is_help=True)
 
@@ -33,7 +34,6 @@ def probing_command(
     force then at a few panels only; what differs is then counted and named, and all numbers are printed. Exit code 2
     when a reused answer differs from asking again.
     """
-    from lifelong.cli.words import split_words
     from lifelong.studies.bench.cells import compare_cells_run
     from lifelong.studies.bench.probing import compare_run
 
@@ -78,7 +78,7 @@ def routing_command(
     found = page.measure(
         folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
         families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say,
     )  # fmt: skip
     if any(row["what"] == "frontier" for row in found["rows"]):
         draw_frontier(found["rows"], folder / "routing.png")
@@ -102,7 +102,19 @@ def payloads_command(
     print(bench_payloads.document(found), end="")
     if write:
         for path in bench_payloads.write(found, Path(write)):
-            print(f"wrote {path}", file=sys.stderr)
+            say(f"wrote {path}")
+
+
+@app.command("threads")
+def threads_command(
+    words: Annotated[list[str] | None, typer.Argument(help="key=value words of the run; a short one without")] = None,
+    busy: Annotated[int, typer.Option("--busy", min=1, help="Busy processes beside the run.")] = 2,
+    times: Annotated[int, typer.Option("--times", min=1, help="Pairs of runs.")] = 2,
+) -> None:
+    """Measure how many times as long a run takes beside busy processes as alone."""
+    from lifelong.studies.bench.threads import WORDS, run_beside
+
+    print(run_beside(tuple(words or WORDS), busy=busy, times=times, say=say).text())
 
 
 @app.command("products")
@@ -158,9 +170,9 @@ def cells_text(found: Mapping[str, Any]) -> str:
 def _so_far(found: Mapping[str, Any]) -> None:
     """Say after a panel what is known by then: of a run of hours that is cut off, this is what stays."""
     one_s, fast_s = found["one_by_one_wall_s"], found["incremental_wall_s"]
-    print(f"bench: {found['edits']} edits, {found['probes']:,} probes in {fast_s:,.1f} s, one by one {one_s:,.0f} s, "
+    say(f"bench: {found['edits']} edits, {found['probes']:,} probes in {fast_s:,.1f} s, one by one {one_s:,.0f} s, "
           f"{len(found['cells_unequal'])} of {found['cells']:,} cells and {len(found['brute_facts_unequal'])} of "
-          f"{found['brute_facts']:,} facts unequal", file=sys.stderr, flush=True)  # fmt: skip
+          f"{found['brute_facts']:,} facts unequal")  # fmt: skip
 
 
 def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:
@@ -169,6 +181,6 @@ def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:
     def on_progress(step: int, edits: int) -> None:
         if step * 10 // edits > said[0]:
             said[0] = step * 10 // edits
-            print(f"bench: {step}/{edits} {what}", file=sys.stderr, flush=True)
+            say(f"bench: {step}/{edits} {what}")
 
     return on_progress

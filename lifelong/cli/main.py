@@ -19,7 +19,7 @@ from lifelong.cli.bench import app as bench_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
-from lifelong.cli.words import Fresh, Words, _say, split_words
+from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
@@ -90,7 +90,7 @@ def sweep_command(
     if source is None:
         raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
     started = time.perf_counter()
-    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=_say)
+    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=say)
     for done in outcomes:
         print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
     folders = [done.folder for done in outcomes if done.folder is not None]
@@ -152,7 +152,7 @@ def tune_command(
     """Choose an editor's options by trials on the atlas's fit split; prints a recipe with the log of all trials."""
     from lifelong.studies.tune import recipe_of, tune
 
-    found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=_say)
+    found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=say)
     text = recipe_of(editor, found, edits=edits, seed=seed)
     if recipe is not None:
         recipe.write_text(text)
@@ -176,7 +176,7 @@ def single_command(
     configs = [cell.config for cell in cells(source, changes)] if source and is_sweep(source) else [None]
     found = []
     for config in configs:
-        found.append(single(config or source, fitted=not untrained, say=_say, **({} if config else changes)))
+        found.append(single(config or source, fitted=not untrained, say=say, **({} if config else changes)))
         if not as_json:
             print(found[-1].line(), flush=True)
     if as_json:
@@ -225,10 +225,10 @@ def model_eval(
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
 
-    asked, right = atlas_eval.examine(model, note=_say)
+    asked, right = atlas_eval.examine(model, note=say)
     if table is not None:
         atlas_table.write_table(asked, right, table)
-        _say(f"table: {table}")
+        say(f"table: {table}")
     measures = atlas_table.metrics(asked, right)
     if as_json:
         print(json.dumps(measures, indent=1))
@@ -254,5 +254,5 @@ def train_atlas(
     model = train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes)
     from reports.figures.losses import draw_losses
 
-    _say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
+    say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
     print(model)

@@ -6,12 +6,12 @@ Finds run folders and hands them to the reports; computes nothing itself.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lifelong.cli.words import say
 from lifelong.studies.report import report
 
 
@@ -20,7 +20,7 @@ def report_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where index.html, figures/ and tables/ go.")],
 ) -> None:
     """Write a report of runs: figures, the tables behind them, one page; prints the page."""
-    print(report(runs, out, say=lambda text: print(text, file=sys.stderr)))
+    print(report(runs, out, say=say))
 
 
 def evidence_command(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lifelong.cli.words import say, split_words
 from lifelong.running.words import parse_words
 
 stress_app = typer.Typer(help="How much a system bears before it breaks.", no_args_is_help=True)
@@ -57,14 +57,13 @@ def stress_edits_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Find how many edits each editor bears, at most `edits` of them, and which limit breaks first."""
-    from lifelong.cli.words import split_words
     from lifelong.studies.stress.edits import Bounds, Search, stress_edits
     from reports import stress_page
 
     source, changes = split_words(words)
     bounds = Bounds(retention, generality, locality, route_p99_s, scorer)
     search = Search(first, per_doubling, tolerance)
-    found = stress_edits(source, changes, bounds, search, seeds=seeds, fresh=fresh, say=_say)
+    found = stress_edits(source, changes, bounds, search, seeds=seeds, fresh=fresh, say=say)
     record = stress_page.record(
         [one.plain() for one in found],
         limits={limit.measure: limit.bound for limit in bounds.limits()},
@@ -74,7 +73,7 @@ def stress_edits_command(
     print(json.dumps(record, indent=1) if as_json else "\n".join(stress_page.lines(record)))
     if out is not None:
         page = stress_page.write(record, out)
-        _say(str(page)) if as_json else print(page)
+        say(str(page)) if as_json else print(page)
 
 
 @stress_app.command("bank")
@@ -97,7 +96,6 @@ def stress_bank_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Double a bank of generated keys until the p99 of a search or its bytes break a budget; says which."""
-    from lifelong.cli.words import split_words
     from lifelong.studies.stress.bank import stress_bank, width_of
     from reports import stress_page
     from reports.figures import bank as figures_bank
@@ -106,13 +104,9 @@ def stress_bank_command(
     budgets: dict[str, Any] = {"p99_s": p99_s, "most_bytes": most_bytes}
     sizes: dict[str, Any] = {"first": first, "most": most, "searches": searches}
     clock = "cpu" if cpu else "wall"
-    found = stress_bank(width, k=k, index=index, clock=clock, seed=seed, say=_say, **budgets, **sizes)
+    found = stress_bank(width, k=k, index=index, clock=clock, seed=seed, say=say, **budgets, **sizes)
     plain = stress_page.plain(found.plain())
     print(json.dumps(plain, indent=1) if as_json else "\n".join(figures_bank.lines(plain)))
     if out is not None:
         page = stress_page.write_bank(plain, out)
-        _say(str(page)) if as_json else print(page)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(str(page)) if as_json else print(page)

@@ -21,5 +21,6 @@ def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]
     return source, parse_words(given)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line on standard error at once: what is said while a command works."""
     print(text, file=sys.stderr, flush=True)
