@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lifelong.editing.contract import Editor, Route, State
+from lifelong.editing.contract import Editor, Privileged, Route, State
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 
@@ -111,7 +111,7 @@ class Bench:
             self._fitted = editor.fitted()
         elif self._fitted is not None:
             editor.load_fitted(self._fitted)
-        if self.kind.privileged:
+        if isinstance(editor, Privileged):
             editor.reveal(self._probes_of)
         return editor
 

@@ -6,7 +6,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class KnowledgeEditor(WeightEditor):
 
     Options = KeOptions
     searched = {"edit_scale": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)}
-    trains: ClassVar[bool] = True
+    trains = True
     options: KeOptions
 
     def __init__(self, vlm: VLM, options: KeOptions | None = None, *, seed: int = 0) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -84,7 +84,7 @@ class Lte(FactEditor):
 
     Options = LteOptions
     searched = {"threshold": (None, 0.8, 0.85, 0.9, 0.95), "active": ("always", "in_scope")}
-    routed: ClassVar[bool] = False
+    routed = False
     options: LteOptions
 
     def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:

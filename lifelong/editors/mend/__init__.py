@@ -6,7 +6,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -67,7 +67,7 @@ class Mend(WeightEditor):
 
     Options = MendOptions
     searched = {"edit_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "average": (False, True)}
-    trains: ClassVar[bool] = True
+    trains = True
     options: MendOptions
 
     def __init__(self, vlm: VLM, options: MendOptions | None = None, *, seed: int = 0) -> None:

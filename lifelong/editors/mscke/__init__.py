@@ -7,7 +7,7 @@ a scope classifier (`scope_memory`): what its classifier sees and how it fuses t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -64,7 +64,7 @@ class Mscke(ScopeMemory):
     """
 
     Options = MsckeOptions
-    append_only: ClassVar[bool] = True
+    append_only = True
     options: MsckeOptions
 
     def _reads(self) -> tuple[Fusion, str | None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -54,9 +54,9 @@ class Recipe(Editor):
 
     Options = RecipeOptions
     searched = {"lead": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)}
-    removes: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
-    append_only: ClassVar[bool] = True
+    removes = True
+    trains = True
+    append_only = True
     lasting = True
     options: RecipeOptions
 

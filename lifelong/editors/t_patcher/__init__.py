@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class TPatcher(Editor):
 
     Options = TPatcherOptions
     searched = {"learning_rate": (3e-3, 1e-2, 3e-2), "memory_weight": (1.0, 5.0, 20.0), "layer": (0.67, 1.0)}
-    routed: ClassVar[bool] = False
+    routed = False
     removes = True
     trains = True
     options: TPatcherOptions

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
+from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import Memory
 from lifelong.editors.unike.options import FIT, UnikeOptions
@@ -28,13 +29,12 @@ from lifelong.editors.unike.reading import Reader, Reading
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
-    from lifelong.editing.spaces import Space
     from lifelong.models.vlm import VLM
 
 __all__ = ["Unike", "UnikeOptions"]
 
 
-class Unike(Editor):
+class Unike(Editor, HasSpaces):
     """Intrinsic and external knowledge unified in the latent space (arXiv 2409.19872).
 
     An expert is 10 neurons in the FFN of each of the last four layers, FFN(q) + o (V + beta zeta') with o = act(q K +
@@ -60,7 +60,7 @@ class Unike(Editor):
 
     Options = UnikeOptions
     searched = {"alpha": (None, 0.0, 0.1), "memory_weight": (1.0, 5.0), "learning_rate": (1e-2, 3e-2)}
-    routed: ClassVar[bool] = False
+    routed = False
     removes = True
     trains = True
     options: UnikeOptions
