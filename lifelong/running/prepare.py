@@ -72,9 +72,10 @@ def prepare(config: RunConfig) -> Prepared:
     vlm = load_model(config)
     options = editor_options(config.editor)
     fit = None
-    if editor_class(config.editor.name).trains:
+    kind = editor_class(config.editor.name)
+    if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
-        fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
+        fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]

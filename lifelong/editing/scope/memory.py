@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, field_validator
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
@@ -144,9 +144,10 @@ class ScopeMemory(Editor):
         self.model.fit(pool, seed=self.seed, unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # what a later run loads is rounded, and this one works with the same
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
-        return self.options.model_dump(mode="json", exclude=AFTER_FIT)
+        return options.model_dump(mode="json", exclude=AFTER_FIT)
 
     def fitted(self) -> State:
         """Return the classifier's weights and what the counterfactual model learnt, the former in half precision."""

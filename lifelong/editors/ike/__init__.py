@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import Fact, KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
@@ -92,9 +92,10 @@ class Ike(FactEditor):
         self.memory = Bank(self.text.width, metric="ip")
         self.memory.add([str(i) for i in range(len(keys))], keys.numpy())
 
-    def fit_options(self) -> dict[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what is kept."""
-        return self.options.model_dump(mode="json", include={"encoder"})
+        return options.model_dump(mode="json", include={"encoder"})
 
     def fitted(self) -> State:
         """Return the demonstrations and their facts' embeddings."""

@@ -137,9 +137,10 @@ class KnowledgeEditor(WeightEditor):
         )  # fmt: skip
         self.load_fitted(self.fitted())  # rounded, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return all options but the one that only editing reads."""
-        return self.options.model_dump(mode="json", exclude={"edit_scale"})
+        return options.model_dump(mode="json", exclude={"edit_scale"})
 
     def fitted(self) -> State:
         """Return the hypernetwork in half precision."""

@@ -76,10 +76,11 @@ class LiveEdit(Editor):
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
-        whole = {name for name in ABLATED if getattr(self.options, name)}
-        return self.options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
+        whole = {name for name in ABLATED if getattr(options, name)}
+        return options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""

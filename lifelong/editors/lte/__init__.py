@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
@@ -94,8 +94,11 @@ class Lte(FactEditor):
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
         self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`
-        if o.active == "in_scope":  # then no edit changes an answer without being routed to
-            self.routed = True  # type: ignore[misc]
+
+    @classmethod
+    def routed_by(cls, options: LteOptions) -> bool:
+        """Return whether the trained weights act in scope only, so that no answer changes without a route."""
+        return options.active == "in_scope"
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
@@ -104,10 +107,11 @@ class Lte(FactEditor):
         self.thresholds = {kind: limit.least for kind, limit in limits.items()}
         self.load_fitted(self.fitted())
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
         kept = {"threshold", "active", "capacity", "eviction", "index"}
-        return self.options.model_dump(mode="json", exclude=kept)
+        return options.model_dump(mode="json", exclude=kept)
 
     def fitted(self) -> State:
         """Return the low-rank changes in half precision, and the thresholds."""

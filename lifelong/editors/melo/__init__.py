@@ -73,14 +73,12 @@ class Melo(Editor):
 
     Options = MeloOptions
     searched = {"radius": (0.5, 5.0, 25.0, 75.0), "key_layer": (0.25, 0.5, 0.73), "learning_rate": (0.006, 0.02)}
-    turn = 4
     removes = True
     options: MeloOptions
 
     def __init__(self, vlm: VLM, options: MeloOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.turn = o.turn
         key_layer = max(0, min(vlm.layer_at(o.key_layer), vlm.layers - 2))
         self.key_module = vlm.submodule(key_layer, o.key_module)
         self.first = min(key_layer + 1, vlm.layers - 1)
@@ -88,6 +86,11 @@ class Melo(Editor):
         self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
+
+    @classmethod
+    def turn_of(cls, options: MeloOptions) -> int:
+        """Return the edits of one block."""
+        return options.turn
 
     # Editing
 

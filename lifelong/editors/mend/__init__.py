@@ -92,9 +92,10 @@ class Mend(WeightEditor):
         self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # rounded, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return all options but those that only editing reads."""
-        return self.options.model_dump(mode="json", exclude={"average", "edit_scale"})
+        return options.model_dump(mode="json", exclude={"average", "edit_scale"})
 
     def fitted(self) -> State:
         """Return the transforms in half precision, with their moments and rates as they are."""

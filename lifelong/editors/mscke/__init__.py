@@ -70,10 +70,11 @@ class Mscke(ScopeMemory):
     def _reads(self) -> tuple[Fusion, str | None]:
         return self.options.fusion, self.options.image_encoder
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: MsckeOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns; MEND's only where it is inside."""
-        mends = {} if self.options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
-        return {k: v for k, v in super().fit_options().items() if k not in mends}
+        mends = {} if options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
+        return {k: v for k, v in super().fit_options(options).items() if k not in mends}
 
     def _counterfactual(self) -> Counterfactual:
         o = self.options

@@ -6,14 +6,14 @@ SERAC's memory, IKE and LTE (arXiv 2305.12740, 2402.11905) with retrieval by ima
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from streams.types import Pool, Prompt, Query
@@ -92,9 +92,10 @@ class Rag(FactEditor):
         self.book.weight = max(found, key=lambda w: found[w]["image"].right)
         self.thresholds = {kind: limit.least for kind, limit in found[self.book.weight].items()}
 
-    def fit_options(self) -> dict[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
-        return self.options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
+        return options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
 
     def fitted(self) -> State:
         """Return the calibrated weight and thresholds."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
@@ -81,6 +81,11 @@ class Recipe(Editor):
             unfinished=self.unfinished,
         )  # fmt: skip
         self.load_fitted(self.fitted())
+
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
+        """Return all options but those that only routing reads."""
+        return options.model_dump(mode="json", exclude={"lead", "index"})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the lead."""
@@ -165,7 +170,3 @@ class Recipe(Editor):
         """Go on from a bank."""
         super().load(state)
         self.bank.load(State(state.tensors, state.meta["bank"]))
-
-    def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but those that only routing reads."""
-        return self.options.model_dump(mode="json", exclude={"lead", "index"})

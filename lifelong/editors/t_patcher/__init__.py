@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Editor, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -80,9 +80,10 @@ class TPatcher(Editor):
     def _keep(self, states: Tensor) -> None:
         self.site = Site(self.site.module, self.patches, states.half().float())
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide which states are collected."""
-        return self.options.model_dump(mode="json", include={"layer", "module", "memory"})
+        return options.model_dump(mode="json", include={"layer", "module", "memory"})
 
     def fitted(self) -> State:
         """Return the collected states, in half precision."""

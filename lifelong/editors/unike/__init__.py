@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, CollapseError, Editor, Route, State
+from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -101,9 +101,10 @@ class Unike(Editor, HasSpaces):
             self.sites = [Site(site.module, site.patches, s) for site, s in pairs]
         self.load_fitted(self.fitted())  # in half precision, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns; all ablations share one fit."""
-        return self.options.model_dump(mode="json", include=FIT)
+        return options.model_dump(mode="json", include=FIT)
 
     def fitted(self) -> State:
         """Return memory, encoders, directions and silent states of each layer, in half precision."""

@@ -77,9 +77,10 @@ class Wise(Editor):
         probes = (p.query for item in pool.items for p in item.probes if p.axis == "locality")
         self.unrelated = list(dict.fromkeys(probes))[: self.options.outside]
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: WiseOptions) -> Mapping[str, Any]:
         """Return how many are kept."""
-        return {"outside": self.options.outside}
+        return {"outside": options.outside}
 
     def fitted(self) -> State:
         """Return the unrelated questions."""
