@@ -77,8 +77,9 @@ class Keys:
 class Route:
     """Which experts serve one query: edit ids, best first, with scores and mixing weights.
 
-    `group` is true when one expert serves several edits and `ids` are all its members. `revisions` are the
-    revisions of the routed payloads, in the order of `ids` (a reuse of an answer needs them unchanged).
+    Ids and scores are enough: weights that are not given are 1 each, revisions 0 each. `group` is true when one
+    expert serves several edits and `ids` are all its members. `revisions` are those of the routed payloads, in the
+    order of `ids`, where a stored payload may be replaced in place (a reuse of an answer needs them unchanged).
     """
 
     ids: tuple[str, ...] = ()
@@ -86,6 +87,13 @@ class Route:
     weights: tuple[float, ...] = ()
     revisions: tuple[int, ...] = ()
     group: bool = False
+
+    def __post_init__(self) -> None:
+        """Write out what was not given, so that equality and `digest` are those of the whole form."""
+        if self.ids and not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.ids))
+        if self.ids and not self.revisions:
+            object.__setattr__(self, "revisions", (0,) * len(self.ids))
 
     @property
     def in_scope(self) -> bool:

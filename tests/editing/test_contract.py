@@ -45,7 +45,7 @@ class Careless(Editor):
             self.vlm.embeddings().add_(1e-3)
 
     def route(self, keys: Keys) -> list[Route]:
-        return [Route(("never-seen",), (1.0,), (1.0,), (0,))] * len(keys)
+        return [Route(("never-seen",), (1.0,))] * len(keys)
 
     @contextmanager
     def applied(self, queries, routes) -> Iterator:
@@ -79,3 +79,9 @@ def test_a_file_outside_the_package_is_checked(tmp_path, tiny_vlm):
     )
     report = check_editor(str(path), tiny_vlm)
     assert not report.ok and "no disk" in report.text() and report.editor == "mine.py"
+
+
+def test_a_route_of_ids_and_scores_is_the_one_written_out():
+    short, whole = Route(("a", "b"), (0.9, 0.8)), Route(("a", "b"), (0.9, 0.8), (1.0, 1.0), (0, 0))
+    assert short == whole and short.digest == whole.digest != Route(("a", "b"), (0.9, 0.8), (1.0, 0.5)).digest
+    assert Route() == Route((), (), (), ()) and not Route().digest

@@ -127,7 +127,7 @@ class FactBook:
         for i, floor in enumerate(floors):
             hits = np.flatnonzero((found.scores[i] >= floor) & (found.rows[i] >= 0))
             ids, scores = tuple(found.ids[i][j] for j in hits), tuple(float(found.scores[i, j]) for j in hits)
-            routes.append(Route(ids, scores, (1.0,) * len(ids), tuple(int(revisions[i, j]) for j in hits)))
+            routes.append(Route(ids, scores, revisions=tuple(int(revisions[i, j]) for j in hits)))
         return routes
 
     def remove(self, ids: Sequence[str]) -> None:

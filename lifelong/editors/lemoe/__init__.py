@@ -186,7 +186,7 @@ class Lemoe(Editor):
             ids = tuple(i for members, _, _ in each for i in members)
             scores = tuple(s for members, s, _ in each for _ in members)
             gate = tuple(w for members, _, w in each for _ in members)
-            routes.append(Route(ids, scores, gate, (0,) * len(ids), group=len(ids) > 1))
+            routes.append(Route(ids, scores, gate, group=len(ids) > 1))
         return routes
 
     @contextmanager

@@ -163,7 +163,7 @@ class Melo(Editor):
     def route(self, keys: Keys) -> list[Route]:
         """Return the nearest member of the cluster a key lies in; the score is the negated distance to its centre."""
         hits = self.clusters.find(keys["key"], keys.memo("key"))
-        return [Route() if hit is None else Route((hit[0],), (-hit[1],), (1.0,), (0,)) for hit in hits]
+        return [Route() if hit is None else Route((hit[0],), (-hit[1],)) for hit in hits]
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:

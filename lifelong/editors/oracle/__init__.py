@@ -75,7 +75,7 @@ class Oracle(Editor, Privileged):
     def route(self, keys: Keys) -> list[Route]:
         """Return the latest edit with each query in its scope."""
         found = [self._served.get(row.tobytes().hex()) for row in keys["digest"]]
-        return [Route((ids[-1],), (1.0,), (1.0,), (0,)) if ids else Route() for ids in found]
+        return [Route((ids[-1],), (1.0,)) if ids else Route() for ids in found]
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:

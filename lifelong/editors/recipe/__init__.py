@@ -129,7 +129,7 @@ class Recipe(Editor):
         routes = []
         for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
             beaten = score > float(keys["sentinel"][i, 0]) + lead
-            routes.append(Route(ids, (score,), (1.0,), (int(revisions[i]),)) if beaten else Route())
+            routes.append(Route(ids, (score,), revisions=(int(revisions[i]),)) if beaten else Route())
         return routes
 
     @contextmanager
