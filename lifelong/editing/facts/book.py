@@ -140,13 +140,12 @@ class FactBook:
 
     def state(self) -> State:
         """Return the bank and the words of every edit."""
-        inner = self.bank.state()
         facts = [[edit_id, f.prompt, f.target] for edit_id, f in self.facts.items()]
-        return State(inner.tensors, {"bank": inner.meta, "facts": facts})
+        return State.joined({"facts": facts}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
-        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.bank.load(state.part("bank"))
         self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
 
     def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Limit]:

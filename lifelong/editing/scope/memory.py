@@ -151,17 +151,16 @@ class ScopeMemory(Editor):
 
     def fitted(self) -> State:
         """Return the classifier's weights and what the counterfactual model learnt, the former in half precision."""
-        scope = {f"scope/{n}": t.detach().half().contiguous() for n, t in self.classifier.state_dict().items()}
-        return State(scope | {f"counterfactual/{n}": t for n, t in self.model.fitted().items()}, {})
+        scope = {n: t.detach().half().contiguous() for n, t in self.classifier.state_dict().items()}
+        return State.joined(scope=State(scope, {}), counterfactual=State(self.model.fitted(), {}))
 
     def load_fitted(self, state: State) -> None:
         """Take over trained weights."""
-        parts: dict[str, dict[str, torch.Tensor]] = {"scope": {}, "counterfactual": {}}
-        for name, tensor in state.tensors.items():
-            part, _, inner = name.partition("/")
-            parts[part][inner] = tensor
-        self.classifier.double().load_state_dict({n: t.double() for n, t in parts["scope"].items()}, strict=True)
-        self.model.load_fitted(parts["counterfactual"])
+        # Fits that ship name their parts in the tensors' names only.
+        state = State(state.tensors, {"scope": {}, "counterfactual": {}, **state.meta})
+        scope = {n: t.double() for n, t in state.part("scope").tensors.items()}
+        self.classifier.double().load_state_dict(scope, strict=True)
+        self.model.load_fitted(state.part("counterfactual").tensors)
 
     # Editing
 
@@ -234,13 +233,10 @@ class ScopeMemory(Editor):
 
     def state(self) -> State:
         """Return the bank and what the counterfactual model keeps."""
-        parts = {"bank": self.bank.state(), "model": self.model.state()}
-        tensors = {f"{name}/{n}": t for name, part in parts.items() for n, t in part.tensors.items()}
-        return State(tensors, {"revision": self.revision} | {name: dict(part.meta) for name, part in parts.items()})
+        return State.joined({"revision": self.revision}, bank=self.bank.state(), model=self.model.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
-        for name, part in (("bank", self.bank), ("model", self.model)):
-            mine = {n.removeprefix(name + "/"): t for n, t in state.tensors.items() if n.startswith(name + "/")}
-            part.load(State(mine, state.meta[name]))
+        self.bank.load(state.part("bank"))
+        self.model.load(state.part("model"))

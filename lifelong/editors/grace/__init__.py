@@ -181,13 +181,12 @@ class Grace(Editor):
 
     def state(self) -> State:
         """Return the codebook."""
-        inner = self.codebook.state()
-        return State(inner.tensors, {"revision": self.revision, "codebook": inner.meta})
+        return State.joined({"revision": self.revision}, codebook=self.codebook.state())
 
     def load(self, state: State) -> None:
         """Go on from a codebook."""
         super().load(state)
-        self.codebook.load(State(state.tensors, state.meta["codebook"]))
+        self.codebook.load(state.part("codebook"))
 
 
 def _writer(values: Tensor, served: Tensor) -> Any:

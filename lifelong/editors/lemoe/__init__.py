@@ -228,13 +228,12 @@ class Lemoe(Editor):
 
     def state(self) -> State:
         """Return anchors, experts and their members."""
-        bank = self.bank.state()
         members = [[name, list(ids)] for name, ids in self.members.items()]
-        return State(bank.tensors, {"revision": self.revision, "bank": bank.meta, "members": members})
+        return State.joined({"revision": self.revision, "members": members}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from anchors, experts and their members."""
         super().load(state)
-        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.bank.load(state.part("bank"))
         self.members = {name: tuple(ids) for name, ids in state.meta["members"]}
         self.expert_of = {i: name for name, ids in self.members.items() for i in ids}

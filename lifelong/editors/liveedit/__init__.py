@@ -196,16 +196,14 @@ class LiveEdit(Editor):
 
     def state(self) -> State:
         """Return both banks."""
-        states = {kind: bank.state() for kind, bank in self.banks.items()}
-        tensors = {f"{kind}/{name}": t for kind, s in states.items() for name, t in s.tensors.items()}
-        return State(tensors, {"revision": self.revision} | {kind: dict(s.meta) for kind, s in states.items()})
+        banks = {kind: bank.state() for kind, bank in self.banks.items()}
+        return State.joined({"revision": self.revision}, **banks)
 
     def load(self, state: State) -> None:
         """Go on from both banks."""
         super().load(state)
         for kind, bank in self.banks.items():
-            mine = {n.removeprefix(kind + "/"): t for n, t in state.tensors.items() if n.startswith(kind + "/")}
-            bank.load(State(mine, state.meta[kind]))
+            bank.load(state.part(kind))
 
 
 def _soft(scores: np.ndarray) -> np.ndarray:

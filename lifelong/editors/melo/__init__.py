@@ -214,16 +214,12 @@ class Melo(Editor):
 
     def state(self) -> State:
         """Return clusters and blocks."""
-        clusters, blocks = self.clusters.state(), self.blocks.state()
-        tensors = {f"clusters/{n}": t for n, t in clusters.tensors.items()}
-        tensors |= {f"blocks/{n}": t for n, t in blocks.tensors.items()}
-        meta = {"revision": self.revision, "clusters": clusters.meta, "blocks": blocks.meta, "made": self._made}
-        return State(tensors, meta)
+        meta = {"revision": self.revision, "made": self._made}
+        return State.joined(meta, clusters=self.clusters.state(), blocks=self.blocks.state())
 
     def load(self, state: State) -> None:
         """Go on from clusters and blocks."""
         super().load(state)
-        for name, part in (("clusters", self.clusters), ("blocks", self.blocks)):
-            mine = {n.removeprefix(name + "/"): t for n, t in state.tensors.items() if n.startswith(name + "/")}
-            part.load(State(mine, state.meta[name]))
+        self.clusters.load(state.part("clusters"))
+        self.blocks.load(state.part("blocks"))
         self._made = int(state.meta["made"])

@@ -138,11 +138,12 @@ class Mend(WeightEditor):
 
     def state(self) -> State:
         """Return the edited weights, and the sums behind a mean."""
-        inner, sums = super().state(), {f"sum/{name}": s for name, s in self.sums.items()}
-        return State({**inner.tensors, **sums}, {**inner.meta, "tokens": self.tokens})
+        sums = State(self.sums, {"tokens": self.tokens})
+        return State.joined(weights=super().state(), sums=sums)
 
     def load(self, state: State) -> None:
         """Go on from edited weights."""
-        super().load(state)
-        self.tokens = int(state.meta["tokens"])
-        self.sums = {name: state.tensors[f"sum/{name}"].to(s).clone() for name, s in self.sums.items()}
+        super().load(state.part("weights"))
+        sums = state.part("sums")
+        self.tokens = int(sums.meta["tokens"])
+        self.sums = {name: sums.tensors[name].to(s).clone() for name, s in self.sums.items()}

@@ -163,10 +163,9 @@ class Recipe(Editor):
 
     def state(self) -> State:
         """Return the bank."""
-        inner = self.bank.state()
-        return State(inner.tensors, {"revision": self.revision, "bank": inner.meta})
+        return State.joined({"revision": self.revision}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a bank."""
         super().load(state)
-        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.bank.load(state.part("bank"))

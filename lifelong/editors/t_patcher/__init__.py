@@ -136,10 +136,9 @@ class TPatcher(Editor):
 
     def state(self) -> State:
         """Return all neurons."""
-        inner = self.patches.state()
-        return State(inner.tensors, {"revision": self.revision, "patches": inner.meta})
+        return State.joined({"revision": self.revision}, patches=self.patches.state())
 
     def load(self, state: State) -> None:
         """Go on from stored neurons."""
         super().load(state)
-        self.patches.load(State(state.tensors, state.meta["patches"]))
+        self.patches.load(state.part("patches"))

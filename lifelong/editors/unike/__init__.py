@@ -246,21 +246,18 @@ class Unike(Editor, HasSpaces):
 
     def state(self) -> State:
         """Return neurons, remembered edits and their words."""
-        tensors: dict[str, Tensor] = {}
-        meta: list[dict[str, Any]] = []
-        for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
-            parts = {"patches": site.patches.state(), "edits": memory.edits.state()}
-            tensors |= {f"{i}/{part}/{name}": t for part, s in parts.items() for name, t in s.tensors.items()}
-            meta.append({part: dict(s.meta) for part, s in parts.items()})
         facts = [[edit_id, prompt, target] for edit_id, (prompt, target) in self.facts.items()]
-        return State(tensors, {"revision": self.revision, "layers": meta, "facts": facts})
+        layers = {
+            str(i): State.joined(patches=site.patches.state(), edits=memory.edits.state())
+            for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True))
+        }
+        return State.joined({"revision": self.revision, "facts": facts}, **layers)
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
         for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
-            for part, holder in (("patches", site.patches), ("edits", memory.edits)):
-                mark = f"{i}/{part}/"
-                mine = {n.removeprefix(mark): t for n, t in state.tensors.items() if n.startswith(mark)}
-                holder.load(State(mine, state.meta["layers"][i][part]))
+            layer = state.part(str(i))
+            site.patches.load(layer.part("patches"))
+            memory.edits.load(layer.part("edits"))
         self.facts = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["facts"]}
