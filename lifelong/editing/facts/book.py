@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import AfterValidator
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
 KeyKind = Literal["text", "image", "both"]
 STATEMENT = "New fact: {prompt} It is {target}."
 IN_SCOPE = ("reliability", "generality")
+
+
+def _names_both(template: str) -> str:
+    try:
+        template.format(prompt="", target="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"template={template!r}: only {{prompt}} and {{target}} can be filled in") from error
+    if "{prompt}" not in template or "{target}" not in template:
+        raise ValueError(f"template={template!r} must contain {{prompt}} and {{target}}")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_names_both)]
+"""How an edit is stated in a prompt: a text with {prompt} and {target}; an option of this type refuses any other."""
 
 
 @dataclass(frozen=True)

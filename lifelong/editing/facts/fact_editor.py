@@ -1,4 +1,4 @@
-"""Editors whose memory is a book of facts: the part of the contract that they share (`retrieval.FactBook`).
+"""Editors whose memory is a book of facts: the part of the contract that they share (`book.FactBook`).
 
 Knows the book; nothing of how a fact that was found is told to the model.
 """

@@ -1,7 +1,7 @@
 """A memory of edits behind a scope classifier: the machinery that SERAC-like editors share.
 
-A stored edit is a key z of fixed width (`scope.ScopeClassifier`) and whatever the counterfactual model keeps of it
-(`counterfactual.Counterfactual`). Knows queries, edits, keys and routes; nothing of probes, clocks or panels.
+A stored edit is a key z of fixed width (`classifier.ScopeClassifier`) and whatever the counterfactual model keeps of
+it (`counterfactual.Counterfactual`). Knows queries, edits, keys and routes; nothing of probes, clocks or panels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
@@ -57,9 +58,7 @@ class ScopeOptions(IndexOptions):
         le=1,
         description="share of the decoder layers, from the top, that the copy trains (published 1/32)",
     )
-    template: str = Field(
-        default="New fact: {prompt} It is {target}.", description="how the edit is stated before the query"
-    )
+    template: Template = Field(default=STATEMENT, description="how the edit is stated before the query")
     supersede: Literal["keep", "replace"] = Field(
         "keep",
         description="what becomes of the old edit: keep both (published: the memory is only appended to) or drop it",
@@ -74,17 +73,6 @@ class ScopeOptions(IndexOptions):
     answer_batch: int = Field(24, ge=1, description="questions a step of the counterfactual model")
     answer_rate: float = Field(3e-4, gt=0, description="learning rate of the counterfactual model")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
-
-    @field_validator("template")
-    @classmethod
-    def _names_both(cls, value: str) -> str:
-        try:
-            value.format(prompt="", target="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"template={value!r}: only {{prompt}} and {{target}} can be filled in") from error
-        if "{prompt}" not in value or "{target}" not in value:
-            raise ValueError(f"template={value!r} must contain {{prompt}} and {{target}}")
-        return value
 
 
 class ScopeMemory(Editor):

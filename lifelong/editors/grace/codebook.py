@@ -12,9 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from lifelong.editing.contract import State
-from lifelong.editing.radius_bank import RadiusBank
-
-Label = tuple[int, ...]
+from lifelong.editing.radius_bank import Label, RadiusBank
 
 
 @dataclass(frozen=True)

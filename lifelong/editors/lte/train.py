@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lifelong.editing.facts.book import Fact
-from lifelong.editing.ops import NotFiniteError, answer_loss
+from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.training import steps_of
 from lifelong.editors.lte.adapter import Adapter
 from streams.types import Pool, PoolItem, Prompt, Query
@@ -126,9 +125,3 @@ def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[
 
 def _after(said: str, query: Query, answer: str) -> Asked:
     return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer
-
-
-def divergence(base: Tensor, trained: Tensor) -> Tensor:
-    """Return KL(base || trained), the mean over positions of logits (positions, vocabulary)."""
-    p, q = F.log_softmax(base.float(), -1), F.log_softmax(trained.float(), -1)
-    return (p.exp() * (p - q)).sum(-1).mean()

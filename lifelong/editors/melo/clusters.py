@@ -14,9 +14,8 @@ import torch
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import State
-from lifelong.editing.radius_bank import RadiusBank
+from lifelong.editing.radius_bank import Label, RadiusBank
 
-Label = tuple[int, ...]
 MARGIN = 1e-5
 """By how much two radii that were split stay clear of the middle."""
 

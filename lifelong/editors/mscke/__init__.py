@@ -1,7 +1,7 @@
 """MSCKE: a memory of edits behind a scope classifier that reads words and pictures (arXiv 2411.12790).
 
 Knows queries and edits; nothing of probes, clocks or panels. Says only what sets it apart from other memories behind
-a scope classifier (`scope_memory`): what its classifier sees and how it fuses the two.
+a scope classifier (`editing.scope.memory`): what its classifier sees and how it fuses the two.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Mscke(ScopeMemory):
     the paper's CLIP) that is concatenation, as in the paper's evaluation of single edits. The encoders E are frozen
     (the paper tunes CLIP). A picture's patches carry their place, so that "the picture on the left" can be told.
     The target's words, the copy as counterfactual model and the further out-of-scope pairs are as in the class's
-    options and `scope.fit_scope`: an edit's key starts as its prompt's, the copy trains a larger share of a small
-    base than the published last layer, and other edits' questions count as out of scope, without which a bank of
-    many edits is never told apart.
+    options and `fit_scope`: an edit's key starts as its prompt's, the copy trains a larger share of a small base than
+    the published last layer, and other edits' questions count as out of scope, without which a bank of many edits is
+    never told apart.
     """
 
     Options = MsckeOptions
