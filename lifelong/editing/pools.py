@@ -67,12 +67,12 @@ class HasFact(Protocol):
         ...
 
 
-Example = TypeVar("Example", bound=HasFact)
+_Example = TypeVar("_Example", bound=HasFact)
 
 
 def held_out(
-    examples: Sequence[Example], share: float, rng: np.random.Generator
-) -> tuple[list[Example], list[Example]]:
+    examples: Sequence[_Example], share: float, rng: np.random.Generator
+) -> tuple[list[_Example], list[_Example]]:
     """Return the examples of most subjects, and those of a share of the subjects drawn at random."""
     subjects = sorted({e.fact[0] for e in examples})
     back = set(rng.permutation(subjects)[: round(share * len(subjects))].tolist())

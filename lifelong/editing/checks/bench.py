@@ -59,7 +59,7 @@ def same_scored(a: Scored, b: Scored) -> bool:
 
 
 @dataclass
-class Bench:
+class Workbench:
     """Makes editors of one class on one model and asks them things.
 
     An option called `steps` is set to a few, so that optimisation is short; `options` overrides it. What `fit` learnt

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong.editing.checks import sentences as contract
-from lifelong.editing.checks.bench import Bench, ContractError, Report, Result
+from lifelong.editing.checks.bench import ContractError, Report, Result, Workbench
 from lifelong.editing.contract import Editor
 from lifelong.editing.find import editor_class
 
@@ -26,10 +26,10 @@ class Check:
 
     name: str
     claim: str
-    run: Callable[[Bench], None]
+    run: Callable[[Workbench], None]
 
 
-CHECKS: tuple[Callable[[Bench], None], ...] = (
+CHECKS: tuple[Callable[[Workbench], None], ...] = (
     contract.says_where_it_comes_from,
     contract.unknown_option_is_an_error,
     contract.class_attributes_make_sense,
@@ -80,13 +80,13 @@ def check_editor(path_or_name: str, vlm: VLM | None = None, **options: Any) -> R
         from lifelong.models.tiny import tiny_vlm
 
         vlm = tiny_vlm()
-    bench = Bench(kind, vlm, options)
+    bench = Workbench(kind, vlm, options)
     results = [run_check(check, bench) for check in checks_for(kind)]
     name = Path(path_or_name).name if path_or_name.endswith(".py") else path_or_name
     return Report(name, tuple(results))
 
 
-def run_check(check: Check, bench: Bench) -> Result:
+def run_check(check: Check, bench: Workbench) -> Result:
     """Run one check; every exception becomes a failure with its message."""
     try:
         check.run(bench)

@@ -103,8 +103,8 @@ class Lte(FactEditor):
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
         train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
-        limits = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
-        self.thresholds = {kind: limit.least for kind, limit in limits.items()}
+        found = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
+        self.thresholds = {kind: threshold.least for kind, threshold in found.items()}
         self.load_fitted(self.fitted())
 
     @classmethod

@@ -79,7 +79,7 @@ class Rag(FactEditor):
             self.book.weight = weight
             found[weight] = self.book.calibrated(pool, UNFITTED)
         self.book.weight = max(found, key=lambda w: found[w]["image"].right)
-        self.thresholds = {kind: limit.least for kind, limit in found[self.book.weight].items()}
+        self.thresholds = {kind: threshold.least for kind, threshold in found[self.book.weight].items()}
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
