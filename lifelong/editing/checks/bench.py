@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lifelong.editing.contract import Editor, Privileged, Route, State
+from lifelong.editing.contract import Editor, EditorOptions, Privileged, Route, State
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 
@@ -101,11 +101,15 @@ class Workbench:
         """The probes' targets."""
         return [p.target for p in self.probes]
 
+    @cached_property
+    def settings(self) -> EditorOptions:
+        """The options of every editor made here; raises `ValueError` where they are no options of this editor."""
+        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
+        return self.kind.Options(**{**short, **self.options})
+
     def make(self) -> Editor:
         """Return a fresh editor, fitted where it trains."""
-        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
-        options = self.kind.Options(**{**short, **self.options})
-        editor = self.kind(self.vlm, options, seed=0)
+        editor = self.kind(self.vlm, self.settings, seed=0)
         if self.kind.trains and self._fitted is None:
             editor.fit(self.stream.pool(POOL, 0))
             self._fitted = editor.fitted()
@@ -133,10 +137,7 @@ class Workbench:
     def ask(self, editor: Editor, rows: Sequence[int] | None = None) -> Answers:
         """Return routes and results for some probes (all by default), asked in one batch."""
         rows = range(len(self.probes)) if rows is None else rows
-        queries, targets = [self.queries[r] for r in rows], [self.targets[r] for r in rows]
-        routes = editor.route(editor.encode(queries))
-        with editor.applied(queries, routes) as answerer:
-            return Answers(routes, answerer.score(targets))
+        return answers_of(editor, [self.queries[r] for r in rows], [self.targets[r] for r in rows])
 
     def base(self) -> Answers:
         """Return what the model answers without any editor."""
@@ -159,6 +160,13 @@ def take(editor: Editor, edits: Sequence[Edit]) -> None:
     """Give edits to an editor in batches of its turn, as the simulator does."""
     for low in range(0, len(edits), editor.turn):
         editor.edit(edits[low : low + editor.turn])
+
+
+def answers_of(editor: Editor, queries: Sequence[Query], targets: Sequence[str]) -> Answers:
+    """Return routes and results of queries, asked of an editor in one batch."""
+    routes = editor.route(editor.encode(queries))
+    with editor.applied(queries, routes) as answerer:
+        return Answers(routes, answerer.score(targets))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from lifelong.editing.checks.bench import ContractError, Workbench, require, take
+from lifelong.editing.checks.bench import ContractError, Workbench, answers_of, require, take
 from lifelong.editing.contract import Keys, Privileged, State, UnsupportedError
 
 
@@ -46,6 +46,24 @@ def nothing_happens_before_the_first_edit(bench: Workbench) -> None:
     answers = bench.ask(bench.make())
     require(not any(r.in_scope for r in answers.routes), "a query has a route although nothing was edited")
     require(not answers.different(bench.base()), "an answer differs from the base although nothing was edited")
+
+
+def an_edit_changes_something(bench: Workbench) -> None:
+    """After edits the state, a route or an answer to an edit's own question is another; not with changes_nothing."""
+    own = [e.query for e in bench.edits], [e.target for e in bench.edits]
+    fresh, edited = bench.make(), bench.edited()
+    before, after = answers_of(fresh, *own), answers_of(edited, *own)
+    same_state = plain(fresh.state(), without="revision") == plain(edited.state(), without="revision")
+    same = same_state and before.routes == after.routes and not before.different(after)
+    name = bench.kind.__name__
+    if bench.kind.changes_nothing:
+        require(same, f"{name} says changes_nothing = True, but its state, routes or answers change with edits")
+        return
+    require(
+        not same,
+        f"edit of {name} changes nothing: state, routes and answers to the edits' own questions are as before it."
+        " Store what is learnt and use it in route and applied, or say changes_nothing = True",
+    )
 
 
 def encode_ignores_edits(bench: Workbench) -> None:
@@ -269,7 +287,7 @@ class _Stop(Exception):
     """Raised inside `applied` to see what it leaves behind."""
 
 
-def plain(state: State) -> tuple[str, dict[str, bytes]]:
-    """Return a state as values that can be compared."""
+def plain(state: State, without: str = "") -> tuple[str, dict[str, bytes]]:
+    """Return a state as values that can be compared, one of its plain values left out."""
     tensors = {n: t.detach().cpu().contiguous().numpy().tobytes() for n, t in state.tensors.items()}
-    return json.dumps(state.meta, sort_keys=True), tensors
+    return json.dumps({k: v for k, v in state.meta.items() if k != without}, sort_keys=True), tensors
