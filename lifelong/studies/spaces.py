@@ -26,6 +26,7 @@ def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
     if not issubclass(editor_class(name), HasSpaces):
         raise ValueError(f"editor={name} has no spaces to show: its class must be a HasSpaces and define `spaces`.")
     editor = ready.editor()
+    assert isinstance(editor, HasSpaces)
     try:
         items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
         return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
