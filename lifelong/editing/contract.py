@@ -44,8 +44,8 @@ class EditorOptions(BaseModel):
 class Keys:
     """What routing sees of n queries: named arrays, each with n rows, from frozen weights only.
 
-    `memos` is either None or a place where `Bank` remembers, by array name, what it has already compared these
-    very rows with; editors only pass it on (`bank.search(keys["text"], k=1, memo=keys.memo("text"))`).
+    `memos` is for speed and may be left alone: either None or a place where `Bank` remembers, by array name, what it
+    has compared these rows with. An editor only passes it on (`bank.search(keys["text"], 1, keys.memo("text"))`).
     """
 
     arrays: Mapping[str, np.ndarray]
