@@ -8,8 +8,8 @@
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
 `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing `measure_routing`,
-bench payloads `fill_and_read`, spaces `spaces_of` (without the picture). The other names are the types that these
-take and give, and what an editor is written with.
+bench payloads `fill_and_read`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` (without
+the picture). The other names are types that these take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -22,24 +22,30 @@ from typing import TYPE_CHECKING, Any
 # that have some: beside other processes a batch took fifteen times as long with two threads as with one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it equal to `_NAMES`
     from lifelong.bank import Bank as Bank
     from lifelong.editing.checks.check import check_editor as check_editor
+    from lifelong.editing.contract import Answerer as Answerer
+    from lifelong.editing.contract import CollapseError as CollapseError
     from lifelong.editing.contract import Editor as Editor
     from lifelong.editing.contract import EditorOptions as EditorOptions
+    from lifelong.editing.contract import IndexOptions as IndexOptions
     from lifelong.editing.contract import Keys as Keys
     from lifelong.editing.contract import Route as Route
+    from lifelong.editing.contract import State as State
+    from lifelong.editing.contract import UnsupportedError as UnsupportedError
     from lifelong.editing.find import editor_class as editor_class
     from lifelong.editing.find import editor_names as editor_names
+    from lifelong.editing.spaces import HasSpaces as HasSpaces
     from lifelong.log import Edited as Edited
     from lifelong.log import Gauged as Gauged
     from lifelong.log import LogError as LogError
     from lifelong.log import Probed as Probed
     from lifelong.log import RunLog as RunLog
+    from lifelong.log import Served as Served
     from lifelong.log import Timed as Timed
-    from lifelong.log.checkpoint import State as State
-    from lifelong.models.atlas.exam import evaluate as evaluate_model  # noqa: F401
-    from lifelong.models.atlas.train.main import main as train_atlas  # noqa: F401
+    from lifelong.models.atlas.exam import evaluate as _evaluate
+    from lifelong.models.atlas.train.main import main as _train
     from lifelong.models.vlm import VLM as VLM
     from lifelong.running.ask import ask as ask
     from lifelong.running.catalog import listing as listing
@@ -49,65 +55,74 @@ if TYPE_CHECKING:
     from lifelong.running.run import run as run
     from lifelong.running.words import ConfigError as ConfigError
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
-    from lifelong.studies.bench.probing import compare_run as compare_probing  # noqa: F401
-    from lifelong.studies.bench.routing_page import measure as measure_routing  # noqa: F401
+    from lifelong.studies.bench.probing import compare_run as _compare
+    from lifelong.studies.bench.routing_page import measure as _measure
+    from lifelong.studies.replay import replay as replay
     from lifelong.studies.report import report as report
     from lifelong.studies.single import single as single
     from lifelong.studies.spaces import spaces_of as spaces_of
+    from lifelong.studies.stress.bank import stress_bank as stress_bank
+    from lifelong.studies.stress.edits import stress_edits as stress_edits
+    from lifelong.studies.stress.load import stress_load as stress_load
     from lifelong.studies.sweep import sweep as sweep
     from lifelong.studies.tune import tune as tune
     from streams.stream import load_stream as load_stream
     from streams.stream import stream_names as stream_names
+    from streams.types import Edit as Edit
+    from streams.types import Query as Query
 
-_HOME = {
-    "Bank": "lifelong.bank",
-    "ConfigError": "lifelong.running.words",
-    "Edited": "lifelong.log",
-    "Editor": "lifelong.editing.contract",
-    "EditorOptions": "lifelong.editing.contract",
-    "Gauged": "lifelong.log",
-    "Keys": "lifelong.editing.contract",
-    "LogError": "lifelong.log",
-    "Probed": "lifelong.log",
-    "Route": "lifelong.editing.contract",
-    "RunConfig": "lifelong.running.config",
-    "RunLog": "lifelong.log",
-    "State": "lifelong.log.checkpoint",
-    "Timed": "lifelong.log",
-    "VLM": "lifelong.models.vlm",
-    "ask": "lifelong.running.ask",
-    "check_editor": "lifelong.editing.checks.check",
-    "compare_probing": "lifelong.studies.bench.probing:compare_run",
-    "fill_and_read": "lifelong.studies.bench.payloads",
-    "measure_routing": "lifelong.studies.bench.routing_page:measure",
-    "dry_run": "lifelong.running.run",
-    "editor_class": "lifelong.editing.find",
-    "editor_names": "lifelong.editing.find",
-    "evaluate_model": "lifelong.models.atlas.exam:evaluate",
-    "listing": "lifelong.running.catalog",
-    "load_config": "lifelong.running.config",
-    "load_stream": "streams.stream",
-    "report": "lifelong.studies.report",
-    "run": "lifelong.running.run",
-    "single": "lifelong.studies.single",
-    "spaces_of": "lifelong.studies.spaces",
-    "stream_names": "streams.stream",
-    "sweep": "lifelong.studies.sweep",
-    "tune": "lifelong.studies.tune",
-    "train_atlas": "lifelong.models.atlas.train.main:main",
+    # By another name than in its module: only so do they count as public where the package is installed.
+    compare_probing, evaluate_model, measure_routing, train_atlas = _compare, _evaluate, _measure, _train
+
+_NAMES = {
+    "lifelong.bank": "Bank",
+    "lifelong.editing.checks.check": "check_editor",
+    "lifelong.editing.contract": (
+        "Answerer CollapseError Editor EditorOptions IndexOptions Keys Route State UnsupportedError"
+    ),
+    "lifelong.editing.find": "editor_class editor_names",
+    "lifelong.editing.spaces": "HasSpaces",
+    "lifelong.log": "Edited Gauged LogError Probed RunLog Served Timed",
+    "lifelong.models.atlas.exam": "evaluate_model=evaluate",
+    "lifelong.models.atlas.train.main": "train_atlas=main",
+    "lifelong.models.vlm": "VLM",
+    "lifelong.running.ask": "ask",
+    "lifelong.running.catalog": "listing",
+    "lifelong.running.config": "RunConfig load_config",
+    "lifelong.running.run": "dry_run run",
+    "lifelong.running.words": "ConfigError",
+    "lifelong.studies.bench.payloads": "fill_and_read",
+    "lifelong.studies.bench.probing": "compare_probing=compare_run",
+    "lifelong.studies.bench.routing_page": "measure_routing=measure",
+    "lifelong.studies.replay": "replay",
+    "lifelong.studies.report": "report",
+    "lifelong.studies.single": "single",
+    "lifelong.studies.spaces": "spaces_of",
+    "lifelong.studies.stress.bank": "stress_bank",
+    "lifelong.studies.stress.edits": "stress_edits",
+    "lifelong.studies.stress.load": "stress_load",
+    "lifelong.studies.sweep": "sweep",
+    "lifelong.studies.tune": "tune",
+    "streams.stream": "load_stream stream_names",
+    "streams.types": "Edit Query",
 }
-"""Name -> the module it is in, with `:NAME` where it is called otherwise there."""
+"""Module -> the names it gives, each as it is called here, with `=NAME` where it is called otherwise there."""
+_HOME = {
+    word.split("=")[0]: (module, word.split("=")[-1]) for module, words in _NAMES.items() for word in words.split()
+}
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"lifelong has no {name!r}; it has {', '.join(_HOME)}.")
-    module, _, own = _HOME[name].partition(":")
-    value = getattr(importlib.import_module(module), own or name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to a type checker, which would then believe any name, the block above is all there is
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"lifelong has no {name!r}; it has {', '.join(__all__)}.")
+        module, own = _HOME[name]
+        value = getattr(importlib.import_module(module), own)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -234,3 +234,22 @@ def test_no_bare_except_and_every_module_says_what_it_is() -> None:
 def test_every_public_name_of_the_api_exists() -> None:
     code = "import lifelong; [getattr(lifelong, n) for n in lifelong.__all__]"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_type_checkers_see_the_names_that_the_api_loads() -> None:
+    """The imports for type checkers and the table that is used at run time name the same things."""
+    import lifelong
+
+    tree = ast.parse((ROOT / "lifelong/__init__.py").read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test))
+    seen = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in block.body:
+        if isinstance(node, ast.Assign):
+            names, private = (ast.unparse(side).strip("()").split(", ") for side in (node.targets[0], node.value))
+            seen |= {name: seen.pop(other) for name, other in zip(names, private, strict=True)}
+    assert seen == lifelong._HOME

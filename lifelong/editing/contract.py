@@ -1,4 +1,4 @@
-"""The contract of an editor: what it must do, what it may do, and how one is found by its name.
+"""The contract of an editor: what it must do, what it usually does, and what the rest may be left at.
 
 Knows nothing about particular editors, streams, panels, clocks or logs. Only `edit` is abstract; every other
 method has a default that is right for an editor that does not route.
@@ -23,7 +23,6 @@ from streams.types import Edit, Pool, Probe, Query
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank
-    from lifelong.editing.spaces import Space
     from lifelong.models.vlm import VLM, Scored
 
 
@@ -45,8 +44,8 @@ class EditorOptions(BaseModel):
 class Keys:
     """What routing sees of n queries: named arrays, each with n rows, from frozen weights only.
 
-    `memos` is either None or a place where `Bank` remembers, by array name, what it has already compared these
-    very rows with; editors only pass it on (`bank.search(keys["text"], k=1, memo=keys.memo("text"))`).
+    `memos` is for speed and may be left alone: either None or a place where `Bank` remembers, by array name, what it
+    has compared these rows with. An editor only passes it on (`bank.search(keys["text"], 1, keys.memo("text"))`).
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -78,8 +77,9 @@ class Keys:
 class Route:
     """Which experts serve one query: edit ids, best first, with scores and mixing weights.
 
-    `group` is true when one expert serves several edits and `ids` are all its members. `revisions` are the
-    revisions of the routed payloads, in the order of `ids` (a reuse of an answer needs them unchanged).
+    Ids and scores are enough: weights that are not given are 1 each, revisions 0 each. `group` is true when one
+    expert serves several edits and `ids` are all its members. `revisions` are those of the routed payloads, in the
+    order of `ids`, where a stored payload may be replaced in place (a reuse of an answer needs them unchanged).
     """
 
     ids: tuple[str, ...] = ()
@@ -87,6 +87,13 @@ class Route:
     weights: tuple[float, ...] = ()
     revisions: tuple[int, ...] = ()
     group: bool = False
+
+    def __post_init__(self) -> None:
+        """Write out what was not given, so that equality and `digest` are those of the whole form."""
+        if self.ids and not self.weights:
+            object.__setattr__(self, "weights", (1.0,) * len(self.ids))
+        if self.ids and not self.revisions:
+            object.__setattr__(self, "revisions", (0,) * len(self.ids))
 
     @property
     def in_scope(self) -> bool:
@@ -114,59 +121,36 @@ class Answerer(Protocol):
 
 
 class Editor(ABC):
-    """One way of editing a model while it is in use.
+    """One way of editing a model while it is in use; only `edit` must be written.
 
-    Class attributes say what it is: `Options` (its settings), `turn` (edits per batch; the simulator forms the
-    batches), `routed` (False when an edit may change any answer, as weight editors do), `removes` (whether `remove`
-    works), `trains` (whether `fit` learns anything), `append_only` (edits never touch each other, so their order does
-    not matter), `lasting` (what an edit stored never changes until it is superseded or taken back, and routes say all
-    else that decides an answer: one may be given later), `privileged` (sees the probes: only the oracle), `searched`
-    (the values `lifelong tune` tries, by option; none that a long training depends on).
-    `revision` must change whenever an answer may change although its route did not.
+    - Must: `edit`.
+    - Usually: `encode`, `route`, `applied`, `remove`, `state` and `load`, `nbytes`, `bank_len`.
+    - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`.
+    - What it promises: `turn`, `routed` (with `revision`), `removes`, `trains`, `append_only`, `changes_nothing`.
+    - Speed, leave it: all others.
+
+    `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must
+    see the probes (only the oracle) is `Privileged`.
     """
 
     Options: ClassVar[type[EditorOptions]] = EditorOptions
-    turn: int = 1
-    lasting: bool = False
-    routed: ClassVar[bool] = True
-    removes: ClassVar[bool] = False
-    trains: ClassVar[bool] = False
-    append_only: ClassVar[bool] = False
-    privileged: ClassVar[bool] = False
-    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
         self.vlm = vlm
         self.options = options if options is not None else self.Options()
         self.seed = seed
+        self.turn = self.turn_of(self.options)
+        self.routed = self.routed_by(self.options)
         self.revision = 0
         self.unfinished: Path | None = None  # where `fit` keeps what it has so far, if anywhere
+
+    # Must.
 
     @abstractmethod
     def edit(self, edits: Sequence[Edit]) -> None:
         """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result."""
 
-    def reveal(self, probes_of: Callable[[str], Sequence[Probe]]) -> None:
-        """Take the table of probes by edit id; whoever asks probes calls it, on privileged editors only."""
-        raise UnsupportedError(f"{type(self).__name__} is not privileged: it must not see probes.")
-
-    def fit(self, pool: Pool) -> None:
-        """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""
-
-    def fit_options(self) -> Mapping[str, Any]:
-        """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
-        return self.options.model_dump(mode="json")
-
-    def fitted(self) -> State:
-        """Return what `fit` learnt, so that it can be cached by content and shipped."""
-        return State({}, {})
-
-    def load_fitted(self, state: State) -> None:
-        """Take over what an equal `fit` learnt earlier."""
-
-    def spaces(self, pool: Pool) -> Sequence[Space]:
-        """Return what `fit` learnt as points in two dimensions, for a picture; most editors have none."""
-        return ()
+    # Usually. The defaults are right for an editor that does not route, cannot take an edit back and stores nothing.
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return the routing keys of queries: a function of frozen weights only, the same at any step."""
@@ -188,6 +172,14 @@ class Editor(ABC):
         """Forget edits; raises `UnsupportedError` where the algorithm cannot."""
         raise UnsupportedError(f"{type(self).__name__} cannot take edits back ({len(ids)} were given).")
 
+    def state(self) -> State:
+        """Return everything `load` needs to go on exactly from here (trained parts of `fit` excluded)."""
+        return State({}, {"revision": self.revision})
+
+    def load(self, state: State) -> None:
+        """Go on exactly from a state returned by `state` of an editor with equal options."""
+        self.revision = int(state.meta["revision"])
+
     def nbytes(self) -> int:
         """Return the bytes that grow with the edits: keys and payloads, or changed weights."""
         return 0
@@ -195,6 +187,57 @@ class Editor(ABC):
     def bank_len(self) -> int:
         """Return how many entries the bank holds (0 for an editor without one)."""
         return 0
+
+    # If it trains.
+
+    def fit(self, pool: Pool) -> None:
+        """Learn trained parts from a pool disjoint from every stream; the default learns nothing."""
+
+    def fitted(self) -> State:
+        """Return what `fit` learnt, so that it can be cached by content and shipped."""
+        return State({}, {})
+
+    def load_fitted(self, state: State) -> None:
+        """Take over what an equal `fit` learnt earlier."""
+
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
+        """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
+        return options.model_dump(mode="json")
+
+    # What it promises. The contract's checks hold an editor to each of these.
+
+    turn: int = 1
+    """Edits per batch; the simulator forms the batches."""
+    routed: bool = True
+    """Only a query with a route is answered in another way than by the base; False where an edit may change any
+    answer, as in weight editors. `revision` must then change whenever an answer may."""
+    removes: ClassVar[bool] = False
+    """`remove` works."""
+    trains: ClassVar[bool] = False
+    """`fit` learns something."""
+    append_only: ClassVar[bool] = False
+    """Edits never touch each other, so that their order does not matter."""
+    changes_nothing: ClassVar[bool] = False
+    """`edit` changes nothing, on purpose."""
+
+    # Speed: leave it.
+
+    lasting: bool = False
+    """What an edit stored never changes until it is superseded or taken back, and routes say all else that decides an
+    answer: one may be given later, and several edits' together."""
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """The values that `lifelong tune` tries, by option; none that a long training depends on."""
+
+    @classmethod
+    def turn_of(cls, options: EditorOptions) -> int:
+        """Return the `turn` of an editor with these options, asked before one is made."""
+        return cls.turn
+
+    @classmethod
+    def routed_by(cls, options: EditorOptions) -> bool:
+        """Return whether an editor with these options is `routed`, asked before one is made."""
+        return cls.routed
 
     def routing_banks(self) -> Sequence[Bank]:
         """Return the banks that `route` searches, so that the recall of their indexes can be measured."""
@@ -204,16 +247,16 @@ class Editor(ABC):
         """Return whether an edit is stored: whether a bank has an entry of its id; without banks, always."""
         return not self.routing_banks() or any(edit_id in bank for bank in self.routing_banks())
 
-    def state(self) -> State:
-        """Return everything `load` needs to go on exactly from here (trained parts of `fit` excluded)."""
-        return State({}, {"revision": self.revision})
-
-    def load(self, state: State) -> None:
-        """Go on exactly from a state returned by `state` of an editor with equal options."""
-        self.revision = int(state.meta["revision"])
-
     def close(self) -> None:
         """Leave the model as it was found; called once, also after an error."""
+
+
+class Privileged(ABC):
+    """Beside `Editor`: an editor that is shown the probes, as no method may be. Only the oracle is."""
+
+    @abstractmethod
+    def reveal(self, probes_of: Callable[[str], Sequence[Probe]]) -> None:
+        """Take the table of probes by edit id; whoever asks probes calls it once, before or after edits."""
 
 
 class IndexOptions(EditorOptions):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifelong.editing.contract import Editor, EditorOptions
-from lifelong.editing.find import editor_class
 from lifelong.log.checkpoint import State, load_state, save_state
 from streams.types import Pool
 
@@ -27,21 +26,22 @@ SHIPPED = Path(__file__).parents[1] / "editors"
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit that may be had: the editor that learns (by name), its options, its pool, and the fit's identity."""
+    """One fit that may be had: the class that learns and the name it was found by, its options, its pool, and the
+    fit's identity."""
 
+    kind: type[Editor]
     name: str
     options: EditorOptions
     pool: Pool
     digest: str
 
     @classmethod
-    def of(cls, name: str, options: EditorOptions, vlm: VLM, pool: Pool) -> Fit:
-        """Return the fit of an editor with options on a model and a pool; nothing is learnt yet."""
-        editor = editor_class(name)(vlm, options, seed=pool.seed)
-        try:
-            return cls(name, options, pool, fit_digest(name, editor, pool))
-        finally:
-            editor.close()
+    def of(cls, kind: type[Editor], name: str, options: EditorOptions, vlm: VLM, pool: Pool) -> Fit:
+        """Return the fit of an editor's class, found by `name`, with options on a model and a pool.
+
+        Called before a run, to name its folder: nothing is learnt, and no editor is made.
+        """
+        return cls(kind, name, options, pool, fit_digest(kind, name, options, vlm, pool))
 
     def places(self, cache: Path) -> dict[str, Path]:
         """Return where the fit may lie: shipped with the package, or in the cache."""
@@ -62,7 +62,7 @@ class Fit:
         for source, path in places.items():
             if path.is_file():
                 return load_state(path), source
-        editor = editor_class(self.name)(vlm, self.options, seed=self.pool.seed)
+        editor = self.kind(vlm, self.options, seed=self.pool.seed)
         unfinished = Unfinished(cache / f"{self.digest}-unfinished")
         editor.unfinished = unfinished.folder
         begun, earlier_wall_s = time.monotonic(), unfinished.spent_wall_s()
@@ -78,9 +78,9 @@ class Fit:
         return load_state(places["cached"]), "learnt"
 
 
-def fit_digest(name: str, editor: Editor, pool: Pool) -> str:
+def fit_digest(kind: type[Editor], name: str, options: EditorOptions, vlm: VLM, pool: Pool) -> str:
     """Return 16 hexadecimal digits that identify a fit; for an editor of a user's own file its source counts too."""
     own = name.endswith(".py")
-    source = hashlib.sha256(Path(inspect.getfile(type(editor))).read_bytes()).hexdigest() if own else ""
-    parts = [name, source, dict(editor.fit_options()), editor.vlm.digest, pool.digest, len(pool.items), pool.seed]
+    source = hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest() if own else ""
+    parts = [name, source, dict(kind.fit_options(options)), vlm.digest, pool.digest, len(pool.items), pool.seed]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,9 +1,12 @@
-"""New targets for the edits of a pool: what keeps a generator from learning the pool by heart. Knows no model."""
+"""What training draws from a pool of edits: questions inside and outside an edit's scope, new targets that keep a
+generator from learning the pool by heart, and subjects that training never sees. Knows no model.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -53,3 +56,24 @@ def outside_of(item: PoolItem, *, words_only: bool = False) -> list[Probe]:
     """Return the questions that it should leave alone; with `words_only` those whose words differ from all inside."""
     same = {item.edit.query.prompt, *(p.query.prompt for p in inside_of(item))} if words_only else set()
     return [p for p in item.probes if p.reference == "baseline" and p.query.prompt not in same]
+
+
+class HasFact(Protocol):
+    """A training example that says which fact it is of."""
+
+    @property
+    def fact(self) -> tuple[str, str]:
+        """Subject and relation."""
+        ...
+
+
+_Example = TypeVar("_Example", bound=HasFact)
+
+
+def held_out(
+    examples: Sequence[_Example], share: float, rng: np.random.Generator
+) -> tuple[list[_Example], list[_Example]]:
+    """Return the examples of most subjects, and those of a share of the subjects drawn at random."""
+    subjects = sorted({e.fact[0] for e in examples})
+    back = set(rng.permutation(subjects)[: round(share * len(subjects))].tolist())
+    return [e for e in examples if e.fact[0] not in back], [e for e in examples if e.fact[0] in back]

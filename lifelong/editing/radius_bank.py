@@ -15,7 +15,9 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 
-Verdict = Literal["far", "join", "conflict"]
+Label = tuple[int, ...]
+"""The tokens of an edit's target: labels are equal where all tokens are."""
+Judgement = Literal["far", "join", "conflict"]
 
 # A radius may equal the distance of an edit's own key; the same key, computed in another batch, differs by
 # rounding. This relative slack keeps such an edit in scope and is far below any gap between two edits.
@@ -47,7 +49,7 @@ class RadiusBank(Bank):
         found = self.search(keys, 1)
         return [(ids[0], d) for ids, d in zip(found.ids, found.scores[:, 0].tolist(), strict=True)]
 
-    def judge(self, near: str, distance: float, same_label: bool) -> Verdict:
+    def judge(self, near: str, distance: float, same_label: bool) -> Judgement:
         """Return what a new key is to its nearest entry: beyond both radii, of its label, or in conflict with it."""
         if distance > self.radius + self.radii([near])[0]:
             return "far"

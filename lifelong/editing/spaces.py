@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from streams.types import Pool
 
 
 @dataclass(frozen=True)
@@ -22,3 +26,11 @@ class Space:
     kinds: tuple[str, ...]
     numbers: np.ndarray
     separation: tuple[float, float]
+
+
+class HasSpaces(ABC):
+    """Beside `Editor`: an editor that can show what its `fit` learnt."""
+
+    @abstractmethod
+    def spaces(self, pool: Pool) -> Sequence[Space]:
+        """Return spaces for the edits and questions of a pool; called after `fit` or `load_fitted`."""

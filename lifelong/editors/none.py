@@ -15,6 +15,7 @@ class Unedited(Editor):
     """Leave the model as it is (reference: the frozen base, not a published method)."""
 
     removes = True
+    changes_nothing = True
     lasting = True
 
     def edit(self, edits: Sequence[Edit]) -> None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from lifelong.editing.contract import Editor
+from lifelong.editing.contract import Editor, Privileged
 from lifelong.log import Gauged, Probed, Timed
 from lifelong.log.machine import rss_bytes
 from lifelong.probing import latency
@@ -51,7 +51,7 @@ class Panel:
         self.vlm, self.editor, self.settings, self.baseline, self.seed = vlm, editor, settings, baseline, seed
         self.memory = Memory()
         self._probes_of, self._general, self._kind_of = probes_of, general, kind_of
-        if editor.privileged:
+        if isinstance(editor, Privileged):
             editor.reveal(probes_of)
         self._book = RouteBook(editor)
         groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]

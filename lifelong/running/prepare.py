@@ -89,10 +89,10 @@ class Prepared:
         """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
         return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
 
-    def editor(self, learnt: State | None = None) -> Editor:
-        """Return a new editor with what it learnt."""
+    def editor(self) -> Editor:
+        """Return a new editor with what it learnt beforehand."""
         editor = self.resolved.editor(self.vlm)
-        learnt = self.learnt() if learnt is None else learnt
+        learnt = self.learnt()
         if learnt is not None:
             editor.load_fitted(learnt)
         return editor
@@ -111,7 +111,7 @@ def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> 
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
-        fit = Fit.of(config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
+        fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
@@ -138,12 +138,9 @@ def baseline_of(
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
     limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
-    editor = ready.resolved.editor(ready.vlm)  # as it is before any fit
-    try:
-        if steps is not None and editor.turn == 1 and not other:
-            probes = ever_asked(stream, config.panels, steps, routed=editor.routed)
-    finally:
-        editor.close()
+    kind, options = ready.resolved.kind, ready.resolved.options
+    if steps is not None and kind.turn_of(options) == 1 and not other:
+        probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
     say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
     folder = config.cache_folder() / "baseline"
     return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)

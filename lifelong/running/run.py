@@ -111,25 +111,30 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
     steps = config.panels.steps(len(stream.edits))
-    with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
-        baseline = baseline_of(ready, progress.say, _every_tenth(progress), steps=steps)
-    with watch.on("fit"):
-        if ready.fit is not None:
-            source = next((s for s, p in ready.fit.places(config.cache_folder() / "fit").items() if p.is_file()), "")
-            pool = len(ready.fit.pool.items)
-            progress.say(f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}")
-        learnt = ready.learnt()
-        editor = ready.editor(learnt)
-    known = {} if learnt is None else dict(learnt.meta)
-    panel = panel_of(ready, editor, baseline)
-    saved = log.checkpoint()
-    progress.total = len(stream.edits)
-    progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
+    editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
     try:
+        with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
+            baseline = baseline_of(ready, progress.say, _every_tenth(progress), steps=steps)
+        with watch.on("fit"):
+            if ready.fit is not None:
+                kept = ready.fit.places(config.cache_folder() / "fit").items()
+                source = next((name for name, path in kept if path.is_file()), "")
+                pool = len(ready.fit.pool.items)
+                progress.say(
+                    f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}"
+                )
+            learnt = ready.learnt()
+            if learnt is not None:
+                editor.load_fitted(learnt)
+        panel = panel_of(ready, editor, baseline)
+        saved = log.checkpoint()
+        progress.total = len(stream.edits)
+        progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
         with watch.on("simulate"):
             run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
     finally:
         editor.close()
+    known = {} if learnt is None else dict(learnt.meta)
     return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lifelong.editing.spaces import Space
+from lifelong.editing.spaces import HasSpaces, Space
 
 
 def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
@@ -17,16 +17,18 @@ def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
     `source` and `changes` are those of `run`; a fit that is kept nowhere is made. Raises `ValueError` for an editor
     that has no spaces to show.
     """
+    from lifelong.editing.find import editor_class
     from lifelong.running.prepare import prepare, resolve
     from streams.types import Pool, PoolItem
 
     ready = prepare(resolve(source, changes))
+    name = ready.config.editor.name
+    if not issubclass(editor_class(name), HasSpaces):
+        raise ValueError(f"editor={name} has no spaces to show: its class must be a HasSpaces and define `spaces`.")
     editor = ready.editor()
+    assert isinstance(editor, HasSpaces)
     try:
         items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
-        found = editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
+        return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
     finally:
         editor.close()
-    if not found:
-        raise ValueError(f"editor={ready.config.editor.name} has no spaces to show: it must define `spaces`.")
-    return found

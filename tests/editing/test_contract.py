@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from lifelong.editing.checks.bench import Bench
+from lifelong.editing.checks.bench import Workbench
 from lifelong.editing.checks.check import check_editor, checks_for, run_check
 from lifelong.editing.contract import Editor, Keys, Route
 from lifelong.editing.find import editor_class, editor_names
@@ -25,9 +25,9 @@ def pairs() -> list:
 
 
 @pytest.fixture(scope="module")
-def benches(tiny_vlm) -> dict[str, Bench]:
+def benches(tiny_vlm) -> dict[str, Workbench]:
     """One bench per editor, so that each is fitted once."""
-    return {name: Bench(editor_class(name), tiny_vlm) for name in editor_names()}
+    return {name: Workbench(editor_class(name), tiny_vlm) for name in editor_names()}
 
 
 @pytest.mark.parametrize(("name", "check"), pairs())
@@ -45,7 +45,7 @@ class Careless(Editor):
             self.vlm.embeddings().add_(1e-3)
 
     def route(self, keys: Keys) -> list[Route]:
-        return [Route(("never-seen",), (1.0,), (1.0,), (0,))] * len(keys)
+        return [Route(("never-seen",), (1.0,))] * len(keys)
 
     @contextmanager
     def applied(self, queries, routes) -> Iterator:
@@ -65,7 +65,7 @@ def test_an_editor_says_what_an_expert_is_and_what_it_costs(name):
 def test_checks_notice_a_careless_editor():
     from lifelong.models.tiny import tiny_vlm
 
-    bench = Bench(Careless, tiny_vlm(1))
+    bench = Workbench(Careless, tiny_vlm(1))
     failed = {c.name for c in checks_for(Careless) if run_check(c, bench).outcome == "failed"}
     assert failed >= {"says_where_it_comes_from", "route_names_stored_edits", "the_base_is_untouched"}
     assert failed >= {"removal_restores_the_base", "nothing_happens_before_the_first_edit"}
@@ -79,3 +79,9 @@ def test_a_file_outside_the_package_is_checked(tmp_path, tiny_vlm):
     )
     report = check_editor(str(path), tiny_vlm)
     assert not report.ok and "no disk" in report.text() and report.editor == "mine.py"
+
+
+def test_a_route_of_ids_and_scores_is_the_one_written_out():
+    short, whole = Route(("a", "b"), (0.9, 0.8)), Route(("a", "b"), (0.9, 0.8), (1.0, 1.0), (0, 0))
+    assert short == whole and short.digest == whole.digest != Route(("a", "b"), (0.9, 0.8), (1.0, 0.5)).digest
+    assert Route() == Route((), (), (), ()) and not Route().digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lifelong.editing.contract import CollapseError
 from lifelong.editors.ft import FineTuning, FtOptions
 from streams.types import Edit, ImageRef, Query
 
@@ -59,6 +60,6 @@ def test_a_collapse_names_the_edit_and_keeps_the_last_finite_weight(tiny_vlm):
     ((name, kept),) = editor.weights.now.items()
     wild = FineTuning(tiny_vlm, FtOptions(learning_rate=1e36, stop_loss=0.0))
     wild.load(editor.state())
-    with pytest.raises(ValueError, match="edit b"):
+    with pytest.raises(CollapseError, match="edit b"):
         wild.edit([Edit("b", EDIT.query, "Bob", "bowl")])
     assert torch.equal(wild.weights.now[name], kept) and wild.revision == editor.revision

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from lifelong.editing.contract import CollapseError
 from lifelong.editors.grace import Grace, GraceOptions
 from lifelong.editors.grace.codebook import Codebook
 from lifelong.models.vlm import VLM
@@ -146,7 +147,7 @@ def test_a_reedit_defers_by_the_published_rule_and_wins_when_it_replaces(tiny_vl
 
 def test_a_non_finite_loss_names_the_edit_and_stores_nothing(tiny_vlm):
     editor = Grace(tiny_vlm, GraceOptions(learning_rate=3e37, stop_loss=0))
-    with pytest.raises(ValueError, match="edit a"):
+    with pytest.raises(CollapseError, match="edit a"):
         editor.edit(two_edits()[:1])
     assert editor.bank_len() == 0 and not editor.route(editor.encode([two_edits()[0].query]))[0].in_scope
 

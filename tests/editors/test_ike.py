@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lifelong.editing.facts.book import Fact
+from lifelong.editing.facts.book import Told
 from lifelong.editors.ike import PATTERN, Ike, IkeOptions, forms_of
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Prompt, Query
@@ -28,7 +28,7 @@ def test_copy_update_and_retain_come_one_to_three_to_four():
 
 def test_a_demonstration_states_the_fact_asks_and_answers():
     item = POOL.items[0]
-    fact = Fact(item.edit.query.prompt, item.edit.target)
+    fact = Told(item.edit.query.prompt, item.edit.target)
     forms = forms_of(item, fact)
     assert forms["copy"] == [f"New fact: {fact.prompt} It is {fact.target}. {fact.prompt} {fact.target}."]
     old = next(p for p in item.probes if p.axis == "locality")
@@ -39,8 +39,8 @@ def test_a_demonstration_states_the_fact_asks_and_answers():
 def test_the_nearest_demonstration_stands_next_to_the_edit(tiny_vlm):
     editor = fitted(tiny_vlm, demonstrations=4)
     editor.edit([EDIT])
-    facts = [Fact(i.edit.query.prompt, i.edit.target).said for i in POOL.items]
-    near = editor.text.encode(facts) @ editor.text.encode([Fact(EDIT.query.prompt, EDIT.target).said])[0]
+    facts = [Told(i.edit.query.prompt, i.edit.target).said for i in POOL.items]
+    near = editor.text.encode(facts) @ editor.text.encode([Told(EDIT.query.prompt, EDIT.target).said])[0]
     order = [facts[i] for i in np.argsort(-near)[:4]]
     assert [next(f for f in facts if text.startswith(f)) for text in editor.chosen["a"]] == order[::-1]
 

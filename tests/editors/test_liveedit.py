@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from lifelong.editing.contract import Keys, Route
-from lifelong.editing.pools import Targets
+from lifelong.editing.pools import Targets, held_out
 from lifelong.editors.liveedit import LiveEdit, train
-from lifelong.editors.liveedit.calibration import held_out, margin
+from lifelong.editors.liveedit.calibration import margin
 from lifelong.editors.liveedit.examples import Table, examples_of
 from lifelong.editors.liveedit.options import LiveEditOptions
 from lifelong.editors.liveedit.rows import expert_inputs, rows_of

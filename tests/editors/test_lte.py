@@ -83,7 +83,7 @@ def test_the_trained_weights_answer_out_of_scope_only_if_always_active(trained, 
 def test_batches_mixed_of_both_equal_rows_alone(trained):
     editor = like(trained, active="in_scope")
     editor.edit([EDIT])
-    queries, here = [STRANGE, EDIT.query, STRANGE], Route(("a",), (1.0,), (1.0,), (0,))
+    queries, here = [STRANGE, EDIT.query, STRANGE], Route(("a",), (1.0,))
     routes = [Route(), here, Route()]
     with editor.applied(queries, routes) as answerer:
         together, texts = answerer.score(["Ann"] * 3), answerer.generate([1, 0])

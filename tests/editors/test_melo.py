@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from lifelong.editing.contract import CollapseError
 from lifelong.editing.ops import residual
 from lifelong.editors.melo import Melo, MeloOptions
 from lifelong.editors.melo.clusters import Clusters
@@ -140,6 +141,6 @@ def test_a_reedit_hides_both_by_the_published_rule_and_wins_when_it_replaces(tin
 
 def test_a_collapse_names_the_edits_and_stores_nothing(tiny_vlm):
     editor = Melo(tiny_vlm, MeloOptions(learning_rate=3e37))
-    with pytest.raises(ValueError, match="edits a, b"):
+    with pytest.raises(CollapseError, match="edits a, b"):
         editor.edit(edits()[:2])
     assert editor.bank_len() == 0 and editor.nbytes() == 0

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lifelong.editing.contract import CollapseError
 from lifelong.editing.weights.gradient_transform import GradientTransform, RunningMoments
-from lifelong.editing.weights.hypernet import Factors, gradient_factors, lessons_of, outcome_of
+from lifelong.editing.weights.hypernet import Factors, gradient_factors, lessons_of, losses_of
 from lifelong.editors.mend import Mend, MendOptions
 from lifelong.log.checkpoint import State
 from streams.stream import load_stream
@@ -99,14 +99,14 @@ def test_rows_of_a_training_batch_meet_their_own_weights(tiny_vlm, module):
     found, _ = gradient_factors(editor.region, editor.region.questions(*zip(*asked, strict=True)), "test")
     with torch.no_grad():
         change = editor.transforms.changes(found)
-        together = outcome_of(editor.region, change, lessons, np.random.default_rng(0))
+        together = losses_of(editor.region, change, lessons, np.random.default_rng(0))
         rng, alone = np.random.default_rng(0), []
         for i, lesson in enumerate(lessons):
             dense = {editor.parameters[n]: f.take([i]).dense() for n, f in change.items()}
             none = {n: f.take([i]) for n, f in change.items()}
             none = {n: Factors(f.left * 0, f.right, f.kept) for n, f in none.items()}
             with tiny_vlm.swap({n: w + dense[n] for n, w in editor.weights.base.items()}):
-                alone.append(outcome_of(editor.region, none, [lesson], rng))
+                alone.append(losses_of(editor.region, none, [lesson], rng))
     counts = [("text" in x.same, "image" in x.same) for x in lessons]
     for side, place in (("text", 0), ("image", 1)):
         values = [a.same[side] for a, c in zip(alone, counts, strict=True) if c[place]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lifelong.editing.checks import sentences as contract
-from lifelong.editing.checks.bench import Bench
+from lifelong.editing.checks.bench import Workbench
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import inside_of, outside_of
 from lifelong.editing.scope.classifier import ScopeClassifier, fuse
@@ -256,8 +256,8 @@ def test_the_contract_holds_with_mend_inside(check, mend_bench) -> None:
 
 
 @pytest.fixture(scope="module")
-def mend_bench(tiny_vlm) -> Bench:
-    return Bench(Mscke, tiny_vlm, {"width": 16, **MEND})
+def mend_bench(tiny_vlm) -> Workbench:
+    return Workbench(Mscke, tiny_vlm, {"width": 16, **MEND})
 
 
 def test_a_pool_without_questions_in_scope_is_refused(tiny_vlm, pools) -> None:

@@ -125,7 +125,7 @@ def test_a_mixture_of_almost_one_model_decodes_as_that_model(tiny_vlm, share: fl
     editor = Serac(tiny_vlm, options(mixing="soft"))
     editor.edit([EDIT])
     queries = [EDIT.query, Query("Where is the long bridge?")]
-    with editor.applied(queries, [Route(("a",), (share,), (share,), (0,))] * 2) as answerer:
+    with editor.applied(queries, [Route(("a",), (share,), (share,))] * 2) as answerer:
         said = answerer.generate(max_tokens=6)
     model = model_of(editor)
     told = [model.told(q, model.words["a"]) for q in queries]

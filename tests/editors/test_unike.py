@@ -261,7 +261,7 @@ def test_a_collapse_leaves_nothing_behind(tiny_vlm, fitted):
 
 def test_ablations_share_one_fit():
     same = [options(), options(zeta="none", external="in-context"), options(states=8, alpha=0.3)]
-    learnt = [Unike.fit_options(type("Holder", (), {"options": o})()) for o in same]  # type: ignore[arg-type]
+    learnt = [Unike.fit_options(o) for o in same]
     assert learnt[0] == learnt[1] == learnt[2] != {}
 
 

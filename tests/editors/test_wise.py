@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lifelong.editing.contract import CollapseError
 from lifelong.editing.ops import generator
 from lifelong.editors.wise import Wise, WiseOptions
 from lifelong.editors.wise.memory import choose, hinge, sequence_distance, subspace, ties, token_distances
@@ -154,7 +155,7 @@ def test_what_fit_keeps_are_unrelated_questions_and_they_can_be_carried_over(tin
 
 def test_a_collapse_names_the_edit_and_keeps_the_memory(tiny_vlm):
     editor = wise(tiny_vlm)
-    with pytest.raises(ValueError, match="edit tree"):
+    with pytest.raises(CollapseError, match="edit tree"):
         wild = Wise(tiny_vlm, WiseOptions(learning_rate=1e38, norm=1e38, stop_loss=0))
         wild.edit([EDITS[2]])
     editor.edit(EDITS[:1])

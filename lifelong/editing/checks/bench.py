@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from lifelong.editing.contract import Editor, Route, State
+from lifelong.editing.contract import Editor, EditorOptions, Privileged, Route, State
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 
@@ -59,7 +59,7 @@ def same_scored(a: Scored, b: Scored) -> bool:
 
 
 @dataclass
-class Bench:
+class Workbench:
     """Makes editors of one class on one model and asks them things.
 
     An option called `steps` is set to a few, so that optimisation is short; `options` overrides it. What `fit` learnt
@@ -101,17 +101,21 @@ class Bench:
         """The probes' targets."""
         return [p.target for p in self.probes]
 
+    @cached_property
+    def settings(self) -> EditorOptions:
+        """The options of every editor made here; raises `ValueError` where they are no options of this editor."""
+        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
+        return self.kind.Options(**{**short, **self.options})
+
     def make(self) -> Editor:
         """Return a fresh editor, fitted where it trains."""
-        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
-        options = self.kind.Options(**{**short, **self.options})
-        editor = self.kind(self.vlm, options, seed=0)
+        editor = self.kind(self.vlm, self.settings, seed=0)
         if self.kind.trains and self._fitted is None:
             editor.fit(self.stream.pool(POOL, 0))
             self._fitted = editor.fitted()
         elif self._fitted is not None:
             editor.load_fitted(self._fitted)
-        if self.kind.privileged:
+        if isinstance(editor, Privileged):
             editor.reveal(self._probes_of)
         return editor
 
@@ -133,10 +137,7 @@ class Bench:
     def ask(self, editor: Editor, rows: Sequence[int] | None = None) -> Answers:
         """Return routes and results for some probes (all by default), asked in one batch."""
         rows = range(len(self.probes)) if rows is None else rows
-        queries, targets = [self.queries[r] for r in rows], [self.targets[r] for r in rows]
-        routes = editor.route(editor.encode(queries))
-        with editor.applied(queries, routes) as answerer:
-            return Answers(routes, answerer.score(targets))
+        return answers_of(editor, [self.queries[r] for r in rows], [self.targets[r] for r in rows])
 
     def base(self) -> Answers:
         """Return what the model answers without any editor."""
@@ -159,6 +160,13 @@ def take(editor: Editor, edits: Sequence[Edit]) -> None:
     """Give edits to an editor in batches of its turn, as the simulator does."""
     for low in range(0, len(edits), editor.turn):
         editor.edit(edits[low : low + editor.turn])
+
+
+def answers_of(editor: Editor, queries: Sequence[Query], targets: Sequence[str]) -> Answers:
+    """Return routes and results of queries, asked of an editor in one batch."""
+    routes = editor.route(editor.encode(queries))
+    with editor.applied(queries, routes) as answerer:
+        return Answers(routes, answerer.score(targets))
 
 
 @dataclass(frozen=True)

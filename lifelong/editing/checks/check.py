@@ -1,7 +1,7 @@
 """The contract every editor must keep, run: which checks apply to an editor class, and the report on one editor.
 
-Used by the tests on every shipped editor and by `lifelong check FILE.py` on a user's own. Knows no editor in
-particular; the checks themselves stand in `contract.py`.
+Used by `lifelong check FILE.py` on a user's own editor and by the tests on every shipped one (`suite` makes the same
+checks a user's own tests). Knows no editor in particular; the checks themselves are in `sentences`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifelong.editing.checks import sentences as contract
-from lifelong.editing.checks.bench import Bench, ContractError, Report, Result
-from lifelong.editing.contract import Editor
+from lifelong.editing.checks import sentences
+from lifelong.editing.checks.bench import ContractError, Report, Result, Workbench
+from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 
 if TYPE_CHECKING:
@@ -22,71 +22,84 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """One sentence of the contract; `run` raises `ContractError` when an editor breaks it."""
+    """One sentence of the contract; `run` raises `ContractError` when an editor breaks it.
 
-    name: str
-    claim: str
-    run: Callable[[Bench], None]
+    `needs` is the promise that it holds an editor to; one that does not make that promise need not keep it.
+    """
+
+    run: Callable[[Workbench], None]
+    needs: str = ""
+
+    @property
+    def name(self) -> str:
+        """What reports and tests call it."""
+        return self.run.__name__
+
+    @property
+    def claim(self) -> str:
+        """The sentence."""
+        return (self.run.__doc__ or "").strip()
+
+    def reason_to_skip(self, kind: type[Editor], options: EditorOptions | None = None) -> str:
+        """Return why the check does not apply to an editor class (with options), or an empty text where it does."""
+        if not self.needs:
+            return ""
+        routed = kind.routed if options is None else kind.routed_by(options)
+        promised = routed if self.needs == "routed" else getattr(kind, self.needs)
+        return "" if promised else f"{kind.__name__} does not promise it: {self.needs} = False"
 
 
-CHECKS: tuple[Callable[[Bench], None], ...] = (
-    contract.says_where_it_comes_from,
-    contract.unknown_option_is_an_error,
-    contract.class_attributes_make_sense,
-    contract.nothing_happens_before_the_first_edit,
-    contract.encode_ignores_edits,
-    contract.encode_gives_one_row_per_query,
-    contract.route_is_pure,
-    contract.route_names_stored_edits,
-    contract.memos_change_nothing,
-    contract.no_answer_leaks_into_routing,
-    contract.a_batch_equals_its_rows,
-    contract.an_unrouted_query_sees_the_base,
-    contract.an_unchanged_route_keeps_the_answer,
-    contract.an_answer_may_be_given_later,
-    contract.the_base_is_untouched,
-    contract.the_base_is_untouched_after_an_error,
-    contract.state_goes_on_exactly,
-    contract.state_is_plain,
-    contract.the_same_seed_gives_the_same_editor,
-    contract.removal_restores_the_base,
-    contract.order_does_not_matter,
-    contract.bytes_grow_with_the_bank,
-    contract.what_fit_learnt_can_be_carried_over,
+CHECKS = (
+    Check(sentences.says_where_it_comes_from),
+    Check(sentences.unknown_option_is_an_error),
+    Check(sentences.class_attributes_make_sense),
+    Check(sentences.nothing_happens_before_the_first_edit),
+    Check(sentences.an_edit_changes_something),
+    Check(sentences.encode_ignores_edits),
+    Check(sentences.encode_gives_one_row_per_query),
+    Check(sentences.route_is_pure),
+    Check(sentences.route_names_stored_edits),
+    Check(sentences.memos_change_nothing),
+    Check(sentences.no_answer_leaks_into_routing),
+    Check(sentences.a_batch_equals_its_rows),
+    Check(sentences.an_unrouted_query_sees_the_base, needs="routed"),
+    Check(sentences.an_unchanged_route_keeps_the_answer, needs="routed"),
+    Check(sentences.an_answer_may_be_given_later, needs="lasting"),
+    Check(sentences.the_base_is_untouched),
+    Check(sentences.the_base_is_untouched_after_an_error),
+    Check(sentences.state_goes_on_exactly),
+    Check(sentences.state_is_plain),
+    Check(sentences.the_same_seed_gives_the_same_editor),
+    Check(sentences.removal_restores_the_base),
+    Check(sentences.order_does_not_matter, needs="append_only"),
+    Check(sentences.bytes_grow_with_the_bank),
+    Check(sentences.what_fit_learnt_can_be_carried_over, needs="trains"),
 )
 
 
-def checks_for(kind: type[Editor]) -> list[Check]:
-    """Return the checks that an editor class must pass, those of laws it does not declare left out."""
-    left_out = set()
-    if not kind.routed:
-        left_out |= {contract.an_unrouted_query_sees_the_base, contract.an_unchanged_route_keeps_the_answer}
-    if not kind.trains:
-        left_out.add(contract.what_fit_learnt_can_be_carried_over)
-    if not kind.lasting:
-        left_out.add(contract.an_answer_may_be_given_later)
-    if not kind.append_only:
-        left_out.add(contract.order_does_not_matter)
-    return [Check(c.__name__, (c.__doc__ or "").strip(), c) for c in CHECKS if c not in left_out]
+def checks_for(kind: type[Editor], options: EditorOptions | None = None) -> list[Check]:
+    """Return the checks that an editor class (with options) must pass, without those of promises it does not make."""
+    return [check for check in CHECKS if not check.reason_to_skip(kind, options)]
 
 
 def check_editor(path_or_name: str, vlm: VLM | None = None, **options: Any) -> Report:
     """Run every check on a shipped editor or on a user's Python file, and report; a tiny random model by default.
 
-    Raises what `editor_class` raises. An exception inside a check is that check's failure.
+    Raises what `editor_class` raises, and `ValueError` for options that the editor does not have. An exception inside
+    a check is that check's failure.
     """
     kind = editor_class(path_or_name)
     if vlm is None:
         from lifelong.models.tiny import tiny_vlm
 
         vlm = tiny_vlm()
-    bench = Bench(kind, vlm, options)
-    results = [run_check(check, bench) for check in checks_for(kind)]
+    bench = Workbench(kind, vlm, options)
+    results = [run_check(check, bench) for check in checks_for(kind, bench.settings)]
     name = Path(path_or_name).name if path_or_name.endswith(".py") else path_or_name
     return Report(name, tuple(results))
 
 
-def run_check(check: Check, bench: Bench) -> Result:
+def run_check(check: Check, bench: Workbench) -> Result:
     """Run one check; every exception becomes a failure with its message."""
     try:
         check.run(bench)

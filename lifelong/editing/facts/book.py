@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import AfterValidator
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
@@ -24,8 +25,22 @@ STATEMENT = "New fact: {prompt} It is {target}."
 IN_SCOPE = ("reliability", "generality")
 
 
+def _names_both(template: str) -> str:
+    try:
+        template.format(prompt="", target="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"template={template!r}: only {{prompt}} and {{target}} can be filled in") from error
+    if "{prompt}" not in template or "{target}" not in template:
+        raise ValueError(f"template={template!r} must contain {{prompt}} and {{target}}")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_names_both)]
+"""How an edit is stated in a prompt: a text with {prompt} and {target}; an option of this type refuses any other."""
+
+
 @dataclass(frozen=True)
-class Fact:
+class Told:
     """The words of a stored edit."""
 
     prompt: str
@@ -37,7 +52,7 @@ class Fact:
         return STATEMENT.format(prompt=self.prompt, target=self.target)
 
 
-class Limit(NamedTuple):
+class Threshold(NamedTuple):
     """The least cosine in scope, and the mean share of in-scope and out-of-scope queries that it tells right."""
 
     least: float
@@ -72,7 +87,7 @@ class FactBook:
         self.answers = answers
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
         self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
-        self.facts: dict[str, Fact] = {}
+        self.facts: dict[str, Told] = {}
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -87,7 +102,7 @@ class FactBook:
             for evicted in self.bank.add([edit.id], self.stored([edit])):
                 del self.facts[evicted]
                 gone.append(evicted)
-            self.facts[edit.id] = Fact(edit.query.prompt, edit.target)
+            self.facts[edit.id] = Told(edit.query.prompt, edit.target)
         return gone
 
     def stored(self, edits: Sequence[Edit]) -> np.ndarray:
@@ -127,7 +142,7 @@ class FactBook:
         for i, floor in enumerate(floors):
             hits = np.flatnonzero((found.scores[i] >= floor) & (found.rows[i] >= 0))
             ids, scores = tuple(found.ids[i][j] for j in hits), tuple(float(found.scores[i, j]) for j in hits)
-            routes.append(Route(ids, scores, (1.0,) * len(ids), tuple(int(revisions[i, j]) for j in hits)))
+            routes.append(Route(ids, scores, revisions=tuple(int(revisions[i, j]) for j in hits)))
         return routes
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -140,27 +155,26 @@ class FactBook:
 
     def state(self) -> State:
         """Return the bank and the words of every edit."""
-        inner = self.bank.state()
         facts = [[edit_id, f.prompt, f.target] for edit_id, f in self.facts.items()]
-        return State(inner.tensors, {"bank": inner.meta, "facts": facts})
+        return State.joined({"facts": facts}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
-        self.bank.load(State(state.tensors, state.meta["bank"]))
-        self.facts = {edit_id: Fact(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+        self.bank.load(state.part("bank"))
+        self.facts = {edit_id: Told(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
 
-    def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Limit]:
+    def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Threshold]:
         """Return the cosines that best tell a pool's in-scope from its out-of-scope probes, by kind of query.
 
         In scope: reliability and generality probes that find their own edit among all of the pool's. Out of scope:
-        probes whose reference is the baseline. `otherwise` is the limit of a kind that the pool has no sample of.
+        probes whose reference is the baseline. `otherwise` is the threshold of a kind that the pool has no sample of.
         With `alone` a probe meets its own edit only: for keys that many edits share (questions about pictures in the
         same words), where the nearest of all is another's as often as not.
         """
         probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in IN_SCOPE]
-        limits = {"image": Limit(otherwise, 0.0), "text": Limit(otherwise, 0.0)}
+        thresholds = {"image": Threshold(otherwise, 0.0), "text": Threshold(otherwise, 0.0)}
         if not probes:
-            return limits
+            return thresholds
         inside = np.array([p.reference != "baseline" for p in probes])
         ids, stored = [item.edit.id for item in pool.items], self.stored([item.edit for item in pool.items])
         keys = self.keys([p.query for p in probes])["key"]
@@ -174,24 +188,24 @@ class FactBook:
             own = np.array([got[0] == p.edit_id for p, got in zip(probes, found.ids, strict=True)])
             scores = np.where(inside & ~own, -2.0, found.scores[:, 0])  # another's edit: wrong above every threshold
         kinds = np.array([_kind(p) for p in probes])
-        for kind in limits:
+        for kind in thresholds:
             here = kinds == kind
             if (here & inside).any() and (here & ~inside).any():
-                limits[kind] = separating(scores[here & inside], scores[here & ~inside])
-        return limits
+                thresholds[kind] = separating(scores[here & inside], scores[here & ~inside])
+        return thresholds
 
 
 def _kind(probe: Probe) -> str:
     return "image" if probe.query.image is not None else "text"
 
 
-def separating(inside: np.ndarray, outside: np.ndarray) -> Limit:
+def separating(inside: np.ndarray, outside: np.ndarray) -> Threshold:
     """Return the score with the greatest mean share of both samples on its right side, and that share.
 
     Of equally good scores it is the middle of the widest gap.
 
     >>> separating(np.array([0.9, 0.8]), np.array([0.1, 0.4]))
-    Limit(least=0.6, right=1.0)
+    Threshold(least=0.6, right=1.0)
     """
     scores = np.unique(np.concatenate([inside, outside]).astype(np.float64))
     cuts = np.concatenate([scores[:1], (scores[:-1] + scores[1:]) / 2])
@@ -200,4 +214,4 @@ def separating(inside: np.ndarray, outside: np.ndarray) -> Limit:
     refused = np.searchsorted(np.sort(outside), cuts) / len(outside)
     right = np.round((kept + refused) / 2, 9)
     best = int(np.lexsort((gaps, right))[-1])
-    return Limit(round(float(cuts[best]), 6), float(right[best]))
+    return Threshold(round(float(cuts[best]), 6), float(right[best]))

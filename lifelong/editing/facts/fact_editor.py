@@ -1,4 +1,4 @@
-"""Editors whose memory is a book of facts: the part of the contract that they share (`retrieval.FactBook`).
+"""Editors whose memory is a book of facts: the part of the contract that they share (`book.FactBook`).
 
 Knows the book; nothing of how a fact that was found is told to the model.
 """
@@ -69,10 +69,9 @@ class FactEditor(Editor):
 
     def state(self) -> State:
         """Return the bank and the words of every edit."""
-        inner = self.book.state()
-        return State(inner.tensors, {"revision": self.revision, **inner.meta})
+        return State.joined({"revision": self.revision}, book=self.book.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
-        self.book.load(state)
+        self.book.load(state.part("book"))

@@ -2,7 +2,7 @@
 
 rho = exp(-scale ||z_edit - z_query||^2), where z is made of one item's own words and picture only, so that a stored
 key never moves. Words and pictures pass a frozen encoder and then a trained head (the papers tune the encoder too).
-Knows queries and frozen encoders; nothing of banks, edits or answers. `scope_training` trains it.
+Knows queries and frozen encoders; nothing of banks, edits or answers. `training` trains it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A memory of edits behind a scope classifier: the machinery that SERAC-like editors share.
 
-A stored edit is a key z of fixed width (`scope.ScopeClassifier`) and whatever the counterfactual model keeps of it
-(`counterfactual.Counterfactual`). Knows queries, edits, keys and routes; nothing of probes, clocks or panels.
+A stored edit is a key z of fixed width (`classifier.ScopeClassifier`) and whatever the counterfactual model keeps of
+it (`counterfactual.Counterfactual`). Knows queries, edits, keys and routes; nothing of probes, clocks or panels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
@@ -57,9 +58,7 @@ class ScopeOptions(IndexOptions):
         le=1,
         description="share of the decoder layers, from the top, that the copy trains (published 1/32)",
     )
-    template: str = Field(
-        default="New fact: {prompt} It is {target}.", description="how the edit is stated before the query"
-    )
+    template: Template = Field(default=STATEMENT, description="how the edit is stated before the query")
     supersede: Literal["keep", "replace"] = Field(
         "keep",
         description="what becomes of the old edit: keep both (published: the memory is only appended to) or drop it",
@@ -74,17 +73,6 @@ class ScopeOptions(IndexOptions):
     answer_batch: int = Field(24, ge=1, description="questions a step of the counterfactual model")
     answer_rate: float = Field(3e-4, gt=0, description="learning rate of the counterfactual model")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
-
-    @field_validator("template")
-    @classmethod
-    def _names_both(cls, value: str) -> str:
-        try:
-            value.format(prompt="", target="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"template={value!r}: only {{prompt}} and {{target}} can be filled in") from error
-        if "{prompt}" not in value or "{target}" not in value:
-            raise ValueError(f"template={value!r} must contain {{prompt}} and {{target}}")
-        return value
 
 
 class ScopeMemory(Editor):
@@ -144,23 +132,23 @@ class ScopeMemory(Editor):
         self.model.fit(pool, seed=self.seed, unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # what a later run loads is rounded, and this one works with the same
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
-        return self.options.model_dump(mode="json", exclude=AFTER_FIT)
+        return options.model_dump(mode="json", exclude=AFTER_FIT)
 
     def fitted(self) -> State:
         """Return the classifier's weights and what the counterfactual model learnt, the former in half precision."""
-        scope = {f"scope/{n}": t.detach().half().contiguous() for n, t in self.classifier.state_dict().items()}
-        return State(scope | {f"counterfactual/{n}": t for n, t in self.model.fitted().items()}, {})
+        scope = {n: t.detach().half().contiguous() for n, t in self.classifier.state_dict().items()}
+        return State.joined(scope=State(scope, {}), counterfactual=State(self.model.fitted(), {}))
 
     def load_fitted(self, state: State) -> None:
         """Take over trained weights."""
-        parts: dict[str, dict[str, torch.Tensor]] = {"scope": {}, "counterfactual": {}}
-        for name, tensor in state.tensors.items():
-            part, _, inner = name.partition("/")
-            parts[part][inner] = tensor
-        self.classifier.double().load_state_dict({n: t.double() for n, t in parts["scope"].items()}, strict=True)
-        self.model.load_fitted(parts["counterfactual"])
+        # Fits that ship name their parts in the tensors' names only.
+        state = State(state.tensors, {"scope": {}, "counterfactual": {}, **state.meta})
+        scope = {n: t.double() for n, t in state.part("scope").tensors.items()}
+        self.classifier.double().load_state_dict(scope, strict=True)
+        self.model.load_fitted(state.part("counterfactual").tensors)
 
     # Editing
 
@@ -233,13 +221,10 @@ class ScopeMemory(Editor):
 
     def state(self) -> State:
         """Return the bank and what the counterfactual model keeps."""
-        parts = {"bank": self.bank.state(), "model": self.model.state()}
-        tensors = {f"{name}/{n}": t for name, part in parts.items() for n, t in part.tensors.items()}
-        return State(tensors, {"revision": self.revision} | {name: dict(part.meta) for name, part in parts.items()})
+        return State.joined({"revision": self.revision}, bank=self.bank.state(), model=self.model.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
-        for name, part in (("bank", self.bank), ("model", self.model)):
-            mine = {n.removeprefix(name + "/"): t for n, t in state.tensors.items() if n.startswith(name + "/")}
-            part.load(State(mine, state.meta[name]))
+        self.bank.load(state.part("bank"))
+        self.model.load(state.part("model"))

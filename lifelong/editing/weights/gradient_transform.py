@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.ops import weight_of
-from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, losses_of, train
 from lifelong.editing.weights.regions import Region
 from streams.types import Edit, Pool
 
@@ -140,9 +140,9 @@ class GradientTransforms:
 
         def loss_of(step: int) -> Tensor:
             chosen = draw()
-            outcome = outcome_of(self.region, self.changes_of([x.edit for x in chosen], what), chosen, rng)
-            parts = [how.edit_weight * v for v in outcome.same.values()]
-            return torch.stack([*parts, *(how.local_weight * v for v in outcome.local.values())]).sum()
+            losses = losses_of(self.region, self.changes_of([x.edit for x in chosen], what), chosen, rng)
+            parts = [how.edit_weight * v for v in losses.same.values()]
+            return torch.stack([*parts, *(how.local_weight * v for v in losses.local.values())]).sum()
 
         rates = [n.rate for n in self.networks.values()]
         rest = [p for n, p in self.networks.named_parameters() if not n.endswith(".rate")]

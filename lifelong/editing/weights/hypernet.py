@@ -131,7 +131,7 @@ def per_row(region: Region, factors: Mapping[str, Factors], serves: Sequence[int
         yield
 
 
-Asked = tuple[Query, str]
+Question = tuple[Query, str]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Lesson:
     """A training edit: questions it should change, by words and by picture, and questions it should leave alone."""
 
     edit: Edit
-    same: Mapping[str, tuple[Asked, ...]]
-    local: Mapping[str, tuple[Asked, ...]]
+    same: Mapping[str, tuple[Question, ...]]
+    local: Mapping[str, tuple[Question, ...]]
 
 
 def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
@@ -162,11 +162,11 @@ def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
     return out
 
 
-def _filled(sides: Mapping[str, tuple[Asked, ...]]) -> dict[str, tuple[Asked, ...]]:
+def _filled(sides: Mapping[str, tuple[Question, ...]]) -> dict[str, tuple[Question, ...]]:
     return {name: asked for name, asked in sides.items() if asked}
 
 
-def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[Asked, ...]:
+def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[Question, ...]:
     if same:
         probes = [p for p in item.probes if p.axis == "generality"]
     else:
@@ -176,7 +176,7 @@ def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[As
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Losses:
     """What a batch of lessons came to: mean losses (nats) and the share of edits whose answers were all right."""
 
     same: dict[str, Tensor]
@@ -184,14 +184,14 @@ class Outcome:
     right: float
 
 
-def outcome_of(
+def losses_of(
     region: Region, factors: Mapping[str, Factors], lessons: Sequence[Lesson], rng: np.random.Generator
-) -> Outcome:
+) -> Losses:
     """Answer one question of every kind per lesson with the lesson's own weights and return the losses by kind.
 
     Same questions: mean negative log-likelihood of the target. Local ones: KL(base || edited) per answer token.
     """
-    rows: list[tuple[int, str, str, Asked]] = []
+    rows: list[tuple[int, str, str, Question]] = []
     for i, lesson in enumerate(lessons):
         for role, sides in (("same", lesson.same), ("local", lesson.local)):
             rows += [(i, role, side, asked[int(rng.integers(len(asked)))]) for side, asked in sides.items()]
@@ -212,10 +212,10 @@ def outcome_of(
         losses.setdefault((role, side), []).append(value)
     means = {key: torch.stack(values).mean() for key, values in losses.items()}
     same, local = ({side: v for (r, side), v in means.items() if r == role} for role in ("same", "local"))
-    return Outcome(same, local, float(np.mean(right)))
+    return Losses(same, local, float(np.mean(right)))
 
 
-def _base(region: Region, asked: Sequence[Asked]) -> list[Tensor]:
+def _base(region: Region, asked: Sequence[Question]) -> list[Tensor]:
     return region.questions([q for q, _ in asked], [t for _, t in asked]).logits(grad=False)
 
 

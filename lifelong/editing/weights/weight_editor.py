@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
 
 from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.weights.regions import Region, RunningWeights
@@ -17,7 +16,7 @@ from streams.types import Query
 class WeightEditor(Editor):
     """Answers with `weights` of `region` swapped in; a subclass finds the region and says what an edit does."""
 
-    routed: ClassVar[bool] = False
+    routed = False
     region: Region
     weights: RunningWeights
 

@@ -82,7 +82,7 @@ class Grace(Editor):
         )
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Place each edit's key and train its entry's value; raises `ValueError` on a non-finite loss or value."""
+        """Place each edit's key and train its entry's value; raises `CollapseError` on a non-finite one."""
         for edit in edits:
             old = edit.supersedes
             if self.options.supersede == "replace" and old is not None and old in self.codebook.entry_of:
@@ -140,7 +140,7 @@ class Grace(Editor):
             ids = tuple(self.codebook.members[entry])
             revision = int(self.codebook.bank.revision_of(np.array([self.codebook.bank.row_of(entry)]))[0])
             n = len(ids)
-            routes.append(Route(ids, (-distance,) * n, (1.0,) * n, (revision,) * n, group=n > 1))
+            routes.append(Route(ids, (-distance,) * n, revisions=(revision,) * n, group=n > 1))
         return routes
 
     @contextmanager
@@ -181,13 +181,12 @@ class Grace(Editor):
 
     def state(self) -> State:
         """Return the codebook."""
-        inner = self.codebook.state()
-        return State(inner.tensors, {"revision": self.revision, "codebook": inner.meta})
+        return State.joined({"revision": self.revision}, codebook=self.codebook.state())
 
     def load(self, state: State) -> None:
         """Go on from a codebook."""
         super().load(state)
-        self.codebook.load(State(state.tensors, state.meta["codebook"]))
+        self.codebook.load(state.part("codebook"))
 
 
 def _writer(values: Tensor, served: Tensor) -> Any:

@@ -12,9 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from lifelong.editing.contract import State
-from lifelong.editing.radius_bank import RadiusBank
-
-Label = tuple[int, ...]
+from lifelong.editing.radius_bank import Label, RadiusBank
 
 
 @dataclass(frozen=True)
@@ -117,13 +115,12 @@ class Codebook:
 
     def state(self) -> State:
         """Return all entries: tensors of the bank, and labels and members in order of storing."""
-        bank = self.bank.state()
         entries = [[entry, list(self.labels[entry]), self.members[entry]] for entry in self.labels]
-        return State(bank.tensors, {"bank": bank.meta, "entries": entries, "stored": self._stored})
+        return State.joined({"entries": entries, "stored": self._stored}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a state returned by `state`."""
-        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.bank.load(state.part("bank"))
         self.labels = {entry: tuple(label) for entry, label, _ in state.meta["entries"]}
         self.members = {entry: list(members) for entry, _, members in state.meta["entries"]}
         self.entry_of = {edit: entry for entry, members in self.members.items() for edit in members}

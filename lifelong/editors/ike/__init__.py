@@ -14,8 +14,8 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
-from lifelong.editing.facts.book import Fact, KeyKind
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.facts.book import KeyKind, Told
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.models.encoders import text_encoder
@@ -81,20 +81,21 @@ class Ike(FactEditor):
 
     def fit(self, pool: Pool) -> None:
         """Keep the pool's demonstrations and embed their facts; no weight is learnt."""
-        facts = [Fact(item.edit.query.prompt, item.edit.target) for item in pool.items]
+        facts = [Told(item.edit.query.prompt, item.edit.target) for item in pool.items]
         self.demonstrations = [forms_of(item, fact) for item, fact in zip(pool.items, facts, strict=True)]
         self._remember(torch.from_numpy(self._embed(facts)))
 
-    def _embed(self, facts: Sequence[Fact]) -> np.ndarray:
+    def _embed(self, facts: Sequence[Told]) -> np.ndarray:
         return self.text.encode([f.said for f in facts])
 
     def _remember(self, keys: torch.Tensor) -> None:
         self.memory = Bank(self.text.width, metric="ip")
         self.memory.add([str(i) for i in range(len(keys))], keys.numpy())
 
-    def fit_options(self) -> dict[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what is kept."""
-        return self.options.model_dump(mode="json", include={"encoder"})
+        return options.model_dump(mode="json", include={"encoder"})
 
     def fitted(self) -> State:
         """Return the demonstrations and their facts' embeddings."""
@@ -108,11 +109,11 @@ class Ike(FactEditor):
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Store each edit with its demonstrations, which follow from its words; one may replace another."""
-        self.chosen |= self._choose({e.id: Fact(e.query.prompt, e.target) for e in edits})
+        self.chosen |= self._choose({e.id: Told(e.query.prompt, e.target) for e in edits})
         for gone in self.book.add(edits):
             del self.chosen[gone]
 
-    def _choose(self, facts: Mapping[str, Fact]) -> dict[str, tuple[str, ...]]:
+    def _choose(self, facts: Mapping[str, Told]) -> dict[str, tuple[str, ...]]:
         """Return k demonstrations for each fact, those of the nearest one last; their forms follow `PATTERN`."""
         k = min(self.options.demonstrations, len(self.memory))
         if k == 0 or not facts:

@@ -5,14 +5,14 @@ Knows pool items and their words; nothing of retrieval or models.
 
 from __future__ import annotations
 
-from lifelong.editing.facts.book import Fact
+from lifelong.editing.facts.book import Told
 from streams.types import PoolItem
 
 PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
 """The forms of eight demonstrations, nearest fact first: copy, update, retain in the paper's ratio 1 : 3 : 4."""
 
 
-def forms_of(item: PoolItem, fact: Fact) -> dict[str, list[str]]:
+def forms_of(item: PoolItem, fact: Told) -> dict[str, list[str]]:
     """Return the demonstrations of one training item by form; each states the new fact, asks, and answers."""
     forms: dict[str, list[str]] = {"copy": [_shown(fact, fact.prompt, fact.target)], "update": [], "retain": []}
     for probe in item.probes:
@@ -23,5 +23,5 @@ def forms_of(item: PoolItem, fact: Fact) -> dict[str, list[str]]:
     return {form: list(dict.fromkeys(texts)) for form, texts in forms.items() if texts}
 
 
-def _shown(fact: Fact, prompt: str, answer: str) -> str:
+def _shown(fact: Told, prompt: str, answer: str) -> str:
     return f"{fact.said} {prompt} {answer}."

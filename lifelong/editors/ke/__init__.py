@@ -6,7 +6,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import weight_of
-from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, outcome_of, train
+from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, losses_of, train
 from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
 from lifelong.editing.weights.weight_editor import WeightEditor
 from lifelong.editors.ke.network import Hypernetwork, size_of
@@ -79,7 +79,7 @@ class KnowledgeEditor(WeightEditor):
 
     Options = KeOptions
     searched = {"edit_scale": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)}
-    trains: ClassVar[bool] = True
+    trains = True
     options: KeOptions
 
     def __init__(self, vlm: VLM, options: KeOptions | None = None, *, seed: int = 0) -> None:
@@ -114,13 +114,13 @@ class KnowledgeEditor(WeightEditor):
             questions = self.region.questions([e.query for e in edits], [e.target for e in edits])
             found, _ = gradient_factors(self.region, questions, "ke")
             change = self.network(found, self._sentences(edits, [said[id(x)] for x in chosen]))
-            outcome = outcome_of(self.region, change, chosen, rng)
-            cost = torch.stack(list(outcome.local.values())).mean()
+            losses = losses_of(self.region, change, chosen, rng)
+            cost = torch.stack(list(losses.local.values())).mean()
             if o.constraint == "norm":
                 cost = torch.stack([size_of(f) for f in change.values()]).sum(0).mean()
-            loss = torch.stack(list(outcome.same.values())).mean() + now["multiplier"] * (cost - now["margin"])
+            loss = torch.stack(list(losses.same.values())).mean() + now["multiplier"] * (cost - now["margin"])
             now["multiplier"] = max(0.0, now["multiplier"] + o.dual_rate * (float(cost.detach()) - now["margin"]))
-            now["right"].append(outcome.right)
+            now["right"].append(losses.right)
             if len(now["right"]) == CHECK_STEPS:
                 if np.mean(now["right"]) > 0.9:
                     now["margin"] = max(o.margin_floor, now["margin"] * o.margin_decay)
@@ -137,9 +137,10 @@ class KnowledgeEditor(WeightEditor):
         )  # fmt: skip
         self.load_fitted(self.fitted())  # rounded, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return all options but the one that only editing reads."""
-        return self.options.model_dump(mode="json", exclude={"edit_scale"})
+        return options.model_dump(mode="json", exclude={"edit_scale"})
 
     def fitted(self) -> State:
         """Return the hypernetwork in half precision."""

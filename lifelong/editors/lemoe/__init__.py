@@ -52,14 +52,12 @@ class Lemoe(Editor):
 
     Options = LemoeOptions
     searched = {"learning_rate": (1e-3, 3e-3, 1e-2), "shrink": (0.02, 0.1, 0.5), "layer": (0.34, 0.5625, 0.84)}
-    turn = 20
     trains = True
     options: LemoeOptions
 
     def __init__(self, vlm: VLM, options: LemoeOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.turn = o.per_expert * o.window
         self.layer = vlm.layer_at(o.layer)
         self.module = vlm.submodule(self.layer, o.module)
         source = torch.Generator().manual_seed(seed)
@@ -70,6 +68,11 @@ class Lemoe(Editor):
         self.members: dict[str, tuple[str, ...]] = {}
         self.expert_of: dict[str, str] = {}
 
+    @classmethod
+    def turn_of(cls, options: LemoeOptions) -> int:
+        """Return the edits of all experts of one window."""
+        return options.per_expert * options.window
+
     # What fit learns
 
     def fit(self, pool: Pool) -> None:
@@ -79,9 +82,10 @@ class Lemoe(Editor):
         if len(queries) > 1:
             self.mean, self.white = whitening(self._inputs(queries), self.options.shrink)
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: LemoeOptions) -> Mapping[str, Any]:
         """Return what decides the whitening."""
-        return {"pool": self.options.pool, "shrink": self.options.shrink}
+        return {"pool": options.pool, "shrink": options.shrink}
 
     def fitted(self) -> State:
         """Return the whitening."""
@@ -182,7 +186,7 @@ class Lemoe(Editor):
             ids = tuple(i for members, _, _ in each for i in members)
             scores = tuple(s for members, s, _ in each for _ in members)
             gate = tuple(w for members, _, w in each for _ in members)
-            routes.append(Route(ids, scores, gate, (0,) * len(ids), group=len(ids) > 1))
+            routes.append(Route(ids, scores, gate, group=len(ids) > 1))
         return routes
 
     @contextmanager
@@ -224,13 +228,12 @@ class Lemoe(Editor):
 
     def state(self) -> State:
         """Return anchors, experts and their members."""
-        bank = self.bank.state()
         members = [[name, list(ids)] for name, ids in self.members.items()]
-        return State(bank.tensors, {"revision": self.revision, "bank": bank.meta, "members": members})
+        return State.joined({"revision": self.revision, "members": members}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from anchors, experts and their members."""
         super().load(state)
-        self.bank.load(State(state.tensors, state.meta["bank"]))
+        self.bank.load(state.part("bank"))
         self.members = {name: tuple(ids) for name, ids in state.meta["members"]}
         self.expert_of = {i: name for name, ids in self.members.items() for i in ids}

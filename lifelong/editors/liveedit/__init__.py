@@ -76,10 +76,11 @@ class LiveEdit(Editor):
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
-        whole = {name for name in ABLATED if getattr(self.options, name)}
-        return self.options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
+        whole = {name for name in ABLATED if getattr(options, name)}
+        return options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""
@@ -195,16 +196,14 @@ class LiveEdit(Editor):
 
     def state(self) -> State:
         """Return both banks."""
-        states = {kind: bank.state() for kind, bank in self.banks.items()}
-        tensors = {f"{kind}/{name}": t for kind, s in states.items() for name, t in s.tensors.items()}
-        return State(tensors, {"revision": self.revision} | {kind: dict(s.meta) for kind, s in states.items()})
+        banks = {kind: bank.state() for kind, bank in self.banks.items()}
+        return State.joined({"revision": self.revision}, **banks)
 
     def load(self, state: State) -> None:
         """Go on from both banks."""
         super().load(state)
         for kind, bank in self.banks.items():
-            mine = {n.removeprefix(kind + "/"): t for n, t in state.tensors.items() if n.startswith(kind + "/")}
-            bank.load(State(mine, state.meta[kind]))
+            bank.load(state.part(kind))
 
 
 def _soft(scores: np.ndarray) -> np.ndarray:

@@ -18,16 +18,6 @@ from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import rows_of
 
 
-def held_out(
-    examples: Sequence[Example], share: float, rng: np.random.Generator
-) -> tuple[list[Example], list[Example]]:
-    """Return the examples of most subjects, and those of a share of them drawn at random."""
-    subjects = sorted({e.fact[0] for e in examples})
-    kept_back = set(rng.permutation(subjects)[: round(share * len(subjects))].tolist())
-    rest = [e for e in examples if e.fact[0] not in kept_back]
-    return rest, [e for e in examples if e.fact[0] in kept_back]
-
-
 @torch.no_grad()
 def margin(modules: LiveEditModules, table: Table, examples: Sequence[Example], recall: float) -> float:
     """Return what to add to the sentinel's score so that a share `recall` of rephrases finds its own edit.

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.pools import Targets
+from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
-from lifelong.editors.liveedit.calibration import held_out, margin
+from lifelong.editors.liveedit.calibration import margin
 from lifelong.editors.liveedit.examples import Example, Table, examples_of, joined
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of

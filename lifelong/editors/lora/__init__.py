@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class LoraTuning(Editor):
         "steps": (5, 10, 20),
         "rank": (4, 8, 16),
     }
-    routed: ClassVar[bool] = False
+    routed = False
     options: LoraOptions
 
     def __init__(self, vlm: VLM, options: LoraOptions | None = None, *, seed: int = 0) -> None:

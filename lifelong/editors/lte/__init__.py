@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
@@ -84,7 +84,7 @@ class Lte(FactEditor):
 
     Options = LteOptions
     searched = {"threshold": (None, 0.8, 0.85, 0.9, 0.95), "active": ("always", "in_scope")}
-    routed: ClassVar[bool] = False
+    routed = False
     options: LteOptions
 
     def __init__(self, vlm: VLM, options: LteOptions | None = None, *, seed: int = 0) -> None:
@@ -94,20 +94,24 @@ class Lte(FactEditor):
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
         self.thresholds = {"image": UNFITTED, "text": UNFITTED}
         self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`
-        if o.active == "in_scope":  # then no edit changes an answer without being routed to
-            self.routed = True  # type: ignore[misc]
+
+    @classmethod
+    def routed_by(cls, options: LteOptions) -> bool:
+        """Return whether the trained weights act in scope only, so that no answer changes without a route."""
+        return options.active == "in_scope"
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
         train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
-        limits = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
-        self.thresholds = {kind: limit.least for kind, limit in limits.items()}
+        found = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
+        self.thresholds = {kind: threshold.least for kind, threshold in found.items()}
         self.load_fitted(self.fitted())
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
         kept = {"threshold", "active", "capacity", "eviction", "index"}
-        return self.options.model_dump(mode="json", exclude=kept)
+        return options.model_dump(mode="json", exclude=kept)
 
     def fitted(self) -> State:
         """Return the low-rank changes in half precision, and the thresholds."""

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from lifelong.editing.facts.book import Fact
-from lifelong.editing.ops import NotFiniteError, answer_loss
+from lifelong.editing.facts.book import Told
+from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.training import steps_of
 from lifelong.editors.lte.adapter import Adapter
 from streams.types import Pool, PoolItem, Prompt, Query
@@ -28,7 +27,7 @@ from streams.types import Pool, PoolItem, Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-Asked = tuple[Prompt, str]
+Question = tuple[Prompt, str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def example_of(item: PoolItem) -> Example:
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
     outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
-    return Example(Fact(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
+    return Example(Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
 
 
 def fit(
@@ -106,9 +105,9 @@ def step_losses(
     return out
 
 
-def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Asked]]:
+def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Question]]:
     """Return one prompt with its answer per example and kind."""
-    out: dict[str, list[Asked]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
+    out: dict[str, list[Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
     for e in chosen:
         other = chosen[int(rng.integers(len(chosen)))]
         told = e.said if rng.random() < 0.5 else other.said
@@ -124,11 +123,5 @@ def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[
     return pairs[int(rng.integers(len(pairs)))]
 
 
-def _after(said: str, query: Query, answer: str) -> Asked:
+def _after(said: str, query: Query, answer: str) -> Question:
     return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer
-
-
-def divergence(base: Tensor, trained: Tensor) -> Tensor:
-    """Return KL(base || trained), the mean over positions of logits (positions, vocabulary)."""
-    p, q = F.log_softmax(base.float(), -1), F.log_softmax(trained.float(), -1)
-    return (p.exp() * (p - q)).sum(-1).mean()

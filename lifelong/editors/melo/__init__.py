@@ -73,14 +73,12 @@ class Melo(Editor):
 
     Options = MeloOptions
     searched = {"radius": (0.5, 5.0, 25.0, 75.0), "key_layer": (0.25, 0.5, 0.73), "learning_rate": (0.006, 0.02)}
-    turn = 4
     removes = True
     options: MeloOptions
 
     def __init__(self, vlm: VLM, options: MeloOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.turn = o.turn
         key_layer = max(0, min(vlm.layer_at(o.key_layer), vlm.layers - 2))
         self.key_module = vlm.submodule(key_layer, o.key_module)
         self.first = min(key_layer + 1, vlm.layers - 1)
@@ -88,6 +86,11 @@ class Melo(Editor):
         self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
+
+    @classmethod
+    def turn_of(cls, options: MeloOptions) -> int:
+        """Return the edits of one block."""
+        return options.turn
 
     # Editing
 
@@ -160,7 +163,7 @@ class Melo(Editor):
     def route(self, keys: Keys) -> list[Route]:
         """Return the nearest member of the cluster a key lies in; the score is the negated distance to its centre."""
         hits = self.clusters.find(keys["key"], keys.memo("key"))
-        return [Route() if hit is None else Route((hit[0],), (-hit[1],), (1.0,), (0,)) for hit in hits]
+        return [Route() if hit is None else Route((hit[0],), (-hit[1],)) for hit in hits]
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
@@ -211,16 +214,12 @@ class Melo(Editor):
 
     def state(self) -> State:
         """Return clusters and blocks."""
-        clusters, blocks = self.clusters.state(), self.blocks.state()
-        tensors = {f"clusters/{n}": t for n, t in clusters.tensors.items()}
-        tensors |= {f"blocks/{n}": t for n, t in blocks.tensors.items()}
-        meta = {"revision": self.revision, "clusters": clusters.meta, "blocks": blocks.meta, "made": self._made}
-        return State(tensors, meta)
+        meta = {"revision": self.revision, "made": self._made}
+        return State.joined(meta, clusters=self.clusters.state(), blocks=self.blocks.state())
 
     def load(self, state: State) -> None:
         """Go on from clusters and blocks."""
         super().load(state)
-        for name, part in (("clusters", self.clusters), ("blocks", self.blocks)):
-            mine = {n.removeprefix(name + "/"): t for n, t in state.tensors.items() if n.startswith(name + "/")}
-            part.load(State(mine, state.meta[name]))
+        self.clusters.load(state.part("clusters"))
+        self.blocks.load(state.part("blocks"))
         self._made = int(state.meta["made"])

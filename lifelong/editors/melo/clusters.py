@@ -14,9 +14,8 @@ import torch
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import State
-from lifelong.editing.radius_bank import RadiusBank
+from lifelong.editing.radius_bank import Label, RadiusBank
 
-Label = tuple[int, ...]
 MARGIN = 1e-5
 """By how much two radii that were split stay clear of the middle."""
 
@@ -157,19 +156,15 @@ class Clusters:
 
     def state(self) -> State:
         """Return everything, clusters in order of opening."""
-        centres, points = self.centres.state(), self.points.state()
-        tensors = {f"centres/{n}": t for n, t in centres.tensors.items()}
-        tensors |= {f"points/{n}": t for n, t in points.tensors.items()}
         clusters = [[c, list(self.labels[c]), list(self.members[c])] for c in self.labels]
         counts = [self.conflicts, self.forgotten, self._opened]
-        meta = {"centres": centres.meta, "points": points.meta, "clusters": clusters, "counts": counts}
-        return State(tensors, meta)
+        meta = {"clusters": clusters, "counts": counts}
+        return State.joined(meta, centres=self.centres.state(), points=self.points.state())
 
     def load(self, state: State) -> None:
         """Go on from a state returned by `state`."""
-        for name, bank in (("centres", self.centres), ("points", self.points)):
-            mine = {n.removeprefix(name + "/"): t for n, t in state.tensors.items() if n.startswith(name + "/")}
-            bank.load(State(mine, state.meta[name]))
+        self.centres.load(state.part("centres"))
+        self.points.load(state.part("points"))
         self.labels = {c: tuple(label) for c, label, _ in state.meta["clusters"]}
         self.members = {c: list(members) for c, _, members in state.meta["clusters"]}
         edits = set(self.points.ids()) - {f"{c}/centre" for c in self.labels}

@@ -6,7 +6,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -67,7 +67,7 @@ class Mend(WeightEditor):
 
     Options = MendOptions
     searched = {"edit_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "average": (False, True)}
-    trains: ClassVar[bool] = True
+    trains = True
     options: MendOptions
 
     def __init__(self, vlm: VLM, options: MendOptions | None = None, *, seed: int = 0) -> None:
@@ -92,9 +92,10 @@ class Mend(WeightEditor):
         self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # rounded, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return all options but those that only editing reads."""
-        return self.options.model_dump(mode="json", exclude={"average", "edit_scale"})
+        return options.model_dump(mode="json", exclude={"average", "edit_scale"})
 
     def fitted(self) -> State:
         """Return the transforms in half precision, with their moments and rates as they are."""
@@ -137,11 +138,12 @@ class Mend(WeightEditor):
 
     def state(self) -> State:
         """Return the edited weights, and the sums behind a mean."""
-        inner, sums = super().state(), {f"sum/{name}": s for name, s in self.sums.items()}
-        return State({**inner.tensors, **sums}, {**inner.meta, "tokens": self.tokens})
+        sums = State(self.sums, {"tokens": self.tokens})
+        return State.joined(weights=super().state(), sums=sums)
 
     def load(self, state: State) -> None:
         """Go on from edited weights."""
-        super().load(state)
-        self.tokens = int(state.meta["tokens"])
-        self.sums = {name: state.tensors[f"sum/{name}"].to(s).clone() for name, s in self.sums.items()}
+        super().load(state.part("weights"))
+        sums = state.part("sums")
+        self.tokens = int(sums.meta["tokens"])
+        self.sums = {name: sums.tensors[name].to(s).clone() for name, s in self.sums.items()}

@@ -1,13 +1,13 @@
 """MSCKE: a memory of edits behind a scope classifier that reads words and pictures (arXiv 2411.12790).
 
 Knows queries and edits; nothing of probes, clocks or panels. Says only what sets it apart from other memories behind
-a scope classifier (`scope_memory`): what its classifier sees and how it fuses the two.
+a scope classifier (`editing.scope.memory`): what its classifier sees and how it fuses the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -58,22 +58,23 @@ class Mscke(ScopeMemory):
     the paper's CLIP) that is concatenation, as in the paper's evaluation of single edits. The encoders E are frozen
     (the paper tunes CLIP). A picture's patches carry their place, so that "the picture on the left" can be told.
     The target's words, the copy as counterfactual model and the further out-of-scope pairs are as in the class's
-    options and `scope.fit_scope`: an edit's key starts as its prompt's, the copy trains a larger share of a small
-    base than the published last layer, and other edits' questions count as out of scope, without which a bank of
-    many edits is never told apart.
+    options and `fit_scope`: an edit's key starts as its prompt's, the copy trains a larger share of a small base than
+    the published last layer, and other edits' questions count as out of scope, without which a bank of many edits is
+    never told apart.
     """
 
     Options = MsckeOptions
-    append_only: ClassVar[bool] = True
+    append_only = True
     options: MsckeOptions
 
     def _reads(self) -> tuple[Fusion, str | None]:
         return self.options.fusion, self.options.image_encoder
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: MsckeOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns; MEND's only where it is inside."""
-        mends = {} if self.options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
-        return {k: v for k, v in super().fit_options().items() if k not in mends}
+        mends = {} if options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
+        return {k: v for k, v in super().fit_options(options).items() if k not in mends}
 
     def _counterfactual(self) -> Counterfactual:
         o = self.options

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Privileged, Route, State
 from lifelong.editors.oracle.knowing import Knowing
 from streams.types import Edit, Probe, Query
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class Oracle(Editor):
+class Oracle(Editor, Privileged):
     """Reference: an expert is the list of one edit's in-scope questions with their answers; nothing is trained.
 
     A question routes to the latest edit that has it in scope (reliability, generality, portability: every probe whose
@@ -30,9 +30,8 @@ class Oracle(Editor):
     """
 
     Options = EditorOptions
-    removes: ClassVar[bool] = True
+    removes = True
     lasting = True
-    privileged: ClassVar[bool] = True
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
@@ -76,7 +75,7 @@ class Oracle(Editor):
     def route(self, keys: Keys) -> list[Route]:
         """Return the latest edit with each query in its scope."""
         found = [self._served.get(row.tobytes().hex()) for row in keys["digest"]]
-        return [Route((ids[-1],), (1.0,), (1.0,), (0,)) if ids else Route() for ids in found]
+        return [Route((ids[-1],), (1.0,)) if ids else Route() for ids in found]
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:

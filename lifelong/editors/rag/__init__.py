@@ -6,15 +6,15 @@ SERAC's memory, IKE and LTE (arXiv 2305.12740, 2402.11905) with retrieval by ima
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, IndexOptions, Keys, Route, State
-from lifelong.editing.facts.book import STATEMENT, KeyKind
+from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.facts.book import STATEMENT, KeyKind, Template
 from lifelong.editing.facts.fact_editor import FactEditor
 from streams.types import Pool, Prompt, Query
 
@@ -43,18 +43,7 @@ class RagOptions(IndexOptions):
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )
-    template: str = Field(default=STATEMENT, description="how one edit is stated before the query")
-
-    @field_validator("template")
-    @classmethod
-    def _names_both(cls, value: str) -> str:
-        try:
-            value.format(prompt="", target="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"template={value!r}: only {{prompt}} and {{target}} can be filled in") from error
-        if "{prompt}" not in value or "{target}" not in value:
-            raise ValueError(f"template={value!r} must contain {{prompt}} and {{target}}")
-        return value
+    template: Template = Field(default=STATEMENT, description="how one edit is stated before the query")
 
 
 class Rag(FactEditor):
@@ -90,11 +79,12 @@ class Rag(FactEditor):
             self.book.weight = weight
             found[weight] = self.book.calibrated(pool, UNFITTED)
         self.book.weight = max(found, key=lambda w: found[w]["image"].right)
-        self.thresholds = {kind: limit.least for kind, limit in found[self.book.weight].items()}
+        self.thresholds = {kind: threshold.least for kind, threshold in found[self.book.weight].items()}
 
-    def fit_options(self) -> dict[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns."""
-        return self.options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
+        return options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
 
     def fitted(self) -> State:
         """Return the calibrated weight and thresholds."""

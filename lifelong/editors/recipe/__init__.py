@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
@@ -54,9 +54,9 @@ class Recipe(Editor):
 
     Options = RecipeOptions
     searched = {"lead": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)}
-    removes: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
-    append_only: ClassVar[bool] = True
+    removes = True
+    trains = True
+    append_only = True
     lasting = True
     options: RecipeOptions
 
@@ -81,6 +81,11 @@ class Recipe(Editor):
             unfinished=self.unfinished,
         )  # fmt: skip
         self.load_fitted(self.fitted())
+
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
+        """Return all options but those that only routing reads."""
+        return options.model_dump(mode="json", exclude={"lead", "index"})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the lead."""
@@ -124,7 +129,7 @@ class Recipe(Editor):
         routes = []
         for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
             beaten = score > float(keys["sentinel"][i, 0]) + lead
-            routes.append(Route(ids, (score,), (1.0,), (int(revisions[i]),)) if beaten else Route())
+            routes.append(Route(ids, (score,), revisions=(int(revisions[i]),)) if beaten else Route())
         return routes
 
     @contextmanager
@@ -158,14 +163,9 @@ class Recipe(Editor):
 
     def state(self) -> State:
         """Return the bank."""
-        inner = self.bank.state()
-        return State(inner.tensors, {"revision": self.revision, "bank": inner.meta})
+        return State.joined({"revision": self.revision}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a bank."""
         super().load(state)
-        self.bank.load(State(state.tensors, state.meta["bank"]))
-
-    def fit_options(self) -> Mapping[str, Any]:
-        """Return all options but those that only routing reads."""
-        return self.options.model_dump(mode="json", exclude={"lead", "index"})
+        self.bank.load(state.part("bank"))

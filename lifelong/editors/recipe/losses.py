@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 TINY = 1e-8
 MARGIN = 1.2
@@ -36,9 +35,3 @@ def _unsure(p: Tensor, own: Tensor) -> Tensor:
     counted = own < MARGIN * p.topk(2, dim=1).values[:, 1]
     losses = torch.where(counted, -(own + TINY).log(), torch.zeros_like(own))
     return losses.sum() / counted.sum().clamp(min=1)
-
-
-def divergence(base: Tensor, edited: Tensor) -> Tensor:
-    """Return KL(base || edited), the mean over positions of logits (positions, vocabulary)."""
-    p, q = F.log_softmax(base.float(), -1), F.log_softmax(edited.float(), -1)
-    return (p.exp() * (p - q)).sum(-1).mean()

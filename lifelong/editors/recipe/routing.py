@@ -62,15 +62,6 @@ def share_of(step: int, steps: int) -> float:
     return max(0.01, min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def held_out(
-    examples: Sequence[Example], share: float, rng: np.random.Generator
-) -> tuple[list[Example], list[Example]]:
-    """Return the examples of most subjects, and those of a share of them drawn at random."""
-    subjects = sorted({e.fact[0] for e in examples})
-    back = set(rng.permutation(subjects)[: round(share * len(subjects))].tolist())
-    return [e for e in examples if e.fact[0] not in back], [e for e in examples if e.fact[0] in back]
-
-
 @torch.no_grad()
 def lead_of(modules: RecipeModules, table: Table, examples: Sequence[Example]) -> float:
     """Return by how much an edit must beat the sentinel so that most questions inside and outside are told right.

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.ops import NotFiniteError, answer_loss
-from lifelong.editing.pools import Targets
+from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
+from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
-from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import Reader, Slots
-from lifelong.editors.recipe.routing import fit_routing, held_out, lead_of, share_of
+from lifelong.editors.recipe.routing import fit_routing, lead_of, share_of
 from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
 from lifelong.models.vlm import Hidden
 from streams.types import Pool
@@ -144,7 +143,7 @@ def editing_losses(
     with torch.no_grad():
         base = vlm.resume(vlm.hidden(asked[2 * n :], 0, answers[2 * n :]), answers_only=True)
     nll = [answer_loss(logits[i], hidden.target_ids[i]) for i in range(2 * n)]
-    kept = [losses.divergence(base[i], logits[2 * n + i]) for i in range(n)]
+    kept = [divergence(base[i], logits[2 * n + i]) for i in range(n)]
     return {
         "reliability": torch.stack(nll[:n]).mean(),
         "generality": torch.stack(nll[n:]).mean(),

@@ -1,7 +1,7 @@
 """SERAC: edits kept in words, a scope classifier that reads words only, a counterfactual model (arXiv 2206.06520).
 
 Knows queries and edits; nothing of probes, clocks or panels. Says only what sets it apart from other memories behind
-a scope classifier (`scope_memory`): its classifier never sees a picture.
+a scope classifier (`editing.scope.memory`): its classifier never sees a picture.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Editor, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -44,7 +44,7 @@ class TPatcher(Editor):
 
     Options = TPatcherOptions
     searched = {"learning_rate": (3e-3, 1e-2, 3e-2), "memory_weight": (1.0, 5.0, 20.0), "layer": (0.67, 1.0)}
-    routed: ClassVar[bool] = False
+    routed = False
     removes = True
     trains = True
     options: TPatcherOptions
@@ -80,9 +80,10 @@ class TPatcher(Editor):
     def _keep(self, states: Tensor) -> None:
         self.site = Site(self.site.module, self.patches, states.half().float())
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide which states are collected."""
-        return self.options.model_dump(mode="json", include={"layer", "module", "memory"})
+        return options.model_dump(mode="json", include={"layer", "module", "memory"})
 
     def fitted(self) -> State:
         """Return the collected states, in half precision."""
@@ -135,10 +136,9 @@ class TPatcher(Editor):
 
     def state(self) -> State:
         """Return all neurons."""
-        inner = self.patches.state()
-        return State(inner.tensors, {"revision": self.revision, "patches": inner.meta})
+        return State.joined({"revision": self.revision}, patches=self.patches.state())
 
     def load(self, state: State) -> None:
         """Go on from stored neurons."""
         super().load(state)
-        self.patches.load(State(state.tensors, state.meta["patches"]))
+        self.patches.load(state.part("patches"))

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, CollapseError, Editor, Route, State
+from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
 from lifelong.editing.ops import generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
+from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import Memory
 from lifelong.editors.unike.options import FIT, UnikeOptions
@@ -28,13 +29,12 @@ from lifelong.editors.unike.reading import Reader, Reading
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
-    from lifelong.editing.spaces import Space
     from lifelong.models.vlm import VLM
 
 __all__ = ["Unike", "UnikeOptions"]
 
 
-class Unike(Editor):
+class Unike(Editor, HasSpaces):
     """Intrinsic and external knowledge unified in the latent space (arXiv 2409.19872).
 
     An expert is 10 neurons in the FFN of each of the last four layers, FFN(q) + o (V + beta zeta') with o = act(q K +
@@ -60,7 +60,7 @@ class Unike(Editor):
 
     Options = UnikeOptions
     searched = {"alpha": (None, 0.0, 0.1), "memory_weight": (1.0, 5.0), "learning_rate": (1e-2, 3e-2)}
-    routed: ClassVar[bool] = False
+    routed = False
     removes = True
     trains = True
     options: UnikeOptions
@@ -101,9 +101,10 @@ class Unike(Editor):
             self.sites = [Site(site.module, site.patches, s) for site, s in pairs]
         self.load_fitted(self.fitted())  # in half precision, as it is kept
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns; all ablations share one fit."""
-        return self.options.model_dump(mode="json", include=FIT)
+        return options.model_dump(mode="json", include=FIT)
 
     def fitted(self) -> State:
         """Return memory, encoders, directions and silent states of each layer, in half precision."""
@@ -245,21 +246,18 @@ class Unike(Editor):
 
     def state(self) -> State:
         """Return neurons, remembered edits and their words."""
-        tensors: dict[str, Tensor] = {}
-        meta: list[dict[str, Any]] = []
-        for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
-            parts = {"patches": site.patches.state(), "edits": memory.edits.state()}
-            tensors |= {f"{i}/{part}/{name}": t for part, s in parts.items() for name, t in s.tensors.items()}
-            meta.append({part: dict(s.meta) for part, s in parts.items()})
         facts = [[edit_id, prompt, target] for edit_id, (prompt, target) in self.facts.items()]
-        return State(tensors, {"revision": self.revision, "layers": meta, "facts": facts})
+        layers = {
+            str(i): State.joined(patches=site.patches.state(), edits=memory.edits.state())
+            for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True))
+        }
+        return State.joined({"revision": self.revision, "facts": facts}, **layers)
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
         for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True)):
-            for part, holder in (("patches", site.patches), ("edits", memory.edits)):
-                mark = f"{i}/{part}/"
-                mine = {n.removeprefix(mark): t for n, t in state.tensors.items() if n.startswith(mark)}
-                holder.load(State(mine, state.meta["layers"][i][part]))
+            layer = state.part(str(i))
+            site.patches.load(layer.part("patches"))
+            memory.edits.load(layer.part("edits"))
         self.facts = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["facts"]}

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lifelong.editing.contract import EditorOptions
+from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.patches.neurons import Activation
 from lifelong.editing.patches.training import Teaching
 
@@ -34,7 +35,7 @@ class UnikeOptions(EditorOptions):
     beta: float = Field(default=0.1, ge=0, description="weight of that direction")
     remember: bool = Field(default=True, description="whether edits join the memory")
     demonstrations: int = Field(default=4, ge=1, description="facts stated in the prompt with external=in-context")
-    template: str = Field(default="New fact: {prompt} It is {target}.", description="how one of them is stated")
+    template: Template = Field(default=STATEMENT, description="how one of them is stated")
     activation: Activation = Field(default="relu", description="of the new neurons")
     learning_rate: float = Field(default=1e-2, gt=0, description="Adam")
     steps: int = Field(default=100, ge=1)

@@ -77,9 +77,10 @@ class Wise(Editor):
         probes = (p.query for item in pool.items for p in item.probes if p.axis == "locality")
         self.unrelated = list(dict.fromkeys(probes))[: self.options.outside]
 
-    def fit_options(self) -> Mapping[str, Any]:
+    @classmethod
+    def fit_options(cls, options: WiseOptions) -> Mapping[str, Any]:
         """Return how many are kept."""
-        return {"outside": self.options.outside}
+        return {"outside": options.outside}
 
     def fitted(self) -> State:
         """Return the unrelated questions."""
@@ -206,11 +207,11 @@ class Wise(Editor):
             limits = torch.cat([torch.tensor([float("inf")]), limits])
             memories = [Memory(self.weight), *memories]
         routes = []
-        shared = [((1.0,) * len(m.members), (m.revision,) * len(m.members)) for m in memories]
+        revisions = [(m.revision,) * len(m.members) for m in memories]
         for row, j in enumerate(choose(distances, limits).tolist()):
             ids = memories[j].members if j >= 0 else ()
             scores = (float(distances[row, j]),) * len(ids)
-            routes.append(Route(ids, scores, *shared[j], group=len(ids) > 1) if ids else Route())
+            routes.append(Route(ids, scores, revisions=revisions[j], group=len(ids) > 1) if ids else Route())
         return routes
 
     @contextmanager
