@@ -112,7 +112,7 @@ def list_command(
     """List what there is to choose from; editors with what `make editors` measured of them."""
     from lifelong.running.catalog import evidence_lines, listing
 
-    things = listing(kind)
+    things = listing(kind, options=options)
     if as_json:
         print(json.dumps(things, indent=1, default=str))
         return
@@ -121,7 +121,7 @@ def list_command(
     width = max((len(t["name"]) for t in things), default=0)
     for thing in things:
         print(f"{thing['name']:<{width}}  {thing['about']}")
-        for option in thing.get("options", ()) if options else ():
+        for option in thing.get("options", ()):
             print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import importlib.util
@@ -24,6 +25,19 @@ def editor_names() -> list[str]:
     """Return the names of all editors that ship with the package, sorted."""
     folder = importlib.import_module(EDITORS).__path__
     return sorted(m.name for m in pkgutil.iter_modules(folder) if not m.name.startswith("_"))
+
+
+def editor_line(name: str) -> str:
+    """Return the first line of what a shipped editor says of itself, read from its source: nothing is imported.
+
+    An editor imports torch; a list of names and lines should not take seconds for that.
+    """
+    folder = Path(importlib.import_module(EDITORS).__path__[0])
+    file = next(path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file())
+    module = ast.parse(file.read_text(encoding="utf-8"))
+    classes = [n for n in module.body if isinstance(n, ast.ClassDef) and n.bases and not n.name.startswith("_")]
+    own = [n for n in classes if not n.name.endswith(("Options", "Error"))]
+    return (ast.get_docstring(own[-1] if own else module) or "").partition("\n")[0]
 
 
 def editor_class(name: str) -> type[Editor]:

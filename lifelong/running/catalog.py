@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from lifelong.running.config import RECIPES, recipe_names
 from lifelong.running.words import ConfigError, near, read_toml
 
@@ -21,24 +23,27 @@ MEASURES = {
 """Columns of the table of editors, each with its format."""
 
 
-def listing(kind: str) -> list[dict[str, Any]]:
-    """Return one object with `name` and `about` for each thing of a kind; raises `ConfigError` for another kind."""
+def listing(kind: str, *, options: bool = False) -> list[dict[str, Any]]:
+    """Return one object with `name` and `about` for each thing of a kind; raises `ConfigError` for another kind.
+
+    With `options` editors and streams tell theirs, too, and editors whether they route, remove and train: they are
+    imported for that, which takes seconds.
+    """
     makers = {"editors": _editors, "streams": _streams, "models": _models, "recipes": _recipes}
     if kind not in makers:
         raise ConfigError(f"{kind!r} cannot be listed.{near(kind, makers)}")
-    return makers[kind]()
+    return makers[kind](options)
 
 
-def _editors() -> list[dict[str, Any]]:
-    from lifelong.editing.find import editor_class, editor_names
-    from lifelong.running.parts import describe, described
+def _editors(options: bool) -> list[dict[str, Any]]:
+    from lifelong.editing.find import editor_class, editor_line, editor_names
 
-    found, known = [], evidence()
-    for name in editor_names():
-        cls = editor_class(name)
-        traits = {"routed": cls.routed, "removes": cls.removes, "trains": cls.trains}
-        about = {"name": name, "about": describe(cls.__doc__), **traits, "evidence": known.get(name, [])}
-        found.append({**about, "options": described(cls.Options)})
+    known = evidence()
+    found = [{"name": n, "about": editor_line(n), "evidence": known.get(n, [])} for n in editor_names()]
+    for one in found if options else ():
+        kind = editor_class(str(one["name"]))
+        one.update({"routed": kind.routed, "removes": kind.removes, "trains": kind.trains})
+        one["options"] = described(kind.Options)
     return found
 
 
@@ -79,24 +84,36 @@ def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`; {costs}: {on}."]
 
 
-def _streams() -> list[dict[str, Any]]:
-    from lifelong.running.parts import describe, described
+def _streams(options: bool) -> list[dict[str, Any]]:
     from streams.stream import stream_names, stream_options
 
     models = {name: stream_options(name) for name in stream_names()}
-    return [{"name": n, "about": describe(m.__doc__), "options": described(m)} for n, m in models.items()]
+    found = [{"name": n, "about": (m.__doc__ or "").strip().partition("\n")[0]} for n, m in models.items()]
+    return [one | {"options": described(models[one["name"]])} for one in found] if options else found
 
 
-def _models() -> list[dict[str, Any]]:
+def _models(options: bool) -> list[dict[str, Any]]:
     from lifelong.running.parts import MODEL_NOTES
 
     return [{"name": name, "about": about} for name, about in MODEL_NOTES.items()]
 
 
-def _recipes() -> list[dict[str, Any]]:
+def _recipes(options: bool) -> list[dict[str, Any]]:
     found = []
     for name in recipe_names():
         path = RECIPES / f"{name}.toml"
         first = path.read_text().splitlines()[0].removeprefix("#").strip()
         found.append({"name": name, "about": first, "kind": "sweep" if "grid" in read_toml(path) else "run"})
     return found
+
+
+def described(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return name, default and description of every option of a pydantic model."""
+    return [
+        {
+            "name": name,
+            "default": None if field.is_required() else field.get_default(call_default_factory=True),
+            "about": field.description or "",
+        }
+        for name, field in model.model_fields.items()
+    ]

@@ -131,23 +131,6 @@ def _no_options(part: Part, what: str, known: tuple[str, ...]) -> None:
             raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")
 
 
-def describe(text: str | None) -> str:
-    """Return the first sentence line of a docstring."""
-    return (text or "").strip().splitlines()[0] if (text or "").strip() else ""
-
-
-def described(model: type[Any]) -> list[dict[str, Any]]:
-    """Return name, default and description of every option of a pydantic model."""
-    return [
-        {
-            "name": k,
-            "default": None if f.is_required() else f.get_default(call_default_factory=True),
-            "about": f.description or "",
-        }
-        for k, f in model.model_fields.items()
-    ]
-
-
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

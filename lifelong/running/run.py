@@ -101,10 +101,22 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
         "routing": search_settings(IndexSpec.parse(getattr(ready.resolved.options, "index", "flat"))),
         "device": str(ready.vlm.device),
+        "scores_depend_on_time": list(time_matters(ready)),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
         "git": made_with.git_state(),
         "load_average": made_with.load_average(),
     }
+
+
+def time_matters(ready: Prepared) -> Iterator[str]:
+    """Yield what makes a run's scores at a step depend on simulated time too, as words of its configuration."""
+    config, eviction = ready.config, getattr(ready.resolved.options, "eviction", "")
+    if eviction in ("lru", "lfu"):  # which queries came before decides what stays
+        yield f"editor.eviction={eviction}"
+    if config.window_s:  # how many edits come within a window decides their batches
+        yield f"window_s={config.window_s}"
+    if config.workers > 1:  # edits overtake each other
+        yield f"workers={config.workers}"
 
 
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:

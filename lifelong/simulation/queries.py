@@ -72,12 +72,19 @@ class Desk:
         return self.editor.lasting
 
     def begin(self, posed: Posed, *, measured: bool) -> AtDesk:
-        """Route a query now; with `measured` serve it alone, uncached, and note the seconds."""
-        if not measured:
-            return AtDesk(posed, self._route(posed.probe.query))
-        with self.vlm.serving_with():
-            once = latency.serve_once(self.vlm, self.editor, posed.probe.query, self.baseline.max_tokens)
-        return AtDesk(posed, once.route, once.wall_s, once.text)
+        """Route a query now; with `measured` serve it alone, uncached, and note the seconds.
+
+        The entries that serve it are touched, for banks that evict by use; panels never touch.
+        """
+        if measured:
+            with self.vlm.serving_with():
+                once = latency.serve_once(self.vlm, self.editor, posed.probe.query, self.baseline.max_tokens)
+            at_desk = AtDesk(posed, once.route, once.wall_s, once.text)
+        else:
+            at_desk = AtDesk(posed, self._route(posed.probe.query))
+        for bank in self.editor.routing_banks():
+            bank.touch([edit_id for edit_id in at_desk.route.ids if edit_id in bank])
+        return at_desk
 
     def answer(self, begun: Sequence[AtDesk]) -> list[Verdict]:
         """Answer what has begun and is not answered yet, each query and route once, and judge everything."""

@@ -12,6 +12,8 @@ from runs_alike import SMALL
 
 import lifelong.studies.sweep as sweeps
 from lifelong.cli import main as cli
+from lifelong.editing.find import editor_class, editor_names
+from lifelong.running.catalog import listing
 from lifelong.running.words import ConfigError
 
 
@@ -57,6 +59,14 @@ def test_listings_are_lists_of_named_objects(kind: str, name: str, monkeypatch, 
     code, out, _ = call(monkeypatch, capsys, "list", kind, "--json")
     things = json.loads(out)
     assert code == 0 and name in [t["name"] for t in things] and all("about" in t for t in things)
+
+
+def test_editors_are_listed_from_their_source_as_they_describe_themselves() -> None:
+    """And without torch: a list is not worth the seconds that importing them takes."""
+    told = {one["name"]: one["about"] for one in listing("editors")}
+    assert told == {name: (editor_class(name).__doc__ or "").partition("\n")[0] for name in editor_names()}
+    code = "import sys, lifelong; lifelong.listing('editors'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_recipes_say_whether_they_are_sweeps(monkeypatch, capsys) -> None:
