@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
-GROWN = 1.5  # times as many entries as at the last sample of latency: time for another one
 
 
 class Panel:
@@ -151,12 +150,13 @@ class Panel:
         return [self._facts(one, got) for one, got in zip(asked, replies, strict=True)]
 
     def _samples_latency(self, last: bool) -> bool:
-        """Whether latency is due: at the last panel, and when the bank has grown by half since it was sampled.
+        """Whether latency is due: at the last panel, and when the bank has grown enough since it was sampled.
 
         It depends on sizes alone, so equal runs sample at equal steps.
         """
         before, now = self.memory.sampled, self.editor.bank_len()
-        due = last or before is None or now >= GROWN * max(before, 1)
+        growth = self.settings.latency_growth
+        due = last or before is None or growth == 1 or now >= growth * max(before, 1)
         self.memory.sampled = now if due else before
         return due
 

@@ -24,6 +24,9 @@ from reports.numbers.decay import Decay, decay
 from reports.numbers.last_panel import SCORERS, last_panel
 from reports.numbers.seeds import log_interval, log_mean
 
+# A limit is on the p99 of routing at each panel: enough samples for one, at every panel.
+LATENCY = {"latency_routes": 200, "latency_answers": 0, "latency_growth": 1.0}
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -159,6 +162,9 @@ def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig
         named = [{"editor": name} for name in given] if isinstance(given, list) else [{}]
         found = [resolve(source, {**changes, **own}).config for own in named]
     chosen: dict[str, Any] = {"at": (), "every": 0, "instant": False, "instant_axes": (), "gaps": ()}
+    for key, value in LATENCY.items():
+        if f"panels.{key}" not in changes:
+            chosen[key] = value
     if "panels.sample" not in changes:  # a sample by age is mostly of young edits: retention would be too high
         chosen["sample"] = max(config.edits for config in found)
     panels = (Panels.model_validate(config.panels.model_dump() | chosen) for config in found)
