@@ -21,12 +21,14 @@ SPARE = 3  # candidates beyond k that are tried first; where they are not enough
 WIDER = 48
 DENSE = 128  # queries whose every score is held at a time: bounds temporary memory
 
+WORST: dict[Metric, float] = {"ip": -math.inf, "l2": math.inf}
+"""The score of a missing entry; that of one that is there is finite."""
 Propose = Callable[[np.ndarray, Shard, int, int], tuple[np.ndarray, np.ndarray]]
 """(queries, shard, first slot, k) -> rough scores (n, k), best first (squared distances for l2), and slots (n, k)."""
 
 
 def sort(scores: np.ndarray, rows: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the last axis best first; ties by row number, missing entries (row -1) last."""
+    """Sort the last axis best first; ties by row number, missing entries (row -1, scored `WORST`) last."""
     if scores.shape[-1] == 1:
         return scores, rows
     order = np.lexsort((rows, -scores if metric == "ip" else scores), axis=-1)
@@ -90,7 +92,7 @@ def nearest(
         return sort(exact_scores(queries, shard.keys[slots[:, :k]], metric), shard.rows[slots[:, :k]], metric)
     which, place = np.nonzero(near)
     picked = slots[which, place]
-    scores = np.full(rough.shape, -np.inf if metric == "ip" else np.inf, dtype=np.float32)
+    scores = np.full(rough.shape, WORST[metric], dtype=np.float32)
     scores[which, place] = exact_scores(queries[which], shard.keys[picked][:, None], metric)[:, 0]
     scores, rows = sort(scores, shard.rows[slots], metric)
     scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
