@@ -69,6 +69,13 @@ def test_no_addition_of_one_entry_builds_and_the_speed_of_building_changes_nothi
     assert slow.search(keys[:200] + 0.3, 4).ids == quick.search(keys[:200] + 0.3, 4).ids
 
 
+def test_a_part_is_made_of_shards_that_are_smaller_than_what_is_read_at_once() -> None:
+    bank, keys = Bank(8, index="flat16:least=100", metric="l2", shard_len=30), some_keys(400)
+    bank.add([f"e{i}" for i in range(400)], keys)
+    assert bank.index is not None and bank.index.merged == 400
+    assert bank.search(keys, 1).ids == [(f"e{i}",) for i in range(400)]
+
+
 def test_few_parts_serve_and_few_entries_wait() -> None:
     bank, most = grown("flat16:least=64", some_keys(0)), 0
     for low in range(0, 20000, 500):

@@ -94,8 +94,8 @@ class Making:
 
     def finished(self, read: Read) -> Segment | None:
         """Read what is left, wait for the thread, and return the segment (None without a row)."""
-        self.read(read, self.high - self._at + SLICE)
-        assert self._thread is not None
+        while self._thread is None:  # where a shard ends, fewer slots are read than were asked for
+            self.read(read, self.high)
         self._thread.join()
         if self._failed is not None:
             raise self._failed
