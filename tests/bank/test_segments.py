@@ -105,6 +105,18 @@ def test_a_state_holds_what_was_being_made(index) -> None:
     assert [s.size for s in bank.index.segments] == [s.size for s in other.index.segments]
 
 
+@pytest.mark.parametrize("index", ["ivf", "hnsw", "flat16"])
+def test_a_part_whose_entries_are_all_gone_is_loaded_and_searched(index) -> None:
+    bank, other = (Bank(8, index=index + ":least=100", metric="l2") for _ in range(2))
+    bank.add([f"e{i}" for i in range(800)], some_keys(800))
+    bank.add([f"e{i}" for i in range(800, 1100)], some_keys(300, seed=1))  # the second part
+    assert bank.index is not None and len(bank.index.segments) == 2
+    bank.remove([f"e{i}" for i in range(800, 1100)])
+    other.load(bank.state())
+    queries = some_keys(20, seed=1)
+    assert bank.search(queries, 2).ids == other.search(queries, 2).ids
+
+
 def test_a_part_that_cannot_be_built_says_so_where_it_would_serve(monkeypatch) -> None:
     def broken(self: FaissIndex, keys: np.ndarray) -> None:
         raise MemoryError("no room for the lists")

@@ -57,6 +57,8 @@ class Segment:
 
     def propose(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the rows (n, at most k) of candidates for queries (n, width); -1 where there are no more."""
+        if not len(self.rows):  # all were dead when the state was taken that this one was loaded from
+            return np.empty((len(queries), 0), dtype=np.int64)
         places = self.engine.propose(queries, min(k, len(self.rows)), self.alive if self.dead else None)
         return np.where(places < 0, -1, self.rows[places])
 
