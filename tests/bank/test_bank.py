@@ -142,7 +142,8 @@ def test_payloads_and_revisions_follow_their_entries_through_eviction_and_reload
     for n in range(900):
         bank.add([f"e{n}"], np.array([[n, 1.0]]), {"v": torch.full((1, 3), float(n)), "n": torch.tensor([n])})
     bank.update("e700", payloads={"n": torch.tensor(-1)})
-    bank.revise(bank.rows_of(["e700", "e701"]))
+    for entry in ("e700", "e701"):
+        bank.update(entry, payloads={"v": torch.full((3,), float(entry[1:]))})
     other = Bank(2, capacity=300, eviction="fifo", shard_len=100)
     other.load(bank.state())
     for b in (bank, other):

@@ -11,7 +11,7 @@ from lifelong.bank import Bank, IndexSpec, Usage
 from lifelong.bank.search.engine_torch import Mirrors
 
 EXACT = ["flat", "flat:engine=torch"]
-APPROXIMATE = ["flat16", "flat16:engine=torch", "ivf", "ivf:engine=torch", "hnsw"]
+APPROXIMATE = ["flat16", "flat16:engine=torch", "ivf", "hnsw"]
 WIDTH = 8
 
 
@@ -104,7 +104,7 @@ def test_a_new_key_is_found_at_once_and_a_removed_one_never_again(index) -> None
     assert bank.index is not None and bank.index.builds > 2  # built anew whenever the entries had doubled
 
 
-@pytest.mark.parametrize("index", ["ivf:probes=2", "hnsw:effort=4", "flat16", "ivf:probes=2:engine=torch"])
+@pytest.mark.parametrize("index", ["ivf:probes=2", "hnsw:effort=4", "flat16", "flat16:engine=torch"])
 def test_a_reloaded_bank_and_one_that_never_stopped_go_on_alike(index) -> None:
     rng = np.random.default_rng(2)
     keys = clustered(rng, 3000, 16)
@@ -165,8 +165,9 @@ def test_a_mirror_on_a_device_follows_its_keys() -> None:
         ("ivf:prob=3", "key of engine"),
         ("ivf:probes=x", "whole number"),
         ("ivf:probes=0", "at least 1"),
-        ("hnsw:engine=torch", "torch has flat"),
-        ("ivf:device=cuda", "add engine=torch"),
+        ("hnsw:engine=torch", "torch has flat and flat16. Use hnsw without"),
+        ("ivf:engine=torch:device=cuda", "torch has flat and flat16. Use ivf without"),
+        ("ivf:device=cuda", "Use flat:engine=torch:device=cuda"),
     ],
 )
 def test_a_wrong_index_says_what_is_right(word, said) -> None:

@@ -12,7 +12,7 @@ from lifelong.bank import Bank
 from lifelong.bank.search.approximate import TAIL
 from lifelong.bank.search.engine_faiss import FaissIndex
 
-FAMILIES = ["flat16", "ivf:probes=1000", "hnsw:effort=1000", "ivf:probes=1000:engine=torch"]
+FAMILIES = ["flat16", "ivf:probes=1000", "hnsw:effort=1000", "flat16:engine=torch"]
 
 
 def grown(index: str, keys: np.ndarray, bank: Bank | None = None, start: int = 0) -> Bank:

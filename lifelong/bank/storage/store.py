@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from lifelong.bank.storage.eviction import RULES, Eviction, Value, leaving
-from lifelong.bank.storage.memory import IdMap
 from lifelong.bank.storage.payloads import PayloadTables
-from lifelong.bank.storage.shards import HUGE, Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
+from lifelong.bank.storage.shards import Metric, Shard, checked_keys, payload_schema, row_bytes, shard_rows
 from lifelong.log.checkpoint import State
 
 
@@ -54,7 +53,7 @@ class Store:
 
     def _reset(self) -> None:
         self.shards: list[Shard] = []
-        self._row_of = IdMap()
+        self._row_of: dict[str, int] = {}
         self._schema: Mapping[str, Tensor] | None = None
         self.position = self.removals = self._tick = self._dead = 0
         self._epoch += 1
@@ -166,9 +165,6 @@ class Store:
         Raises `ValueError` for a duplicate id, a wrong shape, a non-finite key or a full bank without eviction; the
         bank is unchanged then.
         """
-        if len(ids) == 1 and self._add_one(ids[0], keys, payloads or {}):
-            self._on_added()
-            return []
         ids, payloads = list(ids), dict(payloads or {})
         if not ids:
             return []
@@ -190,22 +186,6 @@ class Store:
             self._append(ids[part], rows[part], {n: t[part] for n, t in payloads.items()})
         self._on_added()
         return gone
-
-    def _add_one(self, name: str, keys: np.ndarray, payloads: Mapping[str, Tensor]) -> bool:
-        """Add one entry the short way; False, with nothing done, where there is anything to refuse or to evict."""
-        key = np.ascontiguousarray(keys, dtype=np.float32)
-        full = self.capacity is not None and len(self) >= self.capacity
-        if key.shape != (1, self.width) or full or name in self._row_of:
-            return False
-        squared = float(key[0].dot(key[0]))
-        if not squared < HUGE * HUGE:
-            return False
-        if payloads or self._schema is None or self._schema:
-            self._schema = payload_schema(payloads, 1, self._schema, self._tables)
-        self._open().put(name, key[0], squared, payloads, self.position, self._tick + 1)
-        self._row_of.put(name, self.position)
-        self.position, self._tick = self.position + 1, self._tick + 1
-        return True
 
     def _on_added(self) -> None:
         """Entries were added: a bank's index may be due."""
@@ -231,18 +211,8 @@ class Store:
             rows = np.arange(self.position, self.position + len(ids[part]), dtype=np.int64)
             ticks = self._tick + 1 + np.arange(len(rows))
             shard.append(ids[part], keys[part], {n: t[part] for n, t in payloads.items()}, rows, ticks)
-            self._row_of.put_all(ids[part], rows.tolist())
+            self._row_of.update(zip(ids[part], rows.tolist(), strict=True))
             self.position, self._tick, done = self.position + len(rows), self._tick + len(rows), part.stop
-
-    def share_keys(self, rows: np.ndarray) -> None:
-        """Let the last shard look at `rows` (its keys, equal and in order) instead of at a copy; it is full then.
-
-        Raises `ValueError` when they are others. Whoever writes into `rows` afterwards changes the bank.
-        """
-        shard = self.shards[-1]
-        if rows.dtype != np.float32 or not np.array_equal(rows, shard.keys[: shard.used]):
-            raise ValueError(f"rows of shape {rows.shape} are not the float32 keys of the last {shard.used} entries.")
-        shard.keys, shard.size, shard.version = rows, shard.used, shard.version + 1
 
     def update(
         self, entry_id: str, *, keys: np.ndarray | None = None, payloads: Mapping[str, Tensor] | None = None
@@ -266,11 +236,6 @@ class Store:
             shard.payloads[name][slot] = value.detach()
         shard.revisions[slot] += 1
 
-    def revise(self, rows: np.ndarray) -> None:
-        """Raise the revisions of rows by one (something shared that they depend on has changed)."""
-        for shard, slots, _ in self._locate(np.unique(rows)):
-            shard.revisions[slots] += 1
-
     def touch(self, ids: Sequence[str]) -> None:
         """Note a use of entries, in this order, for `lru` and `lfu`."""
         for row in self.rows_of(ids):
@@ -287,7 +252,7 @@ class Store:
             shard, slots, _ = next(self._locate(np.array([row])))
             shard.kill(int(slots[0]))
             self._on_gone(int(row))
-            self._row_of.drop(entry_id)
+            del self._row_of[entry_id]
             self._dead += 1
         self.removals += len(ids)
         self._epoch += len(ids)
@@ -358,5 +323,5 @@ class Store:
             mark = f"shard{n}/"
             self._take({k.removeprefix(mark): t for k, t in state.tensors.items() if k.startswith(mark)})
         for shard in self.shards:
-            self._row_of.put_all(shard.ids[: shard.used], shard.rows[: shard.used].tolist())
+            self._row_of.update(zip(shard.ids[: shard.used], shard.rows[: shard.used].tolist(), strict=True))
         self.position, self.removals, self._tick = (int(meta[k]) for k in ("position", "removals", "tick"))
