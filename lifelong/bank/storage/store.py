@@ -6,6 +6,7 @@ Entries live in shards in order of insertion; an entry's row number is its place
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -144,6 +145,12 @@ class Store:
             raise KeyError(f"no payload is called {name!r}; the bank holds {', '.join(schema) or 'none'}")
         return schema[name]
 
+    def _place(self, entry_id: str) -> tuple[Shard, int]:
+        """Return the shard and the slot of one entry; raises `KeyError` as `row_of` does."""
+        row = self.row_of(entry_id)
+        shard = self.shards[bisect_right(self.shards, row, key=lambda s: s.rows[0]) - 1]
+        return shard, int(shard.rows[: shard.used].searchsorted(row))
+
     def _locate(self, rows: np.ndarray, missing: bool = False) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
         """Yield (shard, slots in it, positions in the flattened `rows`)."""
         flat = np.asarray(rows, dtype=np.int64).reshape(-1)
@@ -218,9 +225,7 @@ class Store:
         self, entry_id: str, *, keys: np.ndarray | None = None, payloads: Mapping[str, Tensor] | None = None
     ) -> None:
         """Replace an entry's key (width,) and/or some payloads (without a leading row); its revision grows by one."""
-        row = np.array([self.row_of(entry_id)])
-        shard, slots, _ = next(self._locate(row))
-        slot = int(slots[0])
+        shard, slot = self._place(entry_id)
         key = None if keys is None else checked_keys(np.reshape(keys, (1, -1)), self.width, 1)
         for name, value in (payloads or {}).items():
             if tuple(value.shape) != tuple(self._payload_schema(name).shape[1:]):
@@ -230,29 +235,30 @@ class Store:
             shard.keys[slot] = key[0]
             shard.note_norms(key)
             shard.version += 1
-            self._on_moved(int(row[0]))
+            self._on_moved(self._row_of[entry_id])
             self._epoch += 1
         for name, value in (payloads or {}).items():
             shard.payloads[name][slot] = value.detach()
         shard.revisions[slot] += 1
 
     def touch(self, ids: Sequence[str]) -> None:
-        """Note a use of entries, in this order, for `lru` and `lfu`."""
-        for row in self.rows_of(ids):
-            shard, slots, _ = next(self._locate(np.array([row])))
+        """Note a use of entries, in this order, for `lru` and `lfu`; an id that stands twice is used twice.
+
+        It is called for each query that was answered, with the entries that served it. Raises `KeyError`, with
+        nothing noted, when one is not there.
+        """
+        for shard, slot in [self._place(i) for i in ids]:  # all are found before the first is noted
             self._tick += 1
-            shard.last_use[slots] = self._tick
-            shard.uses[slots] += 1
+            shard.last_use[slot] = self._tick
+            shard.uses[slot] += 1
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take entries out; raises `KeyError`, with nothing removed, when one is not there."""
         if len(set(ids)) < len(ids):
             raise ValueError(f"ids to remove must be distinct; given {list(ids)}.")
-        for entry_id, row in zip(ids, self.rows_of(ids), strict=True):
-            shard, slots, _ = next(self._locate(np.array([row])))
-            shard.kill(int(slots[0]))
-            self._on_gone(int(row))
-            del self._row_of[entry_id]
+        for entry_id, (shard, slot) in zip(ids, [self._place(i) for i in ids], strict=True):
+            shard.kill(slot)
+            self._on_gone(self._row_of.pop(entry_id))
             self._dead += 1
         self.removals += len(ids)
         self._epoch += len(ids)
