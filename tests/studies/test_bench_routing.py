@@ -10,7 +10,7 @@ import pytest
 
 from lifelong.studies.bench import routing as bench_routing
 from lifelong.studies.bench.keys import KeySource, cropped, distinct, key_source, open_crop, unit
-from lifelong.studies.bench.routing import change_rows, filled, first_keys, flat_rows, frontier_rows, taken
+from lifelong.studies.bench.routing import array_of, change_rows, filled, first_keys, flat_rows, frontier_rows, taken
 from lifelong.studies.bench.routing_page import document, keep, pick
 from reports.figures.routing import draw_frontier
 from streams.images import open_image
@@ -42,10 +42,14 @@ def test_keys_are_states_first_then_mixtures_and_the_same_however_they_are_cut(s
     assert len(distinct(np.repeat(unit(source.states), 2, axis=0))) == 450
 
 
-def test_the_bank_of_a_comparison_holds_the_keys_that_it_is_compared_on(source: KeySource) -> None:
-    bank = filled(first_keys(source, 600))
-    assert np.array_equal(bank.keys_of(bank.rows()), source.rows(0, 600))
-    assert np.array_equal(bank.search(source.rows(0, 50), 1).rows[:, 0], np.arange(50))
+def test_the_bank_of_a_comparison_looks_at_the_same_memory_as_what_it_is_compared_with(source: KeySource) -> None:
+    keys = first_keys(source, 600)
+    bank = filled(keys)
+    whole = array_of(bank, keys)
+    assert np.array_equal(whole, keys) and np.shares_memory(whole, bank.shards[0].keys)
+    assert np.array_equal(bank.search(whole[:50], 1).rows[:, 0], np.arange(50))
+    whole[7] = -whole[7]
+    assert bank.search(whole[7:8], 1).ids == [("e7",)]
 
 
 def test_calls_that_are_compared_take_turns_and_see_equal_queries() -> None:

@@ -1,8 +1,7 @@
-"""How fast a bank routes: beside raw FAISS and torch on equal keys; adding, removing; recall against latency.
+"""How fast a bank routes: beside raw FAISS and torch on the same keys; adding, removing; recall against latency.
 
 Knows banks and keys; no editor and no model. Calls that are compared take turns, so that what else the machine does
-falls on all of them alike; of every call the thread's CPU time is taken as well as the wall time. The bank has its
-own copy of the keys, as it has in use; raw FAISS and torch share one array.
+falls on all of them alike; of every call the thread's CPU time is taken as well as the wall time.
 """
 
 from __future__ import annotations
@@ -77,10 +76,20 @@ def filled(keys: np.ndarray, index: str = "flat") -> Bank:
     return bank
 
 
+def array_of(bank: Bank, keys: np.ndarray) -> np.ndarray:
+    """Return the bank's own memory of `keys`, which it holds, if that is one array; else `keys`.
+
+    What one call leaves in the caches is then found by any other. More keys than one shard holds fit in no cache.
+    """
+    return bank.shards[0].keys[: len(keys)] if len(bank.shards) == 1 else keys
+
+
 def flat_rows(source: KeySource, n: int, device: str = "") -> Iterator[Row]:
     """Yield the rows of one size: bank, raw FAISS and torch, for every batch; on a device torch's bank as well."""
-    whole = first_keys(source, n)
-    bank, width, keys = filled(whole), whole.shape[1], torch.from_numpy(whole)
+    made = first_keys(source, n)
+    bank = filled(made)
+    whole = array_of(bank, made)
+    width, keys = whole.shape[1], torch.from_numpy(whole)
 
     def torch_topk(queries: np.ndarray) -> Any:
         return (torch.from_numpy(queries) @ keys.T).topk(1)
