@@ -72,7 +72,7 @@ class Bank(Store):
         return hits / max(1, int((true >= 0).sum())) if (true >= 0).any() else 1.0
 
     def search(self, keys: np.ndarray, k: int, memo: dict[str, Any] | None = None) -> Found:
-        """Return the k best entries for each query (q, width)."""
+        """Return the k best entries for each query (q, width); for one query without a memo there is a short way."""
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one entry.")
         compare = self._comparison()
@@ -84,8 +84,8 @@ class Bank(Store):
             old = None
         known = 0 if old is None else len(old.keys)
         wide = k if old is None else old.limit
-        scores, rows = compare.search(queries[known:], wide)
-        if old is not None:
+        scores, rows = compare.search(queries[known:], wide)  # (q, wide): queries no memo knows, with all entries
+        if old is not None:  # those it knows, with the entries added since
             before = old.scores, old.rows
             if old.position < self.position:
                 before = compare.merge([before, compare.search(queries[:known], wide, old.position)], wide)
@@ -107,8 +107,8 @@ class Bank(Store):
         if old is not None and not np.array_equal(old.limit, limits[: len(old.keys)]):
             old = None
         known, compare = 0 if old is None else len(old.keys), self._comparison()
-        found = compare.above(queries[known:], limits[known:])
-        if old is not None:
+        found = compare.above(queries[known:], limits[known:])  # queries that no memo knows, with all entries
+        if old is not None:  # those it knows, with the entries added since
             before = list(zip(old.scores, old.rows, strict=True))
             if old.position < self.position:
                 later = compare.above(queries[:known], limits[:known], old.position)
