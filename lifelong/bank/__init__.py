@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifelong.bank.bank import Bank as Bank
-    from lifelong.bank.bank import Found as Found
-    from lifelong.bank.bank import FoundRows as FoundRows
+    from lifelong.bank.search.compare import Found as Found
+    from lifelong.bank.search.compare import FoundRows as FoundRows
     from lifelong.bank.search.engine_faiss import one_faiss_thread as one_faiss_thread
     from lifelong.bank.search.spec import IndexSpec as IndexSpec
     from lifelong.bank.storage.eviction import Eviction as Eviction
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _HOME = {
     "Bank": "lifelong.bank.bank",
     "Eviction": "lifelong.bank.storage.eviction",
-    "Found": "lifelong.bank.bank",
-    "FoundRows": "lifelong.bank.bank",
+    "Found": "lifelong.bank.search.compare",
+    "FoundRows": "lifelong.bank.search.compare",
     "IndexSpec": "lifelong.bank.search.spec",
     "Usage": "lifelong.bank.storage.eviction",
     "one_faiss_thread": "lifelong.bank.search.engine_faiss",

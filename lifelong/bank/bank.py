@@ -10,43 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lifelong.bank.search import engine_torch as torch_index
+from lifelong.bank.search import engine_torch
 from lifelong.bank.search.approximate import Indexed
-from lifelong.bank.search.engine_faiss import knn, one_faiss_thread
-from lifelong.bank.search.exact import SPARE, best_of_one, beyond, exact_scores, nearest, sort
+from lifelong.bank.search.compare import Comparison, Found, FoundRows
+from lifelong.bank.search.exact import sort
 from lifelong.bank.search.memo import Compared, remember, remembered
 from lifelong.bank.search.spec import IndexSpec
-from lifelong.bank.storage.eviction import Eviction, Usage
-from lifelong.bank.storage.shards import Metric, Shard, checked_keys
+from lifelong.bank.storage.shards import checked_keys
 from lifelong.bank.storage.store import Store
 from lifelong.log.checkpoint import State
-
-__all__ = ["Bank", "Eviction", "Found", "FoundRows", "IndexSpec", "Metric", "Usage", "one_faiss_thread"]
-BLOCK = 1024  # queries compared at a time: bounds temporary memory
-FIRST_ABOVE = 64  # candidates of an approximate index that a threshold is tried on first
-
-
-@dataclass(frozen=True)
-class Found:
-    """The k best entries of each of q queries, best first; missing: `''`, row -1, score -inf (ip) or inf (l2)."""
-
-    ids: list[tuple[str, ...]]
-    scores: np.ndarray
-    rows: np.ndarray
-
-
-@dataclass(frozen=True)
-class FoundRows:
-    """All entries beyond one query's threshold, best first."""
-
-    ids: tuple[str, ...]
-    scores: np.ndarray
-    rows: np.ndarray
 
 
 class Bank(Store):
@@ -61,8 +38,7 @@ class Bank(Store):
         self.spec = IndexSpec.parse(index)
         self.index: Indexed | None = None
         self._shadow = False
-        self._plain = self.spec.exact and self.spec.engine == "faiss"
-        self._mirrors = torch_index.Mirrors(self.spec.device)
+        self._mirrors = engine_torch.Mirrors(self.spec.device)
         super().__init__(width, **store)
 
     @property
@@ -96,24 +72,23 @@ class Bank(Store):
         return hits / max(1, int((true >= 0).sum())) if (true >= 0).any() else 1.0
 
     def search(self, keys: np.ndarray, k: int, memo: dict[str, Any] | None = None) -> Found:
-        """Return the k best entries for each query (q, width)."""
+        """Return the k best entries for each query (q, width); for one query without a memo there is a short way."""
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one entry.")
-        if memo is None and len(keys) == 1 and self._plain:
-            found = self._search_one(keys, k)
-            if found is not None:
-                return found
+        compare = self._comparison()
+        if memo is None and len(keys) == 1 and (found := compare.search_one(keys, k)) is not None:
+            return found
         queries = checked_keys(keys, self.width)
         old = remembered(memo, self, self._epoch, self._verb("search"), queries)
         if old is not None and old.limit < k:
             old = None
         known = 0 if old is None else len(old.keys)
         wide = k if old is None else old.limit
-        scores, rows = self._search(queries[known:], wide, 0)
-        if old is not None:
+        scores, rows = compare.search(queries[known:], wide)  # (q, wide): queries no memo knows, with all entries
+        if old is not None:  # those it knows, with the entries added since
             before = old.scores, old.rows
             if old.position < self.position:
-                before = self._merge([before, self._search(queries[:known], wide, old.position)], wide)
+                before = compare.merge([before, compare.search(queries[:known], wide, old.position)], wide)
             scores, rows = np.concatenate([before[0], scores]), np.concatenate([before[1], rows])
         remember(memo, self._verb("search"), Compared(self, queries, self._epoch, self.position, wide, scores, rows))
         scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
@@ -131,12 +106,12 @@ class Bank(Store):
         old = remembered(memo, self, self._epoch, self._verb("above"), queries)
         if old is not None and not np.array_equal(old.limit, limits[: len(old.keys)]):
             old = None
-        known = 0 if old is None else len(old.keys)
-        found = self._above(queries[known:], limits[known:], 0)
-        if old is not None:
+        known, compare = 0 if old is None else len(old.keys), self._comparison()
+        found = compare.above(queries[known:], limits[known:])  # queries that no memo knows, with all entries
+        if old is not None:  # those it knows, with the entries added since
             before = list(zip(old.scores, old.rows, strict=True))
             if old.position < self.position:
-                later = self._above(queries[:known], limits[:known], old.position)
+                later = compare.above(queries[:known], limits[:known], old.position)
                 before = [
                     sort(*map(np.concatenate, zip(b, n, strict=True)), self.metric) if len(n[1]) else b
                     for b, n in zip(before, later, strict=True)
@@ -146,112 +121,8 @@ class Bank(Store):
         remember(memo, self._verb("above"), Compared(self, queries, self._epoch, self.position, limits, scores, rows))
         return [FoundRows(tuple(self.ids_of(r).tolist()), s.copy(), r.copy()) for s, r in found]
 
-    def _search(self, queries: np.ndarray, k: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compare queries with the entries of rows `since` and later; pads with row -1."""
-        scores = np.full((len(queries), k), -np.inf if self.metric == "ip" else np.inf, dtype=np.float32)
-        rows = np.full((len(queries), k), -1, dtype=np.int64)
-        approximate = None if self.exact else self.index
-        tail = since if approximate is None else max(since, approximate.merged)
-        for low in range(0, len(queries), BLOCK):
-            block = slice(low, low + BLOCK)
-            parts = []
-            if approximate is not None and since < approximate.merged:
-                parts.append(self._proposed(queries[block], k, approximate))
-            parts += [nearest(queries[block], s, at, k, self.metric, self._propose) for s, at in self._since(tail)]
-            if len(parts) != 1 or parts[0][1].shape[1] < k:
-                parts = [self._merge([(scores[block], rows[block]), *parts], k)]
-            scores[block], rows[block] = parts[0]
-        return scores, rows
-
-    def _search_one(self, keys: np.ndarray, k: int) -> Found | None:
-        """Return what `search` returns for one query; None where that takes the long way."""
-        query = np.ascontiguousarray(keys, dtype=np.float32)
-        if query.shape != (1, self.width):
-            return None
-        hits: list[tuple[float, Shard, int]] = []
-        for shard in self._shards:  # in order of insertion, as slots are: a stable sort keeps ties in that order
-            best = best_of_one(query, shard, k, self.metric, self.spec)
-            if best is None:
-                return None
-            hits += [(score, shard, slot) for score, slot in zip(*best, strict=True)]
-        if len(self._shards) > 1:
-            hits = sorted(hits, key=lambda hit: hit[0], reverse=self.metric == "ip")[:k]
-        scores = [score for score, _, _ in hits]
-        ids, rows = [shard.ids[slot] for _, shard, slot in hits], [int(shard.rows[slot]) for _, shard, slot in hits]
-        if (missing := k - len(hits)) > 0:
-            scores = scores + missing * [-np.inf if self.metric == "ip" else np.inf]
-            ids, rows = ids + missing * [""], rows + missing * [-1]
-        return Found([tuple(ids)], np.array([scores], dtype=np.float32), np.array([rows], dtype=np.int64))
-
-    def _propose(self, queries: np.ndarray, shard: Shard, start: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return k candidates of shard[start:used] by the spec's engine, all of whose keys it compares."""
-        alive = shard.alive[start : shard.used] if shard.holes else None
-        if self.spec.engine == "torch":
-            keys = self._mirrors.of(shard, shard.keys, shard.used, shard.version)[start : shard.used]
-            scores, slots = torch_index.knn(queries, keys, k, self.metric, alive)
-        else:
-            scores, slots = knn(queries, shard.keys[start : shard.used], k, self.metric, alive, self.spec)
-        return scores, slots + start
-
-    def _proposed(self, queries: np.ndarray, k: int, index: Indexed) -> tuple[np.ndarray, np.ndarray]:
-        """Return exact scores and rows (n, <= k) of the best candidates of an approximate index."""
-        rows = index.propose(queries, k + SPARE)
-        loose = index.missing
-        if len(loose):
-            rows = np.concatenate([rows, np.broadcast_to(loose, (len(rows), len(loose)))], axis=1)
-        scores, rows = self._scored(queries, rows)
-        return scores[:, :k], rows[:, :k]
-
-    def _scored(self, queries: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the exact scores of candidates (n, m) and their rows, best first; missing ones (-1) last."""
-        which, place = np.nonzero(rows >= 0)
-        scores = np.full(rows.shape, -np.inf if self.metric == "ip" else np.inf, dtype=np.float32)
-        if len(which):
-            keys = self.keys_of(rows[which, place])
-            scores[which, place] = exact_scores(queries[which], keys[:, None], self.metric)[:, 0]
-        late = np.where(rows < 0, np.iinfo(np.int64).max, rows)
-        scores, late = sort(scores, late, self.metric)
-        return scores, np.where(late == np.iinfo(np.int64).max, -1, late)
-
-    def _above(self, queries: np.ndarray, limits: np.ndarray, since: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        approximate = None if self.exact else self.index
-        tail = since if approximate is None else max(since, approximate.merged)
-        parts = [list(beyond(queries, limits, s, start, self.metric)) for s, start in self._since(tail)]
-        if approximate is not None and since < approximate.merged:
-            parts.append([self._all_above(q, limit, approximate) for q, limit in zip(queries, limits, strict=True)])
-        found = []
-        for n, limit in enumerate(limits):
-            scores = np.concatenate([np.empty(0, np.float32), *(p[n][0] for p in parts)])
-            rows = np.concatenate([np.empty(0, np.int64), *(p[n][1] for p in parts)])
-            keep = scores > limit if self.metric == "ip" else scores <= limit
-            found.append(sort(scores[keep], rows[keep], self.metric))
-        return found
-
-    def _all_above(self, query: np.ndarray, limit: float, index: Indexed) -> tuple[np.ndarray, np.ndarray]:
-        """Return an approximate index's candidates: more and more, until the last ones are beyond the threshold."""
-        wide = FIRST_ABOVE
-        while True:
-            scores, rows = self._proposed(query[None], wide, index)
-            scores, rows = scores[0][rows[0] >= 0], rows[0][rows[0] >= 0]
-            outside = len(rows) and not (scores[-1] > limit if self.metric == "ip" else scores[-1] <= limit)
-            if outside or len(rows) < wide:
-                return scores, rows
-            wide *= 4
-
-    def _since(self, row: int) -> Iterator[tuple[Shard, int]]:
-        """Yield (shard, first slot) where entries of rows `row` and later are alive."""
-        for shard in self._shards:
-            start = max(shard.start, int(np.searchsorted(shard.rows[: shard.used], row)))
-            if shard.alive[start : shard.used].any():
-                yield shard, start
-
-    def _merge(self, parts: list[tuple[np.ndarray, np.ndarray]], k: int) -> tuple[np.ndarray, np.ndarray]:
-        if len(parts) == 1:
-            return parts[0]
-        scores, rows = (np.concatenate(tables, axis=1) for tables in zip(*parts, strict=True))
-        late = np.where(rows < 0, np.iinfo(np.int64).max, rows)  # a missing entry is worse than any
-        scores, late = sort(scores, late, self.metric)
-        return scores[:, :k], np.where(late == np.iinfo(np.int64).max, -1, late)[:, :k]
+    def _comparison(self) -> Comparison:
+        return Comparison(self, self.spec, None if self.exact else self.index, self._mirrors)
 
     def _verb(self, verb: str) -> str:
         return f"{verb} exactly" if self._shadow and not self.spec.exact else verb

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifelong.bank import Bank, IndexSpec, Usage
+from lifelong.bank import Bank, IndexSpec
 from lifelong.bank.search.engine_torch import Mirrors
 
 EXACT = ["flat", "flat:engine=torch"]
-APPROXIMATE = ["flat16", "flat16:engine=torch", "ivf", "ivf:engine=torch", "hnsw"]
+APPROXIMATE = ["flat16", "flat16:engine=torch", "ivf", "hnsw"]
 WIDTH = 8
 
 
@@ -104,7 +104,7 @@ def test_a_new_key_is_found_at_once_and_a_removed_one_never_again(index) -> None
     assert bank.index is not None and bank.index.builds > 2  # built anew whenever the entries had doubled
 
 
-@pytest.mark.parametrize("index", ["ivf:probes=2", "hnsw:effort=4", "flat16", "ivf:probes=2:engine=torch"])
+@pytest.mark.parametrize("index", ["ivf:probes=2", "hnsw:effort=4", "flat16", "flat16:engine=torch"])
 def test_a_reloaded_bank_and_one_that_never_stopped_go_on_alike(index) -> None:
     rng = np.random.default_rng(2)
     keys = clustered(rng, 3000, 16)
@@ -165,30 +165,11 @@ def test_a_mirror_on_a_device_follows_its_keys() -> None:
         ("ivf:prob=3", "key of engine"),
         ("ivf:probes=x", "whole number"),
         ("ivf:probes=0", "at least 1"),
-        ("hnsw:engine=torch", "torch has flat"),
-        ("ivf:device=cuda", "add engine=torch"),
+        ("hnsw:engine=torch", "torch has flat and flat16. Use hnsw without"),
+        ("ivf:engine=torch:device=cuda", "torch has flat and flat16. Use ivf without"),
+        ("ivf:device=cuda", "Use flat:engine=torch:device=cuda"),
     ],
 )
 def test_a_wrong_index_says_what_is_right(word, said) -> None:
     with pytest.raises(ValueError, match=said):
         IndexSpec.parse(word)
-
-
-def test_the_least_valuable_leave_by_the_users_own_function() -> None:
-    seen: list[Usage] = []
-
-    def value(usage: Usage) -> np.ndarray:
-        seen.append(usage)
-        return usage.uses + np.where(usage.keys[:, 0] > 5, 100, 0)
-
-    bank = Bank(2, capacity=3, eviction=value)
-    bank.add(["a", "b", "c"], np.array([[9.0, 0], [1, 0], [2, 0]]))
-    bank.touch(["b"])
-    assert bank.add(["d"], np.array([[3.0, 0]])) == ["c"]  # a is worth 100, b 1, c 0
-    assert bank.add(["e"], np.array([[4.0, 0]])) == ["d"]
-    assert seen[0].ids == ("a", "b", "c") and seen[0].uses.tolist() == [0, 1, 0] and seen[0].tick == 4
-    bad = Bank(2, capacity=1, eviction=lambda usage: np.array([np.nan]))
-    bad.add(["a"], np.ones((1, 2)))
-    with pytest.raises(ValueError, match="one number"):
-        bad.add(["b"], np.ones((1, 2)))
-    assert bad.ids() == ["a"]

@@ -12,7 +12,7 @@ from lifelong.bank import Bank
 from lifelong.bank.search.approximate import TAIL
 from lifelong.bank.search.engine_faiss import FaissIndex
 
-FAMILIES = ["flat16", "ivf:probes=1000", "hnsw:effort=1000", "ivf:probes=1000:engine=torch"]
+FAMILIES = ["flat16", "ivf:probes=1000", "hnsw:effort=1000", "flat16:engine=torch"]
 
 
 def grown(index: str, keys: np.ndarray, bank: Bank | None = None, start: int = 0) -> Bank:
@@ -69,6 +69,13 @@ def test_no_addition_of_one_entry_builds_and_the_speed_of_building_changes_nothi
     assert slow.search(keys[:200] + 0.3, 4).ids == quick.search(keys[:200] + 0.3, 4).ids
 
 
+def test_a_part_is_made_of_shards_that_are_smaller_than_what_is_read_at_once() -> None:
+    bank, keys = Bank(8, index="flat16:least=100", metric="l2", shard_len=30), some_keys(400)
+    bank.add([f"e{i}" for i in range(400)], keys)
+    assert bank.index is not None and bank.index.merged == 400
+    assert bank.search(keys, 1).ids == [(f"e{i}",) for i in range(400)]
+
+
 def test_few_parts_serve_and_few_entries_wait() -> None:
     bank, most = grown("flat16:least=64", some_keys(0)), 0
     for low in range(0, 20000, 500):
@@ -96,6 +103,18 @@ def test_a_state_holds_what_was_being_made(index) -> None:
         grown("", some_keys(900, seed=5), one, 1200)
     assert bank.search(keys[:200], 3).ids == other.search(keys[:200], 3).ids
     assert [s.size for s in bank.index.segments] == [s.size for s in other.index.segments]
+
+
+@pytest.mark.parametrize("index", ["ivf", "hnsw", "flat16"])
+def test_a_part_whose_entries_are_all_gone_is_loaded_and_searched(index) -> None:
+    bank, other = (Bank(8, index=index + ":least=100", metric="l2") for _ in range(2))
+    bank.add([f"e{i}" for i in range(800)], some_keys(800))
+    bank.add([f"e{i}" for i in range(800, 1100)], some_keys(300, seed=1))  # the second part
+    assert bank.index is not None and len(bank.index.segments) == 2
+    bank.remove([f"e{i}" for i in range(800, 1100)])
+    other.load(bank.state())
+    queries = some_keys(20, seed=1)
+    assert bank.search(queries, 2).ids == other.search(queries, 2).ids
 
 
 def test_a_part_that_cannot_be_built_says_so_where_it_would_serve(monkeypatch) -> None:

@@ -20,7 +20,6 @@ from torch import Tensor
 from lifelong.bank.search.engine_faiss import FaissIndex, use_threads
 from lifelong.bank.search.engine_torch import TorchIndex
 from lifelong.bank.search.spec import IndexSpec
-from lifelong.bank.storage.memory import growing
 
 Engine = FaissIndex | TorchIndex
 Read = Callable[[int, int, int], tuple[np.ndarray, np.ndarray, int]]
@@ -57,6 +56,8 @@ class Segment:
 
     def propose(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the rows (n, at most k) of candidates for queries (n, width); -1 where there are no more."""
+        if not len(self.rows):  # all were dead when the state was taken that this one was loaded from
+            return np.empty((len(queries), 0), dtype=np.int64)
         places = self.engine.propose(queries, min(k, len(self.rows)), self.alive if self.dead else None)
         return np.where(places < 0, -1, self.rows[places])
 
@@ -76,8 +77,8 @@ class Making:
         self.engine, self.low, self.high, self.due = engine, low, high, due
         self.changed: dict[int, bool] = {}  # rows removed (False) or with another key (True) since it began
         self._at, self._n = low, 0
-        self._rows = growing((room,), np.int64)
-        self._keys = growing((room, engine.width))
+        self._rows = np.empty(room, dtype=np.int64)
+        self._keys = np.empty((room, engine.width), dtype=np.float32)  # (rows, width)
         self._thread: Thread | None = None
         self._failed: BaseException | None = None
 
@@ -94,8 +95,8 @@ class Making:
 
     def finished(self, read: Read) -> Segment | None:
         """Read what is left, wait for the thread, and return the segment (None without a row)."""
-        self.read(read, self.high - self._at + SLICE)
-        assert self._thread is not None
+        while self._thread is None:  # where a shard ends, fewer slots are read than were asked for
+            self.read(read, self.high)
         self._thread.join()
         if self._failed is not None:
             raise self._failed
@@ -111,12 +112,13 @@ class Making:
             use_threads(self.engine.spec.threads)
             if self._n:
                 self.engine.build(self._keys[: self._n])
-            self._keys = self._keys[:0].copy()  # given back here: that takes longer than an addition may
+            self._keys = self._keys[:0].copy()  # the engine has what it needs
         except BaseException as error:  # it is raised where the segment is asked for
             self._failed = error
 
 
-Keys = Callable[[np.ndarray], np.ndarray]
+KeysOf = Callable[[np.ndarray], np.ndarray]
+"""From row numbers (n,) of living rows to their keys (n, width)."""
 
 TAIL = 256  # a part is made when more rows than this, and than 1/32 of all, wait for it; it serves as many later
 TAIL_SHARE = 32
@@ -169,9 +171,7 @@ class Indexed:
         if making is None:
             return False
         made = making.finished(self._read)
-        replaced = [s for s in self.segments if s.end > making.low]
         self.segments = [s for s in self.segments if s.end <= making.low] + ([] if made is None else [made])
-        Thread(target=replaced.clear).start()  # to free a large part takes longer than an addition may
         moved = {row for row, alive in making.changed.items() if alive}
         self.loose = {row: None for row in self.loose if row < making.low} | dict.fromkeys(sorted(moved))
         self.builds += 1
@@ -238,7 +238,7 @@ class Indexed:
         parts = [[s.end, s.size, s.dead] for s in self.segments]
         return tensors, {"parts": parts, "builds": self.builds, "position": self._position}
 
-    def load(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], keys_of: Keys) -> None:
+    def load(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], keys_of: KeysOf) -> None:
         """Go on from what `state` returned; `keys_of` gives the keys (n, width) of living rows."""
         self.segments, self._making, self.builds = [], None, int(meta["builds"])
         self.loose, self._position = dict.fromkeys(tensors["loose"].tolist()), int(meta["position"])

@@ -1,4 +1,4 @@
-"""Search by torch, on any device it has: every key compared (in single or half precision), or an inverted file.
+"""Search by torch, on any device it has: every key is compared, in single or in half precision.
 
 Knows arrays and specs; nothing of entries, ids or banks. Positions are places in the order of adding.
 """
@@ -13,11 +13,6 @@ import torch
 from torch import Tensor
 
 from lifelong.bank.search.spec import IndexSpec
-
-MEANS_ROUNDS = 10  # of k-means, as FAISS does for an inverted file
-TRAINED_PER_LIST = 64
-LEAST_PER_LIST = 39
-SCANNED = 4096  # keys of k-means assigned at a time: bounds temporary memory
 
 
 def goodness(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
@@ -67,104 +62,34 @@ class Mirrors:
 
 
 class TorchIndex:
-    """`flat16` or `ivf`, its keys on the spec's device."""
+    """`flat16`: its keys are kept in half precision on the spec's device."""
 
     def __init__(self, spec: IndexSpec, width: int, metric: str) -> None:
         self.spec, self.width, self.metric = spec, width, metric
         self.device = torch.device(spec.device)
-        dtype = torch.float16 if spec.family == "flat16" else torch.float32
-        self.keys = torch.empty(0, width, dtype=dtype, device=self.device)
-        self.n = 0
-        self.centres = torch.empty(0, width, device=self.device)
-        self.list_of = torch.empty(0, dtype=torch.int64, device=self.device)
-        self._order: tuple[Tensor, Tensor] | None = None  # positions by list, and where each list begins
+        self.keys = torch.empty(0, width, dtype=torch.float16, device=self.device)
 
     def build(self, keys: np.ndarray) -> None:
         """Forget everything and index keys (n, width)."""
-        self.n, self.list_of, self._order = 0, self.list_of[:0], None
-        if self.spec.family == "ivf":
-            self.centres = self._means(torch.from_numpy(keys).to(self.device))
-        self.add(keys)
-
-    def add(self, keys: np.ndarray) -> None:
-        """Index further keys; `ivf` keeps its lists."""
-        new = torch.from_numpy(keys).to(self.device)
-        if self.n + len(new) > len(self.keys):
-            grown = self.keys.new_empty(self.n + len(new) + len(self.keys) // 2, self.width)
-            grown[: self.n] = self.keys[: self.n]
-            self.keys = grown
-        self.keys[self.n : self.n + len(new)] = new.to(self.keys.dtype)
-        self.n += len(new)
-        if self.spec.family == "ivf":
-            self.list_of = torch.cat([self.list_of, self._nearest_list(new)])
-            self._order = None
+        self.keys = torch.from_numpy(keys).to(self.device, torch.float16)
 
     def propose(self, queries: np.ndarray, k: int, alive: np.ndarray | None) -> np.ndarray:
         """Return the positions (n, k) of candidates, best first by the index's own scores; -1 where it has none."""
-        living = None if alive is None else torch.from_numpy(alive).to(self.device)
-        asked = torch.from_numpy(queries).to(self.device)
-        if self.spec.family == "ivf":
-            return np.stack([self._probe(q, k, living) for q in asked]) if len(asked) else np.empty((0, k), np.int64)
-        scores = goodness(asked, self.keys[: self.n], self.metric)
-        if living is not None:
-            scores.masked_fill_(~living, -torch.inf)
-        return _padded(scores, None, k)
-
-    def _probe(self, query: Tensor, k: int, living: Tensor | None) -> np.ndarray:
-        order, begins = self._lists()
-        probes = min(self.spec.probes, len(self.centres))
-        near = goodness(query[None], self.centres, self.metric)[0].topk(probes).indices
-        bounds = zip(begins[near].tolist(), begins[near + 1].tolist(), strict=True)
-        positions = torch.cat([order[low:high] for low, high in bounds])
-        if living is not None:
-            positions = positions[living[positions]]
-        return _padded(goodness(query[None], self.keys[positions], self.metric), positions, k)[0]
-
-    def _lists(self) -> tuple[Tensor, Tensor]:
-        if self._order is None:
-            sizes = torch.bincount(self.list_of, minlength=len(self.centres))
-            begins = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
-            self._order = self.list_of.argsort(stable=True), begins
-        return self._order
-
-    def _nearest_list(self, keys: Tensor) -> Tensor:
-        parts = [goodness(part, self.centres, self.metric).argmax(1) for part in keys.split(SCANNED)]
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=self.device)
-
-    def _means(self, keys: Tensor) -> Tensor:
-        """Return the lists' centres by Lloyd's k-means (unit vectors for inner products) from a spread sample."""
-        lists = max(1, min(int(4 * len(keys) ** 0.5), len(keys) // LEAST_PER_LIST))
-        step = max(1, len(keys) // (TRAINED_PER_LIST * lists))
-        sample = keys[::step].float()
-        centres = sample[:: max(1, len(sample) // lists)][:lists].clone()
-        for _ in range(MEANS_ROUNDS):
-            nearest = torch.cat([goodness(p, centres, self.metric).argmax(1) for p in sample.split(SCANNED)])
-            sums = torch.zeros_like(centres).index_add_(0, nearest, sample)
-            counts = torch.bincount(nearest, minlength=len(centres))[:, None]
-            centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-            if self.metric == "ip":
-                centres = torch.nn.functional.normalize(centres, dim=1)
-        return centres
+        scores = goodness(torch.from_numpy(queries).to(self.device), self.keys, self.metric)  # (n, keys)
+        if alive is not None:
+            scores.masked_fill_(~torch.from_numpy(alive).to(self.device), -torch.inf)
+        best, positions = scores.topk(min(k, len(self.keys)), dim=1)
+        positions = positions.masked_fill(best.isinf(), -1)
+        return torch.nn.functional.pad(positions, (0, k - positions.shape[1]), value=-1).cpu().numpy()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what `restore` needs besides the keys: the lists' centres."""
-        return {"centres": self.centres.cpu()} if self.spec.family == "ivf" else {}
+        """Return what `restore` needs besides the keys: nothing."""
+        return {}
 
     def restore(self, tensors: Mapping[str, Tensor], keys: np.ndarray) -> None:
-        """Be what `tensors` was taken of, holding keys (n, width)."""
-        self.n, self.list_of, self._order = 0, self.list_of[:0], None
-        if self.spec.family == "ivf":
-            self.centres = tensors["centres"].to(self.device)
-        self.add(keys)
+        """Be what a state was taken of; `keys` (n, width) are all that it held, dead ones too."""
+        self.build(keys)
 
     def nbytes(self) -> int:
         """Return the bytes that the index keeps beside the bank's own keys."""
-        return self.keys.numel() * self.keys.element_size() + 8 * self.list_of.numel()
-
-
-def _padded(scores: Tensor, positions: Tensor | None, k: int) -> np.ndarray:
-    """Return the positions (n, k) of the best finite scores (n, m), -1 beyond their number."""
-    best, found = scores.topk(min(k, scores.shape[1]), dim=1)
-    found = found if positions is None else positions[found]
-    found = found.masked_fill(best.isinf(), -1)
-    return torch.nn.functional.pad(found, (0, k - found.shape[1]), value=-1).cpu().numpy()
+        return self.keys.numel() * self.keys.element_size()

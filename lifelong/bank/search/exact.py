@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,28 +22,36 @@ SPARE = 3  # candidates beyond k that are tried first; where they are not enough
 WIDER = 48
 DENSE = 128  # queries whose every score is held at a time: bounds temporary memory
 
+WORST: dict[Metric, float] = {"ip": -math.inf, "l2": math.inf}
+"""The score of a missing entry; that of one that is there is finite."""
+Norms = TypeVar("Norms", float, np.ndarray)
 Propose = Callable[[np.ndarray, Shard, int, int], tuple[np.ndarray, np.ndarray]]
 """(queries, shard, first slot, k) -> rough scores (n, k), best first (squared distances for l2), and slots (n, k)."""
 
 
 def sort(scores: np.ndarray, rows: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the last axis best first; ties by row number, missing entries (row -1) last."""
+    """Sort the last axis best first; ties by row number, missing entries (row -1, scored `WORST`) last."""
     if scores.shape[-1] == 1:
         return scores, rows
     order = np.lexsort((rows, -scores if metric == "ip" else scores), axis=-1)
     return np.take_along_axis(scores, order, -1), np.take_along_axis(rows, order, -1)
 
 
-def slack(queries: np.ndarray, shard: Shard, metric: Metric) -> np.ndarray:
-    """Return, per query, a bound on the rounding error of float32 inner products or squared distances.
+def slack(norms: Norms, width: int, shard: Shard, metric: Metric) -> Norms:
+    """Return a bound on the rounding error of float32 inner products or squared distances of queries with a shard.
 
-    For a sum of d products in any order it is d 2^-24 of the sum of their sizes, to first order; the rest is for
+    `norms` are the queries' norms, (n,) or one number, as single precision has them; the result is like them. For a
+    sum of d products in any order the error is d 2^-24 of the sum of their sizes, to first order; the rest is for
     adding norms and for rounding the exact score, twice.
     """
-    width = queries.shape[1]
-    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64)) * (1 + width * 2.0**-23)
+    norms = norms * (1 + width * 2.0**-23)  # a sum in single precision may be too small
     size = norms * shard.max_norm if metric == "ip" else (norms + shard.max_norm) ** 2
     return (1.01 * width + 16) * 2.0**-24 * size + 1e-30
+
+
+def norms_of(queries: np.ndarray) -> np.ndarray:
+    """Return the norms (n,) of queries (n, width), summed in single precision: for `slack`."""
+    return np.sqrt(np.einsum("ij,ij->i", queries, queries).astype(np.float64))
 
 
 def _dense(queries: np.ndarray, shard: Shard, start: int, metric: Metric) -> np.ndarray:
@@ -65,7 +74,7 @@ def beyond(
     """
     goal = floors.astype(np.float64) if metric == "ip" else -(np.maximum(floors.astype(np.float64), 0) ** 2)
     # a float32 score is within 2^-24 of itself: the relative widening keeps an exact tie inside
-    goal = goal - slack(queries, shard, metric) - np.abs(goal) * 2.0**-20
+    goal = goal - slack(norms_of(queries), queries.shape[1], shard, metric) - np.abs(goal) * 2.0**-20
     for low in range(0, len(queries), DENSE):
         near = _dense(queries[low : low + DENSE], shard, start, metric) >= goal[low : low + DENSE, None]
         for query, mask in zip(queries[low : low + DENSE], near, strict=True):
@@ -76,24 +85,32 @@ def beyond(
 def nearest(
     queries: np.ndarray, shard: Shard, start: int, k: int, metric: Metric, propose: Propose, spare: int = SPARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return exact scores and rows (n, min(k, living)) of the best entries of shard[start:used] per query."""
+    """Return exact scores and rows (n, min(k, living)) of the best entries of shard[start:used] per query.
+
+    Each stage is for the queries that the one before could not settle.
+    """
+    # Some more candidates than asked for are proposed by rough scores, in float32 and in any order of sums.
     living = shard.live if start <= shard.start else int(shard.alive[start : shard.used].sum())
     start, wide = max(start, shard.start), min(living, k + spare)
-    rough, slots = propose(queries, shard, start, wide)
-    if wide <= k:
+    rough, slots = propose(queries, shard, start, wide)  # (n, wide) both
+    if wide <= k:  # all living entries
         return sort(exact_scores(queries, shard.keys[slots], metric), shard.rows[slots], metric)
-    bound = slack(queries, shard, metric)
-    # The true k-th best is at least its rough score less the bound: whoever is two bounds below it is not among them.
+    # A rough score is off by at most `bound`. The k first have true scores of at least that of the k-th less one
+    # bound, hence so has the true k-th best; and whoever scores more than two bounds less is truly below that.
+    bound = slack(norms_of(queries), queries.shape[1], shard, metric)  # (n,)
     near = rough >= (rough[:, k - 1] - 2 * bound)[:, None] if metric == "ip" else (
         rough <= (rough[:, k - 1] + 2 * bound)[:, None])  # fmt: skip
-    if not near[:, k:].any():
+    if not near[:, k:].any():  # the k first are the k best
         return sort(exact_scores(queries, shard.keys[slots[:, :k]], metric), shard.rows[slots[:, :k]], metric)
+    # Whoever is near is scored again, exactly, and only those are sorted.
     which, place = np.nonzero(near)
-    picked = slots[which, place]
-    scores = np.full(rough.shape, -np.inf if metric == "ip" else np.inf, dtype=np.float32)
+    picked = slots[which, place]  # (candidates,)
+    scores = np.full(rough.shape, WORST[metric], dtype=np.float32)
     scores[which, place] = exact_scores(queries[which], shard.keys[picked][:, None], metric)[:, 0]
     scores, rows = sort(scores, shard.rows[slots], metric)
     scores, rows = scores[:, :k].copy(), rows[:, :k].copy()
+    # Where even the last candidate is near, entries that were not proposed may be as well: none of them has a rough
+    # score better than the last one's, so none is truly better than that by more than one bound.
     unsure = np.flatnonzero(near[:, -1]) if wide < living else np.empty(0, dtype=np.int64)
     if len(unsure):
         last, kth = rough[unsure, -1].astype(np.float64), scores[unsure, k - 1].astype(np.float64)
@@ -101,6 +118,7 @@ def nearest(
         unsure = unsure[~sure]
     if not len(unsure):
         return scores, rows
+    # The rest is asked again with many candidates, and what is unsure then is compared with every key.
     if spare < WIDER:
         scores[unsure], rows[unsure] = nearest(queries[unsure], shard, start, k, metric, propose, WIDER)
         return scores, rows
@@ -142,11 +160,9 @@ def best_of_one(
     wide = min(live, k + SPARE)
     alive = None if live == used - start else shard.alive[start:used]
     values, slots = knn_one(query, keys[start:used], wide, metric, alive, spec)
-    near, width = wide, len(row)
-    if wide > k:
-        norm = math.sqrt(size) * (1 + width * 2.0**-23)  # a sum in single precision may be too small
-        scale = norm * shard.max_norm if metric == "ip" else (norm + shard.max_norm) ** 2
-        bound = 2 * ((1.01 * width + 16) * 2.0**-24 * scale + 1e-30)  # twice the slack of `rescore`
+    near = wide
+    if wide > k:  # whoever may be among the k best comes first, as in `nearest`
+        bound = 2 * slack(math.sqrt(size), len(row), shard, metric)
         cut = values[k - 1] - bound if metric == "ip" else values[k - 1] + bound
         near = k
         while near < wide and (values[near] >= cut if metric == "ip" else values[near] <= cut):

@@ -11,6 +11,7 @@ from typing import Any
 
 FAMILIES = ("flat", "flat16", "ivf", "hnsw")
 ENGINES = ("faiss", "torch")
+TORCH_FAMILIES = ("flat", "flat16")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,16 @@ class IndexSpec:
                 f"index {self.family!r} of engine {self.engine!r}: families are {', '.join(FAMILIES)}, "
                 f"engines {', '.join(ENGINES)}."
             )
-        if self.family == "hnsw" and self.engine == "torch":
-            raise ValueError("hnsw:engine=torch: torch has flat, flat16 and ivf; leave the engine of hnsw as it is.")
+        if self.engine == "torch" and self.family not in TORCH_FAMILIES:
+            raise ValueError(
+                f"{self.family}:engine=torch: torch has {' and '.join(TORCH_FAMILIES)}. Use {self.family} without "
+                "engine and device (it is searched on the CPU by faiss), or flat:engine=torch, which is exact."
+            )
         if self.device != "cpu" and self.engine == "faiss":
-            raise ValueError(f"device={self.device}: on a device add engine=torch; faiss searches on the CPU here.")
+            raise ValueError(
+                f"{self.family}:device={self.device}: faiss searches on the CPU here. Use "
+                f"flat:engine=torch:device={self.device}, which is exact."
+            )
         low = {k: getattr(self, k) for k in COUNTS if getattr(self, k) < 1}
         if low:
             raise ValueError(f"{low}: all must be at least 1.")

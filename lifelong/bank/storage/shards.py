@@ -1,4 +1,4 @@
-"""Storage of a bank: fixed-capacity blocks of rows (keys, payloads, ids, counters), and exact scores of pairs.
+"""Storage of a bank: blocks of rows (keys, payloads, ids, counters), and what may be put into them.
 
 Knows nothing about searching, eviction or editors. A row's number is its place in the order of insertion; it never
 changes and is never used again, so a shard's row numbers are sorted and a slot is found by bisection.
@@ -7,6 +7,7 @@ changes and is never used again, so a shard's row numbers are sorted and a slot 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.bank.storage.memory import growing, touched
 from lifelong.bank.storage.payloads import PayloadTables
 
 Metric = Literal["ip", "l2"]
@@ -62,11 +62,7 @@ def shard_rows(width: int, payloads: Mapping[str, Tensor], shard_len: int) -> in
 
 def row_bytes(width: int, payloads: Mapping[str, Tensor]) -> int:
     """Return the bytes of one entry: its float32 key and its payloads."""
-    return 4 * width + sum(t[0:1].numel() * t.element_size() if len(t) else _item_bytes(t) for t in payloads.values())
-
-
-def _item_bytes(table: Tensor) -> int:
-    return int(np.prod(table.shape[1:], dtype=np.int64)) * table.element_size()
+    return 4 * width + sum(math.prod(t.shape[1:]) * t.element_size() for t in payloads.values())
 
 
 class Shard:
@@ -78,7 +74,7 @@ class Shard:
 
     def __init__(self, size: int, width: int, payloads: Mapping[str, Tensor], tables: PayloadTables) -> None:
         self.size, self._tables = size, tables
-        self.keys = growing((size, width))
+        self.keys = np.zeros((size, width), dtype=np.float32)
         self.rows = np.empty(size, dtype=np.int64)
         self.ids = np.empty(size, dtype=object)
         self.alive = np.zeros(size, dtype=bool)
@@ -88,7 +84,6 @@ class Shard:
         self.payloads = {name: tables.table(size, like) for name, like in payloads.items()}
         self.used = self.start = self.live = self.version = 0  # `version` counts keys changed in place
         self.max_norm = 0.0
-        self._touched = 0
 
     @property
     def room(self) -> int:
@@ -124,26 +119,6 @@ class Shard:
         self.used += len(ids)
         self.live += len(ids)
         self.note_norms(keys)
-
-    def put(
-        self, name: str, key: np.ndarray, squared: float, payloads: Mapping[str, Tensor], row: int, tick: int
-    ) -> None:
-        """Take in one row, the short way: key (width,) and its squared norm, as single precision has it."""
-        slot = self.used
-        if slot >= self._touched:
-            self._touched = touched(self.keys, slot)
-        self.keys[slot], self.rows[slot], self.ids[slot] = key, row, name
-        self.last_use[slot], self.alive[slot] = tick, True
-        for table_name, table in self.payloads.items():
-            given = payloads[table_name].detach()
-            table[slot] = given[0]
-            self._tables.touched(given.numel() * given.element_size())
-        if self.live == 0:
-            self.start = slot
-        self.used, self.live = slot + 1, self.live + 1
-        norm = squared**0.5 * (1 + len(key) * 2.0**-23)  # never below the true norm
-        if norm > self.max_norm:
-            self.max_norm = norm
 
     def note_norms(self, keys: np.ndarray) -> None:
         """Raise the bound on key norms to cover some keys (it is never lowered)."""

@@ -1,4 +1,4 @@
-"""How fast a bank routes: beside raw FAISS and torch on the same memory; adding, removing; recall against latency.
+"""How fast a bank routes: beside raw FAISS and torch on the same keys; adding, removing; recall against latency.
 
 Knows banks and keys; no editor and no model. Calls that are compared take turns, so that what else the machine does
 falls on all of them alike; of every call the thread's CPU time is taken as well as the wall time.
@@ -16,8 +16,6 @@ import torch
 
 from lifelong.bank import Bank
 from lifelong.bank.search.engine_faiss import one_faiss_thread, raw_flat
-from lifelong.bank.storage.memory import growing
-from lifelong.bank.storage.shards import shard_rows
 from lifelong.studies.bench.keys import KeySource
 
 SHARD = 65536
@@ -63,29 +61,34 @@ def told(samples: np.ndarray) -> Row:
     }
 
 
-def filled(source: KeySource, n: int) -> tuple[Bank, np.ndarray]:
-    """Return a bank of n keys and those keys (n, width) as one array: the same memory, seen twice."""
-    width = source.states.shape[1]
-    whole, bank = growing((n, width)), Bank(width, shard_len=SHARD)
-    size = shard_rows(width, {}, SHARD)
-    for low in range(0, n, size):
-        part = source.rows(low, min(size, n - low))
-        whole[low : low + len(part)] = part
-        bank.add([f"e{i}" for i in range(low, low + len(part))], part)
-        bank.share_keys(whole[low : low + len(part)])  # the bank's own copy of this shard is dropped
-    return bank, whole
+def first_keys(source: KeySource, n: int) -> np.ndarray:
+    """Return the first n keys (n, width); they are made part by part, for there may be gigabytes of them."""
+    keys = np.empty((n, source.states.shape[1]), dtype=np.float32)
+    for low in range(0, n, SHARD):
+        keys[low : low + SHARD] = source.rows(low, min(SHARD, n - low))
+    return keys
 
 
-def indexed(source: KeySource, n: int, family: str) -> Bank:
-    """Return a bank of n keys, added at once, with an index of a family."""
-    bank = Bank(source.states.shape[1], shard_len=SHARD, index=f"{family}:least=1")
-    bank.add([f"e{i}" for i in range(n)], source.rows(0, n))
+def filled(keys: np.ndarray, index: str = "flat") -> Bank:
+    """Return a bank of keys (n, width), called e0, e1 and so on, added at once."""
+    bank = Bank(keys.shape[1], shard_len=SHARD, index=index)
+    bank.add([f"e{i}" for i in range(len(keys))], keys)
     return bank
+
+
+def array_of(bank: Bank, keys: np.ndarray) -> np.ndarray:
+    """Return the bank's own memory of `keys`, which it holds, if that is one array; else `keys`.
+
+    What one call leaves in the caches is then found by any other. More keys than one shard holds fit in no cache.
+    """
+    return bank.shards[0].keys[: len(keys)] if len(bank.shards) == 1 else keys
 
 
 def flat_rows(source: KeySource, n: int, device: str = "") -> Iterator[Row]:
     """Yield the rows of one size: bank, raw FAISS and torch, for every batch; on a device torch's bank as well."""
-    bank, whole = filled(source, n)
+    made = first_keys(source, n)
+    bank = filled(made)
+    whole = array_of(bank, made)
     width, keys = whole.shape[1], torch.from_numpy(whole)
 
     def torch_topk(queries: np.ndarray) -> Any:
@@ -185,8 +188,9 @@ def _cpu(spent: np.ndarray) -> Row:
 
 def frontier_rows(source: KeySource, n: int, family: str, settings: dict[str, tuple[int, ...]]) -> Iterator[Row]:
     """Yield recall@1 and latency of one family at one size, for every value of its setting (probes or effort)."""
+    keys = first_keys(source, n)
     start = time.perf_counter()
-    bank = indexed(source, n, family)
+    bank = filled(keys, f"{family}:least=1")
     built = {"build_wall_s": time.perf_counter() - start}
     with bank.exactly():
         true = bank.search(source.queries, 1).scores[:, 0]
