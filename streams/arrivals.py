@@ -6,13 +6,13 @@ its own traffic. The processes themselves are in `streams.processes`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from streams.near import near
 from streams.order import generator
 from streams.processes import AS_RECORDED, PROCESSES
 from streams.types import Arrival, Edit, Posed, Withdraw
@@ -26,9 +26,7 @@ def arrival_names() -> list[str]:
 def arrival_options(name: str) -> list[str]:
     """Return the names of a process's own options (beyond its rate); raises `ValueError` with near names."""
     if name not in PROCESSES:
-        near = difflib.get_close_matches(name, PROCESSES, 3, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"arrivals={name}: no such process.{hint} Known: {', '.join(arrival_names())}.")
+        raise ValueError(f"arrivals={name}: no such process.{near(name, arrival_names())}")
     return list(inspect.signature(PROCESSES[name]).parameters)[3:]
 
 

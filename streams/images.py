@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from streams.near import near
 from streams.types import ImageError, ImageRef
 
 
@@ -23,10 +24,8 @@ def open_image(ref: ImageRef) -> Image.Image:
     """Return the picture of a reference as RGB (transparent parts white); raises `ImageError`."""
     scheme, _, rest = ref.uri.partition(":")
     if scheme not in _SOURCES:
-        near = get_close_matches(scheme, list(_SOURCES), 1, 0.5)
-        hint = f" Did you mean {near[0]}:?" if near else ""
-        known = ", ".join(f"{s}:" for s in _SOURCES)
-        raise ImageError(f"Image {ref.uri!r} begins with no known source.{hint} Expected one of {known}")
+        known = [f"{source}:" for source in _SOURCES]
+        raise ImageError(f"Image {ref.uri!r} begins with no known source.{near(f'{scheme}:', known)}")
     source, parts = _SOURCES[scheme], rest.split("+") if scheme != "file" else [rest]
     return side_by_side([source(ref, part.removeprefix(f"{scheme}:")) for part in parts])
 
@@ -132,8 +131,8 @@ def _from_atlas(ref: ImageRef, name: str) -> Image.Image:
     entity, _, rendering = name.rpartition("/")
     world = load_world()
     if entity not in world.by_id or rendering not in world.by_id[entity].renderings:
-        near = get_close_matches(entity, list(world.by_id), 2, 0.6)
-        hint = f" Near: {', '.join(near)}." if near and entity not in world.by_id else ""
+        close = get_close_matches(entity, list(world.by_id), 2, 0.6)  # of thousands: not all are listed
+        hint = f" Near: {', '.join(close)}." if close and entity not in world.by_id else ""
         raise ImageError(f"Image {ref.uri}: the atlas has no picture {name!r}; expected ENTITY/SET.{hint}")
     return decode(world.image(entity, rendering), f"Image atlas:{name}")
 

@@ -23,11 +23,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from streams.images import file_ref
+from streams.near import near
 from streams.order import PERMUTING, generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
@@ -201,9 +201,7 @@ def _text(data: Mapping[str, Any], field: str, where: _Where, prefix: str = "", 
 def _only(data: Mapping[str, Any], fields: frozenset[str], prefix: str, where: _Where) -> None:
     for key in data:
         if key not in fields:
-            near = get_close_matches(key, sorted(fields), 1, 0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(fields))}."
-            raise where.error(prefix + key, f"no such field.{hint}")
+            raise where.error(prefix + key, f"no such field.{near(key, fields)}")
 
 
 def _image(data: Mapping[str, Any], prefix: str, where: _Where) -> ImageRef | None:

@@ -7,13 +7,13 @@ With `near_misses` the edits come as in `shuffled`; it is the stream that then p
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from streams.near import near
 from streams.order_mix import bursts, drift
 from streams.order_near import near_duplicates, same_image
 from streams.types import Edit, digest_of
@@ -103,9 +103,7 @@ def ordered(
     near names for an order that is not among the `known` ones.
     """
     if order not in known:
-        near = difflib.get_close_matches(order, known, 2, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"order={order!r} is not known.{hint} Expected one of {', '.join(known)}.")
+        raise ValueError(f"order={order!r} is not known.{near(order, known)}")
     rng = generator(seed, "order", order)
     if order == "grouped":
         return grouped(edits, seed)

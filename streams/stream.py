@@ -6,7 +6,6 @@ with two names: `Options` (a pydantic model of its settings) and `load(options, 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from streams.near import near
 from streams.types import Edit, Pool, Probe
 
 _MODULE = "edits"
@@ -123,9 +123,7 @@ def _module_name(folder: Path, name: str, is_package: bool) -> str | None:
 
 def _find(name: str) -> ModuleType:
     if name not in stream_names():
-        near = difflib.get_close_matches(name, stream_names(), 3, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise StreamError(f"No stream is called {name!r}.{hint} Known: {', '.join(stream_names())}.")
+        raise StreamError(f"No stream is called {name!r}.{near(name, stream_names())}")
     import streams
 
     folder = Path(streams.__path__[0])
@@ -137,10 +135,7 @@ def _explain(name: str, model: type[BaseModel], given: Mapping[str, Any], error:
     for problem in error.errors():
         key = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, list(model.model_fields), 2, 0.4)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            known = ", ".join(sorted(model.model_fields)) or "none"
-            lines.append(f"stream.{key}: stream {name!r} has no such option.{hint} It has: {known}.")
+            lines.append(f"stream.{key}: stream {name!r} has no such option.{near(key, model.model_fields)}")
         else:
             lines.append(f"stream.{key}={given.get(key)!r}: {problem['msg']}.")
     return "\n".join(lines)

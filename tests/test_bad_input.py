@@ -65,10 +65,10 @@ def the_error(found: tuple[int, str, str], *parts: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"editor": "grase"}, ["'grase'", "Did you mean grace", "liveedit"]),
-        ({"stream": "toi"}, ["'toi'", "Did you mean toy", "jsonl"]),
+        ({"editor": "grase"}, ["'grase'", "Did you mean 'grace'", "liveedit"]),
+        ({"stream": "toi"}, ["'toi'", "Did you mean 'toy'", "jsonl"]),
         ({"editor": "grace", "editor.radus": 1}, ["editor.radus", "'radius'"]),
-        ({"stream.ordr": "x"}, ["stream.ordr", "Did you mean order"]),
+        ({"stream.ordr": "x"}, ["stream.ordr", "Did you mean 'order'"]),
         ({"stream.order": "sideways"}, ["sideways", "shuffled, grouped, near_duplicates"]),
         ({"panels.evry": 3}, ["panels.evry", "'every'"]),
         ({"model": "atlsa"}, ["model=atlsa", "Did you mean 'atlas'"]),
@@ -86,7 +86,7 @@ def test_an_unknown_name_or_value_names_the_near_ones(call: Call, changes: dict,
 def test_an_unknown_recipe_file_or_part_of_a_bench_is_named(call: Call) -> None:
     the_error(call("run", "frist_look"), "'frist_look'", "Did you mean 'first_look'")
     the_error(call("run", "mine.toml"), "mine.toml", "No such file")
-    the_error(call("bench", "probing", editor="grase"), "Did you mean grace")
+    the_error(call("bench", "probing", editor="grase"), "Did you mean 'grace'")
 
 
 def test_options_of_panels_go_with_one_listed_step(call: Call) -> None:

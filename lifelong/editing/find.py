@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lifelong.editing.contract import Editor
+from streams.near import near
 
 EDITORS = "lifelong.editors"  # the folder of those that ship; nothing imports it by a statement
 
@@ -50,9 +50,7 @@ def editor_class(name: str) -> type[Editor]:
         module = _module_of(Path(name))
     else:
         if name not in editor_names():
-            near = difflib.get_close_matches(name, editor_names(), 3, 0.4)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise UnknownEditorError(f"No editor is called {name!r}.{hint} Known: {', '.join(editor_names())}.")
+            raise UnknownEditorError(f"No editor is called {name!r}.{near(name, editor_names())}")
         module = importlib.import_module(f"{EDITORS}.{name}")
     found = [
         c

@@ -30,8 +30,8 @@ class PanelSettings(BaseModel):
 
     With `instant` every edit is probed as soon as it is visible, on `instant_axes` (none: on all). Before the last
     panel editors that may change any answer are asked about `sample` past edits by age, all others about `most` (0:
-    about all). Latency is sampled by `latency_routes` queries, `latency_answers` of them answered in full, at the last
-    panel and where the bank has `latency_growth` times the entries of the last sample (1: at every panel).
+    about all). Latency is sampled by `latency_routes` queries, `latency_answers` of them answered in full, at the
+    last panel and where the bank has `latency_growth` times the entries of the last sample (1: at every panel).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lifelong.running.config import Part, RunConfig, check_model
-from lifelong.running.words import ConfigError, near
+from lifelong.running.words import ConfigError
 from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
+from streams.near import near
 from streams.order import generator
 from streams.traffic import Asked, Facts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw

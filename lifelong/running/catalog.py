@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from lifelong.running.config import RECIPES, recipe_names
-from lifelong.running.words import ConfigError, near, read_toml
+from lifelong.running.words import ConfigError, read_toml
+from streams.near import near
 
 KINDS = ("editors", "streams", "models", "recipes")
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"

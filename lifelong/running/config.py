@@ -15,8 +15,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lifelong.probing.due import PanelSettings
-from lifelong.running.words import ConfigError, near, override, read_toml
+from lifelong.running.words import ConfigError, override, read_toml
 from lifelong.simulation.jobs import Policy
+from streams.near import near
 
 
 class Frozen(BaseModel):

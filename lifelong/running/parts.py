@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.running.config import Part, RunConfig, check_model
-from lifelong.running.words import ConfigError, near
-from lifelong.simulation.clock import ClockError, Cost, MeasuredClock, ModelledClock
+from lifelong.running.words import ConfigError
+from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.recorded import replay_of
+from streams.near import near
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -120,8 +121,7 @@ def load_stream(config: RunConfig) -> Stream:
 
 
 def make_clock(config: RunConfig) -> Clock:
-    """Return the clock of a configuration, seeded by the run; raises `ClockError` with near names."""
-
+    """Return the clock of a configuration, seeded by the run; raises what `load_clock` raises."""
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
 
@@ -177,26 +177,11 @@ CLOCKS: Mapping[str, type[_Options]] = {
 }
 
 
-def clock_names() -> list[str]:
-    """Return the names of all clocks, sorted."""
-    return sorted(CLOCKS)
-
-
 def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
-    """Return a clock by its name and `clock.*` options; raises `ClockError` with near names."""
+    """Return a clock by its name and `clock.*` options; raises `ConfigError` with near names, and `ClockError`."""
     if name not in CLOCKS:
-        near = difflib.get_close_matches(name, CLOCKS, 2, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ClockError(f"clock={name}: there is no such clock.{hint} Known: {', '.join(clock_names())}.")
-    try:
-        chosen = CLOCKS[name](**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(p) for p in first["loc"])
-        near = difflib.get_close_matches(key, CLOCKS[name].model_fields, 2, 0.4)
-        hint = f" Did you mean clock.{near[0]}?" if near and near[0] != key else ""
-        known = ", ".join(CLOCKS[name].model_fields) or "none"
-        raise ClockError(f"clock.{key}: {first['msg'].lower()}.{hint} Options of {name}: {known}.") from error
+        raise ConfigError(f"clock={name}: there is no such clock.{near(name, CLOCKS)}")
+    chosen = check_model(CLOCKS[name], options, "clock")
     if isinstance(chosen, ModelledOptions):
         costs = {
             "edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +41,6 @@ def _toml_value(value: Any) -> str:
 
 class ConfigError(ValueError):
     """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """Return ' Did you mean X?' for a misspelt word ('' when nothing is near), followed by all known ones.
-
-    >>> near("editr", ["editor", "seed"])
-    " Did you mean 'editor'? Known: editor, seed."
-    """
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, 3, 0.5)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{hint} Known: {', '.join(names) or 'nothing'}."
 
 
 def parse_value(text: str) -> Any:

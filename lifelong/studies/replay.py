@@ -18,13 +18,14 @@ from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
 from lifelong.running.config import Part, RunConfig, from_table
 from lifelong.running.parts import load_stream
-from lifelong.running.words import ConfigError, near
+from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import PARTS
 from lifelong.simulation.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
 from lifelong.simulation.jobs import NANO, nanoseconds
 from lifelong.simulation.queries import OUTSIDE
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted, draw
+from streams.near import near
 from streams.traffic import Facts
 from streams.types import SCOPES
 

@@ -21,7 +21,8 @@ from typing import IO, Any
 from lifelong.running.config import RunConfig, find_table, from_table
 from lifelong.running.labels import label_of_words
 from lifelong.running.prepare import resolve
-from lifelong.running.words import ConfigError, near, to_toml, words_of
+from lifelong.running.words import ConfigError, to_toml, words_of
+from streams.near import near
 
 SWEEP_KEYS = ("title", "run", "grid")
 # glibc gives large blocks back to the system at once; logits of every batch would be paged in anew (4 % of a run).

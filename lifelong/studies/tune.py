@@ -17,8 +17,9 @@ import numpy as np
 from lifelong.editing.find import editor_class
 from lifelong.running.config import Panels, Part, RunConfig
 from lifelong.running.parts import options_of
-from lifelong.running.words import ConfigError, near, to_toml, words_of
+from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.five import five
+from streams.near import near
 
 
 @dataclass(frozen=True)

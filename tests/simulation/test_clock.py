@@ -11,6 +11,7 @@ import pytest
 from lifelong.log import Edited, RunLog, Timed
 from lifelong.log.checkpoint import State
 from lifelong.running.parts import load_clock
+from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import PARTS, ClockError, Cost, MeasuredClock, ModelledClock, ReplayedClock
 
 
@@ -59,11 +60,11 @@ def test_a_replayed_clock_repeats_a_logs_batches_and_refuses_others(tmp_path) ->
 
 
 def test_a_wrong_name_or_option_is_an_error_that_helps() -> None:
-    with pytest.raises(ClockError, match="Did you mean modelled"):
+    with pytest.raises(ConfigError, match="Did you mean 'modelled'"):
         load_clock("modeled")
-    with pytest.raises(ClockError, match="Did you mean clock.edit_s"):
+    with pytest.raises(ConfigError, match="clock.edits_s: .*Did you mean 'edit_s'"):
         load_clock("modelled", edits_s=1)
-    with pytest.raises(ClockError, match=r"clock\.run"):
+    with pytest.raises(ConfigError, match=r"clock\.run"):
         load_clock("replayed")
 
 

@@ -117,7 +117,7 @@ def test_a_wrong_trace_is_named_by_line(tmp_path: Path, text: str, said: str) ->
 
 
 def test_a_wrong_name_option_or_rate_is_an_error_that_helps() -> None:
-    with pytest.raises(ValueError, match="Did you mean poisson"):
+    with pytest.raises(ValueError, match="Did you mean 'poisson'"):
         arrival_offsets("poison", 1)
     with pytest.raises(ValueError, match=r"arrivals\.burst: constant has no such option"):
         arrival_offsets("constant", 1, burst=2)

@@ -168,9 +168,9 @@ def test_no_near_miss_is_asked_with_two_answers() -> None:
 
 
 def test_an_order_that_is_misspelt_is_answered_with_near_ones(tmp_path) -> None:
-    with pytest.raises(StreamError, match="Did you mean near_duplicates"):
+    with pytest.raises(StreamError, match="Did you mean 'near_duplicates'"):
         load_stream("atlas", edits=4, order="near_duplicate")
-    with pytest.raises(StreamError, match="order='burst' is not known. Did you mean bursts"):
+    with pytest.raises(StreamError, match="order='burst' is not known. Did you mean 'bursts'"):
         load_stream("toy", edits=4, order="burst")
     (tmp_path / "a.jsonl").write_text('{"prompt": "Who?", "target": "Ann"}\n')
     for order in ADDING:  # a file's own records say what they supersede

@@ -60,7 +60,7 @@ def test_a_bomb_is_refused(root, monkeypatch):
 
 
 def test_unknown_source_names_the_near_one():
-    with pytest.raises(ImageError, match="Did you mean atlas:"):
+    with pytest.raises(ImageError, match="Did you mean 'atlas:'"):
         open_image(ImageRef("atlsa:x/y", "0"))
 
 

@@ -145,8 +145,8 @@ class Interventions:
         """Return the base model's parameter of a name; raises `ValueError` naming the near ones."""
         self._index()
         if name not in self._by_name:
-            near = difflib.get_close_matches(name, self._by_name, 3, 0.4)
-            hint = f" Did you mean {' or '.join(near)}?" if near else " Take names from `vlm.name_of(parameter)`."
+            close = difflib.get_close_matches(name, self._by_name, 3, 0.4)  # of thousands: not all are listed
+            hint = f" Did you mean {' or '.join(close)}?" if close else " Take names from `vlm.name_of(parameter)`."
             raise ValueError(f"The model has no parameter {name!r}.{hint}")
         return self._by_name[name]
 

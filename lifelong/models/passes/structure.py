@@ -5,11 +5,12 @@ Found by structure, not by name. Knows nothing about prompts, images or hooks.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+from streams.near import near
 
 VISION = -2
 EMBEDDING = -1
@@ -77,9 +78,7 @@ def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
     """Return a submodule by its dotted name; raises `ValueError` naming the near ones."""
     names = [name for name, _ in root.named_modules() if name]
     if dotted not in names:
-        near = difflib.get_close_matches(dotted, names, 3, 0.4)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{hint} Parts: {', '.join(names)}.")
+        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{near(dotted, names)}")
     return root.get_submodule(dotted)
 
 
