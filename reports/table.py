@@ -54,7 +54,14 @@ GAUGES = (
     "commit_wall_s",
     "own_wall_s",
 )
-SINCE = ("index_recall", "lost_router_miss", "lost_index_miss", "lost_overwritten", "lost_wrong_answer")
+SINCE = (
+    "answers_not_finite",
+    "index_recall",
+    "lost_router_miss",
+    "lost_index_miss",
+    "lost_overwritten",
+    "lost_wrong_answer",
+)
 """Gauges that runs of earlier versions, and some editors, do not have: null there, where 0 would say something."""
 
 

@@ -82,7 +82,7 @@ def file_path(root: str, relative: str) -> Path:
     >>> file_path("/data", "../etc/passwd")
     Traceback (most recent call last):
     ...
-    streams.images.ImageError: Image file:../etc/passwd: the path leaves its root /data. Give a path below the root.
+    streams.types.ImageError: Image file:../etc/passwd: the path leaves its root /data. Give a path below the root.
     """
     if not relative or "\0" in relative:
         raise ImageError(f"Image file:{relative!r}: expected a relative path below the root {root}.")

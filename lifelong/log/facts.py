@@ -10,7 +10,7 @@ edited: one row per edit, when it becomes visible
     visible_sim_s        float64          when its service ended
     edit_wall_s          float64          measured time of its batch's `edit`
     batch_len            int64            edits in that batch
-    collapsed            bool             the update was not finite and was refused, or answers after it are not
+    collapsed            bool             the update was not finite and was refused
     prompt_kind, relation, note           string
 
 probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lifelong.log import Fact, LogError, RunLog
+from lifelong.log import Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.files import held
 from lifelong.running.config import RunConfig
@@ -156,6 +156,9 @@ def _show(progress: Progress, event: Mapping[str, Any]) -> None:
     elif event["kind"] == "panel":
         facts: Sequence[Fact] = event["facts"]
         progress.panel(int(event["step"]), facts)
+        broken = sum(int(f.value) for f in facts if isinstance(f, Gauged) and f.name == "answers_not_finite")
+        if broken:
+            progress.say(f"{broken} answers since the last panel are not finite")
     else:
         progress.at(int(event["step"]))
 

@@ -98,6 +98,9 @@ def _cost(facts: Facts, editor: str) -> dict[str, object]:
         "edit (s)": _mean((edited["edit_wall_s"] / edited["batch_len"]).to_list()),  # a batch's time, shared
         "bytes per edit": last["bank_bytes"] / max(1, last["step"]),
         "collapsed edits": int(edited["collapsed"].sum()),
+        "answers not finite": int(gauges["answers_not_finite"].sum())
+        if "answers_not_finite" in gauges.columns
+        else 0,
     }
     out |= lost_edits(gauges)
     out |= speed(gauges, timed, len(edited))
