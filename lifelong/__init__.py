@@ -56,7 +56,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.running.words import ConfigError as ConfigError
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
     from lifelong.studies.bench.probing import compare_run as _compare
-    from lifelong.studies.bench.routing_page import measure as _measure
+    from lifelong.studies.bench.routing_page import routing_rows as _measure
     from lifelong.studies.replay import replay as replay
     from lifelong.studies.report import report as report
     from lifelong.studies.single import single as single
@@ -93,7 +93,7 @@ _NAMES = {
     "lifelong.running.words": "ConfigError",
     "lifelong.studies.bench.payloads": "fill_and_read",
     "lifelong.studies.bench.probing": "compare_probing=compare_run",
-    "lifelong.studies.bench.routing_page": "measure_routing=measure",
+    "lifelong.studies.bench.routing_page": "measure_routing=routing_rows",
     "lifelong.studies.replay": "replay",
     "lifelong.studies.report": "report",
     "lifelong.studies.single": "single",

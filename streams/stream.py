@@ -78,6 +78,10 @@ class Stream:
             self._probes[edit_id] = self._source.probes(self._by_id[edit_id])
         return self._probes[edit_id]
 
+    def every_probe(self) -> list[Probe]:
+        """Return all probes: those of the edits, in their order, and the general set."""
+        return [probe for edit in self.edits for probe in self.probes(edit.id)] + list(self.general)
+
     def pool(self, n: int, seed: int = 0) -> Pool:
         """Return n training items for an editor's `fit`, disjoint from every stream's edits and probes."""
         return self._source.pool(n, seed)

@@ -71,7 +71,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Drawn:
     """Drawn questions: moments, the edit each is about (-1: none has arrived), its scope as a place in SCOPES."""
 
     at_s: np.ndarray
@@ -82,7 +82,7 @@ class Asked:
         return len(self.at_s)
 
 
-def draw_traffic(facts: Facts, at_s: np.ndarray, options: TrafficOptions, seed: int) -> Asked:
+def draw_traffic(facts: Facts, at_s: np.ndarray, options: TrafficOptions, seed: int) -> Drawn:
     """Return which arrived edit each moment's question is about, and how.
 
     A question about a replaced fact is about the version that has arrived last. Before the first edit all are far.
@@ -100,7 +100,7 @@ def draw_traffic(facts: Facts, at_s: np.ndarray, options: TrafficOptions, seed: 
     edits = np.where(drawn[:, 2] < options.recency, recent, np.minimum(popular, arrived - 1))
     edits = _latest(facts, edits, moments)
     scopes = np.where(edits < 0, SCOPES.index("far"), scopes)
-    return Asked(moments, edits, scopes)
+    return Drawn(moments, edits, scopes)
 
 
 def _popularity(subjects: Sequence[str], zipf: float, seed: int) -> np.ndarray:
@@ -126,7 +126,7 @@ def _latest(facts: Facts, edits: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return edits
 
 
-def pose(stream: Stream, facts: Facts, asked: Asked, seed: int) -> tuple[Posed, ...]:
+def pose(stream: Stream, facts: Facts, asked: Drawn, seed: int) -> tuple[Posed, ...]:
     """Return the questions of drawn traffic: one of the probes of its scope, each as likely.
 
     Where an edit has none (one without a picture has no other rendering) it is asked about as it was edited, or out

@@ -40,11 +40,11 @@ def probing_command(
     source, changes = split_words(words)
     if cells:
         told = compare_cells_run(
-            source, cells=cells, brute_panels=panels, on_progress=_every_tenth(), on_panel=_so_far, **changes
+            source, cells=cells, brute_panels=panels, on_progress=_tenths(), on_panel=_so_far, **changes
         )
         print(json.dumps(told, indent=1) if as_json else cells_text(told))
         raise typer.Exit(2 if told["cells_unequal"] or told["brute_facts_unequal"] else 0)
-    found = compare_run(source, on_progress=_every_tenth(), **changes)
+    found = compare_run(source, on_progress=_tenths(), **changes)
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
 
@@ -75,7 +75,7 @@ def routing_command(
     if unknown:
         known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
         raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
-    found = page.measure(
+    found = page.routing_rows(
         folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
         families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
         say=say,
@@ -98,7 +98,7 @@ def payloads_command(
     from lifelong.studies.bench import payloads as bench_payloads
 
     size = bench_payloads.ExpertSize(rank=max(1, kib // 32))
-    found = bench_payloads.fill_and_read(experts, size, place=place, on_progress=_every_tenth("experts"))
+    found = bench_payloads.fill_and_read(experts, size, place=place, on_progress=_tenths("experts"))
     print(bench_payloads.document(found), end="")
     if write:
         for path in bench_payloads.write(found, Path(write)):
@@ -126,10 +126,10 @@ def products_command(
 
     from lifelong.models.products import mkl_falls_short
     from lifelong.models.vlm import VLM
-    from lifelong.studies.bench.products import document, measure
+    from lifelong.studies.bench.products import document, product_times
 
     layers = [module for module in VLM.load(model).model.modules() if isinstance(module, nn.Linear)]
-    print(document(measure(layers), mkl_falls_short()), end="")
+    print(document(product_times(layers), mkl_falls_short()), end="")
 
 
 def probing_text(found: Mapping[str, Any]) -> str:
@@ -175,12 +175,7 @@ def _so_far(found: Mapping[str, Any]) -> None:
           f"{found['brute_facts']:,} facts unequal")  # fmt: skip
 
 
-def _every_tenth(what: str = "edits") -> Callable[[int, int], None]:
-    said = [0]
+def _tenths(what: str = "edits") -> Callable[[int, int], None]:
+    from lifelong.running.progress import every_tenth
 
-    def on_progress(step: int, edits: int) -> None:
-        if step * 10 // edits > said[0]:
-            said[0] = step * 10 // edits
-            say(f"bench: {step}/{edits} {what}")
-
-    return on_progress
+    return every_tenth(lambda n, of: say(f"bench: {n}/{of} {what}"))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lifelong.bank.search.spec import IndexSpec
 from lifelong.log.checkpoint import State
@@ -260,12 +260,7 @@ class Privileged(ABC):
 
 
 class IndexOptions(EditorOptions):
-    """Options of an editor that finds its edits in a bank; those `LATER` are dumped only where they say something.
-
-    (Runs are named by the hash of their options: those made before there was a choice keep their names.)
-    """
-
-    LATER: ClassVar[Mapping[str, Any]] = {"index": "flat", "payloads": ""}
+    """Options of an editor that finds its edits in a bank."""
 
     index: str = Field(
         default="flat",
@@ -277,7 +272,3 @@ class IndexOptions(EditorOptions):
     def _readable(cls, value: str) -> str:
         IndexSpec.parse(value)
         return value
-
-    @model_serializer(mode="wrap")
-    def _unless_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {k: v for k, v in handler(self).items() if k not in self.LATER or v != self.LATER[k]}

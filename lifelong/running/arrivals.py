@@ -14,7 +14,7 @@ from lifelong.running.words import ConfigError
 from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
 from streams.near import near
 from streams.order import generator
-from streams.traffic import Asked, Facts, TrafficOptions, draw_traffic, pose
+from streams.traffic import Drawn, Facts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
     return out
 
 
-def asked(config: RunConfig, facts: Facts) -> Asked:
+def asked(config: RunConfig, facts: Facts) -> Drawn:
     """Return the traffic until the last edit arrives (none where the run has no queries)."""
     if config.queries is None:
-        return Asked(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return Drawn(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
     moments = _until(config.queries, "queries", float(facts.at_s[-1]), config.seed)
     return draw_traffic(facts, moments, traffic_options(config), config.seed)
 

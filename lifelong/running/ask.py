@@ -17,7 +17,7 @@ from streams.types import ImageRef, Query
 
 
 @dataclass(frozen=True)
-class Served:
+class Serving:
     """One edit that served a question: how strongly, and what it says."""
 
     edit_id: str
@@ -34,7 +34,7 @@ class Answered:
     step: int
     answer: str
     unedited: str
-    route: tuple[Served, ...]
+    route: tuple[Serving, ...]
 
 
 def ask(run: str | Path, question: str, *, image: str | None = None, step: int | None = None) -> Answered:
@@ -61,7 +61,7 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     served = []
     for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
         edit = ready.stream.edit(edit_id)
-        served.append(Served(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
+        served.append(Serving(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
     return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served))
 
 

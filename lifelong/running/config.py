@@ -98,14 +98,13 @@ class Panels(PanelSettings):
         return tuple(sorted(listed | regular | {edits}))
 
 
-class Fit(Frozen):
+class FitOptions(Frozen):
     """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
 
     edits: int = Field(default=1000, ge=1)
     seed: int = 0
 
 
-__all__ = ["ConfigError", "Fit", "Panels", "Part", "RunConfig"]
 RECIPES = Path(__file__).parents[1] / "recipes"
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
@@ -126,7 +125,7 @@ class RunConfig(Frozen):
     arrivals: Part = Part(name="poisson")
     edits: int = Field(default=200, ge=1)
     panels: Panels = Panels(at=STEPS)
-    fit: Fit = Fit()
+    fit: FitOptions = FitOptions()
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=1)
     policy: Policy = "fifo"

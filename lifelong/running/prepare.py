@@ -135,7 +135,7 @@ def baseline_of(
     from lifelong.probing.due import ever_asked
 
     stream, config = ready.stream, ready.config
-    probes = [p for edit in stream.edits for p in stream.probes(edit.id)] + list(stream.general)
+    probes = stream.every_probe()
     limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
     kind, options = ready.resolved.kind, ready.resolved.options

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from lifelong.log import Fact, Gauged, Probed
@@ -91,6 +91,18 @@ class Progress:
         self._shown_at = time.perf_counter()
         if not self.quiet:
             print(self.line(), file=self.stream, flush=True)
+
+
+def every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Return a callback of (done, total) that passes on the first call in each tenth of the total."""
+    told = [0]
+
+    def on_progress(done: int, total: int) -> None:
+        if done * 10 // total > told[0]:
+            told[0] = done * 10 // total
+            tell(done, total)
+
+    return on_progress
 
 
 def numbers_of(facts: Sequence[Fact]) -> dict[str, float]:

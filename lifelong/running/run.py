@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lifelong.log import machine as made_with
 from lifelong.log.files import held
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
-from lifelong.running.progress import Progress
+from lifelong.running.progress import Progress, every_tenth
 from lifelong.running.words import ConfigError, to_toml
 
 
@@ -126,7 +126,8 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
     try:
         with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
-            baseline = baseline_of(ready, progress.say, _every_tenth(progress), steps=steps)
+            on_progress = every_tenth(lambda n, of: progress.say(f"asked the frozen model {n} of {of} queries"))
+            baseline = baseline_of(ready, progress.say, on_progress, steps=steps)
         with watch.on("fit"):
             if ready.fit is not None:
                 kept = ready.fit.places(config.cache_folder() / "fit").items()
@@ -161,17 +162,6 @@ def _show(progress: Progress, event: Mapping[str, Any]) -> None:
             progress.say(f"{broken} answers since the last panel are not finite")
     else:
         progress.at(int(event["step"]))
-
-
-def _every_tenth(progress: Progress) -> Callable[[int, int], None]:
-    said = [0]
-
-    def on_progress(done: int, total: int) -> None:
-        if done * 10 // total > said[0] and done < total:
-            said[0] = done * 10 // total
-            progress.say(f"asked the frozen model {done} of {total} queries")
-
-    return on_progress
 
 
 class Stopwatch:

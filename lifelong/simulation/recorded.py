@@ -12,7 +12,7 @@ import numpy as np
 
 from lifelong.log import Edited, RunLog, Served, Timed
 from lifelong.simulation.clock import PARTS, ClockError, ReplayedClock
-from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit
+from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit_to
 
 WARM_UP = 3  # first samples of every operation, which are left out
 
@@ -48,9 +48,9 @@ def samples_of(log: RunLog) -> dict[str, Samples]:
 
 
 def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
-    """Return the fit of every operation that was measured; taking back costs nothing where it never was."""
+    """Return the fit_to of every operation that was measured; taking back costs nothing where it never was."""
     free = Fitted(0.0, 0.0, 0.0, np.ones(1))
-    return {"remove": free} | {name: fit(known) for name, known in samples.items() if len(known)}
+    return {"remove": free} | {name: fit_to(known) for name, known in samples.items() if len(known)}
 
 
 def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
@@ -60,7 +60,7 @@ def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity
         if len(known) >= 2 * windows:
             window = np.arange(len(known)) * windows // len(known)
             seen, unseen = known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
-            out.append(fidelity(name, fit(seen), unseen))
+            out.append(fidelity(name, fit_to(seen), unseen))
     return out
 
 
@@ -73,7 +73,7 @@ def fitted_to(run: str | Path, *, seed: int = 0) -> FittedClock:
 
     samples = samples_of(RunLog.open(run))
     if not len(samples["edit"]):
-        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to fit.")
+        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to fit_to.")
     return FittedClock(fits_of(samples), seed=seed)
 
 

@@ -59,7 +59,7 @@ class Fitted:
         return np.interp(shares, places, self.factors)
 
 
-def fit(samples: Samples) -> Fitted:
+def fit_to(samples: Samples) -> Fitted:
     """Return the least squares of seconds relative to their size, without negative parts, and the spread around it.
 
     Every sample counts by its share of the fitted time, so that a few slow ones do not decide the slope. What the

@@ -76,11 +76,6 @@ def forgetting_max(matrix: pl.DataFrame) -> float:
     return float((per["best"] - per["last"]).mean()) if len(per) else math.nan  # pyright: ignore[reportArgumentType]
 
 
-def backward_transfer(matrix: pl.DataFrame) -> float:
-    """Return the mean over edits of R[last probed] - R[first probed] (Lopez-Paz and Ranzato, 2017)."""
-    return -forgetting_first(matrix)
-
-
 def _ends(matrix: pl.DataFrame) -> pl.DataFrame:
     ordered = matrix.sort("step")
     per = ordered.group_by("edit_id").agg(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lifelong.models.products import FEWEST_ROWS, QuickLinear, filled_up, mkl_falls_short, product, quicken
-from lifelong.studies.bench.products import document, measure
+from lifelong.studies.bench.products import document, product_times
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
 
@@ -99,7 +99,7 @@ def test_processors_that_mkl_serves_well_are_left_alone(tmp_path: Path) -> None:
 
 def test_the_bench_measures_every_shape_once_and_says_which_way_runs_go() -> None:
     layers = [nn.Linear(32, 64), nn.Linear(32, 64), nn.Linear(64, 32)]
-    found = measure(layers, rows=(16, 20), rounds=2)
+    found = product_times(layers, rows=(16, 20), rounds=2)
     assert [(t.rows, t.wide_in, t.wide_out) for t in found] == [
         (16, 64, 32),
         (20, 64, 32),

@@ -36,11 +36,7 @@ def stream() -> Stream:
 
 @pytest.fixture(scope="module")
 def baseline(vlm: VLM, stream: Stream) -> Baseline:
-    return Baseline.prepare(vlm, all_probes(stream), max_tokens=6)
-
-
-def all_probes(stream: Stream) -> list[Probe]:
-    return [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
+    return Baseline.prepare(vlm, stream.every_probe(), max_tokens=6)
 
 
 class Parrot(Editor):
@@ -92,7 +88,7 @@ def test_the_none_editor_agrees_with_the_baseline_exactly(vlm, stream, baseline,
     """Law 4, on every probe at every step, also when everything is answered again."""
     facts = run(Unedited(vlm), stream, baseline, QUIET.model_copy(update={"brute": brute}), [1, 3, 6])
     probed = [f for f in facts if isinstance(f, Probed)]
-    reference = {p.id: p for p in all_probes(stream)}
+    reference = {p.id: p for p in stream.every_probe()}
     against_base = [f for f in probed if reference[f.probe_id].reference == "baseline" and f.scorer != "nll"]
     assert {f.step for f in against_base} == {1, 2, 3, 4, 5, 6}
     assert {f.score for f in against_base} == {1.0}
@@ -108,7 +104,7 @@ def test_every_probe_has_its_scorers_and_a_fact_says_where_it_stands(vlm, stream
     for f in facts:
         if f.step == 6:
             by_probe.setdefault(f.probe_id, set()).add(f.scorer)
-    for probe in all_probes(stream):
+    for probe in stream.every_probe():
         wanted = {"generated", "nll"} if probe.axis == "general" else {"teacher_forced", "generated"}
         assert wanted <= by_probe[probe.id]
         if probe.axis == "locality":
@@ -127,7 +123,7 @@ def test_instant_probes_may_be_of_some_axes_only(vlm, stream, baseline):
     assert len(cells) == len(set(cells))
     assert {f.axis for f in facts if f.step in (1, 2, 4, 5)} == {"reliability"}
     every = {f.probe_id for f in facts if f.step == 6}
-    assert every == {p.id for p in all_probes(stream)}
+    assert every == {p.id for p in stream.every_probe()}
 
 
 def test_a_cell_is_asked_once_a_step_however_often_it_falls_due(vlm, stream, baseline):
@@ -216,13 +212,13 @@ def test_gauges_count_all_probing_since_the_last_panel(vlm, stream, baseline):
 
 
 def test_the_baseline_is_computed_once_and_shared_byte_for_byte(vlm, stream, tmp_path: Path, monkeypatch):
-    first = Baseline.prepare(vlm, all_probes(stream), tmp_path, max_tokens=6)
+    first = Baseline.prepare(vlm, stream.every_probe(), tmp_path, max_tokens=6)
     files = {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")}
     assert files and not list(tmp_path.rglob("*.tmp"))
     monkeypatch.setattr(vlm, "answerer", lambda *a, **k: pytest.fail("the model was asked although all is cached"))
-    second = Baseline.prepare(vlm, all_probes(stream), tmp_path, max_tokens=6)
+    second = Baseline.prepare(vlm, stream.every_probe(), tmp_path, max_tokens=6)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*.parquet")} == files
-    for probe in all_probes(stream):
+    for probe in stream.every_probe():
         a, b = first.forced(probe.query, probe.target), second.forced(probe.query, probe.target)
         assert first.text(probe.query) == second.text(probe.query)
         assert np.array_equal(a.argmax_ids, b.argmax_ids) and np.array_equal(a.logprobs, b.logprobs)

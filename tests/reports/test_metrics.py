@@ -31,7 +31,6 @@ def matrix() -> pl.DataFrame:
 def test_forgetting_first_is_first_minus_last() -> None:
     # a: 1 - 1 = 0, b: 1 - 0 = 1, c: 0 - 0 = 0
     assert metrics.forgetting_first(matrix()) == pytest.approx(1 / 3)
-    assert metrics.backward_transfer(matrix()) == pytest.approx(-1 / 3)
 
 
 def test_forgetting_max_is_best_minus_last() -> None:

@@ -95,7 +95,7 @@ def compare_cells(
     facts that differ are counted and named: hours of work do not end at two logits that are equal but for rounding.
     `on_panel` is given what is known so far after every panel.
     """
-    known = {p.id: p for e in stream.edits for p in stream.probes(e.id)} | {p.id: p for p in stream.general}
+    known = {probe.id: probe for probe in stream.every_probe()}
     due = sorted({*(s for s in steps if s < len(stream.edits)), len(stream.edits)})
     share = cells / expected_cells([len(stream.probes(e.id)) for e in stream.edits], len(stream.general), due)
     count = min(brute_panels, len(due))

@@ -123,8 +123,7 @@ def compare(
     order of the two alternates. Raises `UnequalFactsError` naming the first fact that differs.
     """
     if baseline is None:
-        probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
-        baseline = Baseline.prepare(vlm, probes)
+        baseline = Baseline.prepare(vlm, stream.every_probe())
 
     sides = {
         name: Side.of(vlm, editor, stream, settings.model_copy(update={"brute": name == "brute"}), baseline, seed)
@@ -186,8 +185,7 @@ def ready_to_compare(
 
     ready = prepare(resolve(source, changes))
     config, stream = ready.config, ready.stream
-    probes = [p for e in stream.edits for p in stream.probes(e.id)] + list(stream.general)
-    baseline = Baseline.prepare(ready.vlm, probes, config.cache_folder() / "baseline")
+    baseline = Baseline.prepare(ready.vlm, stream.every_probe(), config.cache_folder() / "baseline")
     settings = config.panels.model_copy(update={"latency_routes": 0, "latency_answers": 0})
     names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
     return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names

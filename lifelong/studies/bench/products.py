@@ -19,7 +19,7 @@ ROWS = (16, 64, 256, 1024, 4096)
 
 
 @dataclass(frozen=True)
-class Timed:
+class Product:
     """One product: (rows, wide_in) by (wide_out, wide_in), the best of some rounds of either way."""
 
     rows: int
@@ -38,7 +38,7 @@ class Timed:
         return 2 * self.rows * self.wide_in * self.wide_out / wall_s / 1e9
 
 
-def measure(layers: Iterable[nn.Linear], rows: Sequence[int] = ROWS, rounds: int = 30) -> list[Timed]:
+def product_times(layers: Iterable[nn.Linear], rows: Sequence[int] = ROWS, rounds: int = 30) -> list[Product]:
     """Return the times of every shape of weight among some layers, for each number of rows."""
     found = []
     with torch.no_grad():
@@ -47,7 +47,7 @@ def measure(layers: Iterable[nn.Linear], rows: Sequence[int] = ROWS, rounds: int
             for n in rows:
                 states = torch.randn(n, wide_in)
                 ways = (lambda s=states, w=weight: functional.linear(s, w), lambda s=states, w=weight: product(s, w))
-                found.append(Timed(n, wide_in, wide_out, *_best(ways, rounds)))
+                found.append(Product(n, wide_in, wide_out, *_best(ways, rounds)))
     return found
 
 
@@ -62,7 +62,7 @@ def _best(ways: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     return best
 
 
-def document(found: Sequence[Timed], used: bool) -> str:
+def document(found: Sequence[Product], used: bool) -> str:
     """Return a table of what was measured, and which way a run goes on this machine."""
     lines = ["      in     out    rows     MKL  oneDNN   (GFLOPS)   oneDNN is so many times as fast"]
     lines += [

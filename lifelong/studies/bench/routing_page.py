@@ -29,7 +29,7 @@ SAME = ("what", "index", "by", "n", "width", "batch", "setting")
 US = 1e6
 
 
-def measure(
+def routing_rows(
     folder: Path,
     *,
     parts: Sequence[str] = PARTS,
