@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from lifelong.bank import Bank
+from lifelong.bank import Bank, IndexSpec, one_faiss_thread
 from lifelong.bank.search.approximate import TAIL
 from lifelong.bank.search.engine_faiss import FaissIndex
 
@@ -135,3 +135,17 @@ def test_a_bank_that_evicts_makes_room_for_living_entries_only() -> None:
     assert making is not None and len(making._rows) <= 300
     queries = some_keys(1000, seed=3000)[-50:]
     assert bank.search(queries, 1).ids == [(f"e{i}",) for i in range(3950, 4000)]
+
+
+def test_a_search_does_not_change_how_a_thread_builds_an_index() -> None:
+    """FAISS's choice between a scan and a matrix product is one setting of the process; k-means rounds by it."""
+    import faiss
+
+    seen = []
+    index, keys = FaissIndex(IndexSpec.parse("ivf"), 64, "ip"), some_keys(400, width=64)
+    index.build(keys)
+    seen.append(faiss.cvar.distance_compute_blas_threshold)
+    with one_faiss_thread(64):
+        seen.append(faiss.cvar.distance_compute_blas_threshold)
+    seen.append(faiss.cvar.distance_compute_blas_threshold)
+    assert set(seen) == {4 * 64}

@@ -28,12 +28,13 @@ LEAST_PER_LIST = 39  # FAISS's own minimum
 
 @contextmanager
 def one_faiss_thread(width: int, threads: int = 1, blas_from: int = BLAS_FROM) -> Iterator[None]:
-    """Search with so many threads and with a matrix product from so many queries on, and restore both settings.
+    """Search with so many threads and with a matrix product from so many queries on.
 
     A second thread makes one query many times slower on a busy machine; the thread count may be torch's own as well,
-    so it is put back. FAISS compares its threshold with queries x width.
+    so it is put back. FAISS compares its threshold with queries x width. The threshold stays: it is the process's, and
+    an index that a thread builds meanwhile would be another one with FAISS's own, thirty times as high.
     """
-    before, threshold = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
+    before = faiss.omp_get_max_threads()
     torch_threads = torch.get_num_threads()
     if before != threads:
         faiss.omp_set_num_threads(threads)
@@ -41,7 +42,6 @@ def one_faiss_thread(width: int, threads: int = 1, blas_from: int = BLAS_FROM) -
     try:
         yield
     finally:
-        faiss.cvar.distance_compute_blas_threshold = threshold
         if before != threads:
             faiss.omp_set_num_threads(before)
             torch.set_num_threads(torch_threads)
@@ -130,6 +130,7 @@ class FaissIndex:
 
     def build(self, keys: np.ndarray) -> None:
         """Forget everything and index keys (n, width), with the threads that the calling thread uses."""
+        faiss.cvar.distance_compute_blas_threshold = self.spec.blas_from * self.width  # as every search sets it
         self.index = self._empty(keys)
         self.index.add(keys)
 
