@@ -131,9 +131,12 @@ class _Loop:
     def _end(self, number: int, service: Service) -> None:
         """End a service; when it was the last one, or brought a panel's step, hold the panel."""
         job, before = self.jobs[number], len(self.history)
+        # The queue in simulated time: who waited how long, and was served.
         self.finished += 1
         tally = self.queries.tally if job.posed is not None else self.tally
         tally.served(service.ended, service.service, [self.moments[a] for a in job.arrivals])
+        # A query's answer may come later; a change becomes visible now, and was worked on at its beginning only where
+        # the clock had to measure it.
         if job.posed is not None:
             self.queries.end(number, service.ended)
             if self.queries.waiting >= ANSWERED_TOGETHER:
@@ -141,16 +144,19 @@ class _Loop:
         else:
             done = self.done.pop(number, None)
             self._visible(job, self._work(job) if done is None else done, service.ended)
+        # A panel inside a batch falls at the batch's end. The last one waits until all queries are served.
         step, last = len(self.history), self.finished == len(self.jobs)
         if last or (step < self.edits and any(before < listed <= step for listed in self.settings.panels)):
             self._hold_panel(step, service.ended, last)
 
     def _work(self, job: Job) -> Done:
         """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
+        # What was put off must be answered by the editor as it is now, where this change would reach back.
         if job.withdrawn or any(edit.supersedes for edit in job.edits):
             self._flush()
         elif not self.queries.defers:
             self._answer_queries()
+        # The editor's own work, and nothing else, between two readings of the clock.
         bank_len, collapsed, note = self.editor.bank_len(), False, ""
         self.editor.vlm.sync()
         start = time.perf_counter()

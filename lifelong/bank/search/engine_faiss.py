@@ -31,8 +31,8 @@ def one_faiss_thread(width: int, threads: int = 1, blas_from: int = BLAS_FROM) -
     """Search with so many threads and with a matrix product from so many queries on.
 
     A second thread makes one query many times slower on a busy machine; the thread count may be torch's own as well,
-    so it is put back. FAISS compares its threshold with queries x width. The threshold stays: it is the process's, and
-    an index that a thread builds meanwhile would be another one with FAISS's own, thirty times as high.
+    so it is put back. FAISS compares its threshold with queries x width. It stays set: it is the whole process's, and
+    with FAISS's own, which is far higher, an index that a thread builds meanwhile would come out otherwise.
     """
     before = faiss.omp_get_max_threads()
     torch_threads = torch.get_num_threads()
