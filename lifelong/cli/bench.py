@@ -71,13 +71,15 @@ def routing_command(
     from reports.figures.routing import draw_frontier
 
     folder = Path(write)
-    unknown = [p for p in part or () if p not in page.PARTS] + [f for f in family or () if f not in page.FAMILIES]
+    unknown = [p for p in part or () if p not in page.ROUTING_PARTS] + [
+        f for f in family or () if f not in page.FAMILY_SETTINGS
+    ]
     if unknown:
-        known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
+        known = f"parts are {', '.join(page.ROUTING_PARTS)}, families {', '.join(page.FAMILY_SETTINGS)}"
         raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
     found = page.routing_rows(
-        folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
-        families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
+        folder, parts=part or page.ROUTING_PARTS, most=most, edits=edits, crops=crops, device=device,
+        families=family or tuple(page.FAMILY_SETTINGS), cache=Path("runs/.cache/bench"),
         say=say,
     )  # fmt: skip
     if any(row["what"] == "frontier" for row in found["rows"]):

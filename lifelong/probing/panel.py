@@ -28,7 +28,7 @@ from streams.types import AXES, Edit, Probe
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
+_ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
 
 
 class Panel:
@@ -53,7 +53,7 @@ class Panel:
         if isinstance(editor, Privileged):
             editor.reveal(probes_of)
         self._book = RouteBook(editor)
-        groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]
+        groups = [tuple(order[i : i + _ENCODED_TOGETHER]) for i in range(0, len(order), _ENCODED_TOGETHER)]
         self._groups = {edit_id: group for group in groups for edit_id in group}
         self._encoded: set[tuple[tuple[str, ...], bool]] = set()
         self._waiting: list[Asked] = []  # asked and not answered yet

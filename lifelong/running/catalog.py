@@ -13,7 +13,6 @@ from lifelong.running.config import RECIPES, recipe_names
 from lifelong.running.words import ConfigError, read_toml
 from streams.near import near
 
-KINDS = ("editors", "streams", "models", "recipes")
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"
 """What the report of `make editors` says of every editor; shipped with the package."""
 MEASURES = {

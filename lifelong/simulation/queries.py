@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 OUTSIDE = ("near", "far")
-ENCODED_TOGETHER = 64  # queries whose keys are made in one call
-ROWS = 512  # scored rows that share one application of the editor
+_ENCODED_TOGETHER = 64  # queries whose keys are made in one call
+_ROWS = 512  # scored rows that share one application of the editor
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Desk:
             if one.text is None and key not in self._texts
         }
         with self.vlm.serving_with(self._cache):
-            got = answered(self.editor, list(due.values()), rows=ROWS, max_tokens=self.baseline.max_tokens)
+            got = answered(self.editor, list(due.values()), rows=_ROWS, max_tokens=self.baseline.max_tokens)
         texts = {key: reply.text for key, reply in zip(due, got, strict=True)}
         if self.editor.routed:  # the others may answer anything else after the next edit
             self._texts |= texts
@@ -106,9 +106,9 @@ class Desk:
     def _route(self, query: Query) -> Route:
         """Return a query's present route; keys are made in blocks of the queries to come, whoever asks first."""
         if query.digest not in self._book:
-            first = self._place[query.digest] // ENCODED_TOGETHER * ENCODED_TOGETHER
+            first = self._place[query.digest] // _ENCODED_TOGETHER * _ENCODED_TOGETHER
             with self.vlm.serving_with(self._cache):
-                self._book.encode(self._coming[first : first + ENCODED_TOGETHER])
+                self._book.encode(self._coming[first : first + _ENCODED_TOGETHER])
         return self._book.routes([query.digest])[query.digest]
 
     def _key(self, one: AtDesk) -> tuple[str, str]:

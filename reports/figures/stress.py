@@ -23,7 +23,7 @@ WORDS = {
 }
 MARKS = {"retention": "o", "generality": "s", "locality": "^", "route_p99_s": "D"}
 INK = {"retention": "#D55E00", "generality": "#0072B2", "locality": "#009E73", "route_p99_s": "#CC79A7"}
-FLOOR = 0.7  # where 0 edits are drawn on a logarithmic axis
+_FLOOR = 0.7  # where 0 edits are drawn on a logarithmic axis
 
 
 def card(record: Mapping[str, Any]) -> Drawn:
@@ -34,10 +34,10 @@ def card(record: Mapping[str, Any]) -> Drawn:
     rows = []
     for place, one in enumerate(reversed(found)):
         ax.plot(
-            [FLOOR, max(FLOOR, one["edits"])], [place, place], color="#bbbbbb", linewidth=7, solid_capstyle="butt"
+            [_FLOOR, max(_FLOOR, one["edits"])], [place, place], color="#bbbbbb", linewidth=7, solid_capstyle="butt"
         )
         for climb in one["seeds"]:
-            fine = max(FLOOR, climb["verdict"]["fine"])
+            fine = max(_FLOOR, climb["verdict"]["fine"])
             ax.plot([fine, fine], [place - 0.17, place + 0.17], color="#000000", linewidth=1.2)
             for name, step in climb["verdict"]["crossings"].items():
                 rows.append(_row(one, climb, name, step))
@@ -59,7 +59,7 @@ def card(record: Mapping[str, Any]) -> Drawn:
     ax.set_yticks(range(len(found)), [one["editor"] for one in reversed(found)])
     ax.set_ylim(-0.6, len(found) - 0.4)
     ax.set_xscale("log")
-    ax.set_xlim(FLOOR, most * 1.6)
+    ax.set_xlim(_FLOOR, most * 1.6)
     style.plain_ticks(ax.xaxis)
     ax.set_xlabel("edits (step)")
     style.legend(figure, [ax])
@@ -155,7 +155,7 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
             if one["editor"] not in points:
                 continue
             cost, edits = points[one["editor"]]
-            look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, FLOOR)
+            look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, _FLOOR)
             ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=one["editor"])
             if one["at_least"]:
                 arrow = {"arrowstyle": "->", "color": look.colour}
@@ -163,16 +163,16 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
             about = {"editor": one["editor"], "cost": name, "value": cost, "edits": edits}
             rows.append({**about, "at_least": one["at_least"], "best": (cost, edits) in best})
         ax.plot(
-            [c * scale for c, _ in best], [max(e, FLOOR) for _, e in best], color="#777777", linewidth=0.9, zorder=0
+            [c * scale for c, _ in best], [max(e, _FLOOR) for _, e in best], color="#777777", linewidth=0.9, zorder=0
         )
-        _log_axes(ax, [(cost * scale, max(edits, FLOOR)) for cost, edits in points.values()])
+        _log_axes(ax, [(cost * scale, max(edits, _FLOOR)) for cost, edits in points.values()])
         ax.set_xlabel(words)
         ax.set_ylabel("edit capacity (edits)")
     style.legend(figure, axes)
     caption = (
         "Each editor at the largest number of edits that keeps all limits (mean over seeds). Joined: editors that no "
         "other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn at "
-        f"{FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
+        f"{_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
     )
     return Drawn("capacity_pareto", "Capacity against its cost", caption, figure, pl.DataFrame(rows))
 

@@ -116,7 +116,7 @@ def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
+_IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
 OUT_OF_SCOPE = HOLDS & (
     (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
 )
@@ -129,7 +129,7 @@ def routing(rows: pl.DataFrame) -> pl.DataFrame:
     the must-not half of specificity) reached any expert.
     """
     one = rows.filter(pl.col("scorer") == "generated")
-    home = one.filter(IN_SCOPE).select(
+    home = one.filter(_IN_SCOPE).select(
         "editor",
         "step",
         "prompt_kind",

@@ -20,7 +20,7 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.world import Entity, World
 
 Fact = tuple[str, str]
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def consequences(fact: Fact) -> tuple[Fact, ...]:
@@ -31,7 +31,7 @@ def consequences(fact: Fact) -> tuple[Fact, ...]:
     return tuple((entity, hop.answer_relation) for hop in HOPS if hop.relation == relation)
 
 
-def pick(rng: np.random.Generator, items: Sequence[T], fits: Callable[[T], bool] = lambda _: True) -> T | None:
+def pick(rng: np.random.Generator, items: Sequence[_T], fits: Callable[[_T], bool] = lambda _: True) -> _T | None:
     """Return a random item that fits, or None: a few random looks, then one pass from a random place."""
     if not items:
         return None

@@ -14,7 +14,7 @@ from streams.atlas.catalogue import Catalogue, Fact, consequences
 from streams.atlas.choose import COUNTERFACTUAL
 from streams.atlas.relations import RELATIONS
 
-LEAST = 3  # facts that make a pile worth taking
+_LEAST = 3  # facts that make a pile worth taking
 MOST_NAMES = 2  # translations of one entity
 
 Chosen = list[tuple[Fact, str]]
@@ -80,5 +80,5 @@ def _open(catalogue: Catalogue, keep: Set[Fact]) -> list[Fact]:
 def _taken(piles: Sequence[list[Fact]], n: int, rng: np.random.Generator) -> list[Fact]:
     """Return the facts of whole piles in a random order of piles, cut at n; small piles come last."""
     order = [piles[int(i)] for i in rng.permutation(len(piles))]
-    order.sort(key=lambda pile: len(pile) < LEAST)
+    order.sort(key=lambda pile: len(pile) < _LEAST)
     return [fact for pile in order for fact in pile][:n]

@@ -34,7 +34,7 @@ from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, wit
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
-VERSION = "atlas-2"
+_VERSION = "atlas-2"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
 POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
 
@@ -88,7 +88,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     touched = frozenset((e.subject, e.relation) for e in order)
     scene = Scene(catalogue, seed, touched, near_misses=options.order == NEAR_MISSES)
     made_of = options.model_dump_json(exclude={"known"} | ({"split"} if options.split == "edit" else set()))
-    digest = digest_of(VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
+    digest = digest_of(_VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
     source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
     return Stream("atlas", digest, order, general, source)
 

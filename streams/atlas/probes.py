@@ -25,7 +25,7 @@ from streams.atlas.world import FAMILY
 from streams.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of
 
-COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
+_COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class _Maker:
         return len(holders) != 1 or (holders[0], hop.answer_relation) not in self.scene.touched
 
     def specificity(self) -> None:
-        n = COUNTS[int(self.rng.integers(len(COUNTS)))]
+        n = _COUNTS[int(self.rng.integers(len(_COUNTS)))]
         other = self.other_fact()
         drawings = self.catalogue.pictures(self.fact)
         rendering = self.wording.rendering or pick(self.rng, drawings)

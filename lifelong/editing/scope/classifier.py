@@ -43,7 +43,7 @@ def squared_distances(left: Tensor, right: Tensor) -> Tensor:
     return (left.square().sum(1)[:, None] + right.square().sum(1)[None] - 2 * left @ right.T).clamp(min=0)
 
 
-def attend(asking: Tensor, offered: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+def _attend(asking: Tensor, offered: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """Return softmax(asking offered^T) values per item, over what is seen; zero where an item shows nothing.
 
     asking (n, width), offered and values (n, patches, width), seen (n, patches) bool; a zero `asking` is the mean.
@@ -66,7 +66,7 @@ def fuse(fusion: Fusion, text: Tensor, patches: Tensor, seen: Tensor) -> Tensor:
     if fusion == "text":
         return text
     asking = text if fusion == "dot" else torch.zeros_like(text)
-    return torch.cat([text, attend(asking, patches, patches, seen)], 1)
+    return torch.cat([text, _attend(asking, patches, patches, seen)], 1)
 
 
 class Head(nn.Module):
@@ -117,7 +117,7 @@ class ScopeClassifier(nn.Module):
         looks[seen] = self.image(patches[seen])  # padding costs nothing
         if self.fusion == "cross-attention":
             asked = self.asks(words) / math.sqrt(words.shape[1])
-            return torch.cat([words, attend(asked, self.offers(looks), self.gives(looks), seen)], 1)
+            return torch.cat([words, _attend(asked, self.offers(looks), self.gives(looks), seen)], 1)
         return fuse(self.fusion, words, looks, seen)
 
 

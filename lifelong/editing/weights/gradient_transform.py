@@ -20,7 +20,7 @@ from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors,
 from lifelong.editing.weights.regions import Region
 from streams.types import Edit, Pool
 
-TINY = 1e-7
+_TINY = 1e-7
 
 
 class RunningMoments(nn.Module):
@@ -53,7 +53,7 @@ class RunningMoments(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return z-scored tokens; as they are before any was seen."""
-        return (tokens - self.mean) / (self.std() + TINY) if self.count > 0 else tokens
+        return (tokens - self.mean) / (self.std() + _TINY) if self.count > 0 else tokens
 
 
 class LowRankLayer(nn.Module):

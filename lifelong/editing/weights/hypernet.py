@@ -131,7 +131,7 @@ def per_row(region: Region, factors: Mapping[str, Factors], serves: Sequence[int
         yield
 
 
-Question = tuple[Query, str]
+_Question = tuple[Query, str]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Lesson:
     """A training edit: questions it should change, by words and by picture, and questions it should leave alone."""
 
     edit: Edit
-    same: Mapping[str, tuple[Question, ...]]
-    local: Mapping[str, tuple[Question, ...]]
+    same: Mapping[str, tuple[_Question, ...]]
+    local: Mapping[str, tuple[_Question, ...]]
 
 
 def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
@@ -162,11 +162,11 @@ def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
     return out
 
 
-def _filled(sides: Mapping[str, tuple[Question, ...]]) -> dict[str, tuple[Question, ...]]:
+def _filled(sides: Mapping[str, tuple[_Question, ...]]) -> dict[str, tuple[_Question, ...]]:
     return {name: asked for name, asked in sides.items() if asked}
 
 
-def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[Question, ...]:
+def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[_Question, ...]:
     if same:
         probes = [p for p in item.probes if p.axis == "generality"]
     else:
@@ -191,7 +191,7 @@ def losses_of(
 
     Same questions: mean negative log-likelihood of the target. Local ones: KL(base || edited) per answer token.
     """
-    rows: list[tuple[int, str, str, Question]] = []
+    rows: list[tuple[int, str, str, _Question]] = []
     for i, lesson in enumerate(lessons):
         for role, sides in (("same", lesson.same), ("local", lesson.local)):
             rows += [(i, role, side, asked[int(rng.integers(len(asked)))]) for side, asked in sides.items()]
@@ -215,7 +215,7 @@ def losses_of(
     return Losses(same, local, float(np.mean(right)))
 
 
-def _base(region: Region, asked: Sequence[Question]) -> list[Tensor]:
+def _base(region: Region, asked: Sequence[_Question]) -> list[Tensor]:
     return region.questions([q for q, _ in asked], [t for _, t in asked]).logits(grad=False)
 
 

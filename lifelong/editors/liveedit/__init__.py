@@ -39,7 +39,7 @@ from streams.types import Edit, Pool, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-KINDS = ("image", "text")
+_KINDS = ("image", "text")
 
 
 class LiveEdit(Editor):
@@ -64,9 +64,9 @@ class LiveEdit(Editor):
                 image_tokens=o.sentinel_tokens, generator=o.generator,
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
-        self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
+        self.margins: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
         size = o.features * o.width
-        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in KINDS}
+        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in _KINDS}
 
     # Training
 

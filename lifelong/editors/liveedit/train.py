@@ -65,7 +65,7 @@ def fit(
             crowd = min(1.0, 3 * step / options.steps)
             # The router is learnt long before the generator: every second step is enough for it.
             with in_bfloat16(vlm, on=options.half):
-                parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
+                parts = _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(
@@ -105,7 +105,7 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
     return out
 
 
-def step_losses(
+def _step_losses(
     vlm: VLM,
     modules: LiveEditModules,
     table: Table,

@@ -27,7 +27,7 @@ from streams.types import Pool, PoolItem, Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-Question = tuple[Prompt, str]
+_Question = tuple[Prompt, str]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def fit(
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * max(share, 0.01)
-            parts = step_losses(vlm, adapter, examples, options.batch, rng)
+            parts = _step_losses(vlm, adapter, examples, options.batch, rng)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(f"lte: the training loss is {float(total)} at step {step}; lower learning_rate.")
@@ -81,7 +81,7 @@ def fit(
     return plain["history"]
 
 
-def step_losses(
+def _step_losses(
     vlm: VLM, adapter: Adapter, examples: Sequence[Example], batch: int, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the losses of one step on a random batch."""
@@ -105,9 +105,9 @@ def step_losses(
     return out
 
 
-def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Question]]:
+def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[_Question]]:
     """Return one prompt with its answer per example and kind."""
-    out: dict[str, list[Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
+    out: dict[str, list[_Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
     for e in chosen:
         other = chosen[int(rng.integers(len(chosen)))]
         told = e.said if rng.random() < 0.5 else other.said
@@ -123,5 +123,5 @@ def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[
     return pairs[int(rng.integers(len(pairs)))]
 
 
-def _after(said: str, query: Query, answer: str) -> Question:
+def _after(said: str, query: Query, answer: str) -> _Question:
     return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer

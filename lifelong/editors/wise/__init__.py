@@ -24,7 +24,7 @@ from streams.types import Edit, ImageRef, Pool, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-ROUNDING = 1e-4
+_ROUNDING = 1e-4
 """Relative slack of a limit: the same query, computed in another batch, differs by rounding."""
 
 
@@ -201,7 +201,7 @@ class Wise(Editor):
             return [Route()] * len(keys)
         with torch.no_grad():
             distances = torch.stack([self._movement(keys, m.change) for m in memories], 1).cpu()
-        limits = torch.tensor([m.least for m in memories]) * self.options.ratio * (1 - ROUNDING)
+        limits = torch.tensor([m.least for m in memories]) * self.options.ratio * (1 - _ROUNDING)
         if self.live is None:  # an untouched live memory moves nothing
             distances = torch.cat([torch.zeros(len(keys), 1), distances], 1)
             limits = torch.cat([torch.tensor([float("inf")]), limits])

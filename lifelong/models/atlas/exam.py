@@ -29,7 +29,7 @@ from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder,
 from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
 from streams.atlas.world import World, load_world
 
-MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
+_MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
 ROW_TOKENS = 256
 
 
@@ -175,8 +175,8 @@ class Examiner:
 def _verdicts(lead: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
     """Per segment: 1 if every token leads clearly, -1 if the first that does not clearly trails, else 0."""
     verdict = np.ones(count, np.int8)
-    for at in np.flatnonzero(lead <= MARGIN)[::-1]:  # backwards, so that the first such token has the last word
-        verdict[owner[at]] = -1 if lead[at] < -MARGIN else 0
+    for at in np.flatnonzero(lead <= _MARGIN)[::-1]:  # backwards, so that the first such token has the last word
+        verdict[owner[at]] = -1 if lead[at] < -_MARGIN else 0
     return verdict
 
 

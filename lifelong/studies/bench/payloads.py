@@ -19,7 +19,7 @@ from lifelong.bank import Bank
 from lifelong.bank.storage.payloads import RESIDENT_BYTES, PayloadTables
 from lifelong.log.machine import load_average, processor, rss_bytes, versions
 
-BATCH = 16  # experts generated at a time
+_BATCH = 16  # experts generated at a time
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fill_and_read(
 ) -> dict[str, Any]:
     """Add n generated experts to a bank with payloads at `place`, read `reads` routes of `routed` each, and report.
 
-    Seconds are wall seconds of single calls: adding `BATCH` experts, reading one route at random. Raises
+    Seconds are wall seconds of single calls: adding `_BATCH` experts, reading one route at random. Raises
     `RuntimeError` when an expert comes back changed.
     """
     size = size or ExpertSize()
@@ -65,8 +65,8 @@ def fill_and_read(
     bank = Bank(size.key_width, payloads=PayloadTables(place, resident_bytes=resident_bytes))
     adds = []
     begun = time.perf_counter()
-    for first in range(0, n, BATCH):
-        count = min(BATCH, n - first)
+    for first in range(0, n, _BATCH):
+        count = min(_BATCH, n - first)
         keys, values = rng.standard_normal((count, size.key_width), np.float32), experts(first, count, size, noise)
         names = [f"e{i}" for i in range(first, first + count)]
         start = time.perf_counter()
@@ -130,7 +130,7 @@ def document(found: dict[str, Any]) -> str:
         ("resident memory before", f"{found['rss_before_bytes'] / gib:.2f} GiB"),
         ("**resident memory at its peak**", f"**{found['rss_peak_bytes'] / gib:.2f} GiB**"),
         ("time to fill", f"{found['fill_wall_s']:.0f} s"),
-        (f"adding one expert (mean of {BATCH}), p50 / p99", _ms(found["add_one"])),
+        (f"adding one expert (mean of {_BATCH}), p50 / p99", _ms(found["add_one"])),
         (f"reading a route of {found['routed']} experts, p50 / p99", _ms(found["read_route"])),
         ("experts read back and compared", f"{found['verified']:,}"),
     ]

@@ -21,7 +21,7 @@ from lifelong.studies.bench.keys import KeySource
 SHARD = 65536
 ROUNDS, SECONDS = 300, 4.0  # of one comparison, whichever is less; never fewer than FEWEST
 FEWEST = 7
-WARM_UP = 3
+_WARM_UP = 3
 BATCHES = (1, 64)
 Row = dict[str, Any]
 
@@ -35,10 +35,10 @@ def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], 
     rng = np.random.default_rng(0)
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     begun = time.perf_counter()
-    for turn in range(-WARM_UP, ROUNDS):
+    for turn in range(-_WARM_UP, ROUNDS):
         if turn >= FEWEST and time.perf_counter() - begun > SECONDS:
             break
-        queries = asked(turn + WARM_UP)
+        queries = asked(turn + _WARM_UP)
         for name in rng.permutation(list(calls)).tolist():
             call = calls[name]
             cpu, wall = time.thread_time(), time.perf_counter()

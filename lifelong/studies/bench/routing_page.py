@@ -22,8 +22,8 @@ SIZES = (1, 10**3, 10**4, 10**5, 10**6)
 MOST_NUMBERS = 10**9  # keys x width on the CPU
 PROBES = {"probes": (1, 2, 4, 8, 16, 32, 64)}
 EFFORT = {"effort": (8, 16, 32, 64, 128, 256)}
-FAMILIES: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "flat16": {}, "ivf": PROBES, "hnsw": EFFORT}
-PARTS = ("flat", "change", "frontier")
+FAMILY_SETTINGS: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "flat16": {}, "ivf": PROBES, "hnsw": EFFORT}
+ROUTING_PARTS = ("flat", "change", "frontier")
 FILLS = 3  # of a bank whose additions are measured one by one, where nothing is made beside them
 SAME = ("what", "index", "by", "n", "width", "batch", "setting")
 US = 1e6
@@ -32,13 +32,13 @@ US = 1e6
 def routing_rows(
     folder: Path,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = ROUTING_PARTS,
     most: int = 10**6,
     edits: int = 3000,
     crops: int = 100_000,
     cache: Path | None = None,
     device: str = "",
-    families: Sequence[str] = tuple(FAMILIES),
+    families: Sequence[str] = tuple(FAMILY_SETTINGS),
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measure some parts up to `most` keys, add the rows to `routing.json` in a folder, and return all of it."""
@@ -69,7 +69,7 @@ def _rows(
         (narrow.real + narrow.rendered, *(s for s in SIZES if 10**5 <= s <= most)) if "frontier" in parts else ()
     ):
         for family in families:
-            yield from frontier_rows(narrow, n, family, FAMILIES[family])
+            yield from frontier_rows(narrow, n, family, FAMILY_SETTINGS[family])
 
 
 def keep(file: Path, row: Row | None) -> dict[str, Any]:

@@ -75,14 +75,14 @@ def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, de
         torch.set_num_threads(threads)
     world = load_world()
     tokenizer = _tokenizer(world, plan, out)
-    trainer = prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
+    trainer = _prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
     trainer.resume()
     trainer.run()
     if team.leads:
-        finish(trainer, tokenizer, out / "model")
+        _finish(trainer, tokenizer, out / "model")
 
 
-def prepare(
+def _prepare(
     world: World,
     tokenizer: PreTrainedTokenizerFast,
     plan: Plan,
@@ -103,7 +103,7 @@ def prepare(
     return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
 
 
-def finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+def _finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     """Export what the trainer holds."""
     export(trainer.model, build_processor(tokenizer), folder)
     return folder
