@@ -23,7 +23,7 @@ from reports.figures import scores as figures
 from reports.figures import traffic as figures_traffic
 from reports.figures.style import Drawn
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
-from reports.numbers.expected import Found, expected
+from reports.numbers.expected import CheckedClaim, expected
 from reports.numbers.summary import summary
 from reports.table import Facts, RunInfo, finished, load
 
@@ -151,7 +151,7 @@ def _evidence(records: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _expected(found: Sequence[Found]) -> str:
+def _expected(found: Sequence[CheckedClaim]) -> str:
     if not found:
         return ""
     rows = "".join(

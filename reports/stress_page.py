@@ -14,7 +14,7 @@ from typing import Any
 
 from reports.figures import bank as figures_bank
 from reports.figures import stress as figures_stress
-from reports.figures.stress import WORDS, at_capacity, limits_said, said
+from reports.figures.stress import MEASURE_WORDS, at_capacity, limits_said, said
 from reports.page import STYLE, figure
 
 RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."
@@ -104,7 +104,7 @@ def page(out: Path, title: str, about: str, table: Sequence[str], body: str) -> 
 def sizes(found: Mapping[str, Any]) -> str:
     """Return what every caption must say: n, seeds, scorer and clock mode."""
     editors = found["editors"]
-    n = sum(p["n"].get(name, 0) for e in editors for c in e["seeds"] for p in c["panels"] for name in WORDS)
+    n = sum(p["n"].get(name, 0) for e in editors for c in e["seeds"] for p in c["panels"] for name in MEASURE_WORDS)
     seeds = sorted({len(e["seeds"]) for e in editors})
     clocks, streams = (", ".join(sorted({e[key] for e in editors})) for key in ("clock", "stream"))
     return (

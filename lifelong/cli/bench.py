@@ -114,9 +114,9 @@ def threads_command(
     times: Annotated[int, typer.Option("--times", min=1, help="Pairs of runs.")] = 2,
 ) -> None:
     """Measure how many times as long a run takes beside busy processes as alone."""
-    from lifelong.studies.bench.threads import WORDS, run_beside
+    from lifelong.studies.bench.threads import RUN_WORDS, run_beside
 
-    print(run_beside(tuple(words or WORDS), busy=busy, times=times, say=say).text())
+    print(run_beside(tuple(words or RUN_WORDS), busy=busy, times=times, say=say).text())
 
 
 @app.command("products")

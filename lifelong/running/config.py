@@ -26,12 +26,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Part(Frozen):
+class NamedPart(Frozen):
     """A named part of a run and its options: `editor="grace"` is short for `{name = "grace"}`.
 
-    >>> Part.model_validate("grace").name
+    >>> NamedPart.model_validate("grace").name
     'grace'
-    >>> Part.model_validate({"name": "grace", "radius": 0.8}).options
+    >>> NamedPart.model_validate({"name": "grace", "radius": 0.8}).options
     {'radius': 0.8}
     """
 
@@ -118,11 +118,11 @@ class RunConfig(Frozen):
     """
 
     name: str = ""
-    editor: Part = Part(name="none")
-    stream: Part = Part(name="atlas")
-    model: Part = Part(name="atlas")
-    clock: Part = Part(name="modelled")
-    arrivals: Part = Part(name="poisson")
+    editor: NamedPart = NamedPart(name="none")
+    stream: NamedPart = NamedPart(name="atlas")
+    model: NamedPart = NamedPart(name="atlas")
+    clock: NamedPart = NamedPart(name="modelled")
+    arrivals: NamedPart = NamedPart(name="poisson")
     edits: int = Field(default=200, ge=1)
     panels: Panels = Panels(at=_STEPS)
     fit: FitOptions = FitOptions()
@@ -131,8 +131,8 @@ class RunConfig(Frozen):
     policy: Policy = "fifo"
     batch: int = Field(default=0, ge=0)
     window_s: float = Field(default=0.0, ge=0)
-    queries: Part | None = None
-    withdrawals: Part | None = None
+    queries: NamedPart | None = None
+    withdrawals: NamedPart | None = None
     out: str = "runs"
     cache: str = ""
     cache_bytes: int = Field(default=2**30, ge=0)
@@ -157,7 +157,7 @@ class RunConfig(Frozen):
         return {k: v for k, v in plain.items() if v is not None}
 
 
-_PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is Part)
+_PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is NamedPart)
 MAYBE = ("queries", "withdrawals")
 """Parts that a run may lack."""
 
@@ -233,6 +233,6 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
     for key in (*_PARTS, *MAYBE):
         below = whole.get(key)
         if isinstance(below, Mapping) and "name" not in below:
-            default = RunConfig.model_fields[key].default or Part(name="poisson")
+            default = RunConfig.model_fields[key].default or NamedPart(name="poisson")
             whole[key] = {"name": default.name, **below}
     return check_model(RunConfig, whole, "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Editor, EditorOptions
-from lifelong.running.config import Part, RunConfig, check_model
+from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.recorded import replay_of
@@ -125,7 +125,7 @@ def make_clock(config: RunConfig) -> Clock:
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
 
-def _no_options(part: Part, what: str, known: tuple[str, ...]) -> None:
+def _no_options(part: NamedPart, what: str, known: tuple[str, ...]) -> None:
     for key in part.options:
         if key not in known:
             raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")

@@ -14,7 +14,7 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_arrivals
-from lifelong.running.config import Part, RunConfig, hash8, load_config
+from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
 from lifelong.running.labels import label_of
 from lifelong.running.parts import load_model, load_stream, make_clock, options_of
 from lifelong.running.threads import settle_threads
@@ -65,7 +65,7 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     options = options_of(kind, config.editor.options)
     make_clock(config)
     check_arrivals(config)
-    part = Part(name=config.editor.name, options=options.model_dump(mode="json"))
+    part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
 
 

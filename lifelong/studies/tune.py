@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.editing.find import editor_class
-from lifelong.running.config import Panels, Part, RunConfig
+from lifelong.running.config import NamedPart, Panels, RunConfig
 from lifelong.running.parts import options_of
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.five import five
@@ -61,8 +61,8 @@ def tune(
     defaults = {k: fields[k].get_default(call_default_factory=True) for k in chosen}
     for number, options in enumerate(drawn(chosen, defaults, trials, seed), start=1):
         config = RunConfig(
-            editor=Part(name=editor, options=options),
-            stream=Part(name="atlas", options={"split": "fit"}),
+            editor=NamedPart(name=editor, options=options),
+            stream=NamedPart(name="atlas", options={"split": "fit"}),
             edits=edits,
             panels=Panels(at=(edits,), instant=False, latency_routes=0, latency_answers=0),
             seed=seed,

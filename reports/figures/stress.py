@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from reports.figures import style
 from reports.figures.style import Drawn
 
-WORDS = {
+MEASURE_WORDS = {
     "retention": "retention",
     "generality": "generality",
     "locality": "locality",
@@ -45,8 +45,8 @@ def card(record: Mapping[str, Any]) -> Drawn:
                     binds = name in climb["verdict"]["binding"]
                     face = INK[name] if binds else "white"
                     ax.plot(
-                        step, place + 0.09 * (list(WORDS).index(name) - 1.5), MARKS[name], color=INK[name],
-                        markerfacecolor=face, markersize=7, label=WORDS[name],
+                        step, place + 0.09 * (list(MEASURE_WORDS).index(name) - 1.5), MARKS[name], color=INK[name],
+                        markerfacecolor=face, markersize=7, label=MEASURE_WORDS[name],
                     )  # fmt: skip
         if one["at_least"]:
             ax.plot(one["edits"], place, ">", color="#555555", markersize=9)
@@ -78,13 +78,13 @@ def said(one: Mapping[str, Any]) -> str:
     >>> said({"edits": 40.0, "at_least": False, "binding": {"locality": 2}, "seeds": [1, 2]})
     '40: locality (2 of 2)'
     """
-    binding = ", ".join(f"{WORDS[name]} ({n} of {len(one['seeds'])})" for name, n in one["binding"].items())
+    binding = ", ".join(f"{MEASURE_WORDS[name]} ({n} of {len(one['seeds'])})" for name, n in one["binding"].items())
     return f"{'at least ' if one['at_least'] else ''}{one['edits']:,.0f}: {binding or 'nothing broke'}"
 
 
 def limits_said(record: Mapping[str, Any]) -> str:
     """Return the limits in words."""
-    parts = [f"{WORDS[k]} at least {v:g}" for k, v in record["limits"].items() if k != "route_p99_s"]
+    parts = [f"{MEASURE_WORDS[k]} at least {v:g}" for k, v in record["limits"].items() if k != "route_p99_s"]
     return ", ".join([*parts, f"p99 of routing at most {record['limits']['route_p99_s'] * 1e3:g} ms"])
 
 
@@ -104,9 +104,9 @@ def _row(one: Mapping[str, Any], climb: Mapping[str, Any], name: str, step: int 
 def curves(record: Mapping[str, Any]) -> Drawn:
     """Draw every limited measure against edits, with its limit, one thin line per seed, and the change points."""
     looks = style.palette([one["editor"] for one in record["editors"]])
-    figure, axes = style.grid(len(WORDS), columns=4, height=3.0)
+    figure, axes = style.grid(len(MEASURE_WORDS), columns=4, height=3.0)
     rows = []
-    for ax, (name, words) in zip(axes, WORDS.items(), strict=True):
+    for ax, (name, words) in zip(axes, MEASURE_WORDS.items(), strict=True):
         scale = 1e3 if name == "route_p99_s" else 1.0
         last, smallest = 1, math.inf
         for one in record["editors"]:

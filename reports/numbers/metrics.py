@@ -181,7 +181,7 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 # What the main figure shows: title, axis, modality or None for both, variants or None for all.
-AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
+SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("reliability (retention)", "reliability", None, None),
     ("text generality", "generality", "text", None),
     ("modal generality", "generality", "image", None),
@@ -195,7 +195,7 @@ AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
 )
 
 
-def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
+def on_axis(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
     """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
     out = rows.filter(HOLDS & (pl.col("axis") == axis))
     if modality is not None:

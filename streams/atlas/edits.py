@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from streams.atlas.catalogue import Catalogue, Fact
+from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose
 from streams.atlas.choose_hard import choose_alike, choose_pictured
 from streams.atlas.general import general_set
@@ -115,7 +115,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     return Pool(tuple(items), digest, seed)
 
 
-def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set[Fact]) -> _Book:
+def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set[WorldFact]) -> _Book:
     """Return n worded edits; some more facts are chosen where a few cannot be asked without telling the answer."""
     spare = 0
     while True:
@@ -137,7 +137,9 @@ def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set
 class _Book:
     """Edits as they are worded: no question is used twice, and the kinds of prompts keep their shares."""
 
-    def __init__(self, catalogue: Catalogue, seed: int, version: int = 0, edited: set[Fact] | None = None) -> None:
+    def __init__(
+        self, catalogue: Catalogue, seed: int, version: int = 0, edited: set[WorldFact] | None = None
+    ) -> None:
         self.catalogue, self.seed, self.version = catalogue, seed, version
         self.edited = edited
         self.edits: list[Edit] = []
@@ -145,7 +147,7 @@ class _Book:
         self._taken: set[tuple[str, str]] = set()
         self._counts = dict.fromkeys(SHARES, 0)
 
-    def fill(self, chosen: Iterable[tuple[Fact, str]], most: int) -> None:
+    def fill(self, chosen: Iterable[tuple[WorldFact, str]], most: int) -> None:
         """Word chosen facts, at most `most`; one that cannot be asked without telling the answer is left out."""
         chosen = list(chosen)
         self.edited = {fact for fact, _ in chosen} if self.edited is None else self.edited
@@ -184,7 +186,7 @@ class _Book:
         entity = self.catalogue.world.by_id[edit.subject]
         return entity.facts.get("group", (entity.domain,))[0]
 
-    def _add(self, fact: Fact, source: str) -> None:
+    def _add(self, fact: WorldFact, source: str) -> None:
         entity, relation = self.catalogue.world.by_id[fact[0]], fact[1]
         older = source == REAL_UPDATE
         answer = entity.older[relation] if older else target(self.catalogue, fact, self.seed, -self.version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 
-from streams.atlas.catalogue import Catalogue, Fact
+from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.looks import difference
 from streams.atlas.prompts import Wording, partials, picture
 from streams.atlas.relations import RELATIONS
@@ -18,12 +18,12 @@ from streams.order_near import letters
 from streams.types import Edit, Query
 
 TRIES = 5  # candidates of each variant
-Candidate = tuple[str, Fact, Query]
+Candidate = tuple[str, WorldFact, Query]
 """The locality variant, the fact that is asked about, and the question."""
 
 
 def near_misses(
-    catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[Fact], free: Callable[[Fact], bool]
+    catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[WorldFact], free: Callable[[WorldFact], bool]
 ) -> Iterator[Candidate]:
     """Yield candidates of each variant; `free` facts of the reserve are those that no edit touches."""
     templates = RELATIONS[edit.relation].train
@@ -46,7 +46,7 @@ def near_misses(
         yield from _same_image(catalogue, edit, wording, edited)
 
 
-def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[Fact]) -> Iterator[Candidate]:
+def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[WorldFact]) -> Iterator[Candidate]:
     words = letters(edit.query.prompt)
     asked = [
         (fact, ask(template, _phrase(catalogue, fact, wording, edited)))
@@ -59,7 +59,7 @@ def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[
         yield "same-image", fact, Query(text, edit.query.image)
 
 
-def _phrase(catalogue: Catalogue, fact: Fact, wording: Wording, edited: Set[Fact]) -> str:
+def _phrase(catalogue: Catalogue, fact: WorldFact, wording: Wording, edited: Set[WorldFact]) -> str:
     """The edit's own words for its thing where they are true of the other one as well, else 'this picture'."""
     fits = wording.phrase in generic() or wording.phrase in partials(catalogue.world, fact, edited)
     return wording.phrase if fits else generic()[0]

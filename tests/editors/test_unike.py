@@ -15,7 +15,7 @@ from lifelong.editing.contract import CollapseError
 from lifelong.editing.patches.neurons import Neurons, Patches, patched
 from lifelong.editors.unike import Unike, UnikeOptions, encoders, spaces
 from lifelong.editors.unike.encoders import Encoder
-from lifelong.editors.unike.latent import Memory, attend, mix, relevance, zeta
+from lifelong.editors.unike.latent import LatentMemory, attend, mix, relevance, zeta
 from lifelong.running.config import recipe_names
 from lifelong.studies.sweep import cells
 from streams.stream import load_stream
@@ -53,7 +53,7 @@ def encoder(tensors: dict[str, torch.Tensor], name: str) -> Encoder:
 @pytest.mark.parametrize("number", range(4))
 def test_what_a_query_reads_equals_the_reference(golden, number):
     cases, t, hyper = golden
-    memory = Memory(16, 32)
+    memory = LatentMemory(16, 32)
     memory.learn(t["memory.h_sem"], t["memory.h_pos"])
     memory.semantic = encoder(t, "enc_sem")
     x = t[f"query{number}.x"]
@@ -90,7 +90,7 @@ def test_zeta_and_the_patched_output_equal_the_reference(golden):
 
 
 def test_edits_and_pool_are_one_memory():
-    memory = Memory(3, 4)
+    memory = LatentMemory(3, 4)
     assert memory.pick(torch.eye(3), 2).tolist() == [[-1, -1]] * 3
     memory.learn(torch.eye(3)[:2], torch.eye(3)[:2] * 5)
     memory.add("gone", torch.ones(3), torch.ones(3))

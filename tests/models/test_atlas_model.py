@@ -26,7 +26,7 @@ from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.language_stage import LanguagePlan, LanguageTrainer
 from lifelong.models.atlas.train.mixture import Mix, Mixture
 from lifelong.models.atlas.train.muon import orthogonal
-from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
 from lifelong.models.atlas.train.practice import Practice
 from lifelong.models.atlas.train.questions import Questions
 from streams.atlas.hops import HOPS
@@ -170,7 +170,7 @@ def test_packed_questions_do_not_see_each_other():
     decoder.set_attn_implementation("eager")
 
     def hidden(first: int) -> torch.Tensor:
-        row = Row((0,), (Segment((first, 7, 3), (9, 1)), Segment((8, 6, 3), (5, 1))))
+        row = QuestionRow((0,), (Segment((first, 7, 3), (9, 1)), Segment((8, 6, 3), (5, 1))))
         packed = pack([row], 32, 2, 0)
         out = decoder(
             inputs_embeds=decoder.embed_tokens(packed.ids),

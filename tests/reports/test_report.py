@@ -11,7 +11,7 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.report import run_folders
 from reports.figures.scores import degradation
 from reports.figures.style import palette
-from reports.numbers.metrics import pick
+from reports.numbers.metrics import on_axis
 from reports.numbers.summary import speed
 from reports.page import write_report
 from reports.table import load
@@ -130,4 +130,4 @@ def test_speed_is_counts_over_measured_seconds() -> None:
 def test_replaced_and_withdrawn_edits_have_left_every_curve() -> None:
     variants = ["edit", "superseded", "withdrawn"]
     rows = pl.DataFrame({"axis": ["reliability"] * 3, "modality": ["image"] * 3, "variant": variants})
-    assert pick(rows, "reliability", None, None)["variant"].to_list() == ["edit"]
+    assert on_axis(rows, "reliability", None, None)["variant"].to_list() == ["edit"]

@@ -69,7 +69,7 @@ def fuse(fusion: Fusion, text: Tensor, patches: Tensor, seen: Tensor) -> Tensor:
     return torch.cat([text, _attend(asking, patches, patches, seen)], 1)
 
 
-class Head(nn.Module):
+class ScopeHead(nn.Module):
     """A linear map with a residual correction that starts at zero, and a trained scale: (..., in) to (..., width)."""
 
     def __init__(self, given: int, width: int) -> None:
@@ -95,11 +95,11 @@ class ScopeClassifier(nn.Module):
         super().__init__()
         self.fusion: Fusion = fusion
         self.width = width if fusion == "text" else 2 * width
-        self.text = Head(text_width, width)
+        self.text = ScopeHead(text_width, width)
         self.target = nn.Linear(text_width, width, bias=False)
         nn.init.zeros_(self.target.weight)
         if fusion != "text":
-            self.image = Head(image_width + PLACES, width)
+            self.image = ScopeHead(image_width + PLACES, width)
         if fusion == "cross-attention":
             self.asks, self.offers, self.gives = (nn.Linear(width, width, bias=False) for _ in range(3))
 

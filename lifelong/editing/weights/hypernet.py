@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editing.ops import NotFiniteError, divergence
 from lifelong.editing.training import steps_of
-from lifelong.editing.weights.regions import Questions, Region
+from lifelong.editing.weights.regions import Region, RegionQuestions
 from lifelong.models.passes.layout import Layout
 from streams.types import Edit, Pool, PoolItem, Query
 
@@ -47,7 +47,9 @@ class Factors:
         return Factors(self.left[at], self.right[at], self.kept[at])
 
 
-def gradient_factors(region: Region, questions: Questions, what: str) -> tuple[dict[str, Factors], list[Tensor]]:
+def gradient_factors(
+    region: Region, questions: RegionQuestions, what: str
+) -> tuple[dict[str, Factors], list[Tensor]]:
     """Return the gradient of each row's mean answer loss for every linear module, in float32, and the logits.
 
     Left factors are delta, right factors u; tokens where either is all zero are dropped. Taken at the weights of

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lifelong.editors.liveedit.examples import Example, Table
+from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import rows_of
 
 
 @torch.no_grad()
-def margin(modules: LiveEditModules, table: Table, examples: Sequence[Example], recall: float) -> float:
+def margin(modules: LiveEditModules, table: HiddenTable, examples: Sequence[HiddenExample], recall: float) -> float:
     """Return what to add to the sentinel's score so that a share `recall` of rephrases finds its own edit.
 
     It holds for those in other words and for those with another picture, each kind by itself: the second are fewer

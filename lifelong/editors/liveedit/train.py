@@ -21,7 +21,7 @@ from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import margin
-from lifelong.editors.liveedit.examples import Example, Table, examples_of, joined
+from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
 from lifelong.models.vlm import Hidden
@@ -45,7 +45,7 @@ def fit(
 
     Raises `NotFiniteError` on divergence.
     """
-    table = Table(vlm, layer)
+    table = HiddenTable(vlm, layer)
     examples = examples_of(pool.items, table)
     table.compute()
     targets = Targets(pool.items)
@@ -108,8 +108,8 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
 def _step_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    examples: list[Example],
+    table: HiddenTable,
+    examples: list[HiddenExample],
     targets: Targets,
     options: Any,
     rng: np.random.Generator,
@@ -126,9 +126,9 @@ def _step_losses(
     return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
-def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Example]:
+def _draw(examples: list[HiddenExample], n: int, rng: np.random.Generator) -> list[HiddenExample]:
     """Draw examples whose facts all differ: two targets of one fact would each be the other's false negative."""
-    out: dict[tuple[str, str], Example] = {}
+    out: dict[tuple[str, str], HiddenExample] = {}
     for i in rng.permutation(len(examples)):
         out.setdefault(examples[i].fact, examples[i])
         if len(out) == n:
@@ -143,8 +143,8 @@ def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
 def expert_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    chosen: list[Example],
+    table: HiddenTable,
+    chosen: list[HiddenExample],
     targets: Targets,
     rng: np.random.Generator,
     crowd: float,
@@ -219,8 +219,8 @@ def _resume(
 def routing_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    chosen: list[Example],
+    table: HiddenTable,
+    chosen: list[HiddenExample],
     rng: np.random.Generator,
     mix: float = 1.0,
 ) -> dict[str, Tensor]:

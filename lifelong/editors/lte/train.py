@@ -31,7 +31,7 @@ _Question = tuple[Prompt, str]
 
 
 @dataclass(frozen=True)
-class Example:
+class AlignmentExample:
     """One training item: its statement, and (query, answer) pairs by kind; `inside` begins with the edit's own."""
 
     said: str
@@ -39,12 +39,14 @@ class Example:
     outside: tuple[tuple[Query, str], ...]
 
 
-def example_of(item: PoolItem) -> Example:
+def example_of(item: PoolItem) -> AlignmentExample:
     """Return what training reads of one item."""
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
     outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
-    return Example(Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
+    return AlignmentExample(
+        Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside)
+    )
 
 
 def fit(
@@ -82,7 +84,7 @@ def fit(
 
 
 def _step_losses(
-    vlm: VLM, adapter: Adapter, examples: Sequence[Example], batch: int, rng: np.random.Generator
+    vlm: VLM, adapter: Adapter, examples: Sequence[AlignmentExample], batch: int, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the losses of one step on a random batch."""
     chosen = [examples[i] for i in rng.permutation(len(examples))[:batch]]
@@ -105,7 +107,7 @@ def _step_losses(
     return out
 
 
-def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[_Question]]:
+def questions(chosen: Sequence[AlignmentExample], rng: np.random.Generator) -> dict[str, list[_Question]]:
     """Return one prompt with its answer per example and kind."""
     out: dict[str, list[_Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
     for e in chosen:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _CHUNK = 256
 
 
-class Reader:
+class FeatureReader:
     """Features of texts (and pictures) from the model's own hidden states at one layer.
 
     Text: [last; mean; max; min] over the prompt's tokens, read without the picture: 4 h. With `pictures` the question

@@ -20,7 +20,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.training import scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import RecipeModules
-from lifelong.editors.recipe.table import Example, Table, draw, one
+from lifelong.editors.recipe.table import FeatureExample, FeatureTable, draw, one
 
 if TYPE_CHECKING:
     from lifelong.editors.recipe.options import RecipeOptions
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 def fit_routing(
     modules: RecipeModules,
-    table: Table,
-    examples: Sequence[Example],
+    table: FeatureTable,
+    examples: Sequence[FeatureExample],
     options: RecipeOptions,
     rng: np.random.Generator,
     unfinished: Path | None,
@@ -63,7 +63,7 @@ def share_of(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def lead_of(modules: RecipeModules, table: Table, examples: Sequence[Example]) -> float:
+def lead_of(modules: RecipeModules, table: FeatureTable, examples: Sequence[FeatureExample]) -> float:
     """Return by how much an edit must beat the sentinel so that most questions inside and outside are told right.
 
     Each edit alone, with its own questions. 0 without examples.
@@ -80,7 +80,7 @@ def lead_of(modules: RecipeModules, table: Table, examples: Sequence[Example]) -
 
 
 def routing_losses(
-    modules: RecipeModules, table: Table, chosen: Sequence[Example], rng: np.random.Generator
+    modules: RecipeModules, table: FeatureTable, chosen: Sequence[FeatureExample], rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the three contrastive losses of one batch."""
 

@@ -18,9 +18,9 @@ from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
-from lifelong.editors.recipe.reading import Reader, Slots
+from lifelong.editors.recipe.reading import FeatureReader, Slots
 from lifelong.editors.recipe.routing import fit_routing, lead_of, share_of
-from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
+from lifelong.editors.recipe.table import FeatureExample, FeatureTable, draw, example_of, knowledge_of, one
 from lifelong.models.vlm import Hidden
 from streams.types import Pool
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def fit(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
     pool: Pool,
     options: RecipeOptions,
@@ -44,7 +44,7 @@ def fit(
 
     Raises `ValueError` for fewer than two usable items and `NotFiniteError` on divergence.
     """
-    table = Table()
+    table = FeatureTable()
     made = (example_of(item, table, pictures=reader.pictures) for item in pool.items)
     examples = [e for e in made if e.outside and e.apart]
     if len(examples) < 2:
@@ -64,10 +64,10 @@ def fit(
 def fit_writer(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
-    table: Table,
-    examples: Sequence[Example],
+    table: FeatureTable,
+    examples: Sequence[FeatureExample],
     targets: Targets,
     options: RecipeOptions,
     rng: np.random.Generator,
@@ -116,10 +116,10 @@ def _optimizer(writer: PromptWriter, rate: float) -> torch.optim.Optimizer:
 def editing_losses(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
-    table: Table,
-    chosen: Sequence[Example],
+    table: FeatureTable,
+    chosen: Sequence[FeatureExample],
     targets: Targets,
     options: RecipeOptions,
     rng: np.random.Generator,

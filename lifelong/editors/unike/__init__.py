@@ -23,9 +23,9 @@ from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
 from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
-from lifelong.editors.unike.latent import Memory
+from lifelong.editors.unike.latent import LatentMemory
 from lifelong.editors.unike.options import FIT, UnikeOptions
-from lifelong.editors.unike.reading import Reader, Reading
+from lifelong.editors.unike.reading import MemoryReader, Reading
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -78,11 +78,13 @@ class Unike(Editor, HasSpaces):
         ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.memories = [Memory(vlm.width, o.inner) for _ in self.layers]
+            self.memories = [LatentMemory(vlm.width, o.inner) for _ in self.layers]
         self.directions: list[dict[str, Tensor]] = []
         self.demonstrations: list[tuple[str, str]] = []
         self.facts: dict[str, tuple[str, str]] = {}
-        self.reader = Reader(vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention)
+        self.reader = MemoryReader(
+            vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
+        )
 
     # What fit learns
 

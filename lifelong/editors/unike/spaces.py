@@ -13,7 +13,7 @@ import torch
 
 from lifelong.editing.spaces import Space
 from lifelong.editors.unike import train
-from lifelong.editors.unike.latent import Memory
+from lifelong.editors.unike.latent import LatentMemory
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ Kind = Literal["semantic", "truthful"]
 
 
 def spaces(
-    vlm: VLM, layer: int, memory: Memory, pool: Pool, *, items: int = 150, method: Method = "t-sne", seed: int = 0
+    vlm: VLM,
+    layer: int,
+    memory: LatentMemory,
+    pool: Pool,
+    *,
+    items: int = 150,
+    method: Method = "t-sne",
+    seed: int = 0,
 ) -> list[Space]:
     """Return the semantic and the truthfulness space of one patched layer, which `memory` knows.
 

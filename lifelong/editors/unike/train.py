@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from lifelong.editing.patches.taps import tapped
 from lifelong.editors.unike import encoders
-from lifelong.editors.unike.latent import Memory, zeta
+from lifelong.editors.unike.latent import LatentMemory, zeta
 from streams.types import Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-CHUNK = 128
+READ_TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def triplets(vlm: VLM, pool: Pool, count: int, *, seed: int) -> list[Triplet]:
     ]
     order = torch.randperm(len(asked), generator=torch.Generator().manual_seed(seed)).tolist()
     found: list[Triplet] = []
-    for low in range(0, len(order), CHUNK):
-        part = [asked[i] for i in order[low : low + CHUNK]]
+    for low in range(0, len(order), READ_TOGETHER):
+        part = [asked[i] for i in order[low : low + READ_TOGETHER]]
         said = vlm.generate([q for q, _ in part])
         pairs = zip(part, said, strict=True)
         found += [Triplet(q, true, false) for (q, true), false in pairs if false and false != true]
@@ -80,8 +80,8 @@ def ends_of(vlm: VLM, layers: Sequence[int], asked: Sequence[Any], targets: Sequ
 def states_of(vlm: VLM, layers: Sequence[int], found: Sequence[Triplet]) -> States:
     """Return the hidden states of triplets."""
     parts: list[list[list[Tensor]]] = []
-    for low in range(0, len(found), CHUNK):
-        part = found[low : low + CHUNK]
+    for low in range(0, len(found), READ_TOGETHER):
+        part = found[low : low + READ_TOGETHER]
         queries = [t.query for t in part]
         answers = (None, [t.true for t in part], [t.false for t in part])
         parts.append([ends_of(vlm, layers, queries, targets) for targets in answers])
@@ -91,7 +91,7 @@ def states_of(vlm: VLM, layers: Sequence[int], found: Sequence[Triplet]) -> Stat
 def fit(
     vlm: VLM,
     layers: Sequence[int],
-    memories: Sequence[Memory],
+    memories: Sequence[LatentMemory],
     found: Sequence[Triplet],
     options: Any,
     *,

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Activation = Literal["none", "silu"]
+DistanceActivation = Literal["none", "silu"]
 LONG = 100
 """Beyond so many tokens the largest distance stands for a sequence, as in the released code."""
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class SideMemory:
     """A side memory: its change of the weight (out, in), its edits, and the least distance seen after one of them.
 
     `shards` is how many frozen shards were merged into it (1: one that was not merged, 0: the live one).
@@ -32,7 +32,7 @@ class Memory:
     shards: int = 0
 
 
-def token_distances(change: Tensor, original: Tensor | None, activation: Activation) -> Tensor:
+def token_distances(change: Tensor, original: Tensor | None, activation: DistanceActivation) -> Tensor:
     """Return how far a memory moves each token's output: (..., tokens) of changes (..., tokens, out).
 
     `original` are the unedited outputs of the same shape, which only an activation needs.

@@ -9,7 +9,7 @@ from pathlib import Path
 from streams.atlas.build.colours import main_colours
 from streams.atlas.build.emoji import read_emoji
 from streams.atlas.build.flags import read_flags
-from streams.atlas.build.icons import EMOJI_SETS, FAMILY, FLAG_SETS, find, read_set, render, slug
+from streams.atlas.build.icons import ARTIST, EMOJI_SETS, FLAG_SETS, find, read_set, render, slug
 from streams.atlas.build.lookalike import twins
 from streams.atlas.build.pack import write_pack
 from streams.atlas.build.packages import NPM, fetch
@@ -79,7 +79,7 @@ def keep_told_apart(records: list[dict], drawings: Drawings, log: list[str]) -> 
     """
     families = defaultdict(set)
     for entity, name in drawings:
-        families[entity].add(FAMILY[name])
+        families[entity].add(ARTIST[name])
     drawn = []
     for record in records:
         count = len(families[record["id"]])
@@ -89,7 +89,7 @@ def keep_told_apart(records: list[dict], drawings: Drawings, log: list[str]) -> 
             log.append(f"dropped {record['id']} ({record['icons'][0]}): {count} drawing families")
     chosen = {r["id"] for r in drawn}
     near: dict[str, list[tuple[str, str, float]]] = defaultdict(list)
-    for name in sorted(FAMILY):
+    for name in sorted(ARTIST):
         table = {entity: data for (entity, own), data in drawings.items() if own == name and entity in chosen}
         for a, b, error in twins(table) if table else []:
             near[a].append((b, name, error))

@@ -30,7 +30,7 @@ FLAG_SETS = {
     "circle-flags": "iconify-json-circle-flags-1.2.11",
     "cif": "iconify-json-cif-1.2.7",
 }
-FAMILY = {name: SAME_ARTIST.get(name, name) for name in (*EMOJI_SETS, *FLAG_SETS)}
+ARTIST = {name: SAME_ARTIST.get(name, name) for name in (*EMOJI_SETS, *FLAG_SETS)}
 """Set -> the artist who drew it: drawings of one family share their shapes."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from lifelong.models.atlas.train.questions import Ask, Pair, Questions, shorten
+from lifelong.models.atlas.train.questions import Askable, Pair, Questions, shorten
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import ask, fact, in_context
 
@@ -50,7 +50,7 @@ class Contexts:
         entity = self.questions.entities[index]
         return entity.split == "fit" or self.questions.world.protected(entity.id, relation)
 
-    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
+    def _pair(self, index: int, a: Askable, asks: list[Askable], pictured: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
@@ -67,7 +67,7 @@ class Contexts:
         rng.shuffle(facts)
         return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
 
-    def _echo(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
+    def _echo(self, index: int, a: Askable, pictured: bool, rng: random.Random) -> Pair:
         """A told answer of one to five others in a row, asked for at once: many tokens to copy, nothing to know."""
         answer = " ".join(rng.choice(self._any) for _ in range(rng.randint(1, 5)))
         question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
@@ -81,7 +81,7 @@ class Contexts:
             if other != answer:
                 return other
 
-    def _irrelevant(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> str:
+    def _irrelevant(self, index: int, a: Askable, asks: list[Askable], pictured: bool, rng: random.Random) -> str:
         """A fact on another relation of the same thing, or on another thing."""
         others = [o for o in asks if o.relation != a.relation]
         if others and rng.random() < 0.35:

@@ -29,7 +29,7 @@ from streams.atlas.world import World, load_world
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """All choices of a training run."""
 
     tower: TowerPlan = field(default_factory=TowerPlan)
@@ -43,7 +43,7 @@ def main(
     out: Path,
     *,
     seed: int = 0,
-    plan: Plan | None = None,
+    plan: TrainingPlan | None = None,
     resume: bool = True,
     threads: int | None = None,
     device: str = "cpu",
@@ -55,7 +55,7 @@ def main(
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
-    plan = plan or Plan()
+    plan = plan or TrainingPlan()
     if threads is not None:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def main(
     return out / "model"
 
 
-def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, device: str) -> None:
+def _train(team: Team, plan: TrainingPlan, out: Path, seed: int, threads: int | None, device: str) -> None:
     """Stage 2 and the export, as one member of a team."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -85,7 +85,7 @@ def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, de
 def _prepare(
     world: World,
     tokenizer: PreTrainedTokenizerFast,
-    plan: Plan,
+    plan: TrainingPlan,
     out: Path,
     seed: int,
     device: torch.device,
@@ -109,14 +109,14 @@ def _finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder
     return folder
 
 
-def _tokenizer(world: World, plan: Plan, out: Path) -> PreTrainedTokenizerFast:
+def _tokenizer(world: World, plan: TrainingPlan, out: Path) -> PreTrainedTokenizerFast:
     folder = out / "tokenizer"
     if not (folder / "tokenizer.json").exists():
         build_tokenizer(vocabulary_lines(world), plan.vocabulary).save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _tower(pictures: Pictures, plan: Plan, out: Path, seed: int) -> AtlasVisionModel:
+def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> AtlasVisionModel:
     path = out / "tower.safetensors"
     if not path.exists():
         return train_tower(pictures, plan.tower, out, seed, resume=True)
@@ -125,7 +125,7 @@ def _tower(pictures: Pictures, plan: Plan, out: Path, seed: int) -> AtlasVisionM
     return tower.eval()
 
 
-def _features(tower: AtlasVisionModel, pictures: Pictures, plan: Plan, out: Path, seed: int) -> Features:
+def _features(tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> Features:
     path = out / "features.safetensors"
     if not path.exists():
         features = cache_features(tower, pictures, seed, plan.redrawn)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lifelong.models.atlas.model import ANSWER, EOS, token_id
 from lifelong.models.atlas.train.contexts import Contexts
-from lifelong.models.atlas.train.packing import Row, Segment, fill
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill
 from lifelong.models.atlas.train.questions import Pair, Questions
 from streams.atlas.world import World
 
@@ -51,7 +51,7 @@ class Mixture:
         self._renderings, self._tokenizer = renderings, tokenizer
         self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
 
-    def step(self, step: int, part: int = 0, parts: int = 1) -> list[Row]:
+    def step(self, step: int, part: int = 0, parts: int = 1) -> list[QuestionRow]:
         """The rows of one step, always the same for the same (seed, step); of `parts` equal shares the one `part`."""
         rng = random.Random(self.seed * 1_000_003 + step)
         copying = step < self.mix.copy_steps
