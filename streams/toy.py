@@ -37,7 +37,7 @@ class Options(StreamOptions):
     reedits: float = 0.2
 
 
-def draw(name: str) -> Image.Image:
+def draw_toy(name: str) -> Image.Image:
     """Return the 32 x 32 picture `THING/STYLE`: 16 coloured squares; raises `ImageError` for another name."""
     thing, _, style = name.partition("/")
     if style not in STYLES or not thing:
@@ -117,7 +117,7 @@ def _back(edit: Edit, rng: np.random.Generator) -> Edit | None:
 
 @functools.lru_cache(maxsize=1 << 10)
 def _colours(thing: str) -> np.ndarray:
-    return np.asarray(draw(f"{thing}/square"), dtype=np.float64)
+    return np.asarray(draw_toy(f"{thing}/square"), dtype=np.float64)
 
 
 def _nearest(edit: Edit, first: int, n: int = 200) -> str:

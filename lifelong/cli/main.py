@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from lifelong.cli.bench import app as bench_app
+from lifelong.cli.bench import bench_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app

@@ -18,7 +18,7 @@ from lifelong.log.machine import rss_bytes
 from lifelong.probing import latency
 from lifelong.probing.asking import Reply, answered
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.due import Asked, PanelSettings, Spent, draw, in_parts, log_age_sample
+from lifelong.probing.due import Asked, PanelSettings, Spent, draw_queries, in_parts, log_age_sample
 from lifelong.probing.lost import Lost, lost, note, recall
 from lifelong.probing.measure import Item, Score, asks_of, facts_of, scores_of
 from lifelong.probing.memory import Memory, Remembered, reuse_key
@@ -115,7 +115,7 @@ class Panel:
         facts += self._attributed(Asked.joined(parts), probed)
         if history and self._samples_latency(last):
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
-            drawn = draw(queries, self.settings.latency_routes, self.seed, step)
+            drawn = draw_queries(queries, self.settings.latency_routes, self.seed, step)
             most, answers = self.baseline.max_tokens, self.settings.latency_answers
             facts += latency.samples(self.vlm, self.editor, drawn, answers=answers, max_tokens=most, step=step)
         return facts

@@ -109,15 +109,15 @@ def model_names() -> list[str]:
     return sorted(MODELS)
 
 
-def load_stream(config: RunConfig) -> Stream:
+def make_stream(config: RunConfig) -> Stream:
     """Return the stream of a configuration; raises `StreamError` or `ConfigError`."""
-    from streams.stream import load_stream as load
+    from streams.stream import load_stream
 
     clash = {"edits", "seed"} & set(config.stream.options)
     if clash:
         key = sorted(clash)[0]
         raise ConfigError(f"stream.{key}: {key} belongs to the run: say {key}={config.stream.options[key]}.")
-    return load(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
+    return load_stream(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
 
 
 def make_clock(config: RunConfig) -> Clock:

@@ -16,7 +16,7 @@ from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_arrivals
 from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
 from lifelong.running.labels import label_of
-from lifelong.running.parts import load_model, load_stream, make_clock, options_of
+from lifelong.running.parts import load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import settle_threads
 from lifelong.running.words import ConfigError
 
@@ -104,7 +104,7 @@ def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> 
     `say` is told which number of threads was chosen.
     """
     config, kind, options = resolved.config, resolved.kind, resolved.options
-    stream = load_stream(config)
+    stream = make_stream(config)
     vlm = load_model(config)
     probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
     settle_threads(config.threads, vlm, probes, say)

@@ -53,7 +53,7 @@ def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
     return {"remove": free} | {name: fit_to(known) for name, known in samples.items() if len(known)}
 
 
-def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
+def fidelities(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
     """Fit on every second of so many windows of each operation's samples and compare with the others."""
     out = []
     for name, known in sorted(samples.items()):

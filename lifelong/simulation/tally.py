@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 from lifelong.log import Gauged
+from lifelong.simulation.jobs import NANO
 
-NANO = 10**9
 _PARTS = ("edit", "probe", "commit", "traffic")
 _SUMS = ("items", "jobs", "wait", "sojourn", "service", "area", "now", "inside", "longest")
 

@@ -17,7 +17,7 @@ import numpy as np
 from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
 from lifelong.running.config import NamedPart, RunConfig, from_table
-from lifelong.running.parts import load_stream
+from lifelong.running.parts import make_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import PARTS
 from lifelong.simulation.fleet import NEVER, FleetOutcome, FleetSettings, Load, simulate_fleet
@@ -101,14 +101,16 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
             f"the run has measured no {', '.join(missing)}: replay one whose panels sample latency "
             "(panels.latency_answers above 0)."
         )
-    stream = load_stream(config)
+    stream = make_stream(config)
     at_s = offsets(config, len(stream.edits))
     gone = withdrawn(config, stream.edits, at_s)
     facts = TrafficFacts.of(stream.edits, at_s, gone)
     traffic = asked(config, facts)
     places = {edit.id: n for n, edit in enumerate(stream.edits)}
     taken = sorted(gone.items(), key=lambda pair: pair[1])
-    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken])
+    batch, ready = edit_batches(
+        at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken]
+    )
     ready_s = np.concatenate([ready, [moment for _, moment in taken]])
     sizes = np.concatenate([np.bincount(batch, minlength=len(ready)), np.full(len(taken), -1)]).astype(np.int64)
     order = np.argsort(ready_s, kind="stable")
@@ -143,7 +145,7 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     return Replayed(settings, load, simulate_fleet(load, settings), traffic.scopes, arrived, edit_change)
 
 
-def batches(
+def edit_batches(
     at_s: np.ndarray, count: int, window_s: float, cut_s: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each edit's batch, and when each batch may begin, as `jobs_of` cuts them.

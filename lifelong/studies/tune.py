@@ -70,7 +70,7 @@ def tune(
         )
         try:
             folder = compose.run(config, resume=True, quiet=True)
-            done.append(Trial(options, five(last_panel(folder)), simulated_wall_s(folder)))
+            done.append(Trial(options, five(last_probes(folder)), simulated_wall_s(folder)))
         except (ValueError, RuntimeError, FloatingPointError) as error:
             done.append(Trial(options, error=" ".join(str(error).split())[:200]))
         say(f"trial {number}/{trials}: {line_of(done[-1])}")
@@ -118,7 +118,7 @@ def drawn(
     return found
 
 
-def last_panel(folder: Path) -> list[Any]:
+def last_probes(folder: Path) -> list[Any]:
     """Return the facts about probes at the last panel of a run."""
     from lifelong.log import Probed, RunLog
 

@@ -147,7 +147,9 @@ def routing(facts: Facts) -> Drawn:
     """Draw routing recall and false fires against the number of entries in the bank."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
-    table = metrics.curve(metrics.routing(rows), ("editor", "step", "measure")).join(sizes, on=["editor", "step"])
+    table = metrics.curve(metrics.routing_scores(rows), ("editor", "step", "measure")).join(
+        sizes, on=["editor", "step"]
+    )
     table = table.filter(pl.col("bank_len") > 0)
     routed = {e: look for e, look in style.palette(facts.editors).items() if e in _routed(facts)}
     figure, axes = style.grid(2, width=4.2, height=3.2)

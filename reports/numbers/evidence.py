@@ -142,7 +142,7 @@ def flat(records: Sequence[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def joined(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined_evidence(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one table of evidence from several, as read from their JSON.
 
     An editor's seeds are united; editors keep the order in which they are first met. Raises `ValueError` for no

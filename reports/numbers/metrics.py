@@ -122,7 +122,7 @@ OUT_OF_SCOPE = HOLDS & (
 )
 
 
-def routing(rows: pl.DataFrame) -> pl.DataFrame:
+def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     """Return, per editor and step, routing recall on in-scope probes and false fires on out-of-scope probes.
 
     Recall: the probe's own edit is among the routed experts. A false fire: an out-of-scope probe (locality, or
@@ -146,7 +146,7 @@ def routing(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([home, fire])
 
 
-def latency(
+def latency_bins(
     timed: pl.DataFrame, edges: tuple[int, ...] = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
 ) -> pl.DataFrame:
     """Return p50, p90 and p99 of each operation per bank-size bin, with n; p99 only from 100 samples on.

@@ -31,7 +31,7 @@ class Shares:
 MOST_IDENTITY = 100
 
 
-def choose(
+def choose_facts(
     catalogue: Catalogue, n: int, shares: Shares, keep: Set[WorldFact], rng: np.random.Generator
 ) -> list[tuple[WorldFact, str]]:
     """Return at most n (fact, source) in random order, none of which touches a fact of `keep`.

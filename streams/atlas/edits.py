@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from streams.atlas.catalogue import Catalogue, WorldFact
-from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose
+from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose_facts
 from streams.atlas.choose_hard import choose_alike, choose_pictured
 from streams.atlas.general import general_set
 from streams.atlas.hops import HOPS
@@ -102,7 +102,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     while len(items) < n:
         rng = generator(seed, "atlas", "pool", str(round_))
         book = _Book(catalogue, seed, round_, set())
-        book.fill(choose(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng), n - len(items))
+        book.fill(choose_facts(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng), n - len(items))
         new = [e for e in book.edits if e.id not in taken]
         if not new:
             raise StreamError(f"The atlas has only {len(items)} different training items; {n} were asked for.")
@@ -125,7 +125,7 @@ def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set
         elif options.order == "same_image":
             chosen, shown = choose_pictured(catalogue, n + spare, keep, rng)
         else:
-            chosen = choose(catalogue, n + spare, options.shares, keep, rng)
+            chosen = choose_facts(catalogue, n + spare, options.shares, keep, rng)
         book = _Book(shown, seed)
         book.fill(chosen, n)
         missing = n - len(book.edits)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.prompts import picture
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, generic
+from streams.atlas.wording import generic, worded
 from streams.order import generator
 from streams.types import Probe, Query, digest_of
 
@@ -43,9 +43,9 @@ def _probe(catalogue: Catalogue, fact: WorldFact, *, picture_too: bool) -> Probe
     template = RELATIONS[fact[1]].train[0]
     answers = entity.facts[fact[1]]
     if picture_too:
-        query = Query(ask(template, generic()[0]), picture(world, (entity.id, catalogue.pictures(fact)[0])))
+        query = Query(worded(template, generic()[0]), picture(world, (entity.id, catalogue.pictures(fact)[0])))
     else:
-        query = Query(ask(template, world.name(entity)))
+        query = Query(worded(template, world.name(entity)))
     modality = "image" if picture_too else "text"
     name = "p" + digest_of("general", query.digest)
     return Probe(name, "", "general", modality, modality, query, answers[0], "baseline", answers[1:])

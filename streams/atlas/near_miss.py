@@ -13,7 +13,7 @@ from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.looks import difference
 from streams.atlas.prompts import Wording, partials, picture
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, generic
+from streams.atlas.wording import generic, worded
 from streams.order_near import letters
 from streams.types import Edit, Query
 
@@ -35,13 +35,13 @@ def near_misses(
         shown = (edit.subject, wording.rendering)
         drawings.sort(key=lambda d: (difference(catalogue.world, (d[0][0], d[1]), shown), d))
         for fact, rendering in drawings[:TRIES]:
-            text = ask(template, _phrase(catalogue, fact, wording, edited))
+            text = worded(template, _phrase(catalogue, fact, wording, edited))
             yield "near", fact, Query(text, picture(catalogue.world, (fact[0], rendering)))
     alike = [f for f in catalogue.reserve_text if f[1] == edit.relation and f[0] != edit.subject and free(f)]
     names = {f: catalogue.world.name(catalogue.world.by_id[f[0]]) for f in alike}
     mine = letters(catalogue.world.name(catalogue.world.by_id[edit.subject]))
     for fact in sorted(alike, key=lambda f: (-float(letters(names[f]) @ mine), f))[:TRIES]:
-        yield "text", fact, Query(ask(template, names[fact]))
+        yield "text", fact, Query(worded(template, names[fact]))
     if wording.rendering:
         yield from _same_image(catalogue, edit, wording, edited)
 
@@ -49,7 +49,7 @@ def near_misses(
 def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[WorldFact]) -> Iterator[Candidate]:
     words = letters(edit.query.prompt)
     asked = [
-        (fact, ask(template, _phrase(catalogue, fact, wording, edited)))
+        (fact, worded(template, _phrase(catalogue, fact, wording, edited)))
         for fact in catalogue.near.get(("entity", edit.subject), ())
         if fact[1] != edit.relation and wording.rendering in catalogue.pictures(fact)
         for template in RELATIONS[fact[1]].train

@@ -20,7 +20,7 @@ from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.near_miss import near_misses
 from streams.atlas.prompts import Wording, gives_away, partials, picture
 from streams.atlas.relations import IDENTITY, RELATIONS
-from streams.atlas.wording import ask, generic, place
+from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
 from streams.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of
@@ -56,7 +56,7 @@ def probes_of(edit: Edit, wording: Wording, scene: Scene) -> tuple[Probe, ...]:
 def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
     """Return a random training question of a relation that contains no forbidden answer, or None."""
     templates = RELATIONS[relation].train
-    asked = (ask(templates[i], x) for i in rng.permutation(len(templates)))
+    asked = (worded(templates[i], x) for i in rng.permutation(len(templates)))
     return next((q for q in asked if not gives_away(q, forbidden)), None)
 
 
@@ -111,13 +111,13 @@ class _Maker:
         templates, image = self.wordings(), self.edit.query.image
         answer = (self.edit.target,)
         for i, template in enumerate(templates):
-            if self.add("generality", "template", Query(ask(template, self.wording.phrase), image), answer):
+            if self.add("generality", "template", Query(worded(template, self.wording.phrase), image), answer):
                 templates = templates[:i] + templates[i + 1 :]
                 break
         for template in templates:
             phrase = self.other_phrase()
             variant = "phrase" if phrase != self.wording.phrase else "template"
-            if self.add("generality", variant, Query(ask(template, phrase), image), answer):
+            if self.add("generality", variant, Query(worded(template, phrase), image), answer):
                 break
 
     def other_phrase(self) -> str:
@@ -250,7 +250,7 @@ class _Maker:
         for i in self.rng.permutation(len(understood)):
             split, number = understood[i]
             template = (hop.train if split == "train" else hop.held_out)[number]
-            if self.add("portability", "hop", Query(ask(template, x), self.edit.query.image), answers):
+            if self.add("portability", "hop", Query(worded(template, x), self.edit.query.image), answers):
                 return True
         return False
 

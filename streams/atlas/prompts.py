@@ -15,7 +15,7 @@ import numpy as np
 
 from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, generic
+from streams.atlas.wording import describe, generic, worded
 from streams.atlas.world import World
 from streams.types import ImageRef, Query, digest_of
 
@@ -98,7 +98,7 @@ def word(
         for phrase in (*phrases[first:], *phrases[:first]):
             templates = RELATIONS[fact[1]].train
             for number in rng.permutation(len(templates))[:8]:
-                query = Query(ask(templates[number], phrase), image)
+                query = Query(worded(templates[number], phrase), image)
                 key = (image.digest if image else "", query.prompt)
                 if key not in taken and not gives_away(query.prompt, [target]):
                     return Wording(kind, rendering, phrase, int(number)), query

@@ -10,7 +10,7 @@ from lifelong.editors.liveedit import LiveEdit, train
 from lifelong.editors.liveedit.calibration import margin
 from lifelong.editors.liveedit.examples import HiddenTable, examples_of
 from lifelong.editors.liveedit.options import LiveEditOptions
-from lifelong.editors.liveedit.rows import expert_inputs, rows_of
+from lifelong.editors.liveedit.rows import expert_inputs, routing_view
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Query
 
@@ -49,7 +49,7 @@ def test_training_and_editing_apply_the_same_residual(editor: LiveEdit, stream: 
     hidden = editor.vlm.hidden(queries, editor.layer, targets)
     with torch.no_grad():
         u, v = editor.modules.experts(*expert_inputs(hidden, editor.vlm.embeddings(), editor.vlm.device))
-        rows = rows_of(hidden, editor.vlm.device)
+        rows = routing_view(hidden, editor.vlm.device)
         psi = editor.modules.edit_side.text_branch(rows.prompt, rows.prompt_seen)
         trained = train._resume(editor.vlm, editor.modules, hidden, torch.ones(3, 3, dtype=torch.bool), u, v, psi)
     routes = editor.route(all_kept(editor.encode(queries)))
@@ -110,7 +110,7 @@ def test_fit_learns_to_prefer_its_own_edits_and_leaves_the_model_alone(tiny_vlm,
         return float(parts["hard_neighbour"])
 
     untrained = loss()
-    train.fit(tiny_vlm, editor.modules, pool, editor.layer, chosen, seed=0)
+    train.fit_liveedit(tiny_vlm, editor.modules, pool, editor.layer, chosen, seed=0)
     assert loss() < untrained - 0.3
     assert np.array_equal(before, tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs)
     other = LiveEdit(tiny_vlm, chosen)

@@ -245,7 +245,7 @@ def test_tsne_keeps_clusters_together_and_both_pictures_are_finite(tiny_vlm, fit
 
 def test_a_neighbourhood_has_the_perplexity_asked_for():
     points = np.random.default_rng(0).normal(size=(50, 4))
-    distances = spaces.squared_distances(points)
+    distances = spaces.distances_within(points)
     brute = ((points[:, None] - points[None]) ** 2).sum(-1)
     assert np.allclose(distances, brute, atol=1e-9)
     joint = spaces.neighbourhoods(distances, 10.0)

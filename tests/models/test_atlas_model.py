@@ -216,8 +216,8 @@ def test_optimiser_state_survives_a_checkpoint(tmp_path):
     layer(torch.ones(1, 4)).sum().backward()
     optimizer.step()
     path = tmp_path / "a.checkpoint"
-    checkpoint.save(path, checkpoint.optimizer_tensors("adam", optimizer), {"step": 1})
-    tensors, notes = checkpoint.load(path)
+    checkpoint.save_checkpoint(path, checkpoint.optimizer_tensors("adam", optimizer), {"step": 1})
+    tensors, notes = checkpoint.load_checkpoint(path)
     fresh = torch.optim.AdamW(layer.parameters(), lr=0.1)
     checkpoint.restore_optimizer("adam", fresh, tensors)
     assert notes == {"step": 1}
@@ -267,11 +267,11 @@ def test_configuration_names_no_path_of_the_machine_that_trained_it():
 
 def test_the_mean_of_checkpoints_is_that_of_every_tensor_and_refuses_another_training(tmp_path):
     one, two, other = tmp_path / "1.checkpoint", tmp_path / "2.checkpoint", tmp_path / "3.checkpoint"
-    checkpoint.save(one, {"w": torch.tensor([1.0, 3.0])}, {"step": 1})
-    checkpoint.save(two, {"w": torch.tensor([3.0, 5.0])}, {"step": 2})
-    checkpoint.save(other, {"v": torch.tensor([3.0, 5.0])}, {"step": 2})
+    checkpoint.save_checkpoint(one, {"w": torch.tensor([1.0, 3.0])}, {"step": 1})
+    checkpoint.save_checkpoint(two, {"w": torch.tensor([3.0, 5.0])}, {"step": 2})
+    checkpoint.save_checkpoint(other, {"v": torch.tensor([3.0, 5.0])}, {"step": 2})
     average([one, two], tmp_path / "mean.checkpoint")
-    tensors, notes = checkpoint.load(tmp_path / "mean.checkpoint")
+    tensors, notes = checkpoint.load_checkpoint(tmp_path / "mean.checkpoint")
     assert tensors["w"].tolist() == [2.0, 4.0] and notes == {"step": 2}
     with pytest.raises(ValueError, match=r"1\.checkpoint"):
         average([one, other], tmp_path / "no.checkpoint")

@@ -134,9 +134,11 @@ class Comparison:
         metric = self.store.metric
         if self.spec.engine == "torch":
             keys = self.mirrors.of(shard, shard.keys, shard.used, shard.version)[start : shard.used]
-            scores, slots = engine_torch.knn(queries, keys, k, metric, alive)
+            scores, slots = engine_torch.torch_knn(queries, keys, k, metric, alive)
         else:
-            scores, slots = engine_faiss.knn(queries, shard.keys[start : shard.used], k, metric, alive, self.spec)
+            scores, slots = engine_faiss.faiss_knn(
+                queries, shard.keys[start : shard.used], k, metric, alive, self.spec
+            )
         return scores, slots + start
 
     def _proposed(self, queries: np.ndarray, k: int, index: Indexed) -> _Scored:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.ops import weight_of
-from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, losses_of, train
+from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, losses_of, train_hypernet
 from lifelong.editing.weights.regions import Region
 from streams.types import Edit, Pool
 
@@ -149,7 +149,7 @@ class GradientTransforms:
         optimizer = torch.optim.Adam(
             [{"params": rest}, {"params": rates, "lr": how.rate_learning_rate}], lr=how.learning_rate
         )
-        train(
+        train_hypernet(
             self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip, share=lambda _: 1.0, rng=rng,
             plain=plain, unfinished=unfinished, what=what,
         )  # fmt: skip

@@ -221,7 +221,7 @@ def _base(region: Region, asked: Sequence[_Question]) -> list[Tensor]:
     return region.questions([q for q, _ in asked], [t for _, t in asked]).logits(grad=False)
 
 
-def train(
+def train_hypernet(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     loss_of: Callable[[int], Tensor],

@@ -57,7 +57,7 @@ class HiddenTable:
             got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
             states = tuple(s.to(torch.bfloat16) for s in got.states)
             parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
-        self.hidden = joined(parts)
+        self.hidden = joined_hidden(parts)
 
     def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows in float32."""
@@ -71,7 +71,7 @@ class HiddenTable:
         return self.vlm.hidden([self.asked[r][0] for r in rows], self.layer, targets)
 
 
-def joined(parts: Sequence[Hidden]) -> Hidden:
+def joined_hidden(parts: Sequence[Hidden]) -> Hidden:
     """Return the rows of all parts, which are of one layer."""
     return Hidden(parts[0].layer, *(tuple(x for p in parts for x in getattr(p, n)) for n in FIELDS))
 

@@ -35,7 +35,7 @@ def hard_prototype(scores: Tensor, sentinel: Tensor) -> Tensor:
     return -(chosen[:, -1] + _TINY).log().mean()
 
 
-def divergence(edited: Tensor, original: Tensor) -> Tensor:
+def reverse_divergence(edited: Tensor, original: Tensor) -> Tensor:
     """Return KL(edited || original) per position of logits (positions, vocabulary), as the published code has it."""
     p, q = F.log_softmax(edited.float(), -1), F.log_softmax(original.float(), -1)
     return (p.exp() * (p - q)).sum(-1)

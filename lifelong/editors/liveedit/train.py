@@ -21,9 +21,9 @@ from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import margin
-from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined
+from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined_hidden
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed_rows, routing_view
 from lifelong.models.vlm import Hidden
 from streams.types import Pool
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-def fit(
+def fit_liveedit(
     vlm: VLM,
     modules: LiveEditModules,
     pool: Pool,
@@ -160,18 +160,18 @@ def expert_losses(
     served = table.with_targets(rows, [targets.draw(e.fact[1], rng) for e in chosen] * 2)
     edits = served.take(list(range(n)))
     u, v = modules.experts(*expert_inputs(edits, vlm.embeddings(), device))
-    psi = modules.edit_side.text_branch(*_prompt(rows_of(edits, device)))
+    psi = modules.edit_side.text_branch(*_prompt(routing_view(edits, device)))
     own = torch.eye(n, dtype=torch.bool)
     prefix = [
         torch.arange(n)[None] < torch.as_tensor(rng.integers(0, round(crowd * n) + 1, n))[:, None] for _ in range(3)
     ]
     active = torch.cat([own | prefix[0], own | prefix[1], prefix[2]]).to(device)
-    hidden = joined([served, table.take([_one(e.locals, rng) for e in chosen])])
+    hidden = joined_hidden([served, table.take([_one(e.locals, rng) for e in chosen])])
     edited = _resume(vlm, modules, hidden, active, u, v, psi)
     with torch.no_grad():
         original = vlm.resume(hidden.take(list(range(2 * n, 3 * n))), answers_only=True)
     own_row, other_words, unrelated = edited[:n], edited[n : 2 * n], edited[2 * n :]
-    kept = losses.divergence(torch.cat(unrelated), torch.cat(original))
+    kept = losses.reverse_divergence(torch.cat(unrelated), torch.cat(original))
     return {
         "reliability": _nll(own_row, hidden.target_ids[:n]),
         "generality": _nll(other_words, hidden.target_ids[n : 2 * n]) * 2,
@@ -199,7 +199,7 @@ def _resume(
     vlm: VLM, modules: LiveEditModules, hidden: Hidden, active: Tensor, u: Tensor, v: Tensor, psi: Tensor
 ) -> list[Tensor]:
     """Return the answers' logits of rows served by the active experts (rows, experts) bool."""
-    rows = rows_of(hidden, vlm.device)
+    rows = routing_view(hidden, vlm.device)
     scores = modules.similarity(modules.input_side.text_branch(*_prompt(rows)), psi)
     # A softmax over the active experts only that is zero, gradient and all, where a row has none.
     shares = (scores - scores.detach().amax(1, keepdim=True)).exp() * active
@@ -233,12 +233,12 @@ def routing_losses(
     edits = [e.edit for e in chosen]
     like = [_one((e.edit, *e.rephrases), rng) for e in chosen]
     unlike = [_one(e.locals, rng) for e in chosen]
-    left = rows_of(table.take([*like, *unlike]), vlm.device)
-    right = rows_of(table.take([*edits, *unlike]), vlm.device)
+    left = routing_view(table.take([*like, *unlike]), vlm.device)
+    right = routing_view(table.take([*edits, *unlike]), vlm.device)
     n = len(chosen)
     if mix < 1.0:
         other = torch.as_tensor(np.concatenate([at := rng.permutation(n), at + n]))
-        left, right = mixed(left, other, mix), mixed(right, other, mix)
+        left, right = mixed_rows(left, other, mix), mixed_rows(right, other, mix)
     phi_bar, sentinel = modules.seen_and_sentinel(left.prompt, left.prompt_seen, left.seen, left.seen_seen)
     phi_hat = modules.edit_side.visual_branch(right.prompt, right.prompt_seen, right.seen, right.seen_seen)
     threshold = (phi_bar.flatten(1) * sentinel.flatten(1)).sum(1) / (phi_bar.shape[1] * math.sqrt(modules.width))

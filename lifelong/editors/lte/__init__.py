@@ -102,7 +102,7 @@ class Lte(FactEditor):
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
-        train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
+        train.fit_adapter(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
         found = self.book.calibrated(pool, _UNFITTED, alone=self.options.keys == "text")
         self.thresholds = {kind: threshold.least for kind, threshold in found.items()}
         self.load_fitted(self.fitted())

@@ -39,7 +39,7 @@ class AlignmentExample:
     outside: tuple[tuple[Query, str], ...]
 
 
-def example_of(item: PoolItem) -> AlignmentExample:
+def alignment_example(item: PoolItem) -> AlignmentExample:
     """Return what training reads of one item."""
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
@@ -49,11 +49,11 @@ def example_of(item: PoolItem) -> AlignmentExample:
     )
 
 
-def fit(
+def fit_adapter(
     vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Path | None = None
 ) -> list[dict[str, float]]:
     """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
-    examples = [e for e in map(example_of, pool.items) if e.outside]
+    examples = [e for e in map(alignment_example, pool.items) if e.outside]
     if not examples:
         raise ValueError(f"lte: none of {len(pool.items)} pool items has an out-of-scope question; one is needed.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x17E]))

@@ -76,7 +76,7 @@ class Recipe(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
-        self.lead = train.fit(
+        self.lead = train.fit_recipe(
             self.vlm, self.modules, self.reader, self.slots, pool, self.options, seed=self.seed,
             unfinished=self.unfinished,
         )  # fmt: skip

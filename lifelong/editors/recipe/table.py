@@ -46,7 +46,7 @@ def knowledge_of(query: Query, target: str) -> Query:
     return Query(f"{query.prompt} {target}", query.image)
 
 
-def example_of(item: PoolItem, table: FeatureTable, *, pictures: bool) -> FeatureExample:
+def feature_example(item: PoolItem, table: FeatureTable, *, pictures: bool) -> FeatureExample:
     """Register the rows of one item; `pictures`: whether the router sees them.
 
     One that does not is not asked what words cannot tell: the same relation of another picture, or of another thing
@@ -66,7 +66,7 @@ def example_of(item: PoolItem, table: FeatureTable, *, pictures: bool) -> Featur
     return FeatureExample(fact, says, known, tuple(inside), tuple(outside.values()), tuple(apart))
 
 
-def draw(examples: Sequence[FeatureExample], n: int, rng: np.random.Generator) -> list[FeatureExample]:
+def draw_examples(examples: Sequence[FeatureExample], n: int, rng: np.random.Generator) -> list[FeatureExample]:
     """Draw examples whose facts and words all differ: of two alike each would be the other's false negative."""
     out: dict[tuple[str, str], FeatureExample] = {}
     said: set[str] = set()

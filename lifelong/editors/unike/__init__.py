@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
-from lifelong.editing.ops import generator
+from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
@@ -91,7 +91,7 @@ class Unike(Editor, HasSpaces):
     def fit(self, pool: Pool) -> None:
         """Make the memory, train the encoders, take the directions, and collect states to be silent on."""
         found = train.triplets(self.vlm, pool, self.options.memory, seed=self.seed)
-        self.directions = train.fit(
+        self.directions = train.fit_memories(
             self.vlm, self.layers, self.memories, found, self.options, seed=self.seed, unfinished=self.unfinished
         )
         self.demonstrations = [(t.query.prompt, t.true) for t in found]
@@ -173,7 +173,7 @@ class Unike(Editor, HasSpaces):
             self.sites,
             lambda right: [j % m for j in range(self.options.pairs)],
             self.options.teaching(),
-            generator(self.seed, edit.id),
+            edit_generator(self.seed, edit.id),
             what=f"unike, edit {edit.id}",
             around=lambda: self.reader.mixed(reading),
             directions=self._directions(),
@@ -188,7 +188,7 @@ class Unike(Editor, HasSpaces):
             return [None] * len(self.layers)
         if kind != "random":
             return [d[kind] for d in self.directions]
-        rng = generator(self.seed, "zeta")
+        rng = edit_generator(self.seed, "zeta")
         noise = [torch.randn(self.vlm.width, generator=rng) for _ in self.directions]
         return [n / n.norm() * d["truthful"].norm() for n, d in zip(noise, self.directions, strict=True)]
 

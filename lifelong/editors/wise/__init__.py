@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, generator, weight_of
-from lifelong.editors.wise.memory import SideMemory, choose, hinge, sequence_distance, subspace, ties
+from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, edit_generator, weight_of
+from lifelong.editors.wise.memory import SideMemory, choose_memory, hinge, sequence_distance, subspace, ties
 from lifelong.editors.wise.memory import token_distances as moved
 from lifelong.editors.wise.options import WiseOptions
 from streams.types import Edit, ImageRef, Pool, Query
@@ -111,8 +111,8 @@ class Wise(Editor):
 
     def _train(self, edit: Edit, live: SideMemory, begun: int) -> SideMemory:
         """Return the live memory, the `begun`-th, after an edit."""
-        o, source = self.options, generator(self.seed, edit.id)
-        mask = subspace(live.change.shape, o.subspace, generator(self.seed, f"subspace {begun}"))
+        o, source = self.options, edit_generator(self.seed, edit.id)
+        mask = subspace(live.change.shape, o.subspace, edit_generator(self.seed, f"subspace {begun}"))
         mask = mask.to(self.vlm.device)
         change = live.change.clone().requires_grad_()
         handle = change.register_hook(lambda gradient: gradient * mask)
@@ -210,7 +210,7 @@ class Wise(Editor):
             memories = [SideMemory(self.weight), *memories]
         routes = []
         revisions = [(m.revision,) * len(m.members) for m in memories]
-        for row, j in enumerate(choose(distances, limits).tolist()):
+        for row, j in enumerate(choose_memory(distances, limits).tolist()):
             ids = memories[j].members if j >= 0 else ()
             scores = (float(distances[row, j]),) * len(ids)
             routes.append(Route(ids, scores, revisions=revisions[j], group=len(ids) > 1) if ids else Route())

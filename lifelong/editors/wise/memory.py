@@ -86,7 +86,7 @@ def ties(changes: Sequence[Tensor], density: float, weights: Sequence[float]) ->
     return (trimmed * agrees).sum(0) / torch.where(total > 0, total, torch.ones_like(total))
 
 
-def choose(distances: Tensor, limits: Tensor) -> Tensor:
+def choose_memory(distances: Tensor, limits: Tensor) -> Tensor:
     """Return which memory serves each query, -1 for none: distances (queries, memories) and their limits (memories,).
 
     The first memory is the live one and serves from its limit on; a later one takes over where it moves the query

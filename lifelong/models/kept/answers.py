@@ -79,7 +79,7 @@ def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Sco
             yield row.place, Begun(row.row, said, int(result.argmax_ids[k]), tokens, i, read)
 
 
-def finished(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
+def finished_answers(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
     """Return the token ids of whole answers, without the end token; called under the same changes as the scoring."""
     # Rows of one scored batch stand together, so that its cache is cut once, and in order of length, to pad little.
     out: dict[int, list[int]] = {}

@@ -119,7 +119,7 @@ def _spread(samples: list[float]) -> dict[str, float]:
     }
 
 
-def document(found: dict[str, Any]) -> str:
+def payloads_document(found: dict[str, Any]) -> str:
     """Return what was found as a page of Markdown."""
     gib, machine, place = 2**30, found["machine"], " on disk" if found["place"] == "disk" else ""
     rows = [
@@ -153,12 +153,12 @@ def _ms(spread: dict[str, float]) -> str:
     return f"{spread['p50_s'] * 1e3:.3g} / {spread['p99_s'] * 1e3:.3g} ms (n={spread['n']})"
 
 
-def write(found: dict[str, Any], folder: Path) -> list[Path]:
+def write_payloads(found: dict[str, Any], folder: Path) -> list[Path]:
     """Write `payloads.md` and `payloads.json` into a folder and return their paths."""
     import json
 
     folder.mkdir(parents=True, exist_ok=True)
     page, raw = folder / "payloads.md", folder / "payloads.json"
-    page.write_text(document(found))
+    page.write_text(payloads_document(found))
     raw.write_text(json.dumps(found, indent=1) + "\n")
     return [page, raw]

@@ -62,7 +62,7 @@ def _best(ways: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     return best
 
 
-def document(found: Sequence[Product], used: bool) -> str:
+def products_document(found: Sequence[Product], used: bool) -> str:
     """Return a table of what was measured, and which way a run goes on this machine."""
     lines = ["      in     out    rows     MKL  oneDNN   (GFLOPS)   oneDNN is so many times as fast"]
     lines += [

@@ -45,11 +45,11 @@ def routing_rows(
     states = atlas_states(edits, crops, cache or folder, on_progress=lambda done, of: say(f"states {done}/{of}"))
     sources = {width: key_source(states, width) for width in TOKENS}
     for row in _rows(sources, parts, most, device, families):
-        found = keep(folder / "routing.json", row)
+        found = keep_row(folder / "routing.json", row)
         say(f"{row['what']} {row.get('index', '')} {row.get('by', '')} n={row['n']} d={row['width']} "
             f"b={row.get('batch', '')} {row.get('setting', '')} cpu {row['cpu_p50_s'] * US:.1f} us")  # fmt: skip
-    found = keep(folder / "routing.json", None)
-    (folder / "routing.md").write_text(document(found))
+    found = keep_row(folder / "routing.json", None)
+    (folder / "routing.md").write_text(routing_document(found))
     return found
 
 
@@ -72,7 +72,7 @@ def _rows(
             yield from frontier_rows(narrow, n, family, FAMILY_SETTINGS[family])
 
 
-def keep(file: Path, row: MeasuredRow | None) -> dict[str, Any]:
+def keep_row(file: Path, row: MeasuredRow | None) -> dict[str, Any]:
     """Add a row to a file of rows, in the place of one about the same, and return all that the file holds."""
     found = json.loads(file.read_text()) if file.is_file() else {"rows": []}
     if row is not None:
@@ -92,7 +92,7 @@ def rows_about(rows: Sequence[MeasuredRow], **about: Any) -> list[MeasuredRow]:
     return sorted(chosen, key=lambda r: (r["width"], r["n"], r.get("batch", 0)))
 
 
-def document(found: dict[str, Any]) -> str:
+def routing_document(found: dict[str, Any]) -> str:
     """Return the page of what was measured, with the targets it is held against."""
     rows, machine = found["rows"], found["machine"]
     lines = [

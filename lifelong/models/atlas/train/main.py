@@ -121,7 +121,7 @@ def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> Atla
     if not path.exists():
         return train_tower(pictures, plan.tower, out, seed, resume=True)
     tower = AtlasVisionModel(AtlasVisionConfig())
-    checkpoint.restore_module("tower", tower, checkpoint.load(path)[0])
+    checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
     return tower.eval()
 
 
@@ -129,6 +129,6 @@ def _features(tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, o
     path = out / "features.safetensors"
     if not path.exists():
         features = cache_features(tower, pictures, seed, plan.redrawn)
-        checkpoint.save(path, {"views": features.views}, {})
+        checkpoint.save_checkpoint(path, {"views": features.views}, {})
         return features
-    return Features(checkpoint.load(path)[0]["views"])
+    return Features(checkpoint.load_checkpoint(path)[0]["views"])

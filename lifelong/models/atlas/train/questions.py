@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lifelong.models.atlas.train.practice import Practice
 from streams.atlas.hops import HOPS, hop_answer
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, generic, place
+from streams.atlas.wording import describe, generic, place, worded
 from streams.atlas.world import Entity, World
 
 # Words that carry no meaning of their own here; leaving some out teaches the model to lean on the nouns
@@ -135,7 +135,7 @@ class Questions:
         template = rng.choice(a.templates)
         if rng.random() < drop:
             template = shorten(template, rng)
-        return ask(template, x)
+        return worded(template, x)
 
 
 def shorten(template: str, rng: random.Random, share: float = 0.8) -> str:
