@@ -23,9 +23,9 @@ from reports.figures import scores as figures
 from reports.figures import traffic as figures_traffic
 from reports.figures.style import Drawn
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
-from reports.numbers.expected import Found, expected
+from reports.numbers.expected import CheckedClaim, expected
 from reports.numbers.summary import summary
-from reports.table import Facts, RunInfo, finished, load
+from reports.table import Facts, RunInfo, finished_runs, load_runs
 
 DRAW = (
     figures.degradation,
@@ -57,12 +57,12 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
 
     Raises `ValueError` naming the folder when a run has no committed panel.
     """
-    facts, runs = load(folders)
+    facts, runs = load_runs(folders)
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
     numbers = summary(facts)
     numbers.write_csv(out / "tables" / "summary.csv")
-    whole, whole_runs = finished(facts, runs)
+    whole, whole_runs = finished_runs(facts, runs)
     proof = evidence(whole, whole_runs)
     flat(proof).write_csv(out / "tables" / "evidence.csv")
     (out / "tables" / "evidence.json").write_text(to_json(proof, whole_runs), encoding="utf-8")
@@ -151,7 +151,7 @@ def _evidence(records: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _expected(found: Sequence[Found]) -> str:
+def _expected(found: Sequence[CheckedClaim]) -> str:
     if not found:
         return ""
     rows = "".join(

@@ -14,7 +14,7 @@ from typing import Any
 
 from reports.figures import bank as figures_bank
 from reports.figures import stress as figures_stress
-from reports.figures.stress import WORDS, at_capacity, limits_said, said
+from reports.figures.stress import MEASURE_WORDS, at_capacity, limits_said, said
 from reports.page import STYLE, figure
 
 RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."
@@ -25,10 +25,10 @@ def record(
 ) -> dict[str, Any]:
     """Return everything that a search found, as JSON can hold it (nan and infinity as null)."""
     whole = {"limits": dict(limits), "scorer": scorer, "tolerance": tolerance, "rule": RULE, "editors": list(editors)}
-    return plain(whole)
+    return plain_data(whole)
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
+def edits_lines(found: Mapping[str, Any]) -> list[str]:
     """Return the table: capacity, its interval or the seeds, what binds, how retention decays, and what it costs."""
     out = [f"{limits_said(found)} ({found['scorer']}). {RULE}"]
     rows = [("editor", "edits borne", "over seeds", "binding", "retention decays", "bytes/edit", "route p99")]
@@ -65,7 +65,7 @@ def decay_said(shape: Mapping[str, Any]) -> str:
     return f"{shape['kind']} (by {shape['drop']:.2f} between {low} and {high})"
 
 
-def write(found: Mapping[str, Any], out: Path) -> Path:
+def write_edits(found: Mapping[str, Any], out: Path) -> Path:
     """Write index.html, record.json, figures/*.png|svg and tables/*.csv into a folder and return the page's path."""
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -73,19 +73,19 @@ def write(found: Mapping[str, Any], out: Path) -> Path:
     drawn = [figures_stress.card(found), figures_stress.curves(found)]
     drawn += [figures_stress.pareto(found)] if any(_costs(one) for one in found["editors"]) else []
     body = "".join(_with_table(one, out, sizes(found)) for one in drawn)
-    return page(out, "Stress report: edits", f"How many edits each editor bears. {RULE}", lines(found), body)
+    return page(out, "Stress report: edits", f"How many edits each editor bears. {RULE}", edits_lines(found), body)
 
 
 def write_bank(found: Mapping[str, Any], out: Path) -> Path:
     """Write the same for a bank's record and return the page's path."""
     for name in ("figures", "tables"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    (out / "record.json").write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
+    (out / "record.json").write_text(json.dumps(plain_data(found), indent=1) + "\n", encoding="utf-8")
     n = sum(size["n"] for size in found["sizes"])
     words = f"n = {n:,} searches, generated keys (1 seed), {found['clock']} clock, one thread."
     body = _with_table(figures_bank.bank(found), out, words)
     said_so = "How large a bank may grow before the p99 of a search or its bytes break a budget."
-    return page(out, "Stress report: bank", said_so, figures_bank.lines(plain(found)), body)
+    return page(out, "Stress report: bank", said_so, figures_bank.bank_lines(plain_data(found)), body)
 
 
 def page(out: Path, title: str, about: str, table: Sequence[str], body: str) -> Path:
@@ -104,7 +104,7 @@ def page(out: Path, title: str, about: str, table: Sequence[str], body: str) -> 
 def sizes(found: Mapping[str, Any]) -> str:
     """Return what every caption must say: n, seeds, scorer and clock mode."""
     editors = found["editors"]
-    n = sum(p["n"].get(name, 0) for e in editors for c in e["seeds"] for p in c["panels"] for name in WORDS)
+    n = sum(p["n"].get(name, 0) for e in editors for c in e["seeds"] for p in c["panels"] for name in MEASURE_WORDS)
     seeds = sorted({len(e["seeds"]) for e in editors})
     clocks, streams = (", ".join(sorted({e[key] for e in editors})) for key in ("clock", "stream"))
     return (
@@ -122,10 +122,10 @@ def _with_table(drawn: figures_stress.Drawn, out: Path, words: str) -> str:
     return figure(drawn, out / "figures", words)
 
 
-def plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
     """Return a value as JSON can hold it: nan and infinity as None, tuples as lists."""
     if isinstance(value, Mapping):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain_data(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [plain_data(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

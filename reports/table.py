@@ -89,7 +89,7 @@ class RunInfo:
     source: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
+def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     """Return the facts of all runs in one set of tables, and what each run was.
 
     Several seeds of one label are averaged. Raises `ValueError` when no folder is given, when a run has no committed
@@ -131,7 +131,7 @@ def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
     return out.with_columns(missing).with_columns(pl.col(*GAUGES).fill_null(0.0)).sort("editor", "seed", "step")
 
 
-def finished(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[RunInfo]]:
+def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[RunInfo]]:
     """Return the facts without unfinished runs of editors that have finished ones.
 
     Last panels of both are at different steps, and a mean over them would be of nothing.

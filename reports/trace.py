@@ -16,7 +16,7 @@ from lifelong.log import Edited, Gauged, RunLog, Served
 
 MICRO = 1e6
 WAITING, CHANGES, QUERIES = 1, 2, 3
-NAMES = {WAITING: "waiting", CHANGES: "edits in the system", QUERIES: "queries in service"}
+_NAMES = {WAITING: "waiting", CHANGES: "edits in the system", QUERIES: "queries in service"}
 
 
 def events(log: RunLog) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def events(log: RunLog) -> list[dict[str, Any]]:
         (r["arrived_sim_s"], r["visible_sim_s"], "edit", {"edit": r["edit_id"], "note": r["note"]}) for r in edited
     )
     panels = {(r["step"], r["sim_s"]) for r in log.table(Gauged).to_pylist() if r["kind"] == "bank"}
-    out = [{"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}} for pid, name in NAMES.items()]
+    out = [{"ph": "M", "pid": pid, "name": "process_name", "args": {"name": name}} for pid, name in _NAMES.items()]
     out += _spans(waits, WAITING) + _spans(changes, CHANGES) + _spans(answers, QUERIES)
     out += [
         {"ph": "i", "s": "g", "pid": CHANGES, "tid": 0, "name": f"panel at step {step}", "ts": at_s * MICRO}

@@ -138,9 +138,9 @@ def _from_atlas(ref: ImageRef, name: str) -> Image.Image:
 
 
 def _from_toy(ref: ImageRef, name: str) -> Image.Image:
-    from streams.toy import draw
+    from streams.toy import draw_toy
 
-    return draw(name)
+    return draw_toy(name)
 
 
 _SOURCES: dict[str, Callable[[ImageRef, str], Image.Image]] = {

@@ -32,7 +32,7 @@ from streams.order import PERMUTING, generator, ordered, with_id
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
-VERSION = "jsonl-1"
+_VERSION = "jsonl-1"
 _EDIT_FIELDS = frozenset(
     (
         "id",
@@ -102,7 +102,9 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         except ValueError as error:
             raise StreamError(f"stream.{error} Or file: as it stands.") from error
     chosen = chosen[:edits]
-    digest = digest_of(VERSION, _content(items["fit"] + items["general"]), _content(chosen), options.order, str(seed))
+    digest = digest_of(
+        _VERSION, _content(items["fit"] + items["general"]), _content(chosen), options.order, str(seed)
+    )
     table = {item.edit.id: item.probes for item in chosen}
     source = Source(lambda edit: table[edit.id], lambda n, s: _pool(items["fit"], n, s, path))
     general = tuple(_general(item) for item in items["general"])
@@ -236,4 +238,4 @@ def _pool(items: list[PoolItem], n: int, seed: int, path: Path) -> Pool:
         raise StreamError(f'{path}: no record has "split": "fit", but this editor needs some to be fitted.')
     order = generator(seed, "jsonl", "pool").permutation(len(items))[:n]
     chosen = tuple(items[i] for i in order)
-    return Pool(chosen, digest_of(VERSION, "pool", _content(chosen)), seed)
+    return Pool(chosen, digest_of(_VERSION, "pool", _content(chosen)), seed)

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-Random = np.random.Generator
+_Random = np.random.Generator
 
 
-def constant(n: int, rate: float, rng: Random) -> np.ndarray:
+def constant(n: int, rate: float, rng: _Random) -> np.ndarray:
     """Return arrivals at equal distances of 1/rate seconds, the first after one of them.
 
     >>> constant(3, 2.0, np.random.default_rng(0)).tolist()
@@ -25,12 +25,12 @@ def constant(n: int, rate: float, rng: Random) -> np.ndarray:
     return np.arange(1, n + 1) / rate
 
 
-def poisson(n: int, rate: float, rng: Random) -> np.ndarray:
+def poisson(n: int, rate: float, rng: _Random) -> np.ndarray:
     """Return a Poisson process: independent exponential gaps of mean 1/rate seconds."""
     return np.cumsum(rng.exponential(1 / rate, n))
 
 
-def gamma(n: int, rate: float, rng: Random, *, burstiness: float = 0.5) -> np.ndarray:
+def gamma(n: int, rate: float, rng: _Random, *, burstiness: float = 0.5) -> np.ndarray:
     """Return a renewal process of gamma gaps, whose shape is `burstiness` as vLLM's benchmark names it.
 
     1 is Poisson, below 1 is burstier (the gaps' variance is 1/burstiness times their squared mean), far above 1 is
@@ -41,7 +41,7 @@ def gamma(n: int, rate: float, rng: Random, *, burstiness: float = 0.5) -> np.nd
 
 
 def on_off(
-    n: int, rate: float, rng: Random, *, on_s: float = 30.0, off_s: float = 90.0, quiet: float = 0.0
+    n: int, rate: float, rng: _Random, *, on_s: float = 30.0, off_s: float = 90.0, quiet: float = 0.0
 ) -> np.ndarray:
     """Return a Poisson process that switches between a busy and a quiet rate (a two-state MMPP).
 
@@ -64,7 +64,7 @@ def on_off(
     return np.interp(wanted, sums, ends)
 
 
-def daily(n: int, rate: float, rng: Random, *, period_s: float = 86_400.0, depth: float = 0.8) -> np.ndarray:
+def daily(n: int, rate: float, rng: _Random, *, period_s: float = 86_400.0, depth: float = 0.8) -> np.ndarray:
     """Return a Poisson process of rate * (1 + depth sin(2 pi t / period_s)), by thinning a faster one.
 
     The long-run average is `rate`; with `depth` 1 the quietest moment is silent.
@@ -82,7 +82,7 @@ def daily(n: int, rate: float, rng: Random, *, period_s: float = 86_400.0, depth
     return np.concatenate(kept)[:n] if kept else np.zeros(0)
 
 
-def hawkes(n: int, rate: float, rng: Random, *, offspring: float = 0.5, memory_s: float = 10.0) -> np.ndarray:
+def hawkes(n: int, rate: float, rng: _Random, *, offspring: float = 0.5, memory_s: float = 10.0) -> np.ndarray:
     """Return a self-exciting process: every arrival brings about `offspring` further ones, on average.
 
     Each adds offspring / memory_s to the rate, fading exponentially over `memory_s` seconds. The first arrivals have
@@ -108,7 +108,7 @@ def hawkes(n: int, rate: float, rng: Random, *, offspring: float = 0.5, memory_s
 def ramp(
     n: int,
     rate: float,
-    rng: Random,
+    rng: _Random,
     *,
     growth: float = 4.0,
     shape: Literal["linear", "exponential"] = "linear",
@@ -137,7 +137,7 @@ def ramp(
     return whole_s * np.where(wanted <= 1, inside, 1 + (wanted - 1) / last)
 
 
-def trace(n: int | None, rate: float | None, rng: Random, *, file: str) -> np.ndarray:
+def trace(n: int | None, rate: float | None, rng: _Random, *, file: str) -> np.ndarray:
     """Return the first n moments (None: all) of a file: seconds, ascending, one per line.
 
     Blank lines and # comments are passed over. Moments are counted from the first one; with `rate` they are

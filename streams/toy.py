@@ -19,10 +19,10 @@ from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
-VERSION = "toy-1"
-SIDE = 32  # pixels
-WORDS = ("red", "blue", "green", "stone", "river", "glass", "north", "cloud", "iron", "paper", "salt", "wheel")
-RELATIONS = {
+_VERSION = "toy-1"
+_SIDE = 32  # pixels
+_WORDS = ("red", "blue", "green", "stone", "river", "glass", "north", "cloud", "iron", "paper", "salt", "wheel")
+_RELATIONS = {
     "owner": ("Who owns {x}?", "Which owner has {x}?"),
     "place": ("Where is {x}?", "In which place is {x}?"),
     "maker": ("Who made {x}?", "Which maker built {x}?"),
@@ -37,15 +37,15 @@ class Options(StreamOptions):
     reedits: float = 0.2
 
 
-def draw(name: str) -> Image.Image:
+def draw_toy(name: str) -> Image.Image:
     """Return the 32 x 32 picture `THING/STYLE`: 16 coloured squares; raises `ImageError` for another name."""
     thing, _, style = name.partition("/")
     if style not in STYLES or not thing:
         raise ImageError(f"Image toy:{name}: expected THING/STYLE with STYLE one of {', '.join(STYLES)}.")
     colours = np.frombuffer(hashlib.shake_256(thing.encode()).digest(48), np.uint8).reshape(4, 4, 3)
-    image = Image.fromarray(np.ascontiguousarray(colours)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    image = Image.fromarray(np.ascontiguousarray(colours)).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     if style == "round":
-        return image.resize((8, 8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return image.resize((8, 8)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     return image.rotate(12, fillcolor="white") if style == "tilted" else image
 
 
@@ -53,16 +53,16 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     """Return a stream of `edits` invented facts about drawn things; raises `StreamError`."""
     adds = options.order in ADDING
     fresh = max(1, round(edits * (1 - options.reedits))) if adds else edits
-    things = -(-fresh // len(RELATIONS))
+    things = -(-fresh // len(_RELATIONS))
     numbers = [n for n in range(2 * things + 2) if options.order != "same_image" or _kind(n) != "text"]
-    drawn = [_edit(numbers[i % things], sorted(RELATIONS)[i // things], "", seed) for i in range(fresh)]
+    drawn = [_edit(numbers[i % things], sorted(_RELATIONS)[i // things], "", seed) for i in range(fresh)]
     try:
         order = ordered(drawn, options.order, seed, name_of=lambda e: f"{e.relation} of thing {e.subject}")
         if adds:
             order = reedited(order, edits - fresh, seed, _again if options.order == "reedits" else _back)
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
-    digest = digest_of(VERSION, options.model_dump_json(), str(edits), str(seed))
+    digest = digest_of(_VERSION, options.model_dump_json(), str(edits), str(seed))
     general = tuple(_general(i) for i in range(12))
     probes = partial(_probes, strangers=things + 100 if options.order == NEAR_MISSES else 0)
     return Stream("toy", digest, order, general, Source(probes, _pool))
@@ -74,16 +74,16 @@ def _kind(thing: int) -> str:
 
 def _ref(*names: str) -> ImageRef:
     uri = "toy:" + "+".join(names)
-    return ImageRef(uri, digest_of(VERSION, uri))
+    return ImageRef(uri, digest_of(_VERSION, uri))
 
 
 def _answer(*parts: str | int) -> str:
     raw = hashlib.sha256(repr(parts).encode()).digest()
-    return f"{WORDS[raw[0] % len(WORDS)]} {WORDS[raw[1] % len(WORDS)]}"
+    return f"{_WORDS[raw[0] % len(_WORDS)]} {_WORDS[raw[1] % len(_WORDS)]}"
 
 
 def _ask(relation: str, x: str, wording: int = 0) -> str:
-    return RELATIONS[relation][wording].format(x=x)
+    return _RELATIONS[relation][wording].format(x=x)
 
 
 def _edit(thing: int, relation: str, prefix: str, salt: int) -> Edit:
@@ -117,7 +117,7 @@ def _back(edit: Edit, rng: np.random.Generator) -> Edit | None:
 
 @functools.lru_cache(maxsize=1 << 10)
 def _colours(thing: str) -> np.ndarray:
-    return np.asarray(draw(f"{thing}/square"), dtype=np.float64)
+    return np.asarray(draw_toy(f"{thing}/square"), dtype=np.float64)
 
 
 def _nearest(edit: Edit, first: int, n: int = 200) -> str:
@@ -131,7 +131,7 @@ def _nearest(edit: Edit, first: int, n: int = 200) -> str:
 def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
     """The probes of an edit; locality asks a random untouched thing, or the nearest of those from `strangers` on."""
     thing, relation, image = edit.subject, edit.relation, edit.query.image
-    other = sorted(set(RELATIONS) - {relation})[0]
+    other = sorted(set(_RELATIONS) - {relation})[0]
     stranger = _nearest(edit, strangers) if strangers else f"untouched{int(digest_of(edit.id), 16) % 1000}"
     true = _answer("true", stranger, relation)
     x = f"thing {thing}" if image is None else "this picture"
@@ -170,7 +170,7 @@ def _probe(edit: Edit, axis, variant: str, query: Query, target: str, reference)
 
 
 def _general(i: int) -> Probe:
-    relation = sorted(RELATIONS)[i % len(RELATIONS)]
+    relation = sorted(_RELATIONS)[i % len(_RELATIONS)]
     picture = i % 2 == 0
     query = Query(_ask(relation, "this picture"), _ref(f"general{i}/square")) if picture else None
     query = query or Query(_ask(relation, f"thing general{i}"))
@@ -181,7 +181,7 @@ def _general(i: int) -> Probe:
 
 def _pool(n: int, seed: int) -> Pool:
     rng = generator(seed, "toy", "pool")
-    relations = sorted(RELATIONS)
+    relations = sorted(_RELATIONS)
     edits = [_edit(int(rng.integers(1 << 30)), relations[i % len(relations)], "fit", seed) for i in range(n)]
     items = tuple(PoolItem(edit, _probes(edit)) for edit in edits)
-    return Pool(items, digest_of(VERSION, "pool", str(n), str(seed)), seed)
+    return Pool(items, digest_of(_VERSION, "pool", str(n), str(seed)), seed)

@@ -46,7 +46,7 @@ class TrafficOptions(StreamOptions):
 
 
 @dataclass(frozen=True)
-class Facts:
+class TrafficFacts:
     """What traffic needs to know of edits, by their order of arrival: moments, subjects, what each replaces.
 
     `replaces` is the number of the replaced edit or -1; `withdrawn_s` when it is taken back (inf: never).
@@ -58,7 +58,9 @@ class Facts:
     withdrawn_s: np.ndarray
 
     @classmethod
-    def of(cls, edits: Sequence[Edit], at_s: np.ndarray, withdrawn_s: Mapping[str, float] | None = None) -> Facts:
+    def of(
+        cls, edits: Sequence[Edit], at_s: np.ndarray, withdrawn_s: Mapping[str, float] | None = None
+    ) -> TrafficFacts:
         """Return the facts of edits in order."""
         number = {edit.id: i for i, edit in enumerate(edits)}
         gone = withdrawn_s or {}
@@ -71,7 +73,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnQuestions:
     """Drawn questions: moments, the edit each is about (-1: none has arrived), its scope as a place in SCOPES."""
 
     at_s: np.ndarray
@@ -82,7 +84,7 @@ class Drawn:
         return len(self.at_s)
 
 
-def draw_traffic(facts: Facts, at_s: np.ndarray, options: TrafficOptions, seed: int) -> Drawn:
+def draw_traffic(facts: TrafficFacts, at_s: np.ndarray, options: TrafficOptions, seed: int) -> DrawnQuestions:
     """Return which arrived edit each moment's question is about, and how.
 
     A question about a replaced fact is about the version that has arrived last. Before the first edit all are far.
@@ -100,7 +102,7 @@ def draw_traffic(facts: Facts, at_s: np.ndarray, options: TrafficOptions, seed: 
     edits = np.where(drawn[:, 2] < options.recency, recent, np.minimum(popular, arrived - 1))
     edits = _latest(facts, edits, moments)
     scopes = np.where(edits < 0, SCOPES.index("far"), scopes)
-    return Drawn(moments, edits, scopes)
+    return DrawnQuestions(moments, edits, scopes)
 
 
 def _popularity(subjects: Sequence[str], zipf: float, seed: int) -> np.ndarray:
@@ -111,7 +113,7 @@ def _popularity(subjects: Sequence[str], zipf: float, seed: int) -> np.ndarray:
     return np.array([weight[s] for s in subjects])
 
 
-def _latest(facts: Facts, edits: np.ndarray, moments: np.ndarray) -> np.ndarray:
+def _latest(facts: TrafficFacts, edits: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Return the last version, arrived by then, of each edit's fact."""
     after = np.full(len(facts.replaces) + 1, -1, dtype=np.int64)  # the last place answers for -1
     newer = np.flatnonzero(facts.replaces >= 0)
@@ -126,7 +128,7 @@ def _latest(facts: Facts, edits: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return edits
 
 
-def pose(stream: Stream, facts: Facts, asked: Drawn, seed: int) -> tuple[Posed, ...]:
+def pose(stream: Stream, facts: TrafficFacts, asked: DrawnQuestions, seed: int) -> tuple[Posed, ...]:
     """Return the questions of drawn traffic: one of the probes of its scope, each as likely.
 
     Where an edit has none (one without a picture has no other rendering) it is asked about as it was edited, or out

@@ -38,6 +38,15 @@ EDITORS_MAY = (
     "streams.types",
 )
 
+STREAMS = ("streams/atlas/edits.py", "streams/jsonl.py", "streams/toy.py")
+COMMANDS = ("lifelong/cli/main.py", "lifelong/models/atlas/train/main.py", "streams/atlas/build/__main__.py")
+TWICE = {
+    "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),
+    "load": (STREAMS, "`load_stream` finds a stream by this name"),
+    "main": (COMMANDS, "what a command begins with is called so everywhere"),
+}
+"""Public names that several modules define, in which ones, and why: every other name is in one module only."""
+
 
 def files() -> dict[str, Path]:
     return {str(p.relative_to(ROOT)): p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))}
@@ -188,6 +197,29 @@ def test_no_name_of_the_api_is_a_module() -> None:
 
     below = {module.split(".")[1] for module in edges() if module.startswith("lifelong.")}
     assert not below & set(lifelong.__all__)
+
+
+def public_names(path: Path) -> set[str]:
+    """The functions, classes and assigned names at the top of a module that do not begin with an underscore."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+    return {name for name in found if not name.startswith("_")}
+
+
+def test_a_public_name_is_defined_in_one_module_only() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in files().items():
+        for public in public_names(path):
+            homes.setdefault(public, []).append(name)
+    twice = {public: found for public, found in homes.items() if len(found) > 1}
+    for public, (allowed, reason) in TWICE.items():
+        assert set(twice.pop(public)) == set(allowed), f"{public}: {reason}"
+    assert not twice
 
 
 def test_torch_is_imported_before_faiss() -> None:

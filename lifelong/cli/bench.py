@@ -13,15 +13,15 @@ import typer
 
 from lifelong.cli.words import say, split_words
 
-app = typer.Typer(help="Measure the simulator itself.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure the simulator itself.", no_args_is_help=True)
 
 
-@app.callback()
+@bench_app.callback()
 def bench() -> None:
     """Measure the simulator itself."""
 
 
-@app.command("probing")
+@bench_app.command("probing")
 def probing_command(
     words: Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
@@ -48,7 +48,7 @@ def probing_command(
     print(json.dumps(found, indent=1) if as_json else probing_text(found))
 
 
-@app.command("routing")
+@bench_app.command("routing")
 def routing_command(
     write: Annotated[str, typer.Option(help="Folder for routing.md, .json and .png.")] = "runs/bench",
     part: Annotated[list[str] | None, typer.Option(help="flat, change or frontier; may be repeated.")] = None,
@@ -71,21 +71,23 @@ def routing_command(
     from reports.figures.routing import draw_frontier
 
     folder = Path(write)
-    unknown = [p for p in part or () if p not in page.PARTS] + [f for f in family or () if f not in page.FAMILIES]
+    unknown = [p for p in part or () if p not in page.ROUTING_PARTS] + [
+        f for f in family or () if f not in page.FAMILY_SETTINGS
+    ]
     if unknown:
-        known = f"parts are {', '.join(page.PARTS)}, families {', '.join(page.FAMILIES)}"
+        known = f"parts are {', '.join(page.ROUTING_PARTS)}, families {', '.join(page.FAMILY_SETTINGS)}"
         raise typer.BadParameter(f"{', '.join(unknown)}: {known}.")
     found = page.routing_rows(
-        folder, parts=part or page.PARTS, most=most, edits=edits, crops=crops, device=device,
-        families=family or tuple(page.FAMILIES), cache=Path("runs/.cache/bench"),
+        folder, parts=part or page.ROUTING_PARTS, most=most, edits=edits, crops=crops, device=device,
+        families=family or tuple(page.FAMILY_SETTINGS), cache=Path("runs/.cache/bench"),
         say=say,
     )  # fmt: skip
     if any(row["what"] == "frontier" for row in found["rows"]):
         draw_frontier(found["rows"], folder / "routing.png")
-    print(page.document(found), end="")
+    print(page.routing_document(found), end="")
 
 
-@app.command("payloads")
+@bench_app.command("payloads")
 def payloads_command(
     experts: Annotated[int, typer.Option(help="How many experts are stored.")] = 100_000,
     kib: Annotated[int, typer.Option(help="KiB of one expert (a multiple of 32).")] = 160,
@@ -99,25 +101,25 @@ def payloads_command(
 
     size = bench_payloads.ExpertSize(rank=max(1, kib // 32))
     found = bench_payloads.fill_and_read(experts, size, place=place, on_progress=_tenths("experts"))
-    print(bench_payloads.document(found), end="")
+    print(bench_payloads.payloads_document(found), end="")
     if write:
-        for path in bench_payloads.write(found, Path(write)):
+        for path in bench_payloads.write_payloads(found, Path(write)):
             say(f"wrote {path}")
 
 
-@app.command("threads")
+@bench_app.command("threads")
 def threads_command(
     words: Annotated[list[str] | None, typer.Argument(help="key=value words of the run; a short one without")] = None,
     busy: Annotated[int, typer.Option("--busy", min=1, help="Busy processes beside the run.")] = 2,
     times: Annotated[int, typer.Option("--times", min=1, help="Pairs of runs.")] = 2,
 ) -> None:
     """Measure how many times as long a run takes beside busy processes as alone."""
-    from lifelong.studies.bench.threads import WORDS, run_beside
+    from lifelong.studies.bench.threads import RUN_WORDS, run_beside
 
-    print(run_beside(tuple(words or WORDS), busy=busy, times=times, say=say).text())
+    print(run_beside(tuple(words or RUN_WORDS), busy=busy, times=times, say=say).text())
 
 
-@app.command("products")
+@bench_app.command("products")
 def products_command(
     model: Annotated[str, typer.Option(help="A model whose linear layers are multiplied.")] = "atlas",
 ) -> None:
@@ -126,10 +128,10 @@ def products_command(
 
     from lifelong.models.products import mkl_falls_short
     from lifelong.models.vlm import VLM
-    from lifelong.studies.bench.products import document, product_times
+    from lifelong.studies.bench.products import product_times, products_document
 
     layers = [module for module in VLM.load(model).model.modules() if isinstance(module, nn.Linear)]
-    print(document(product_times(layers), mkl_falls_short()), end="")
+    print(products_document(product_times(layers), mkl_falls_short()), end="")
 
 
 def probing_text(found: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from lifelong.cli.bench import app as bench_app
+from lifelong.cli.bench import bench_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
@@ -23,7 +23,7 @@ from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
-LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+_LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
 
 app = typer.Typer(
     name="lifelong",
@@ -55,7 +55,7 @@ def main() -> None:
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ModuleNotFoundError):
             text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
-        print(f"lifelong: {text if len(text) < LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
+        print(f"lifelong: {text if len(text) < _LONGEST else text[:_LONGEST] + ' ...'}", file=sys.stderr)
         sys.exit(2)
 
 

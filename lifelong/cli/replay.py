@@ -47,7 +47,7 @@ def replay_command(
     One of `replicas` and `queries.rate` may be a list.
     """
     from lifelong.log import RunLog
-    from lifelong.simulation.recorded import fits_of, held_out, samples_of
+    from lifelong.simulation.recorded import fidelities, fits_of, samples_of
     from lifelong.studies.replay import replay_with, settings_of
     from reports.figures import capacity
 
@@ -55,7 +55,7 @@ def replay_command(
     log = RunLog.open(run)
     samples = samples_of(log)
     fits = fits_of(samples)
-    for found in held_out(samples):
+    for found in fidelities(samples):
         print(fidelity_text(found))
     points = []
     for changes in cells:
@@ -67,12 +67,12 @@ def replay_command(
                 done.busy_s(), done.span_s(), slo_s,
             )
         )  # fmt: skip
-    print("\n".join(capacity.lines(points, slo_s)))
+    print("\n".join(capacity.plan_lines(points, slo_s)))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         capacity.table(points).write_csv(out / "capacity.csv")
         words_said = " ".join(words or ())
-        capacity.picture(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas").savefig(
+        capacity.draw_plan(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas").savefig(
             out / "capacity.png", dpi=150
         )
         print(out / "capacity.png")

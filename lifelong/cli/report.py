@@ -28,7 +28,7 @@ def evidence_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the joined table goes.")],
 ) -> None:
     """Join the evidence of seeds that were run apart; costs stay those of the file that is named first."""
-    from reports.numbers.evidence import joined
+    from reports.numbers.evidence import joined_evidence
 
-    table = joined([json.loads(path.read_text(encoding="utf-8")) for path in tables])
+    table = joined_evidence([json.loads(path.read_text(encoding="utf-8")) for path in tables])
     out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

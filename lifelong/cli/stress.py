@@ -70,9 +70,9 @@ def stress_edits_command(
         scorer=scorer,
         tolerance=tolerance,
     )
-    print(json.dumps(record, indent=1) if as_json else "\n".join(stress_page.lines(record)))
+    print(json.dumps(record, indent=1) if as_json else "\n".join(stress_page.edits_lines(record)))
     if out is not None:
-        page = stress_page.write(record, out)
+        page = stress_page.write_edits(record, out)
         say(str(page)) if as_json else print(page)
 
 
@@ -105,8 +105,8 @@ def stress_bank_command(
     sizes: dict[str, Any] = {"first": first, "most": most, "searches": searches}
     clock = "cpu" if cpu else "wall"
     found = stress_bank(width, k=k, index=index, clock=clock, seed=seed, say=say, **budgets, **sizes)
-    plain = stress_page.plain(found.plain())
-    print(json.dumps(plain, indent=1) if as_json else "\n".join(figures_bank.lines(plain)))
+    plain = stress_page.plain_data(found.plain())
+    print(json.dumps(plain, indent=1) if as_json else "\n".join(figures_bank.bank_lines(plain)))
     if out is not None:
         page = stress_page.write_bank(plain, out)
         say(str(page)) if as_json else print(page)

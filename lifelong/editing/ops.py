@@ -24,7 +24,7 @@ class NotFiniteError(CollapseError):
     """A loss or a weight became infinite or not a number."""
 
 
-def generator(seed: int, edit_id: str) -> torch.Generator:
+def edit_generator(seed: int, edit_id: str) -> torch.Generator:
     """Return a CPU generator that depends on the run's seed and the edit only, not on what came before."""
     digest = hashlib.sha256(f"{seed}\x1f{edit_id}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

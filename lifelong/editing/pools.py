@@ -43,13 +43,13 @@ def _pick(targets: Sequence[str], rng: np.random.Generator) -> str:
     return targets[int(rng.integers(len(targets)))]
 
 
-INSIDE = ("reliability", "generality", "specificity")
+_INSIDE = ("reliability", "generality", "specificity")
 """The axes whose questions with the edit's answer lie in its scope."""
 
 
 def inside_of(item: PoolItem) -> list[Probe]:
     """Return the questions of a training item that the edit should answer."""
-    return [p for p in item.probes if p.axis in INSIDE and p.reference == "target"]
+    return [p for p in item.probes if p.axis in _INSIDE and p.reference == "target"]
 
 
 def outside_of(item: PoolItem, *, words_only: bool = False) -> list[Probe]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 KEPT_EVERY_S = 60.0
-Random = np.random.Generator | torch.Generator
+_Random = np.random.Generator | torch.Generator
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def steps_of(
     what: str,
     tensors: Callable[[], Mapping[str, Tensor]],
     optimizers: Sequence[torch.optim.Optimizer],
-    rng: Random,
+    rng: _Random,
     plain: MutableMapping[str, Any] | None = None,
     unfinished: Path | None = None,
 ) -> Iterator[int]:
@@ -111,7 +111,7 @@ def _keep(
     wall_s: float,
     tensors: Mapping[str, Tensor],
     optimizers: Sequence[torch.optim.Optimizer],
-    rng: Random,
+    rng: _Random,
     plain: Mapping[str, Any],
 ) -> None:
     out = {f"tensors/{name}": t.detach() for name, t in tensors.items()}
@@ -136,7 +136,7 @@ def _restore(
     place: Path,
     tensors: Mapping[str, Tensor],
     optimizers: Sequence[torch.optim.Optimizer],
-    rng: Random,
+    rng: _Random,
     plain: MutableMapping[str, Any],
 ) -> tuple[int, float]:
     whole_state = load_state(place)

@@ -20,7 +20,7 @@ from lifelong.models.vlm import VLM
 from streams.types import ImageRef, Prompt
 
 BASE_DEPTH = 1 / 3
-CHUNK = 64
+_CHUNK = 64
 # What is common to all questions says nothing about one of them: its mean over these is taken away.
 CENTRE = (
     "What is this?",
@@ -77,8 +77,8 @@ class _Cached:
             else:
                 out[i] = kept
         places = list(missing.values())
-        for at in range(0, len(places), CHUNK):
-            chunk = places[at : at + CHUNK]
+        for at in range(0, len(places), _CHUNK):
+            chunk = places[at : at + _CHUNK]
             rows = _normalised(self._compute([items[same[0]] for same in chunk]))
             for same, row in zip(chunk, rows, strict=True):
                 out[same] = row

@@ -17,9 +17,9 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
-from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished, kept_bytes
+from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
-from lifelong.models.kept.states import keep, keeping, key_of
+from lifelong.models.kept.states import keep_states, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.passes.batching import Row
 from lifelong.models.passes.decode import greedy, text_of
@@ -201,7 +201,7 @@ class VLM:
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:
         """Decode greedily what scoring has begun, under the same changes; returns what `generate` does."""
         with torch.no_grad():
-            return [self.text_of(ids) for ids in finished(self.passes, begun, max_tokens)]
+            return [self.text_of(ids) for ids in finished_answers(self.passes, begun, max_tokens)]
 
     def generate(
         self, prompts: Sequence[Promptlike], *, max_tokens: int = 16, rows: Sequence[int] | None = None
@@ -257,7 +257,7 @@ class VLM:
         for place, state in self.passes.captured(missing, module).items():
             states[place] = state
             if cached:
-                keep(self.cache, items[place], layer, state)
+                keep_states(self.cache, items[place], layer, state)
         masks = [self.passes.masks_of(r) for r in items]
         image, prompt, answer = (tuple(m[k] for m in masks) for k in range(3))
         ids = tuple(np.array(r.target_ids, dtype=np.int32) for r in items)

@@ -47,7 +47,7 @@ class MissingBaselineError(KeyError):
         return str(self.args[0])
 
 
-def asks_of(probes: Iterable[Probe]) -> list[Ask]:
+def _asks_of(probes: Iterable[Probe]) -> list[Ask]:
     """Return one ask per distinct query of some probes, in order, with all targets that they need."""
     return gathered((probe.query, (probe.target,), wanted_top(probe)) for probe in probes)
 
@@ -78,7 +78,7 @@ class Baseline:
         probes = list(probes)
         limit = answer_tokens(vlm, {p.target for p in probes}) if max_tokens is None else max_tokens
         folder = None if cache is None else Path(cache) / f"{vlm.digest}-{SCORER_VERSION}"
-        asks = asks_of(probes)
+        asks = _asks_of(probes)
         found: dict[str, Reply] = {}
         todo = [[asks[i] for i in chunk] for chunk in chunks_of(asks, CHUNK_ROWS)]
         # What another process is computing now is put off and read when all else is done.

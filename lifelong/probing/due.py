@@ -126,10 +126,10 @@ def in_parts(
     return [old, *(new[start : start + READ_TOGETHER] for start in range(0, len(new), READ_TOGETHER))]
 
 
-_LATENCY = 0x6C6174  # names the random stream of `draw` among those of one seed
+_LATENCY = 0x6C6174  # names the random stream of `draw_queries` among those of one seed
 
 
-def draw(queries: Sequence[Query], n: int, seed: int, step: int) -> list[Query]:
+def draw_queries(queries: Sequence[Query], n: int, seed: int, step: int) -> list[Query]:
     """Return n queries drawn for one step, without repetition where there are enough.
 
     The same arguments always give the same queries; raises `ValueError` when there is nothing to draw from.

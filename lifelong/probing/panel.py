@@ -18,7 +18,7 @@ from lifelong.log.machine import rss_bytes
 from lifelong.probing import latency
 from lifelong.probing.asking import Reply, answered
 from lifelong.probing.baseline import Baseline
-from lifelong.probing.due import Asked, PanelSettings, Spent, draw, in_parts, log_age_sample
+from lifelong.probing.due import Asked, PanelSettings, Spent, draw_queries, in_parts, log_age_sample
 from lifelong.probing.lost import Lost, lost, note, recall
 from lifelong.probing.measure import Item, Score, asks_of, facts_of, scores_of
 from lifelong.probing.memory import Memory, Remembered, reuse_key
@@ -28,7 +28,7 @@ from streams.types import AXES, Edit, Probe
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
+_ENCODED_TOGETHER = 8  # edits, in the order of the stream, whose probes are encoded in one call
 
 
 class Panel:
@@ -53,7 +53,7 @@ class Panel:
         if isinstance(editor, Privileged):
             editor.reveal(probes_of)
         self._book = RouteBook(editor)
-        groups = [tuple(order[i : i + ENCODED_TOGETHER]) for i in range(0, len(order), ENCODED_TOGETHER)]
+        groups = [tuple(order[i : i + _ENCODED_TOGETHER]) for i in range(0, len(order), _ENCODED_TOGETHER)]
         self._groups = {edit_id: group for group in groups for edit_id in group}
         self._encoded: set[tuple[tuple[str, ...], bool]] = set()
         self._waiting: list[Asked] = []  # asked and not answered yet
@@ -115,7 +115,7 @@ class Panel:
         facts += self._attributed(Asked.joined(parts), probed)
         if history and self._samples_latency(last):
             queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
-            drawn = draw(queries, self.settings.latency_routes, self.seed, step)
+            drawn = draw_queries(queries, self.settings.latency_routes, self.seed, step)
             most, answers = self.baseline.max_tokens, self.settings.latency_answers
             facts += latency.samples(self.vlm, self.editor, drawn, answers=answers, max_tokens=most, step=step)
         return facts

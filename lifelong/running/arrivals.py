@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lifelong.running.config import Part, RunConfig, check_model
+from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.words import ConfigError
 from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
 from streams.near import near
 from streams.order import generator
-from streams.traffic import Drawn, Facts, TrafficOptions, draw_traffic, pose
+from streams.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def check_arrivals(config: RunConfig) -> None:
         traffic_options(config)
 
 
-def _check(part: Part, what: str, others: tuple[str, ...]) -> None:
+def _check(part: NamedPart, what: str, others: tuple[str, ...]) -> None:
     try:
         known = ("rate", *arrival_options(part.name), *others)
     except ValueError as error:
@@ -75,10 +75,10 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
     return out
 
 
-def asked(config: RunConfig, facts: Facts) -> Drawn:
+def asked(config: RunConfig, facts: TrafficFacts) -> DrawnQuestions:
     """Return the traffic until the last edit arrives (none where the run has no queries)."""
     if config.queries is None:
-        return Drawn(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return DrawnQuestions(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
     moments = _until(config.queries, "queries", float(facts.at_s[-1]), config.seed)
     return draw_traffic(facts, moments, traffic_options(config), config.seed)
 
@@ -87,7 +87,7 @@ def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
     """Return everything that arrives in a run; at one moment edits come first, then withdrawals, then queries."""
     at_s = offsets(config, len(stream.edits))
     gone = withdrawn(config, stream.edits, at_s)
-    facts = Facts.of(stream.edits, at_s, gone)
+    facts = TrafficFacts.of(stream.edits, at_s, gone)
     traffic = asked(config, facts)
     return merged(
         timetable(stream.edits, at_s),
@@ -96,6 +96,6 @@ def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
     )
 
 
-def _until(part: Part, what: str, end_s: float, seed: int) -> np.ndarray:
+def _until(part: NamedPart, what: str, end_s: float, seed: int) -> np.ndarray:
     options: dict[str, Any] = {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
     return offsets_until(part.name, end_s, seed=seed, purpose=what, **options)

@@ -13,7 +13,6 @@ from lifelong.running.config import RECIPES, recipe_names
 from lifelong.running.words import ConfigError, read_toml
 from streams.near import near
 
-KINDS = ("editors", "streams", "models", "recipes")
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"
 """What the report of `make editors` says of every editor; shipped with the package."""
 MEASURES = {
@@ -39,7 +38,7 @@ def listing(kind: str, *, options: bool = False) -> list[dict[str, Any]]:
 def _editors(options: bool) -> list[dict[str, Any]]:
     from lifelong.editing.find import editor_class, editor_line, editor_names
 
-    known = evidence()
+    known = shipped_evidence()
     found = [{"name": n, "about": editor_line(n), "evidence": known.get(n, [])} for n in editor_names()]
     for one in found if options else ():
         kind = editor_class(str(one["name"]))
@@ -48,7 +47,7 @@ def _editors(options: bool) -> list[dict[str, Any]]:
     return found
 
 
-def evidence(path: Path = EVIDENCE) -> dict[str, list[dict[str, Any]]]:
+def shipped_evidence(path: Path = EVIDENCE) -> dict[str, list[dict[str, Any]]]:
     """Return what `make editors` measured of each editor, by name, once for each choice of options.
 
     Nothing where there is no such file.

@@ -26,12 +26,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Part(Frozen):
+class NamedPart(Frozen):
     """A named part of a run and its options: `editor="grace"` is short for `{name = "grace"}`.
 
-    >>> Part.model_validate("grace").name
+    >>> NamedPart.model_validate("grace").name
     'grace'
-    >>> Part.model_validate({"name": "grace", "radius": 0.8}).options
+    >>> NamedPart.model_validate({"name": "grace", "radius": 0.8}).options
     {'radius': 0.8}
     """
 
@@ -52,7 +52,7 @@ class Part(Frozen):
         return {"name": self.name, **self.options}
 
 
-STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
+_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
 
 
 class Panels(PanelSettings):
@@ -78,7 +78,7 @@ class Panels(PanelSettings):
         if isinstance(value, Mapping) and isinstance(value.get("instant_axes"), str):
             value = {**value, "instant_axes": (value["instant_axes"],)}
         nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
-        return {**value, "at": STEPS} if nothing else value
+        return {**value, "at": _STEPS} if nothing else value
 
     @field_validator("at", "gaps")
     @classmethod
@@ -118,21 +118,21 @@ class RunConfig(Frozen):
     """
 
     name: str = ""
-    editor: Part = Part(name="none")
-    stream: Part = Part(name="atlas")
-    model: Part = Part(name="atlas")
-    clock: Part = Part(name="modelled")
-    arrivals: Part = Part(name="poisson")
+    editor: NamedPart = NamedPart(name="none")
+    stream: NamedPart = NamedPart(name="atlas")
+    model: NamedPart = NamedPart(name="atlas")
+    clock: NamedPart = NamedPart(name="modelled")
+    arrivals: NamedPart = NamedPart(name="poisson")
     edits: int = Field(default=200, ge=1)
-    panels: Panels = Panels(at=STEPS)
+    panels: Panels = Panels(at=_STEPS)
     fit: FitOptions = FitOptions()
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=1)
     policy: Policy = "fifo"
     batch: int = Field(default=0, ge=0)
     window_s: float = Field(default=0.0, ge=0)
-    queries: Part | None = None
-    withdrawals: Part | None = None
+    queries: NamedPart | None = None
+    withdrawals: NamedPart | None = None
     out: str = "runs"
     cache: str = ""
     cache_bytes: int = Field(default=2**30, ge=0)
@@ -151,13 +151,13 @@ class RunConfig(Frozen):
     def table(self) -> dict[str, Any]:
         """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load_config` reads it."""
         plain = self.model_dump(mode="json")
-        for key in (*PARTS, *MAYBE):
+        for key in (*_PARTS, *MAYBE):
             part = getattr(self, key)
             plain[key] = None if part is None else part.flat()
         return {k: v for k, v in plain.items() if v is not None}
 
 
-PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is Part)
+_PARTS = tuple(k for k, f in RunConfig.model_fields.items() if f.annotation is NamedPart)
 MAYBE = ("queries", "withdrawals")
 """Parts that a run may lack."""
 
@@ -230,9 +230,9 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
         if first not in RunConfig.model_fields:
             raise ConfigError(f"{key}: there is no such key.{near(first, RunConfig.model_fields)}")
     whole = override(table, changes)
-    for key in (*PARTS, *MAYBE):
+    for key in (*_PARTS, *MAYBE):
         below = whole.get(key)
         if isinstance(below, Mapping) and "name" not in below:
-            default = RunConfig.model_fields[key].default or Part(name="poisson")
+            default = RunConfig.model_fields[key].default or NamedPart(name="poisson")
             whole[key] = {"name": default.name, **below}
     return check_model(RunConfig, whole, "")

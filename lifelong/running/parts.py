@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Editor, EditorOptions
-from lifelong.running.config import Part, RunConfig, check_model
+from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.recorded import replay_of
@@ -109,15 +109,15 @@ def model_names() -> list[str]:
     return sorted(MODELS)
 
 
-def load_stream(config: RunConfig) -> Stream:
+def make_stream(config: RunConfig) -> Stream:
     """Return the stream of a configuration; raises `StreamError` or `ConfigError`."""
-    from streams.stream import load_stream as load
+    from streams.stream import load_stream
 
     clash = {"edits", "seed"} & set(config.stream.options)
     if clash:
         key = sorted(clash)[0]
         raise ConfigError(f"stream.{key}: {key} belongs to the run: say {key}={config.stream.options[key]}.")
-    return load(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
+    return load_stream(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
 
 
 def make_clock(config: RunConfig) -> Clock:
@@ -125,7 +125,7 @@ def make_clock(config: RunConfig) -> Clock:
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
 
-def _no_options(part: Part, what: str, known: tuple[str, ...]) -> None:
+def _no_options(part: NamedPart, what: str, known: tuple[str, ...]) -> None:
     for key in part.options:
         if key not in known:
             raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")

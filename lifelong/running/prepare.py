@@ -14,9 +14,9 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_arrivals
-from lifelong.running.config import Part, RunConfig, hash8, load_config
+from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
 from lifelong.running.labels import label_of
-from lifelong.running.parts import load_model, load_stream, make_clock, options_of
+from lifelong.running.parts import load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import settle_threads
 from lifelong.running.words import ConfigError
 
@@ -65,7 +65,7 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     options = options_of(kind, config.editor.options)
     make_clock(config)
     check_arrivals(config)
-    part = Part(name=config.editor.name, options=options.model_dump(mode="json"))
+    part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
 
 
@@ -104,7 +104,7 @@ def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> 
     `say` is told which number of threads was chosen.
     """
     config, kind, options = resolved.config, resolved.kind, resolved.options
-    stream = load_stream(config)
+    stream = make_stream(config)
     vlm = load_model(config)
     probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
     settle_threads(config.threads, vlm, probes, say)

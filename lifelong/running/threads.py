@@ -16,7 +16,7 @@ from streams.types import Probe
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-BATCH = 32  # probes of the measured batch
+_BATCH = 32  # probes of the measured batch
 TIMES = 3  # measurements of each number of threads, in turns
 BETTER = 0.9  # all threads must take less than this share of one thread's time: they are used by others, too
 
@@ -35,7 +35,7 @@ def settle_threads(
     if wanted or most == 1 or not probes:
         torch.set_num_threads(wanted or most)
         return wanted or most
-    one_s, all_s = seconds_of(vlm, probes[:BATCH], (1, most))
+    one_s, all_s = seconds_of(vlm, probes[:_BATCH], (1, most))
     best = most if all_s < BETTER * one_s else 1
     torch.set_num_threads(best)
     say(f"threads: {best} (a batch takes {one_s * 1e3:.0f} ms with 1, {all_s * 1e3:.0f} ms with {most})")

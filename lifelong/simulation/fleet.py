@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from lifelong.simulation.jobs import NANO, Policy
-from lifelong.simulation.service_times import Drawn
+from lifelong.simulation.service_times import DrawnServices
 from lifelong.simulation.station import Service, Station, play
 
 Balancer = Literal["round_robin", "least_queue"]
@@ -60,12 +60,12 @@ class Load:
     sizes: np.ndarray
     queries_at: np.ndarray
     about: np.ndarray
-    changes: Drawn
-    queries: Drawn
+    changes: DrawnServices
+    queries: DrawnServices
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FleetOutcome:
     """What became of a load: per query its replica, the moments of its service, the bank it met, and staleness.
 
     `visible_at` (replicas, changes) is when each change became visible where (`NEVER`: it did not); `changing` are
@@ -81,7 +81,7 @@ class Outcome:
     changing: int
 
 
-def simulate_fleet(load: Load, settings: FleetSettings) -> Outcome:
+def simulate_fleet(load: Load, settings: FleetSettings) -> FleetOutcome:
     """Serve a load by a fleet until all is done."""
     return _Fleet(load, settings).run()
 
@@ -107,7 +107,7 @@ class _Fleet:
         self._query_s = load.queries.constant_s.sum(1).tolist(), load.queries.entry_s.sum(1).tolist()
         self._change_s = load.changes.constant_s.sum(1).tolist(), load.changes.entry_s.sum(1).tolist()
 
-    def run(self) -> Outcome:
+    def run(self) -> FleetOutcome:
         """Play everything through."""
         load = self.load
         moments = np.concatenate([load.ready_at, load.queries_at])
@@ -116,7 +116,7 @@ class _Fleet:
             order
         ].tolist()
         play(self.stations, moments[order].tolist(), lambda event: self._happens(numbers[event]))
-        return Outcome(
+        return FleetOutcome(
             self.replica, self.begun, self.ended, self.bank_len, self.stale, self.visible_at, self.changing
         )
 

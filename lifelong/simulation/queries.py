@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 OUTSIDE = ("near", "far")
-ENCODED_TOGETHER = 64  # queries whose keys are made in one call
-ROWS = 512  # scored rows that share one application of the editor
+_ENCODED_TOGETHER = 64  # queries whose keys are made in one call
+_ROWS = 512  # scored rows that share one application of the editor
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class AtDesk:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnswerVerdict:
     """What a query was told: `right` by what is true, `stale` if right only by what was true before."""
 
     answer: str
@@ -86,7 +86,7 @@ class Desk:
             bank.touch([edit_id for edit_id in at_desk.route.ids if edit_id in bank])
         return at_desk
 
-    def answer(self, begun: Sequence[AtDesk]) -> list[Verdict]:
+    def answer(self, begun: Sequence[AtDesk]) -> list[AnswerVerdict]:
         """Answer what has begun and is not answered yet, each query and route once, and judge everything."""
         keys = [self._key(one) for one in begun]
         due = {
@@ -95,7 +95,7 @@ class Desk:
             if one.text is None and key not in self._texts
         }
         with self.vlm.serving_with(self._cache):
-            got = answered(self.editor, list(due.values()), rows=ROWS, max_tokens=self.baseline.max_tokens)
+            got = answered(self.editor, list(due.values()), rows=_ROWS, max_tokens=self.baseline.max_tokens)
         texts = {key: reply.text for key, reply in zip(due, got, strict=True)}
         if self.editor.routed:  # the others may answer anything else after the next edit
             self._texts |= texts
@@ -106,22 +106,22 @@ class Desk:
     def _route(self, query: Query) -> Route:
         """Return a query's present route; keys are made in blocks of the queries to come, whoever asks first."""
         if query.digest not in self._book:
-            first = self._place[query.digest] // ENCODED_TOGETHER * ENCODED_TOGETHER
+            first = self._place[query.digest] // _ENCODED_TOGETHER * _ENCODED_TOGETHER
             with self.vlm.serving_with(self._cache):
-                self._book.encode(self._coming[first : first + ENCODED_TOGETHER])
+                self._book.encode(self._coming[first : first + _ENCODED_TOGETHER])
         return self._book.routes([query.digest])[query.digest]
 
     def _key(self, one: AtDesk) -> tuple[str, str]:
         return one.posed.probe.query.digest, reuse_key(one.route, self.editor.revision)
 
-    def _judge(self, posed: Posed, text: str) -> Verdict:
+    def _judge(self, posed: Posed, text: str) -> AnswerVerdict:
         frozen = self.baseline.text(posed.probe.query)
         if posed.scope in OUTSIDE:
-            return Verdict(text, bool(agreement(text, frozen)), False)
+            return AnswerVerdict(text, bool(agreement(text, frozen)), False)
         new = bool(exact_match(text, posed.probe.answers))
         old = bool(exact_match(text, (posed.before,)) if posed.before else agreement(text, frozen))
         right, outdated = (old, new) if posed.withdrawn else (new, old)
-        return Verdict(text, right, outdated and not right)
+        return AnswerVerdict(text, right, outdated and not right)
 
 
 class Queries:
@@ -206,7 +206,7 @@ class Queries:
         facts, self._facts = self._facts, []
         return facts
 
-    def _file(self, job: int, fact: Served, verdict: Verdict) -> None:
+    def _file(self, job: int, fact: Served, verdict: AnswerVerdict) -> None:
         fact = replace(fact, right=verdict.right, stale_answer=verdict.stale, answer=verdict.answer)
         if job in self._ended:
             self._facts.append(replace(fact, sim_s=self._ended.pop(job)))

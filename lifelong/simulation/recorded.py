@@ -14,7 +14,7 @@ from lifelong.log import Edited, RunLog, Served, Timed
 from lifelong.simulation.clock import PARTS, ClockError, ReplayedClock
 from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit_to
 
-WARM_UP = 3  # first samples of every operation, which are left out
+_WARM_UP = 3  # first samples of every operation, which are left out
 
 
 def samples_of(log: RunLog) -> dict[str, Samples]:
@@ -43,7 +43,7 @@ def samples_of(log: RunLog) -> dict[str, Samples]:
         wall_s, items, bank_len = (
             (np.array(column) for column in zip(*found, strict=True)) if found else [np.empty(0)] * 3
         )
-        out[name] = Samples(wall_s, items, bank_len).take(np.arange(min(WARM_UP, len(found) // 2), len(found)))
+        out[name] = Samples(wall_s, items, bank_len).take(np.arange(min(_WARM_UP, len(found) // 2), len(found)))
     return out
 
 
@@ -53,7 +53,7 @@ def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
     return {"remove": free} | {name: fit_to(known) for name, known in samples.items() if len(known)}
 
 
-def held_out(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
+def fidelities(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
     """Fit on every second of so many windows of each operation's samples and compare with the others."""
     out = []
     for name, known in sorted(samples.items()):

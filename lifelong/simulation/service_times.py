@@ -97,7 +97,7 @@ def _least_squares(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnServices:
     """Services of one kind to come: service k takes `constant_s[k] + entry_s[k] * bank_len` in every part.
 
     Both are (services, parts).
@@ -108,7 +108,9 @@ class Drawn:
     entry_s: np.ndarray
 
 
-def draw(fits: Mapping[str, Fitted], parts: Sequence[str], items: np.ndarray, seed: int, purpose: str) -> Drawn:
+def draw_services(
+    fits: Mapping[str, Fitted], parts: Sequence[str], items: np.ndarray, seed: int, purpose: str
+) -> DrawnServices:
     """Return one service for each number of `items`, every part's spread drawn by itself.
 
     Raises `KeyError` for a part that was never fitted.
@@ -119,7 +121,7 @@ def draw(fits: Mapping[str, Fitted], parts: Sequence[str], items: np.ndarray, se
         factors = known.draw(len(items), generator(seed, "service", purpose, part))
         constant_s.append((known.constant_s + known.item_s * items) * factors)
         entry_s.append(known.entry_s * factors)
-    return Drawn(tuple(parts), np.stack(constant_s, 1), np.stack(entry_s, 1))
+    return DrawnServices(tuple(parts), np.stack(constant_s, 1), np.stack(entry_s, 1))
 
 
 @dataclass(frozen=True)

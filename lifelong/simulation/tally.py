@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Literal
 
 from lifelong.log import Gauged
+from lifelong.simulation.jobs import NANO
 
-NANO = 10**9
-PARTS = ("edit", "probe", "commit", "traffic")
+_PARTS = ("edit", "probe", "commit", "traffic")
 _SUMS = ("items", "jobs", "wait", "sojourn", "service", "area", "now", "inside", "longest")
 
 
@@ -22,7 +22,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._sum: dict[str, int] = {name: 0 for name in _SUMS}
-        self._spent = dict.fromkeys(PARTS, 0.0)
+        self._spent = dict.fromkeys(_PARTS, 0.0)
         self._began = time.perf_counter()
 
     def begin(self) -> None:
@@ -67,7 +67,7 @@ class Tally:
         """
         now, spent = time.perf_counter(), self._spent
         loop = spent | {"own": max(0.0, now - self._began - sum(spent.values()))}
-        self._spent, self._began = dict.fromkeys(PARTS, 0.0), now
+        self._spent, self._began = dict.fromkeys(_PARTS, 0.0), now
         return self.queue(step, sim_s) + [
             Gauged(step, sim_s, "loop", f"{part}_wall_s", wall_s) for part, wall_s in loop.items()
         ]

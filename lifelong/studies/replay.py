@@ -16,17 +16,17 @@ import numpy as np
 
 from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
-from lifelong.running.config import Part, RunConfig, from_table
-from lifelong.running.parts import load_stream
+from lifelong.running.config import NamedPart, RunConfig, from_table
+from lifelong.running.parts import make_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import PARTS
-from lifelong.simulation.fleet import NEVER, FleetSettings, Load, Outcome, simulate_fleet
+from lifelong.simulation.fleet import NEVER, FleetOutcome, FleetSettings, Load, simulate_fleet
 from lifelong.simulation.jobs import NANO, nanoseconds
 from lifelong.simulation.queries import OUTSIDE
 from lifelong.simulation.recorded import fits_of, samples_of
-from lifelong.simulation.service_times import Fitted, draw
+from lifelong.simulation.service_times import Fitted, draw_services
 from streams.near import near
-from streams.traffic import Facts
+from streams.traffic import TrafficFacts
 from streams.types import SCOPES
 
 FLEET = tuple(f.name for f in fields(FleetSettings) if f.name not in ("workers", "policy"))
@@ -38,7 +38,7 @@ class Replayed:
 
     settings: FleetSettings
     load: Load
-    outcome: Outcome
+    outcome: FleetOutcome
     scopes: np.ndarray
     edit_arrived: np.ndarray
     edit_change: np.ndarray
@@ -83,7 +83,7 @@ def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, Fle
     fleet = {key: value for key, value in changes.items() if key in FLEET}
     config = from_table(log.config(), {k: v for k, v in changes.items() if k not in fleet})
     if config.queries is None:
-        config = config.model_copy(update={"queries": Part(name="poisson", options={"rate": 1.0})})
+        config = config.model_copy(update={"queries": NamedPart(name="poisson", options={"rate": 1.0})})
     if not config.batch:  # as many at once as the editor took in the run
         config = config.model_copy(update={"batch": max(log.table(Edited)["batch_len"].to_pylist(), default=1)})
     check_arrivals(config)
@@ -101,14 +101,16 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
             f"the run has measured no {', '.join(missing)}: replay one whose panels sample latency "
             "(panels.latency_answers above 0)."
         )
-    stream = load_stream(config)
+    stream = make_stream(config)
     at_s = offsets(config, len(stream.edits))
     gone = withdrawn(config, stream.edits, at_s)
-    facts = Facts.of(stream.edits, at_s, gone)
+    facts = TrafficFacts.of(stream.edits, at_s, gone)
     traffic = asked(config, facts)
     places = {edit.id: n for n, edit in enumerate(stream.edits)}
     taken = sorted(gone.items(), key=lambda pair: pair[1])
-    batch, ready = batches(at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken])
+    batch, ready = edit_batches(
+        at_s, max(1, config.batch), config.window_s or np.inf, [moment for _, moment in taken]
+    )
     ready_s = np.concatenate([ready, [moment for _, moment in taken]])
     sizes = np.concatenate([np.bincount(batch, minlength=len(ready)), np.full(len(taken), -1)]).astype(np.int64)
     order = np.argsort(ready_s, kind="stable")
@@ -123,8 +125,8 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     over = (about >= 0) & (facts.withdrawn_s[traffic.edits] <= traffic.at_s)
     about = np.where(over, back[traffic.edits], about)
     items = np.maximum(sizes[order], 1)
-    made = draw(fits, ("edit",), items, config.seed, "changes")
-    removed = draw(fits, ("remove",), items, config.seed, "changes")
+    made = draw_services(fits, ("edit",), items, config.seed, "changes")
+    removed = draw_services(fits, ("remove",), items, config.seed, "changes")
     removes = (sizes[order] < 0)[:, None]
     changes = type(made)(
         ("change",),
@@ -137,13 +139,13 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
         np.round(traffic.at_s * NANO).astype(np.int64),
         about,
         changes,
-        draw(fits, PARTS, np.ones(len(traffic)), config.seed, "queries"),
+        draw_services(fits, PARTS, np.ones(len(traffic)), config.seed, "queries"),
     )
     arrived = np.round(at_s * NANO).astype(np.int64)
     return Replayed(settings, load, simulate_fleet(load, settings), traffic.scopes, arrived, edit_change)
 
 
-def batches(
+def edit_batches(
     at_s: np.ndarray, count: int, window_s: float, cut_s: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each edit's batch, and when each batch may begin, as `jobs_of` cuts them.

@@ -38,7 +38,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """How a cell ended: its run folder, or the last line of its error; and its seconds."""
 
     label: str
@@ -94,7 +94,7 @@ def sweep(
     jobs: int = 1,
     fresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
-) -> list[Outcome]:
+) -> list[CellOutcome]:
     """Run every cell of a sweep, `jobs` at a time, and return how each ended, in the order of the grid.
 
     A partial cell is gone on with (or replaced, with `fresh`). A failed cell does not stop the others.
@@ -111,7 +111,7 @@ def sweep(
         return [w.result() for w in waiting]
 
 
-def _run_cell(cell: Cell, path: Path, jobs: int, fresh: bool, say: Callable[[str], None]) -> Outcome:
+def _run_cell(cell: Cell, path: Path, jobs: int, fresh: bool, say: Callable[[str], None]) -> CellOutcome:
     started = time.perf_counter()
     say(f"{cell.label}: started")
     environment = ALLOCATOR | dict(os.environ)
@@ -131,10 +131,10 @@ def _run_cell(cell: Cell, path: Path, jobs: int, fresh: bool, say: Callable[[str
     wall_s = time.perf_counter() - started
     if code == 0 and output:
         say(f"{cell.label}: done in {wall_s:.0f} s ({output[-1]})")
-        return Outcome(cell.label, Path(output[-1]), "", wall_s)
+        return CellOutcome(cell.label, Path(output[-1]), "", wall_s)
     error = last_words[-1] if last_words else f"ended with code {code}"
     say(f"{cell.label}: failed after {wall_s:.0f} s: {error}")
-    return Outcome(cell.label, None, error, wall_s)
+    return CellOutcome(cell.label, None, error, wall_s)
 
 
 def _listen(stream: IO[str] | None, label: str, last_words: list[str], say: Callable[[str], None]) -> None:

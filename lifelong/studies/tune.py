@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.editing.find import editor_class
-from lifelong.running.config import Panels, Part, RunConfig
+from lifelong.running.config import NamedPart, Panels, RunConfig
 from lifelong.running.parts import options_of
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.five import five
@@ -61,8 +61,8 @@ def tune(
     defaults = {k: fields[k].get_default(call_default_factory=True) for k in chosen}
     for number, options in enumerate(drawn(chosen, defaults, trials, seed), start=1):
         config = RunConfig(
-            editor=Part(name=editor, options=options),
-            stream=Part(name="atlas", options={"split": "fit"}),
+            editor=NamedPart(name=editor, options=options),
+            stream=NamedPart(name="atlas", options={"split": "fit"}),
             edits=edits,
             panels=Panels(at=(edits,), instant=False, latency_routes=0, latency_answers=0),
             seed=seed,
@@ -70,7 +70,7 @@ def tune(
         )
         try:
             folder = compose.run(config, resume=True, quiet=True)
-            done.append(Trial(options, five(last_panel(folder)), simulated_wall_s(folder)))
+            done.append(Trial(options, five(last_probes(folder)), simulated_wall_s(folder)))
         except (ValueError, RuntimeError, FloatingPointError) as error:
             done.append(Trial(options, error=" ".join(str(error).split())[:200]))
         say(f"trial {number}/{trials}: {line_of(done[-1])}")
@@ -118,7 +118,7 @@ def drawn(
     return found
 
 
-def last_panel(folder: Path) -> list[Any]:
+def last_probes(folder: Path) -> list[Any]:
     """Return the facts about probes at the last panel of a run."""
     from lifelong.log import Probed, RunLog
 

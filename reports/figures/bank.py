@@ -50,7 +50,7 @@ def bank(found: Mapping[str, Any]) -> Drawn:
     return Drawn("bank", "Bank size until a budget breaks", caption, figure, table)
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
+def bank_lines(found: Mapping[str, Any]) -> list[str]:
     """Return the table, and in words which budget broke and where the law expects it."""
     out = [
         f"{'entries':>9}  {'p50 ms':>8}  {'p99 ms':>8}  {'95 %':>18}  {'MiB':>8}  {'process MiB':>11}  {'recall':>6}"

@@ -80,7 +80,7 @@ def table(points: Sequence[Point]) -> pl.DataFrame:
     return pl.DataFrame([p.row() for p in points])
 
 
-def lines(points: Sequence[Point], slo_s: float) -> list[str]:
+def plan_lines(points: Sequence[Point], slo_s: float) -> list[str]:
     """Return the plan as lines of text; a percentile of too few samples is shown by its n alone."""
     head = f"{'replicas':>8}  {'queries/s':>9}  {'goodput/s':>9}  {'in SLO':>6}  {'stale':>7}  {'busy':>5}  "
     out = [
@@ -94,7 +94,7 @@ def lines(points: Sequence[Point], slo_s: float) -> list[str]:
     return out
 
 
-def picture(points: Sequence[Point], slo_s: float, caption: str, along: str = "replicas") -> Figure:
+def draw_plan(points: Sequence[Point], slo_s: float, caption: str, along: str = "replicas") -> Figure:
     """Draw goodput, response times and staleness against `replicas` or, along `queries.rate`, the offered load."""
     figure, (goodput, response, stale) = style.grid(3, columns=3, width=4.0, height=3.2)
     by_load = along != "replicas"

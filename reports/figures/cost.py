@@ -22,7 +22,7 @@ def latency(facts: Facts) -> Drawn:
     """Draw p50, p90 and p99 of routing (encode + route) and of each operation against bank size, log-log."""
     looks = style.palette(facts.editors)
     queries = facts.timed.filter(pl.col("operation").is_in(OPERATIONS))
-    table = metrics.latency(queries)
+    table = metrics.latency_bins(queries)
     shown = [o for o in OPERATIONS if o in set(table["operation"])]
     figure, axes = style.grid(max(1, len(shown)), columns=4, height=3.1)
     slopes = []

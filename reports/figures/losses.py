@@ -8,19 +8,19 @@ import polars as pl
 
 from reports.figures.style import grid
 
-COLUMNS = ("stage", "step", "wall_s", "name", "value")
+_COLUMNS = ("stage", "step", "wall_s", "name", "value")
 SMOOTH = 5  # recorded points in the running median that is drawn thick
 
 
 def read_losses(path: str | Path) -> pl.DataFrame:
     """Return the rows of a loss.csv, of a step that was trained again after a break only the last.
 
-    Columns `COLUMNS`, in order of stage (as first met), name and step. Raises `ValueError` for a file without rows
+    Columns `_COLUMNS`, in order of stage (as first met), name and step. Raises `ValueError` for a file without rows
     or with other columns.
     """
     table = pl.read_csv(path)
-    if tuple(table.columns) != COLUMNS or not len(table):
-        raise ValueError(f"{path}: expected rows with the columns {', '.join(COLUMNS)}; found {table.columns}.")
+    if tuple(table.columns) != _COLUMNS or not len(table):
+        raise ValueError(f"{path}: expected rows with the columns {', '.join(_COLUMNS)}; found {table.columns}.")
     return table.unique(("stage", "step", "name"), keep="last", maintain_order=True).sort(
         pl.col("stage").rle_id(), "name", "step", maintain_order=True
     )

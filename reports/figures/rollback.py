@@ -13,8 +13,8 @@ from reports.figures.style import Drawn
 from reports.numbers.metrics import wilson
 from reports.table import Facts
 
-WITHDRAWN = "withdrawn"
-SCORER = "generated"
+_WITHDRAWN = "withdrawn"
+_SCORER = "generated"
 
 
 def happened(facts: Facts) -> bool:
@@ -25,7 +25,7 @@ def happened(facts: Facts) -> bool:
 def rollback(facts: Facts) -> Drawn:
     """Draw withdrawn edits' agreement with the frozen model by step, and a withdrawal's milliseconds by bank size."""
     looks = style.palette(facts.editors)
-    back = facts.probed.filter((pl.col("variant") == WITHDRAWN) & (pl.col("scorer") == SCORER))
+    back = facts.probed.filter((pl.col("variant") == _WITHDRAWN) & (pl.col("scorer") == _SCORER))
     agree = (
         back.group_by("editor", "axis", "step")
         .agg(pl.col("score").sum().alias("right"), pl.len().alias("n"), pl.col("score").mean().alias("agreement"))

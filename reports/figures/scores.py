@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from reports.figures import style
 from reports.figures.style import Drawn
 from reports.numbers import metrics
-from reports.numbers.metrics import AXES, pick
+from reports.numbers.metrics import SHOWN_AXES, on_axis
 from reports.table import Facts
 
 BAND_FROM = 20  # probes; an interval over fewer covers the whole picture and says only that n is small
@@ -41,11 +41,11 @@ def degradation(facts: Facts) -> Drawn:
     """Draw every axis of editing quality against the number of edits (generated answers)."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
     looks = style.palette(facts.editors)
-    shown = [a for a in AXES if not pick(rows, *a[1:]).is_empty()]
+    shown = [a for a in SHOWN_AXES if not on_axis(rows, *a[1:]).is_empty()]
     figure, axes = style.grid(len(shown), columns=5)
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
-        table = metrics.curve(pick(rows, axis, modality, variants), ("editor", "step"))
+        table = metrics.curve(on_axis(rows, axis, modality, variants), ("editor", "step"))
         _lines(ax, table, looks)
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
@@ -66,13 +66,15 @@ def scorer_gap(facts: Facts) -> Drawn:
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     looks = style.palette(facts.editors)
     shown = [
-        a for a in AXES if a[1] in ("reliability", "generality", "portability") and not pick(rows, *a[1:]).is_empty()
+        a
+        for a in SHOWN_AXES
+        if a[1] in ("reliability", "generality", "portability") and not on_axis(rows, *a[1:]).is_empty()
     ]
     figure, axes = style.grid(len(shown))
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
         for scorer, dash in (("generated", "-"), ("teacher_forced", ":")):
-            part = pick(rows, axis, modality, variants).filter(pl.col("scorer") == scorer)
+            part = on_axis(rows, axis, modality, variants).filter(pl.col("scorer") == scorer)
             table = metrics.curve(part, ("editor", "step"))
             _lines(ax, table, looks, dash, label=scorer == "generated")
             tables.append(table.with_columns(pl.lit(title).alias("measure"), pl.lit(scorer).alias("scorer")))
@@ -145,7 +147,9 @@ def routing(facts: Facts) -> Drawn:
     """Draw routing recall and false fires against the number of entries in the bank."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
-    table = metrics.curve(metrics.routing(rows), ("editor", "step", "measure")).join(sizes, on=["editor", "step"])
+    table = metrics.curve(metrics.routing_scores(rows), ("editor", "step", "measure")).join(
+        sizes, on=["editor", "step"]
+    )
     table = table.filter(pl.col("bank_len") > 0)
     routed = {e: look for e, look in style.palette(facts.editors).items() if e in _routed(facts)}
     figure, axes = style.grid(2, width=4.2, height=3.2)

@@ -11,7 +11,7 @@ import numpy as np
 from reports.figures.style import COLOURS, grid
 
 
-class Space(Protocol):
+class _Space(Protocol):
     """Points before and after training (n, 2), a kind and a number each; shares of points whose nearest is alike."""
 
     @property
@@ -30,7 +30,7 @@ class Space(Protocol):
     def separation(self) -> tuple[float, float]: ...
 
 
-def draw_spaces(spaces: Sequence[Space], target: Path) -> Path:
+def draw_spaces(spaces: Sequence[_Space], target: Path) -> Path:
     """Draw every space before and after training, a colour a kind of point; PNG or SVG by the ending of `target`.
 
     What belongs together, by its number, is joined by a thin line where a number has several points.

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from reports.figures import style
 from reports.figures.style import Drawn
 
-WORDS = {
+MEASURE_WORDS = {
     "retention": "retention",
     "generality": "generality",
     "locality": "locality",
@@ -23,7 +23,7 @@ WORDS = {
 }
 MARKS = {"retention": "o", "generality": "s", "locality": "^", "route_p99_s": "D"}
 INK = {"retention": "#D55E00", "generality": "#0072B2", "locality": "#009E73", "route_p99_s": "#CC79A7"}
-FLOOR = 0.7  # where 0 edits are drawn on a logarithmic axis
+_FLOOR = 0.7  # where 0 edits are drawn on a logarithmic axis
 
 
 def card(record: Mapping[str, Any]) -> Drawn:
@@ -34,10 +34,10 @@ def card(record: Mapping[str, Any]) -> Drawn:
     rows = []
     for place, one in enumerate(reversed(found)):
         ax.plot(
-            [FLOOR, max(FLOOR, one["edits"])], [place, place], color="#bbbbbb", linewidth=7, solid_capstyle="butt"
+            [_FLOOR, max(_FLOOR, one["edits"])], [place, place], color="#bbbbbb", linewidth=7, solid_capstyle="butt"
         )
         for climb in one["seeds"]:
-            fine = max(FLOOR, climb["verdict"]["fine"])
+            fine = max(_FLOOR, climb["verdict"]["fine"])
             ax.plot([fine, fine], [place - 0.17, place + 0.17], color="#000000", linewidth=1.2)
             for name, step in climb["verdict"]["crossings"].items():
                 rows.append(_row(one, climb, name, step))
@@ -45,8 +45,8 @@ def card(record: Mapping[str, Any]) -> Drawn:
                     binds = name in climb["verdict"]["binding"]
                     face = INK[name] if binds else "white"
                     ax.plot(
-                        step, place + 0.09 * (list(WORDS).index(name) - 1.5), MARKS[name], color=INK[name],
-                        markerfacecolor=face, markersize=7, label=WORDS[name],
+                        step, place + 0.09 * (list(MEASURE_WORDS).index(name) - 1.5), MARKS[name], color=INK[name],
+                        markerfacecolor=face, markersize=7, label=MEASURE_WORDS[name],
                     )  # fmt: skip
         if one["at_least"]:
             ax.plot(one["edits"], place, ">", color="#555555", markersize=9)
@@ -59,7 +59,7 @@ def card(record: Mapping[str, Any]) -> Drawn:
     ax.set_yticks(range(len(found)), [one["editor"] for one in reversed(found)])
     ax.set_ylim(-0.6, len(found) - 0.4)
     ax.set_xscale("log")
-    ax.set_xlim(FLOOR, most * 1.6)
+    ax.set_xlim(_FLOOR, most * 1.6)
     style.plain_ticks(ax.xaxis)
     ax.set_xlabel("edits (step)")
     style.legend(figure, [ax])
@@ -78,13 +78,13 @@ def said(one: Mapping[str, Any]) -> str:
     >>> said({"edits": 40.0, "at_least": False, "binding": {"locality": 2}, "seeds": [1, 2]})
     '40: locality (2 of 2)'
     """
-    binding = ", ".join(f"{WORDS[name]} ({n} of {len(one['seeds'])})" for name, n in one["binding"].items())
+    binding = ", ".join(f"{MEASURE_WORDS[name]} ({n} of {len(one['seeds'])})" for name, n in one["binding"].items())
     return f"{'at least ' if one['at_least'] else ''}{one['edits']:,.0f}: {binding or 'nothing broke'}"
 
 
 def limits_said(record: Mapping[str, Any]) -> str:
     """Return the limits in words."""
-    parts = [f"{WORDS[k]} at least {v:g}" for k, v in record["limits"].items() if k != "route_p99_s"]
+    parts = [f"{MEASURE_WORDS[k]} at least {v:g}" for k, v in record["limits"].items() if k != "route_p99_s"]
     return ", ".join([*parts, f"p99 of routing at most {record['limits']['route_p99_s'] * 1e3:g} ms"])
 
 
@@ -104,9 +104,9 @@ def _row(one: Mapping[str, Any], climb: Mapping[str, Any], name: str, step: int 
 def curves(record: Mapping[str, Any]) -> Drawn:
     """Draw every limited measure against edits, with its limit, one thin line per seed, and the change points."""
     looks = style.palette([one["editor"] for one in record["editors"]])
-    figure, axes = style.grid(len(WORDS), columns=4, height=3.0)
+    figure, axes = style.grid(len(MEASURE_WORDS), columns=4, height=3.0)
     rows = []
-    for ax, (name, words) in zip(axes, WORDS.items(), strict=True):
+    for ax, (name, words) in zip(axes, MEASURE_WORDS.items(), strict=True):
         scale = 1e3 if name == "route_p99_s" else 1.0
         last, smallest = 1, math.inf
         for one in record["editors"]:
@@ -155,7 +155,7 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
             if one["editor"] not in points:
                 continue
             cost, edits = points[one["editor"]]
-            look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, FLOOR)
+            look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, _FLOOR)
             ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=one["editor"])
             if one["at_least"]:
                 arrow = {"arrowstyle": "->", "color": look.colour}
@@ -163,16 +163,16 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
             about = {"editor": one["editor"], "cost": name, "value": cost, "edits": edits}
             rows.append({**about, "at_least": one["at_least"], "best": (cost, edits) in best})
         ax.plot(
-            [c * scale for c, _ in best], [max(e, FLOOR) for _, e in best], color="#777777", linewidth=0.9, zorder=0
+            [c * scale for c, _ in best], [max(e, _FLOOR) for _, e in best], color="#777777", linewidth=0.9, zorder=0
         )
-        _log_axes(ax, [(cost * scale, max(edits, FLOOR)) for cost, edits in points.values()])
+        _log_axes(ax, [(cost * scale, max(edits, _FLOOR)) for cost, edits in points.values()])
         ax.set_xlabel(words)
         ax.set_ylabel("edit capacity (edits)")
     style.legend(figure, axes)
     caption = (
         "Each editor at the largest number of edits that keeps all limits (mean over seeds). Joined: editors that no "
         "other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn at "
-        f"{FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
+        f"{_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
     )
     return Drawn("capacity_pareto", "Capacity against its cost", caption, figure, pl.DataFrame(rows))
 

@@ -16,8 +16,8 @@ from reports.table import Facts
 
 WINDOWS = 20  # equal stretches of simulated time
 INSIDE = ("edited", "rephrased", "rendering")
-PARTS = ("encode_s", "route_s", "apply_s", "answer_s")
-SHARES = ((0.5, "p50"), (0.99, "p99"))
+_PARTS = ("encode_s", "route_s", "apply_s", "answer_s")
+_SHARES = ((0.5, "p50"), (0.99, "p99"))
 
 
 def waiting(facts: Facts) -> Drawn:
@@ -35,7 +35,7 @@ def waiting(facts: Facts) -> Drawn:
                 continue
             ax.step(times * 1e3, 1 - np.arange(1, len(times) + 1) / len(times), where="post", color=look.colour,
                     linestyle=look.dash, linewidth=1.3, label=editor)  # fmt: skip
-            for share, name in SHARES:
+            for share, name in _SHARES:
                 found = percentile(times, share)
                 rows.append((editor, title, name, found.value, found.low, found.high, found.n))
         ax.set_xscale("log")
@@ -112,7 +112,7 @@ def lag(facts: Facts) -> Drawn:
 
 def _timed(served: pl.DataFrame) -> pl.DataFrame:
     return served.with_columns(
-        pl.sum_horizontal(PARTS).alias("service_s"), (pl.col("sim_s") - pl.col("arrived_sim_s")).alias("response_s")
+        pl.sum_horizontal(_PARTS).alias("service_s"), (pl.col("sim_s") - pl.col("arrived_sim_s")).alias("response_s")
     )
 
 

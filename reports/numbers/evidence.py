@@ -16,14 +16,14 @@ import polars as pl
 from reports.numbers import metrics
 from reports.table import Facts, RunInfo
 
-SCORER = "teacher_forced"
+_SCORER = "teacher_forced"
 ENOUGH = 5
 # Two-sided 95 % quantiles of Student's t by degrees of freedom, from four on.
 T95 = (2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
 
 
 def _of(axis: str, modality: str | None = None) -> pl.Expr:
-    chosen = metrics.HOLDS & (pl.col("axis") == axis) & (pl.col("scorer") == SCORER)
+    chosen = metrics.HOLDS & (pl.col("axis") == axis) & (pl.col("scorer") == _SCORER)
     return chosen if modality is None else chosen & (pl.col("modality") == modality)
 
 
@@ -115,15 +115,15 @@ def _mean_of(values: Sequence[float]) -> dict[str, Any]:
 def to_json(records: Sequence[dict[str, Any]], runs: Sequence[RunInfo]) -> str:
     """Return the evidence as JSON (nan as null), with what it was measured on."""
     about = {name: sorted({getattr(r, name) for r in runs}) for name in ("stream", "model", "hardware")}
-    return json.dumps({**about, "scorer": SCORER, "editors": plain(list(records))}, indent=1) + "\n"
+    return json.dumps({**about, "scorer": _SCORER, "editors": _plain(list(records))}, indent=1) + "\n"
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Return a value as JSON holds it: floats of five digits, nan as None."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.5g}")
     return value
@@ -142,7 +142,7 @@ def flat(records: Sequence[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def joined(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined_evidence(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one table of evidence from several, as read from their JSON.
 
     An editor's seeds are united; editors keep the order in which they are first met. Raises `ValueError` for no
@@ -176,7 +176,7 @@ def _united(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     out["cost seeds"] = old.get("cost seeds", old["seeds"])
     for name in QUALITY:
         values = _by_seed(old, name) | _by_seed(new, name)
-        out[name] = plain(of_seeds([values[seed] for seed in seeds], old[name]["n"] + new[name]["n"]))
+        out[name] = _plain(of_seeds([values[seed] for seed in seeds], old[name]["n"] + new[name]["n"]))
     return out | {name: old[name] for name in COST}
 
 

@@ -35,7 +35,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckedClaim:
     """A claim and what the runs say: the numbers in words, and whether they agree."""
 
     editor: str
@@ -140,7 +140,7 @@ CLAIMS = (
 )
 
 
-def expected(facts: Facts) -> list[Found]:
+def expected(facts: Facts) -> list[CheckedClaim]:
     """Return every claim about an editor that the report has, with what its runs say.
 
     Labels begin with an editor's name; of several labels of one editor each is held to its claims.
@@ -153,5 +153,5 @@ def expected(facts: Facts) -> list[Found]:
         for label in [x for x, name in names.items() if name == claim.editor]:
             others = [x for x in facts.editors if x != label]
             words, agrees = claim.read(Numbers(facts, label, others))
-            out.append(Found(label, claim.expected, claim.source, words, agrees))
+            out.append(CheckedClaim(label, claim.expected, claim.source, words, agrees))
     return out

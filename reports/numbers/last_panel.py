@@ -9,9 +9,9 @@ import polars as pl
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from reports.numbers.metrics import HOLDS
 
-AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
+_AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
 SCORERS = ("generated", "teacher_forced")
-LEAST = 100  # latency samples for a p99
+_LEAST = 100  # latency samples for a p99
 
 
 def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, tuple[float, int]]]:
@@ -32,13 +32,13 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
     rows = probed.filter(HOLDS & (pl.col("step") == step) & (pl.col("scorer") == scorer))
     rows = rows.unique(subset=["probe_id"], keep="last", maintain_order=True)
     found: dict[str, tuple[float, int]] = {}
-    for name, axis in AXES.items():
+    for name, axis in _AXES.items():
         scores = rows.filter(pl.col("axis") == axis)["score"]
         if len(scores):
             found[name] = (float(cast(float, scores.mean())), len(scores))
     for operation in ("route", "encode"):
         samples = timed.filter((pl.col("step") == step) & (pl.col("operation") == operation))["wall_s"]
-        if len(samples) >= LEAST:
+        if len(samples) >= _LEAST:
             found[f"{operation}_p99_s"] = (float(cast(float, samples.quantile(0.99, "linear"))), len(samples))
     held = gauged.filter((pl.col("step") == step) & (pl.col("name") == "bank_bytes"))["value"]
     if len(held):

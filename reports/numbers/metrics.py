@@ -116,20 +116,20 @@ def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
+_IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
 OUT_OF_SCOPE = HOLDS & (
     (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
 )
 
 
-def routing(rows: pl.DataFrame) -> pl.DataFrame:
+def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     """Return, per editor and step, routing recall on in-scope probes and false fires on out-of-scope probes.
 
     Recall: the probe's own edit is among the routed experts. A false fire: an out-of-scope probe (locality, or
     the must-not half of specificity) reached any expert.
     """
     one = rows.filter(pl.col("scorer") == "generated")
-    home = one.filter(IN_SCOPE).select(
+    home = one.filter(_IN_SCOPE).select(
         "editor",
         "step",
         "prompt_kind",
@@ -146,7 +146,7 @@ def routing(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([home, fire])
 
 
-def latency(
+def latency_bins(
     timed: pl.DataFrame, edges: tuple[int, ...] = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
 ) -> pl.DataFrame:
     """Return p50, p90 and p99 of each operation per bank-size bin, with n; p99 only from 100 samples on.
@@ -181,7 +181,7 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
 
 
 # What the main figure shows: title, axis, modality or None for both, variants or None for all.
-AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
+SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("reliability (retention)", "reliability", None, None),
     ("text generality", "generality", "text", None),
     ("modal generality", "generality", "image", None),
@@ -195,7 +195,7 @@ AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
 )
 
 
-def pick(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
+def on_axis(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:
     """Return the probes of one axis of the main figure; replaced and withdrawn edits have left retention."""
     out = rows.filter(HOLDS & (pl.col("axis") == axis))
     if modality is not None:

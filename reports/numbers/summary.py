@@ -7,7 +7,7 @@ import math
 import polars as pl
 
 from reports.numbers import metrics
-from reports.numbers.metrics import AXES, pick
+from reports.numbers.metrics import SHOWN_AXES, on_axis
 from reports.table import Facts
 
 
@@ -19,8 +19,8 @@ def summary(facts: Facts) -> pl.DataFrame:
         mine = rows.filter(pl.col("editor") == editor)
         last = mine.filter(pl.col("step") == mine["step"].max())
         record: dict[str, object] = {"editor": editor, "edits": int(mine["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
-        for title, axis, modality, variants in AXES:
-            part = pick(last, axis, modality, variants)
+        for title, axis, modality, variants in SHOWN_AXES:
+            part = on_axis(last, axis, modality, variants)
             record[title] = float(part["score"].mean()) if len(part) else math.nan  # pyright: ignore[reportArgumentType]
             record[f"n {title}"] = len(part)
         instant = metrics.instant_rows(

@@ -19,11 +19,11 @@ from streams.atlas.known import Known
 from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.world import Entity, World
 
-Fact = tuple[str, str]
-T = TypeVar("T")
+WorldFact = tuple[str, str]
+_T = TypeVar("_T")
 
 
-def consequences(fact: Fact) -> tuple[Fact, ...]:
+def consequences(fact: WorldFact) -> tuple[WorldFact, ...]:
     """Return the facts of the same entity that an edit of this one may change: what a second step derives."""
     entity, relation = fact
     if RELATIONS[relation].identity:
@@ -31,7 +31,7 @@ def consequences(fact: Fact) -> tuple[Fact, ...]:
     return tuple((entity, hop.answer_relation) for hop in HOPS if hop.relation == relation)
 
 
-def pick(rng: np.random.Generator, items: Sequence[T], fits: Callable[[T], bool] = lambda _: True) -> T | None:
+def pick(rng: np.random.Generator, items: Sequence[_T], fits: Callable[[_T], bool] = lambda _: True) -> _T | None:
     """Return a random item that fits, or None: a few random looks, then one pass from a random place."""
     if not items:
         return None
@@ -66,41 +66,41 @@ class Catalogue:
         found = self.world.entities if self.split == "fit" else self.entities
         return {d: tuple(e for e in found if e.domain == d) for d in IDENTITY}
 
-    def pictures(self, fact: Fact) -> tuple[str, ...]:
+    def pictures(self, fact: WorldFact) -> tuple[str, ...]:
         """Return the renderings seen in training on which the fact is known."""
         training = self.world.by_id[fact[0]].training
         return tuple(r for r in self.known.pictures(*fact) if r in training)
 
-    def asks_text(self, fact: Fact) -> bool:
+    def asks_text(self, fact: WorldFact) -> bool:
         """Return whether the fact can be asked by name, and is known that way."""
         return not RELATIONS[fact[1]].identity and self.known.text(*fact)
 
     @cached_property
-    def editable(self) -> tuple[Fact, ...]:
+    def editable(self) -> tuple[WorldFact, ...]:
         """Known facts that are not protected, in the order of the world."""
         facts = ((e.id, r) for e in self.entities for r in e.facts)
         return tuple(f for f in facts if not self.world.protected(*f) and (self.pictures(f) or self.asks_text(f)))
 
     @cached_property
-    def reserve(self) -> tuple[Fact, ...]:
+    def reserve(self) -> tuple[WorldFact, ...]:
         """Facts for locality: the protected ones (split 'edit'), or all (split 'fit')."""
         facts = ((e.id, r) for e in self.entities for r in e.facts)
         return tuple(f for f in facts if self.split != "edit" or self.world.protected(*f))
 
     @cached_property
-    def reserve_text(self) -> tuple[Fact, ...]:
+    def reserve_text(self) -> tuple[WorldFact, ...]:
         """Facts of the reserve that can be asked without a picture."""
         return tuple(f for f in self.reserve if self.asks_text(f))
 
     @cached_property
-    def reserve_picture(self) -> tuple[Fact, ...]:
+    def reserve_picture(self) -> tuple[WorldFact, ...]:
         """Facts of the reserve that can be asked about a picture."""
         return tuple(f for f in self.reserve if self.pictures(f))
 
     @cached_property
-    def near(self) -> dict[tuple[str, ...], tuple[Fact, ...]]:
+    def near(self) -> dict[tuple[str, ...], tuple[WorldFact, ...]]:
         """Picture facts of the reserve by ("domain", d), ("subgroup", d, s), ("near", d, s, relation) and so on."""
-        index: dict[tuple[str, ...], list[Fact]] = defaultdict(list)
+        index: dict[tuple[str, ...], list[WorldFact]] = defaultdict(list)
         for fact in self.reserve_picture:
             entity = self.world.by_id[fact[0]]
             for key in (

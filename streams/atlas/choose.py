@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.atlas.catalogue import Catalogue, Fact, consequences
+from streams.atlas.catalogue import Catalogue, WorldFact, consequences
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import linked
 
@@ -31,9 +31,9 @@ class Shares:
 MOST_IDENTITY = 100
 
 
-def choose(
-    catalogue: Catalogue, n: int, shares: Shares, keep: Set[Fact], rng: np.random.Generator
-) -> list[tuple[Fact, str]]:
+def choose_facts(
+    catalogue: Catalogue, n: int, shares: Shares, keep: Set[WorldFact], rng: np.random.Generator
+) -> list[tuple[WorldFact, str]]:
     """Return at most n (fact, source) in random order, none of which touches a fact of `keep`.
 
     Fewer than n come back when the world has no more facts that fit together.
@@ -55,8 +55,8 @@ def choose(
 
 
 def _combine(
-    identities: list[Fact], updates: list[Fact], rest: list[Fact], n: int, shares: Shares
-) -> list[tuple[Fact, str]]:
+    identities: list[WorldFact], updates: list[WorldFact], rest: list[WorldFact], n: int, shares: Shares
+) -> list[tuple[WorldFact, str]]:
     renamed = {entity for entity, _ in identities}
     updates = [f for f in updates if f[0] not in renamed]
     blocked = {(entity, r) for entity, relation in updates for r in linked(relation)}

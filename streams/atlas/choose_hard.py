@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streams.atlas.catalogue import Catalogue, Fact, consequences
+from streams.atlas.catalogue import Catalogue, WorldFact, consequences
 from streams.atlas.choose import COUNTERFACTUAL
 from streams.atlas.relations import RELATIONS
 
-LEAST = 3  # facts that make a pile worth taking
+_LEAST = 3  # facts that make a pile worth taking
 MOST_NAMES = 2  # translations of one entity
 
-Chosen = list[tuple[Fact, str]]
+Chosen = list[tuple[WorldFact, str]]
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class OneDrawing(Catalogue):
 
     drawings: Mapping[str, str] = field(default_factory=dict)
 
-    def pictures(self, fact: Fact) -> tuple[str, ...]:
+    def pictures(self, fact: WorldFact) -> tuple[str, ...]:
         """Return the one drawing of the fact's entity, where the fact is known on it."""
         known = super().pictures(fact)
         return tuple(r for r in known if r == self.drawings.get(fact[0]))
 
-    def asks_text(self, fact: Fact) -> bool:
+    def asks_text(self, fact: WorldFact) -> bool:
         """Return False: without the drawing nothing is asked."""
         return False
 
 
 def choose_alike(
-    catalogue: Catalogue, n: int, translations: float, keep: Set[Fact], rng: np.random.Generator
+    catalogue: Catalogue, n: int, translations: float, keep: Set[WorldFact], rng: np.random.Generator
 ) -> Chosen:
     """Return at most n facts, whole piles of one relation over one subgroup; a share are `translations`."""
-    piles: dict[tuple[str, ...], list[Fact]] = {}
+    piles: dict[tuple[str, ...], list[WorldFact]] = {}
     for fact in _open(catalogue, keep):
         entity = catalogue.world.by_id[fact[0]]
         piles.setdefault((entity.domain, entity.subgroup, fact[1]), []).append(fact)
@@ -51,10 +51,10 @@ def choose_alike(
 
 
 def choose_pictured(
-    catalogue: Catalogue, n: int, keep: Set[Fact], rng: np.random.Generator
+    catalogue: Catalogue, n: int, keep: Set[WorldFact], rng: np.random.Generator
 ) -> tuple[Chosen, OneDrawing]:
     """Return at most n facts, several of every entity and all known on one drawing of it; and these drawings."""
-    facts: dict[str, list[Fact]] = {}
+    facts: dict[str, list[WorldFact]] = {}
     for fact in _open(catalogue, keep):
         facts.setdefault(fact[0], []).append(fact)
     piles, drawings = [], {}
@@ -71,14 +71,14 @@ def choose_pictured(
     return chosen, OneDrawing(catalogue.world, catalogue.known, catalogue.split, drawings)
 
 
-def _open(catalogue: Catalogue, keep: Set[Fact]) -> list[Fact]:
+def _open(catalogue: Catalogue, keep: Set[WorldFact]) -> list[WorldFact]:
     """Return the facts that may be edited beside each other."""
     plain = (f for f in catalogue.editable if not RELATIONS[f[1]].identity)
     return [f for f in plain if f not in keep and not set(consequences(f)) & keep]
 
 
-def _taken(piles: Sequence[list[Fact]], n: int, rng: np.random.Generator) -> list[Fact]:
+def _taken(piles: Sequence[list[WorldFact]], n: int, rng: np.random.Generator) -> list[WorldFact]:
     """Return the facts of whole piles in a random order of piles, cut at n; small piles come last."""
     order = [piles[int(i)] for i in rng.permutation(len(piles))]
-    order.sort(key=lambda pile: len(pile) < LEAST)
+    order.sort(key=lambda pile: len(pile) < _LEAST)
     return [fact for pile in order for fact in pile][:n]

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from streams.atlas.catalogue import Catalogue, Fact
-from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose
+from streams.atlas.catalogue import Catalogue, WorldFact
+from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose_facts
 from streams.atlas.choose_hard import choose_alike, choose_pictured
 from streams.atlas.general import general_set
 from streams.atlas.hops import HOPS
@@ -34,7 +34,7 @@ from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, wit
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
-VERSION = "atlas-2"
+_VERSION = "atlas-2"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
 POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
 
@@ -88,7 +88,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     touched = frozenset((e.subject, e.relation) for e in order)
     scene = Scene(catalogue, seed, touched, near_misses=options.order == NEAR_MISSES)
     made_of = options.model_dump_json(exclude={"known"} | ({"split"} if options.split == "edit" else set()))
-    digest = digest_of(VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
+    digest = digest_of(_VERSION, _world_digest(world), known.digest, made_of, str(edits), str(seed))
     source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
     return Stream("atlas", digest, order, general, source)
 
@@ -102,7 +102,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     while len(items) < n:
         rng = generator(seed, "atlas", "pool", str(round_))
         book = _Book(catalogue, seed, round_, set())
-        book.fill(choose(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng), n - len(items))
+        book.fill(choose_facts(catalogue, n - len(items), Shares(0.1, 0.0, 0.25), frozenset(), rng), n - len(items))
         new = [e for e in book.edits if e.id not in taken]
         if not new:
             raise StreamError(f"The atlas has only {len(items)} different training items; {n} were asked for.")
@@ -115,7 +115,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
     return Pool(tuple(items), digest, seed)
 
 
-def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set[Fact]) -> _Book:
+def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set[WorldFact]) -> _Book:
     """Return n worded edits; some more facts are chosen where a few cannot be asked without telling the answer."""
     spare = 0
     while True:
@@ -125,7 +125,7 @@ def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set
         elif options.order == "same_image":
             chosen, shown = choose_pictured(catalogue, n + spare, keep, rng)
         else:
-            chosen = choose(catalogue, n + spare, options.shares, keep, rng)
+            chosen = choose_facts(catalogue, n + spare, options.shares, keep, rng)
         book = _Book(shown, seed)
         book.fill(chosen, n)
         missing = n - len(book.edits)
@@ -137,7 +137,9 @@ def _filled(catalogue: Catalogue, seed: int, n: int, options: Options, keep: Set
 class _Book:
     """Edits as they are worded: no question is used twice, and the kinds of prompts keep their shares."""
 
-    def __init__(self, catalogue: Catalogue, seed: int, version: int = 0, edited: set[Fact] | None = None) -> None:
+    def __init__(
+        self, catalogue: Catalogue, seed: int, version: int = 0, edited: set[WorldFact] | None = None
+    ) -> None:
         self.catalogue, self.seed, self.version = catalogue, seed, version
         self.edited = edited
         self.edits: list[Edit] = []
@@ -145,7 +147,7 @@ class _Book:
         self._taken: set[tuple[str, str]] = set()
         self._counts = dict.fromkeys(SHARES, 0)
 
-    def fill(self, chosen: Iterable[tuple[Fact, str]], most: int) -> None:
+    def fill(self, chosen: Iterable[tuple[WorldFact, str]], most: int) -> None:
         """Word chosen facts, at most `most`; one that cannot be asked without telling the answer is left out."""
         chosen = list(chosen)
         self.edited = {fact for fact, _ in chosen} if self.edited is None else self.edited
@@ -184,7 +186,7 @@ class _Book:
         entity = self.catalogue.world.by_id[edit.subject]
         return entity.facts.get("group", (entity.domain,))[0]
 
-    def _add(self, fact: Fact, source: str) -> None:
+    def _add(self, fact: WorldFact, source: str) -> None:
         entity, relation = self.catalogue.world.by_id[fact[0]], fact[1]
         older = source == REAL_UPDATE
         answer = entity.older[relation] if older else target(self.catalogue, fact, self.seed, -self.version)

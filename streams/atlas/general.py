@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from streams.atlas.catalogue import Catalogue, Fact
+from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.prompts import picture
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, generic
+from streams.atlas.wording import generic, worded
 from streams.order import generator
 from streams.types import Probe, Query, digest_of
 
 PICTURES, TEXTS = 60, 40
 
 
-def general_set(catalogue: Catalogue) -> tuple[tuple[Probe, ...], frozenset[Fact]]:
+def general_set(catalogue: Catalogue) -> tuple[tuple[Probe, ...], frozenset[WorldFact]]:
     """Return probes of known protected facts, evenly over relations, and the facts that they ask."""
     pictures = _spread(catalogue.reserve_picture, PICTURES, "picture")
     used = set(pictures)
@@ -24,13 +24,13 @@ def general_set(catalogue: Catalogue) -> tuple[tuple[Probe, ...], frozenset[Fact
     return tuple(probes), frozenset((*pictures, *texts))
 
 
-def _spread(facts: tuple[Fact, ...], n: int, name: str) -> list[Fact]:
+def _spread(facts: tuple[WorldFact, ...], n: int, name: str) -> list[WorldFact]:
     rng = generator(0, "atlas", "general", name)
-    piles: dict[str, list[Fact]] = defaultdict(list)
+    piles: dict[str, list[WorldFact]] = defaultdict(list)
     for i in rng.permutation(len(facts)):
         piles[facts[i][1]].append(facts[i])
     order = [r for r in RELATIONS if r in piles]
-    chosen: list[Fact] = []
+    chosen: list[WorldFact] = []
     while order and len(chosen) < n:
         for relation in [r for r in order if piles[r]][: n - len(chosen)]:
             chosen.append(piles[relation].pop())
@@ -38,14 +38,14 @@ def _spread(facts: tuple[Fact, ...], n: int, name: str) -> list[Fact]:
     return chosen
 
 
-def _probe(catalogue: Catalogue, fact: Fact, *, picture_too: bool) -> Probe:
+def _probe(catalogue: Catalogue, fact: WorldFact, *, picture_too: bool) -> Probe:
     world, entity = catalogue.world, catalogue.world.by_id[fact[0]]
     template = RELATIONS[fact[1]].train[0]
     answers = entity.facts[fact[1]]
     if picture_too:
-        query = Query(ask(template, generic()[0]), picture(world, (entity.id, catalogue.pictures(fact)[0])))
+        query = Query(worded(template, generic()[0]), picture(world, (entity.id, catalogue.pictures(fact)[0])))
     else:
-        query = Query(ask(template, world.name(entity)))
+        query = Query(worded(template, world.name(entity)))
     modality = "image" if picture_too else "text"
     name = "p" + digest_of("general", query.digest)
     return Probe(name, "", "general", modality, modality, query, answers[0], "baseline", answers[1:])

@@ -10,14 +10,14 @@ from PIL import Image
 
 from streams.atlas.world import World
 
-SIDE = 8  # places a side that colours are compared at
+_SIDE = 8  # places a side that colours are compared at
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def look(world: World, entity: str, rendering: str) -> np.ndarray:
     """Return a drawing's mean colours at 8 x 8 places, (192,), 0-1; KeyError names what the entity has."""
     with Image.open(io.BytesIO(world.image(entity, rendering))) as image:
-        small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+        small = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32).ravel() / 255
 
 

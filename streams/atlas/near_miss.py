@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 
-from streams.atlas.catalogue import Catalogue, Fact
+from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.looks import difference
 from streams.atlas.prompts import Wording, partials, picture
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, generic
+from streams.atlas.wording import generic, worded
 from streams.order_near import letters
 from streams.types import Edit, Query
 
 TRIES = 5  # candidates of each variant
-Candidate = tuple[str, Fact, Query]
+Candidate = tuple[str, WorldFact, Query]
 """The locality variant, the fact that is asked about, and the question."""
 
 
 def near_misses(
-    catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[Fact], free: Callable[[Fact], bool]
+    catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[WorldFact], free: Callable[[WorldFact], bool]
 ) -> Iterator[Candidate]:
     """Yield candidates of each variant; `free` facts of the reserve are those that no edit touches."""
     templates = RELATIONS[edit.relation].train
@@ -35,21 +35,21 @@ def near_misses(
         shown = (edit.subject, wording.rendering)
         drawings.sort(key=lambda d: (difference(catalogue.world, (d[0][0], d[1]), shown), d))
         for fact, rendering in drawings[:TRIES]:
-            text = ask(template, _phrase(catalogue, fact, wording, edited))
+            text = worded(template, _phrase(catalogue, fact, wording, edited))
             yield "near", fact, Query(text, picture(catalogue.world, (fact[0], rendering)))
     alike = [f for f in catalogue.reserve_text if f[1] == edit.relation and f[0] != edit.subject and free(f)]
     names = {f: catalogue.world.name(catalogue.world.by_id[f[0]]) for f in alike}
     mine = letters(catalogue.world.name(catalogue.world.by_id[edit.subject]))
     for fact in sorted(alike, key=lambda f: (-float(letters(names[f]) @ mine), f))[:TRIES]:
-        yield "text", fact, Query(ask(template, names[fact]))
+        yield "text", fact, Query(worded(template, names[fact]))
     if wording.rendering:
         yield from _same_image(catalogue, edit, wording, edited)
 
 
-def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[Fact]) -> Iterator[Candidate]:
+def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[WorldFact]) -> Iterator[Candidate]:
     words = letters(edit.query.prompt)
     asked = [
-        (fact, ask(template, _phrase(catalogue, fact, wording, edited)))
+        (fact, worded(template, _phrase(catalogue, fact, wording, edited)))
         for fact in catalogue.near.get(("entity", edit.subject), ())
         if fact[1] != edit.relation and wording.rendering in catalogue.pictures(fact)
         for template in RELATIONS[fact[1]].train
@@ -59,7 +59,7 @@ def _same_image(catalogue: Catalogue, edit: Edit, wording: Wording, edited: Set[
         yield "same-image", fact, Query(text, edit.query.image)
 
 
-def _phrase(catalogue: Catalogue, fact: Fact, wording: Wording, edited: Set[Fact]) -> str:
+def _phrase(catalogue: Catalogue, fact: WorldFact, wording: Wording, edited: Set[WorldFact]) -> str:
     """The edit's own words for its thing where they are true of the other one as well, else 'this picture'."""
     fits = wording.phrase in generic() or wording.phrase in partials(catalogue.world, fact, edited)
     return wording.phrase if fits else generic()[0]

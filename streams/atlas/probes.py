@@ -15,17 +15,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streams.atlas.catalogue import Catalogue, Fact, consequences, pick
+from streams.atlas.catalogue import Catalogue, WorldFact, consequences, pick
 from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.near_miss import near_misses
 from streams.atlas.prompts import Wording, gives_away, partials, picture
 from streams.atlas.relations import IDENTITY, RELATIONS
-from streams.atlas.wording import ask, generic, place
+from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
 from streams.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of
 
-COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
+_COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Scene:
 
     catalogue: Catalogue
     seed: int
-    edited: frozenset[Fact]
+    edited: frozenset[WorldFact]
     held_out: bool = True
     near_misses: bool = False
-    touched: frozenset[Fact] = field(init=False)
+    touched: frozenset[WorldFact] = field(init=False)
 
     def __post_init__(self) -> None:
         derived = {c for fact in self.edited for c in consequences(fact)}
@@ -56,7 +56,7 @@ def probes_of(edit: Edit, wording: Wording, scene: Scene) -> tuple[Probe, ...]:
 def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
     """Return a random training question of a relation that contains no forbidden answer, or None."""
     templates = RELATIONS[relation].train
-    asked = (ask(templates[i], x) for i in rng.permutation(len(templates)))
+    asked = (worded(templates[i], x) for i in rng.permutation(len(templates)))
     return next((q for q in asked if not gives_away(q, forbidden)), None)
 
 
@@ -66,7 +66,7 @@ class _Maker:
     def __init__(self, edit: Edit, wording: Wording, scene: Scene) -> None:
         self.edit, self.wording, self.scene = edit, wording, scene
         self.catalogue, self.world = scene.catalogue, scene.catalogue.world
-        self.fact: Fact = (edit.subject, edit.relation)
+        self.fact: WorldFact = (edit.subject, edit.relation)
         self.entity = self.world.by_id[edit.subject]
         self.rng = generator(scene.seed, "atlas", "probes", edit.id)
         self.found: list[Probe] = []
@@ -111,13 +111,13 @@ class _Maker:
         templates, image = self.wordings(), self.edit.query.image
         answer = (self.edit.target,)
         for i, template in enumerate(templates):
-            if self.add("generality", "template", Query(ask(template, self.wording.phrase), image), answer):
+            if self.add("generality", "template", Query(worded(template, self.wording.phrase), image), answer):
                 templates = templates[:i] + templates[i + 1 :]
                 break
         for template in templates:
             phrase = self.other_phrase()
             variant = "phrase" if phrase != self.wording.phrase else "template"
-            if self.add("generality", variant, Query(ask(template, phrase), image), answer):
+            if self.add("generality", variant, Query(worded(template, phrase), image), answer):
                 break
 
     def other_phrase(self) -> str:
@@ -139,7 +139,7 @@ class _Maker:
                 image = picture(self.world, (self.entity.id, rendering))
                 self.add("generality", variant, Query(self.edit.query.prompt, image), (self.edit.target,))
 
-    def free(self, fact: Fact) -> bool:
+    def free(self, fact: WorldFact) -> bool:
         """Whether no edit of the stream touches a fact, and this edit's text questions cannot mean it."""
         return fact not in self.scene.touched and fact[0] != self.entity.id
 
@@ -155,7 +155,7 @@ class _Maker:
         )
         own = index.get(("entity", self.entity.id), ())
         drawn, touched = self.edit.query.image, self.scene.touched
-        asked: tuple[tuple[str, tuple, Callable[[Fact], Query | None], Callable[[Fact], bool]], ...] = (
+        asked: tuple[tuple[str, tuple, Callable[[WorldFact], Query | None], Callable[[WorldFact], bool]], ...] = (
             ("text", (self.catalogue.reserve_text,), self.ask_by_name, self.free),
             ("near", near, self.ask_picture, self.free),
             ("same-image", (own,), lambda f: self.ask_same(f, drawn), lambda f: f not in touched),
@@ -176,15 +176,15 @@ class _Maker:
                 if self.add("locality", variant, query, self.truth(fact), keep=True):
                     done.add(variant)
 
-    def unmeant(self, fact: Fact) -> bool:
+    def unmeant(self, fact: WorldFact) -> bool:
         return fact not in self.scene.touched
 
     def untouched(
         self,
         variant: str,
-        pools: tuple[tuple[Fact, ...], ...],
-        make: Callable[[Fact], Query | None],
-        fits: Callable[[Fact], bool],
+        pools: tuple[tuple[WorldFact, ...], ...],
+        make: Callable[[WorldFact], Query | None],
+        fits: Callable[[WorldFact], bool],
     ) -> None:
         """Add a locality probe from the first pool that has one, in at most four tries a pool."""
         for pool in pools:
@@ -194,21 +194,21 @@ class _Maker:
                 if fact and query and self.add("locality", variant, query, self.truth(fact), keep=True):
                     return
 
-    def truth(self, fact: Fact) -> tuple[str, ...]:
+    def truth(self, fact: WorldFact) -> tuple[str, ...]:
         return self.world.by_id[fact[0]].facts[fact[1]]
 
-    def asked(self, fact: Fact, x: str) -> str | None:
+    def asked(self, fact: WorldFact, x: str) -> str | None:
         return question(self.rng, fact[1], x, {*self.truth(fact), self.edit.target})
 
-    def ask_by_name(self, fact: Fact) -> Query | None:
+    def ask_by_name(self, fact: WorldFact) -> Query | None:
         text = self.asked(fact, self.world.name(self.world.by_id[fact[0]]))
         return Query(text) if text else None
 
-    def ask_picture(self, fact: Fact) -> Query | None:
+    def ask_picture(self, fact: WorldFact) -> Query | None:
         rendering = pick(self.rng, self.catalogue.pictures(fact))
         return self.ask_same(fact, picture(self.world, (fact[0], str(rendering))))
 
-    def ask_same(self, fact: Fact, image: ImageRef | None) -> Query | None:
+    def ask_same(self, fact: WorldFact, image: ImageRef | None) -> Query | None:
         if image is None:
             return self.ask_picture(fact)
         text = self.asked(fact, str(pick(self.rng, generic()[:4])))
@@ -250,7 +250,7 @@ class _Maker:
         for i in self.rng.permutation(len(understood)):
             split, number = understood[i]
             template = (hop.train if split == "train" else hop.held_out)[number]
-            if self.add("portability", "hop", Query(ask(template, x), self.edit.query.image), answers):
+            if self.add("portability", "hop", Query(worded(template, x), self.edit.query.image), answers):
                 return True
         return False
 
@@ -260,7 +260,7 @@ class _Maker:
         return len(holders) != 1 or (holders[0], hop.answer_relation) not in self.scene.touched
 
     def specificity(self) -> None:
-        n = COUNTS[int(self.rng.integers(len(COUNTS)))]
+        n = _COUNTS[int(self.rng.integers(len(_COUNTS)))]
         other = self.other_fact()
         drawings = self.catalogue.pictures(self.fact)
         rendering = self.wording.rendering or pick(self.rng, drawings)
@@ -282,7 +282,7 @@ class _Maker:
         if text:
             self.add("specificity", "must-not", Query(text, image), self.truth(other), keep=True)
 
-    def other_fact(self) -> Fact | None:
+    def other_fact(self) -> WorldFact | None:
         """A fact for must-not, of another thing: the same relation where the reserve has it, else any."""
         index, domain = self.catalogue.near, self.entity.domain
         same, every = index.get(("relation", domain, self.edit.relation), ()), index.get(("domain", domain), ())

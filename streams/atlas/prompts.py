@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streams.atlas.catalogue import Catalogue, Fact
+from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, generic
+from streams.atlas.wording import describe, generic, worded
 from streams.atlas.world import World
 from streams.types import ImageRef, Query, digest_of
 
@@ -65,7 +65,7 @@ def mentions(phrase: str, answer: str) -> bool:
     return bool(words) and words <= stems
 
 
-def partials(world: World, fact: Fact, edited: Set[Fact]) -> tuple[str, ...]:
+def partials(world: World, fact: WorldFact, edited: Set[WorldFact]) -> tuple[str, ...]:
     """Return descriptions of a fact's entity that stay true: none of them uses another edited fact of it."""
     entity = world.by_id[fact[0]]
     told = [a for r, answers in entity.facts.items() if r == fact[1] or (entity.id, r) in edited for a in answers]
@@ -74,10 +74,10 @@ def partials(world: World, fact: Fact, edited: Set[Fact]) -> tuple[str, ...]:
 
 def word(
     catalogue: Catalogue,
-    fact: Fact,
+    fact: WorldFact,
     target: str,
     kinds: Sequence[str],
-    edited: Set[Fact],
+    edited: Set[WorldFact],
     taken: Set[tuple[str, str]],
     rng: np.random.Generator,
 ) -> tuple[Wording, Query] | None:
@@ -98,14 +98,14 @@ def word(
         for phrase in (*phrases[first:], *phrases[:first]):
             templates = RELATIONS[fact[1]].train
             for number in rng.permutation(len(templates))[:8]:
-                query = Query(ask(templates[number], phrase), image)
+                query = Query(worded(templates[number], phrase), image)
                 key = (image.digest if image else "", query.prompt)
                 if key not in taken and not gives_away(query.prompt, [target]):
                     return Wording(kind, rendering, phrase, int(number)), query
     return None
 
 
-def _phrases(catalogue: Catalogue, fact: Fact, kind: str, edited: Set[Fact]) -> tuple[str, ...]:
+def _phrases(catalogue: Catalogue, fact: WorldFact, kind: str, edited: Set[WorldFact]) -> tuple[str, ...]:
     if kind == "text":
         return (catalogue.world.name(catalogue.world.by_id[fact[0]]),) if catalogue.asks_text(fact) else ()
     return generic() if kind == "generic" else partials(catalogue.world, fact, edited)

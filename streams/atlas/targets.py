@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 
-from streams.atlas.catalogue import Catalogue, Fact, pick
+from streams.atlas.catalogue import Catalogue, WorldFact, pick
 from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity
@@ -33,7 +33,7 @@ def linked(relation: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def target(catalogue: Catalogue, fact: Fact, seed: int, version: int = 0) -> str | None:
+def target(catalogue: Catalogue, fact: WorldFact, seed: int, version: int = 0) -> str | None:
     """Return the counterfactual answer of a fact, or None where no other entity has a different one.
 
     `version` > 0 gives the answers of re-edits. Equal (seed, fact, version) give equal answers.

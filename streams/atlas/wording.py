@@ -20,7 +20,7 @@ CONTINENT = {
 ORDINALS = ("first", "second", "third", "fourth")
 
 
-def ask(template: str, x: str) -> str:
+def worded(template: str, x: str) -> str:
     """The question of a template about `x` (a phrase or a name)."""
     return template.replace("{x}", x)
 

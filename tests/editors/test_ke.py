@@ -11,7 +11,7 @@ import torch
 from lifelong.editing.contract import CollapseError
 from lifelong.editing.weights.hypernet import Factors
 from lifelong.editors.ke import KeOptions, KnowledgeEditor
-from lifelong.editors.ke.network import Condition, Head, size_of
+from lifelong.editors.ke.network import Condition, GradientHead, size_of
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
@@ -27,7 +27,7 @@ def factors(rows: int = 2, terms: int = 4, out: int = 3, wide: int = 5) -> Facto
 
 def test_the_change_is_the_papers_formula():
     torch.manual_seed(0)
-    head, condition, gradient = Head(5, 3, condition=6, hidden=7, max_scale=2.0), torch.randn(2, 6), factors()
+    head, condition, gradient = GradientHead(5, 3, condition=6, hidden=7, max_scale=2.0), torch.randn(2, 6), factors()
     change = head(gradient, condition)
     alpha, gamma, beta, delta, eta = head.read(condition).split([3, 5, 3, 5, 1], dim=-1)
     for i in range(2):

@@ -8,9 +8,9 @@ from lifelong.editing.contract import Keys, Route
 from lifelong.editing.pools import Targets, held_out
 from lifelong.editors.liveedit import LiveEdit, train
 from lifelong.editors.liveedit.calibration import margin
-from lifelong.editors.liveedit.examples import Table, examples_of
+from lifelong.editors.liveedit.examples import HiddenTable, examples_of
 from lifelong.editors.liveedit.options import LiveEditOptions
-from lifelong.editors.liveedit.rows import expert_inputs, rows_of
+from lifelong.editors.liveedit.rows import expert_inputs, routing_view
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Query
 
@@ -49,7 +49,7 @@ def test_training_and_editing_apply_the_same_residual(editor: LiveEdit, stream: 
     hidden = editor.vlm.hidden(queries, editor.layer, targets)
     with torch.no_grad():
         u, v = editor.modules.experts(*expert_inputs(hidden, editor.vlm.embeddings(), editor.vlm.device))
-        rows = rows_of(hidden, editor.vlm.device)
+        rows = routing_view(hidden, editor.vlm.device)
         psi = editor.modules.edit_side.text_branch(rows.prompt, rows.prompt_seen)
         trained = train._resume(editor.vlm, editor.modules, hidden, torch.ones(3, 3, dtype=torch.bool), u, v, psi)
     routes = editor.route(all_kept(editor.encode(queries)))
@@ -101,7 +101,7 @@ def test_fit_learns_to_prefer_its_own_edits_and_leaves_the_model_alone(tiny_vlm,
     chosen = options(steps=200, routing_batch=8, learning_rate=1e-2, mixed=0)
     editor, pool = LiveEdit(tiny_vlm, chosen), stream.pool(24, 0)
     before = tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs
-    table = Table(tiny_vlm, editor.layer)
+    table = HiddenTable(tiny_vlm, editor.layer)
     seen = [e for e in examples_of(pool.items, table) if e.has_image]
     table.compute()
 
@@ -110,7 +110,7 @@ def test_fit_learns_to_prefer_its_own_edits_and_leaves_the_model_alone(tiny_vlm,
         return float(parts["hard_neighbour"])
 
     untrained = loss()
-    train.fit(tiny_vlm, editor.modules, pool, editor.layer, chosen, seed=0)
+    train.fit_liveedit(tiny_vlm, editor.modules, pool, editor.layer, chosen, seed=0)
     assert loss() < untrained - 0.3
     assert np.array_equal(before, tiny_vlm.score([stream.edits[0].query], ["red"])[0].logprobs)
     other = LiveEdit(tiny_vlm, chosen)
@@ -132,7 +132,7 @@ def test_a_fit_draws_new_targets_for_its_edits(stream: Stream) -> None:
 def test_the_margin_lets_the_wanted_share_of_rephrases_find_their_edit(tiny_vlm, stream: Stream, recall) -> None:
     editor = LiveEdit(tiny_vlm, options())
     items = [i for i in stream.pool(24, 0).items if i.edit.query.image]
-    table = Table(tiny_vlm, editor.layer)
+    table = HiddenTable(tiny_vlm, editor.layer)
     examples = examples_of(items, table)
     table.compute()
     editor.margins["image"] = margin(editor.modules, table, examples, recall)
@@ -150,7 +150,7 @@ def test_the_margin_lets_the_wanted_share_of_rephrases_find_their_edit(tiny_vlm,
 
 
 def test_the_filter_is_set_on_subjects_that_training_never_sees(tiny_vlm, stream: Stream) -> None:
-    table = Table(tiny_vlm, 1)
+    table = HiddenTable(tiny_vlm, 1)
     examples = examples_of(stream.pool(24, 0).items, table)
     rest, unseen = held_out(examples, 0.3, np.random.default_rng(0))
     assert unseen and not {e.fact[0] for e in rest} & {e.fact[0] for e in unseen}

@@ -36,7 +36,7 @@ def test_only_an_ablation_that_is_made_changes_a_fits_identity():
 def test_an_ablated_loss_is_not_trained(tiny_vlm, stream, name):
     chosen = options(**{name: False})
     editor = LiveEdit(tiny_vlm, chosen)
-    history, _ = train.fit(tiny_vlm, editor.modules, stream.pool(12, 0), editor.layer, chosen, seed=0)
+    history, _ = train.fit_liveedit(tiny_vlm, editor.modules, stream.pool(12, 0), editor.layer, chosen, seed=0)
     other = {"soft_relative": "soft_absolute", "soft_absolute": "soft_relative"}[name]
     assert name not in history[0] and {other, "hard_neighbour", "reliability"} <= set(history[0])
 

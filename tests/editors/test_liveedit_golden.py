@@ -134,7 +134,7 @@ def test_training_losses_and_gradients(case: dict, modules: LiveEditModules) -> 
             sample = spans[f"{kind}{i}"]
             ids = torch.tensor(sample["label_ids"])
             if mask == "loc":
-                terms = losses.divergence(edited, original)
+                terms = losses.reverse_divergence(edited, original)
             else:
                 terms = F.cross_entropy(edited[-len(ids) :], ids, reduction="none")
             out.append(masked_mean(terms, sample["label_mask"]))

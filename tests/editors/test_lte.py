@@ -48,7 +48,7 @@ def test_the_change_of_a_weight_is_alpha_over_rank_times_b_a(trained, tiny_vlm):
 
 
 def test_training_asks_each_kind_of_question_as_the_paper_says(stream):
-    examples = [train.example_of(item) for item in stream.pool(6, 0).items]
+    examples = [train.alignment_example(item) for item in stream.pool(6, 0).items]
     groups = train.questions(examples, np.random.default_rng(0))
     statements = [e.said for e in examples]
     assert all(p.text.startswith(s) for p, s in zip(dict(groups["reliability"]), statements, strict=True))

@@ -15,7 +15,7 @@ from lifelong.editing.contract import Keys
 from lifelong.editors.recipe import Recipe, losses, train
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules, pooled_features
 from lifelong.editors.recipe.options import RecipeOptions
-from lifelong.editors.recipe.table import Table, draw, example_of, knowledge_of
+from lifelong.editors.recipe.table import FeatureTable, draw_examples, feature_example, knowledge_of
 from streams.stream import Stream, load_stream
 from streams.types import Edit, ImageRef, PoolItem, Query
 
@@ -166,7 +166,7 @@ def test_what_words_cannot_tell_apart_is_not_asked_of_a_router_of_words(stream):
         PoolItem(replace(base.edit, id=i, subject=i, relation="name", prompt_kind="generic"), probes)
         for i in ("a", "b")
     ]
-    words, looks = ([example_of(item, Table(), pictures=p) for item in items] for p in (False, True))
-    assert len(draw(words, 2, np.random.default_rng(0))) == 1
-    assert len(draw(looks, 2, np.random.default_rng(0))) == 2
+    words, looks = ([feature_example(item, FeatureTable(), pictures=p) for item in items] for p in (False, True))
+    assert len(draw_examples(words, 2, np.random.default_rng(0))) == 1
+    assert len(draw_examples(looks, 2, np.random.default_rng(0))) == 2
     assert len(words[0].apart) == 1 and len(looks[0].apart) == len(looks[0].outside) == 2

@@ -15,7 +15,7 @@ from lifelong.editing.contract import CollapseError
 from lifelong.editing.patches.neurons import Neurons, Patches, patched
 from lifelong.editors.unike import Unike, UnikeOptions, encoders, spaces
 from lifelong.editors.unike.encoders import Encoder
-from lifelong.editors.unike.latent import Memory, attend, mix, relevance, zeta
+from lifelong.editors.unike.latent import LatentMemory, attend, mix, relevance, zeta
 from lifelong.running.config import recipe_names
 from lifelong.studies.sweep import cells
 from streams.stream import load_stream
@@ -53,7 +53,7 @@ def encoder(tensors: dict[str, torch.Tensor], name: str) -> Encoder:
 @pytest.mark.parametrize("number", range(4))
 def test_what_a_query_reads_equals_the_reference(golden, number):
     cases, t, hyper = golden
-    memory = Memory(16, 32)
+    memory = LatentMemory(16, 32)
     memory.learn(t["memory.h_sem"], t["memory.h_pos"])
     memory.semantic = encoder(t, "enc_sem")
     x = t[f"query{number}.x"]
@@ -90,7 +90,7 @@ def test_zeta_and_the_patched_output_equal_the_reference(golden):
 
 
 def test_edits_and_pool_are_one_memory():
-    memory = Memory(3, 4)
+    memory = LatentMemory(3, 4)
     assert memory.pick(torch.eye(3), 2).tolist() == [[-1, -1]] * 3
     memory.learn(torch.eye(3)[:2], torch.eye(3)[:2] * 5)
     memory.add("gone", torch.ones(3), torch.ones(3))
@@ -245,7 +245,7 @@ def test_tsne_keeps_clusters_together_and_both_pictures_are_finite(tiny_vlm, fit
 
 def test_a_neighbourhood_has_the_perplexity_asked_for():
     points = np.random.default_rng(0).normal(size=(50, 4))
-    distances = spaces.squared_distances(points)
+    distances = spaces.distances_within(points)
     brute = ((points[:, None] - points[None]) ** 2).sum(-1)
     assert np.allclose(distances, brute, atol=1e-9)
     joint = spaces.neighbourhoods(distances, 10.0)

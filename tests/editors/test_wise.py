@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lifelong.editing.contract import CollapseError
-from lifelong.editing.ops import generator
+from lifelong.editing.ops import edit_generator
 from lifelong.editors.wise import Wise, WiseOptions
-from lifelong.editors.wise.memory import choose, hinge, sequence_distance, subspace, ties, token_distances
+from lifelong.editors.wise.memory import choose_memory, hinge, sequence_distance, subspace, ties, token_distances
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Query
 
@@ -71,7 +71,7 @@ def test_routing_equals_the_reference(golden, name, activation):
         outputs = [states @ m.T for m in (*memories, weight)]
         far = torch.stack([sequence_distance(token_moves(outputs[-1], o, activation)) for o in outputs[:-1]])
         assert torch.allclose(far, torch.tensor(item["distances_live_then_frozen"]), atol=ATOL, rtol=2e-5)
-        chosen = int(choose(far[None], limits)[0])
+        chosen = int(choose_memory(far[None], limits)[0])
         assert names[chosen] == item["decision"]
         wanted = tensors.get(f"{mark}.query{item['query']}.output")
         assert wanted is None or torch.allclose(outputs[chosen], wanted, atol=ATOL)
@@ -86,7 +86,7 @@ def test_a_gradient_stays_in_its_subspace_and_a_change_in_its_bounds(golden):
 
 
 def test_a_subspace_is_random_of_its_share_and_another_for_every_shard():
-    one, two = (subspace(torch.Size((100, 100)), 0.2, generator(0, f"subspace {i}")) for i in (1, 2))
+    one, two = (subspace(torch.Size((100, 100)), 0.2, edit_generator(0, f"subspace {i}")) for i in (1, 2))
     assert abs(float(one.mean()) - 0.2) < 0.02 and abs(float((one * two).mean()) - 0.04) < 0.02
 
 

@@ -26,7 +26,7 @@ from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.language_stage import LanguagePlan, LanguageTrainer
 from lifelong.models.atlas.train.mixture import Mix, Mixture
 from lifelong.models.atlas.train.muon import orthogonal
-from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
 from lifelong.models.atlas.train.practice import Practice
 from lifelong.models.atlas.train.questions import Questions
 from streams.atlas.hops import HOPS
@@ -170,7 +170,7 @@ def test_packed_questions_do_not_see_each_other():
     decoder.set_attn_implementation("eager")
 
     def hidden(first: int) -> torch.Tensor:
-        row = Row((0,), (Segment((first, 7, 3), (9, 1)), Segment((8, 6, 3), (5, 1))))
+        row = QuestionRow((0,), (Segment((first, 7, 3), (9, 1)), Segment((8, 6, 3), (5, 1))))
         packed = pack([row], 32, 2, 0)
         out = decoder(
             inputs_embeds=decoder.embed_tokens(packed.ids),
@@ -216,8 +216,8 @@ def test_optimiser_state_survives_a_checkpoint(tmp_path):
     layer(torch.ones(1, 4)).sum().backward()
     optimizer.step()
     path = tmp_path / "a.checkpoint"
-    checkpoint.save(path, checkpoint.optimizer_tensors("adam", optimizer), {"step": 1})
-    tensors, notes = checkpoint.load(path)
+    checkpoint.save_checkpoint(path, checkpoint.optimizer_tensors("adam", optimizer), {"step": 1})
+    tensors, notes = checkpoint.load_checkpoint(path)
     fresh = torch.optim.AdamW(layer.parameters(), lr=0.1)
     checkpoint.restore_optimizer("adam", fresh, tensors)
     assert notes == {"step": 1}
@@ -267,11 +267,11 @@ def test_configuration_names_no_path_of_the_machine_that_trained_it():
 
 def test_the_mean_of_checkpoints_is_that_of_every_tensor_and_refuses_another_training(tmp_path):
     one, two, other = tmp_path / "1.checkpoint", tmp_path / "2.checkpoint", tmp_path / "3.checkpoint"
-    checkpoint.save(one, {"w": torch.tensor([1.0, 3.0])}, {"step": 1})
-    checkpoint.save(two, {"w": torch.tensor([3.0, 5.0])}, {"step": 2})
-    checkpoint.save(other, {"v": torch.tensor([3.0, 5.0])}, {"step": 2})
+    checkpoint.save_checkpoint(one, {"w": torch.tensor([1.0, 3.0])}, {"step": 1})
+    checkpoint.save_checkpoint(two, {"w": torch.tensor([3.0, 5.0])}, {"step": 2})
+    checkpoint.save_checkpoint(other, {"v": torch.tensor([3.0, 5.0])}, {"step": 2})
     average([one, two], tmp_path / "mean.checkpoint")
-    tensors, notes = checkpoint.load(tmp_path / "mean.checkpoint")
+    tensors, notes = checkpoint.load_checkpoint(tmp_path / "mean.checkpoint")
     assert tensors["w"].tolist() == [2.0, 4.0] and notes == {"step": 2}
     with pytest.raises(ValueError, match=r"1\.checkpoint"):
         average([one, other], tmp_path / "no.checkpoint")

@@ -67,7 +67,7 @@ def test_two_members_train_the_weights_of_one(tmp_path):
     run_team(2, train, tmp_path / "two")
     from lifelong.models.atlas.train import checkpoint
 
-    one, two = (checkpoint.load(tmp_path / name / "language.checkpoint")[0] for name in ("one", "two"))
+    one, two = (checkpoint.load_checkpoint(tmp_path / name / "language.checkpoint")[0] for name in ("one", "two"))
     assert torch.equal(one["practice/running"], two["practice/running"]) or (
         (one["practice/running"] != two["practice/running"]).float().mean() < 0.001
     )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lifelong.models.products import FEWEST_ROWS, QuickLinear, filled_up, mkl_falls_short, product, quicken
-from lifelong.studies.bench.products import document, product_times
+from lifelong.studies.bench.products import product_times, products_document
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
 
@@ -107,4 +107,6 @@ def test_the_bench_measures_every_shape_once_and_says_which_way_runs_go() -> Non
         (20, 32, 64),
     ]
     assert all(t.gain > 0 for t in found)
-    assert "multiply by MKL." in document(found, used=False) and "by oneDNN:" in document(found, used=True)
+    assert "multiply by MKL." in products_document(found, used=False) and "by oneDNN:" in products_document(
+        found, used=True
+    )

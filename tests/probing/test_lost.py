@@ -16,7 +16,7 @@ from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing.lost import Lost, lost, note, recall
 from reports.numbers.summary import LOST, summary
-from reports.table import load
+from reports.table import load_runs
 
 
 def probed(edit_id: str, step: int, score: float, home: bool, variant: str = "") -> Probed:
@@ -104,7 +104,7 @@ def test_a_run_says_how_it_searched(runs: dict[str, Path]) -> None:
 
 
 def test_a_report_says_why_edits_are_lost(runs: dict[str, Path]) -> None:
-    facts, _ = load([runs["flat"], runs["faulty"]])
+    facts, _ = load_runs([runs["flat"], runs["faulty"]])
     table = summary(facts)
     by_editor = dict(zip(table["editor"], table["index recall"], strict=True))
     assert sorted(v == 1 for v in by_editor.values()) == [False, True]

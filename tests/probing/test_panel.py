@@ -16,7 +16,7 @@ from lifelong.log import Gauged, Probed, Timed
 from lifelong.models.tiny import tiny_vlm
 from lifelong.models.vlm import VLM
 from lifelong.probing.baseline import Baseline, MissingBaselineError
-from lifelong.probing.due import draw, log_age_sample
+from lifelong.probing.due import draw_queries, log_age_sample
 from lifelong.probing.panel import Panel, PanelSettings
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
@@ -251,7 +251,7 @@ def test_samples_by_age_hold_the_newest_the_oldest_and_exactly_n():
 
 def test_latency_queries_depend_on_seed_and_step_only():
     queries = [Query(str(i)) for i in range(50)]
-    assert draw(queries, 20, 1, 7) == draw(queries, 20, 1, 7)
-    assert draw(queries, 20, 1, 7) != draw(queries, 20, 1, 8)
-    assert len(set(draw(queries, 50, 1, 7))) == 50
-    assert len(draw(queries[:3], 10, 0, 1)) == 10
+    assert draw_queries(queries, 20, 1, 7) == draw_queries(queries, 20, 1, 7)
+    assert draw_queries(queries, 20, 1, 7) != draw_queries(queries, 20, 1, 8)
+    assert len(set(draw_queries(queries, 50, 1, 7))) == 50
+    assert len(draw_queries(queries[:3], 10, 0, 1)) == 10

@@ -14,7 +14,7 @@ from runs_made_up import fake_run
 
 from lifelong.editing.find import editor_names
 from lifelong.running.catalog import MEASURES, evidence_lines
-from lifelong.running.catalog import evidence as kept
+from lifelong.running.catalog import shipped_evidence as kept
 from reports.numbers.evidence import (
     COST,
     ENOUGH,
@@ -23,12 +23,12 @@ from reports.numbers.evidence import (
     evidence,
     flat,
     half_width,
-    joined,
+    joined_evidence,
     over_seeds,
     to_json,
 )
 from reports.numbers.expected import expected
-from reports.table import finished, load
+from reports.table import finished_runs, load_runs
 
 
 def runs_of(folder: Path, seeds: int) -> list[Path]:
@@ -44,7 +44,7 @@ def test_the_interval_is_students():
 
 @pytest.mark.parametrize("seeds", [3, ENOUGH])
 def test_fewer_than_five_seeds_are_shown_themselves_without_an_interval(tmp_path, seeds):
-    facts, infos = load(runs_of(tmp_path, seeds))
+    facts, infos = load_runs(runs_of(tmp_path, seeds))
     (record,) = evidence(facts, infos)
     found = record["Rel"]
     last = facts.probed.filter((pl.col("step") == 9) & (pl.col("axis") == "reliability"))
@@ -59,10 +59,10 @@ def test_an_unfinished_seed_is_left_out_beside_finished_ones(tmp_path):
     """A sweep that goes on has one: its last panel is at another step."""
     begun = fake_run(tmp_path / "begun", "grace", 0.8, 3, steps=(1,))
     (begun / "DONE").unlink()
-    whole, infos = finished(*load([*runs_of(tmp_path, 2), begun]))
+    whole, infos = finished_runs(*load_runs([*runs_of(tmp_path, 2), begun]))
     (record,) = evidence(whole, infos)
     assert record["seeds"] == [0, 1] and len(record["Rel"]["seeds"]) == 2
-    alone, infos = finished(*load([begun]))
+    alone, infos = finished_runs(*load_runs([begun]))
     assert evidence(alone, infos)[0]["edits"] == 1
 
 
@@ -74,12 +74,12 @@ def test_a_mean_over_seeds_counts_each_seed_once():
 def test_seconds_of_a_fit_come_from_the_run(tmp_path):
     folder = runs_of(tmp_path, 1)[0]
     (folder / "DONE").write_text(json.dumps({"wall_s": {"fit": 1.0, "simulate": 2.0}, "fit_wall_s": 600.0}))
-    (record,) = evidence(*load([folder]))
+    (record,) = evidence(*load_runs([folder]))
     assert record["fit (s)"]["mean"] == 600 and record["run (s)"]["mean"] == 3
 
 
 def test_json_has_every_measure_and_the_list_prints_it(tmp_path):
-    facts, infos = load(runs_of(tmp_path, 2))
+    facts, infos = load_runs(runs_of(tmp_path, 2))
     records = evidence(facts, infos)
     path = tmp_path / "evidence.json"
     path.write_text(to_json(records, infos))
@@ -105,7 +105,7 @@ def test_published_behaviour_is_held_against_the_runs(tmp_path):
         fake_run(tmp_path / "b", "ft", 0.3, steps=steps),
     )
     best = fake_run(tmp_path / "c", "oracle", 1.0, steps=steps)
-    found = {x.editor: x for x in expected(load([flat, falling, best])[0])}
+    found = {x.editor: x for x in expected(load_runs([flat, falling, best])[0])}
     assert list(found) == ["none", "oracle", "ft"], "claims of editors that were not run are left out"
     assert all(x.agrees for x in found.values()) and "right at once 1.00" in found["ft"].numbers
 
@@ -114,7 +114,7 @@ def test_runs_that_contradict_the_papers_are_said_to(tmp_path):
     steps = (1, 10, 60)
     names = {"none": 0.5, "oracle": 0.5, "ft": 1.0, "liveedit": 0.3, "serac": 1.0, "grace": 0.3}
     folders = [fake_run(tmp_path / name, name, keep, steps=steps) for name, keep in names.items()]
-    found = expected(load(folders)[0])
+    found = expected(load_runs(folders)[0])
     assert len(found) == len(names) and not any(x.agrees for x in found)
     assert "surpassed by" in next(x.numbers for x in found if x.editor == "oracle")
 
@@ -124,11 +124,11 @@ def test_seeds_run_apart_join_into_the_table_of_all(tmp_path):
     folders = runs_of(tmp_path, ENOUGH)
 
     def table(folders):
-        facts, infos = load(folders)
+        facts, infos = load_runs(folders)
         return json.loads(to_json(evidence(facts, infos), infos))
 
     first, second, whole = table(folders[:2]), table(folders[2:]), table(folders)
-    (found,), (wanted,) = joined([first, second])["editors"], whole["editors"]
+    (found,), (wanted,) = joined_evidence([first, second])["editors"], whole["editors"]
     for name in QUALITY:
         assert found[name]["n"] == wanted[name]["n"]
         for part, value in wanted[name].items():
@@ -137,6 +137,6 @@ def test_seeds_run_apart_join_into_the_table_of_all(tmp_path):
         n: first["editors"][0][n] for n in COST
     }
     with pytest.raises(ValueError, match=r"seeds \[0, 1\] are in two"):
-        joined([first, whole])
+        joined_evidence([first, whole])
     with pytest.raises(ValueError, match="cannot be joined"):
-        joined([first, second | {"stream": ["atlas"]}])
+        joined_evidence([first, second | {"stream": ["atlas"]}])

@@ -78,7 +78,7 @@ def test_routing_counts_home_and_false_fires() -> None:
     )
     means = {
         r["measure"]: r["score"]
-        for r in metrics.routing(rows).group_by("measure").agg(pl.col("score").mean()).to_dicts()
+        for r in metrics.routing_scores(rows).group_by("measure").agg(pl.col("score").mean()).to_dicts()
     }
     assert means == {"recall": pytest.approx(1 / 2), "false fires": pytest.approx(1 / 3)}
 
@@ -87,8 +87,8 @@ def test_p99_is_withheld_below_100_samples() -> None:
     timed = pl.DataFrame(
         {"editor": ["x"] * 150, "operation": ["route"] * 150, "bank_len": [5] * 99 + [20] * 51, "wall_s": [1.0] * 150}
     )
-    assert metrics.latency(timed)["p99_s"].to_list() == [None, None]
-    assert metrics.latency(pl.concat([timed, timed]))["p99_s"].to_list() == [1.0, 1.0]
+    assert metrics.latency_bins(timed)["p99_s"].to_list() == [None, None]
+    assert metrics.latency_bins(pl.concat([timed, timed]))["p99_s"].to_list() == [1.0, 1.0]
 
 
 def test_wilson_covers_the_true_proportion_at_its_rate() -> None:

@@ -11,10 +11,10 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.report import run_folders
 from reports.figures.scores import degradation
 from reports.figures.style import palette
-from reports.numbers.metrics import pick
+from reports.numbers.metrics import on_axis
 from reports.numbers.summary import speed
 from reports.page import write_report
-from reports.table import load
+from reports.table import load_runs
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_of_a_folder_of_runs_those_without_a_panel_are_left_out_and_named(tmp_pa
     assert len(said) == 1 and str(early) in said[0] and "no panel" in said[0]
     assert run_folders([early]) == [early]
     with pytest.raises(ValueError, match="first panel"):
-        load([early])
+        load_runs([early])
     with pytest.raises(ConfigError, match="neither"):
         run_folders([tmp_path / "grace" / "facts"])
 
@@ -70,7 +70,7 @@ def test_runs_of_one_editor_are_told_apart_by_label_and_seeds_of_a_label_average
         fake_run(tmp_path / str(i), label.split()[0], 0.9, seed, label, steps=(1, 2))
         for i, (label, seed) in enumerate(runs)
     ]
-    facts, infos = load(folders)
+    facts, infos = load_runs(folders)
     assert facts.editors == ["none", "liveedit", "liveedit rank=8", "liveedit rank=16"]
     assert [r.editor for r in infos] == [label for label, _ in runs]
     last = degradation(facts).table.filter((pl.col("measure") == "text locality") & (pl.col("step") == 2))
@@ -84,8 +84,8 @@ def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tm
         (", rank = 8, soft = true, new = 1", 0),
     ]
     folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, s, "", o, (1,)) for i, (o, s) in enumerate(options)]
-    assert [r.editor for r in load(folders)[1]] == ["liveedit rank=4", "liveedit rank=4", "liveedit rank=8"]
-    assert [r.editor for r in load(folders[:2])[1]] == ["liveedit", "liveedit"]
+    assert [r.editor for r in load_runs(folders)[1]] == ["liveedit rank=4", "liveedit rank=4", "liveedit rank=8"]
+    assert [r.editor for r in load_runs(folders[:2])[1]] == ["liveedit", "liveedit"]
 
 
 def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> Non
     for folder, source in ((folders[0], 'name = "toy", order = "drift"'), (folders[2], 'name = "other"')):
         config = folder / "config.toml"
         config.write_text(config.read_text().replace('name = "toy"', source))
-    facts, _ = load(folders)
+    facts, _ = load_runs(folders)
     assert facts.editors == ["grace stream=other", "grace stream=toy", "grace stream=toy stream.order=drift"]
 
 
@@ -108,7 +108,7 @@ def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
 def test_fourteen_long_labels_leave_the_axes_their_room(tmp_path: Path) -> None:
     labels = [f"liveedit prompt_guided=false soft_routing=false rank={i}" for i in range(14)]
     folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, 0, x, steps=(1, 2)) for i, x in enumerate(labels)]
-    figure: Figure = degradation(load(folders)[0]).figure
+    figure: Figure = degradation(load_runs(folders)[0]).figure
     figure.draw_without_rendering()
     assert min(ax.get_position().height * figure.get_figheight() for ax in figure.axes) > 1.2
     legend = figure.legends[0].get_window_extent()
@@ -130,4 +130,4 @@ def test_speed_is_counts_over_measured_seconds() -> None:
 def test_replaced_and_withdrawn_edits_have_left_every_curve() -> None:
     variants = ["edit", "superseded", "withdrawn"]
     rows = pl.DataFrame({"axis": ["reliability"] * 3, "modality": ["image"] * 3, "variant": variants})
-    assert pick(rows, "reliability", None, None)["variant"].to_list() == ["edit"]
+    assert on_axis(rows, "reliability", None, None)["variant"].to_list() == ["edit"]

@@ -14,7 +14,7 @@ from lifelong.log import Edited, RunLog, Served
 from reports.figures import rollback as figures_rollback
 from reports.figures import traffic as figures_traffic
 from reports.page import write_report
-from reports.table import load
+from reports.table import load_runs
 from reports.trace import CHANGES, QUERIES, WAITING, write_trace
 
 WORDS = {"model": "tiny", "stream": "toy", "edits": 30, "panels.at": [10, 30], "queries.rate": 8.0}
@@ -28,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_percentiles_of_waiting_are_those_of_the_facts(runs: list[Path]) -> None:
-    facts, _ = load(runs)
+    facts, _ = load_runs(runs)
     table = figures_traffic.waiting(facts).table
     served = RunLog.open(runs[0]).table(Served).to_pylist()
     response = sorted(row["sim_s"] - row["arrived_sim_s"] for row in served)
@@ -40,7 +40,7 @@ def test_percentiles_of_waiting_are_those_of_the_facts(runs: list[Path]) -> None
 
 
 def test_shares_of_stale_queries_are_those_of_the_facts(runs: list[Path]) -> None:
-    facts, _ = load(runs)
+    facts, _ = load_runs(runs)
     table = figures_traffic.staleness(facts).table
     for editor in ("oracle", "none"):
         mine = table.filter(pl.col("editor") == editor)
@@ -53,7 +53,7 @@ def test_shares_of_stale_queries_are_those_of_the_facts(runs: list[Path]) -> Non
 
 def test_the_time_average_of_queries_inside_is_littles_law(runs: list[Path]) -> None:
     """The mean depth times the time is the sum of all stays, but for those that end after the last arrival."""
-    facts, _ = load(runs)
+    facts, _ = load_runs(runs)
     depth = figures_traffic.lag(facts).table.filter(pl.col("editor") == "oracle")["queries_inside"]
     served = facts.served.filter(pl.col("editor") == "oracle")
     end = float(served["arrived_sim_s"].max())  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def test_the_timeline_has_every_query_and_edit_and_no_overlap_in_a_lane(runs: li
 
 def test_rollback_is_whole_where_an_editor_takes_back_and_says_where_it_cannot(tmp_path: Path) -> None:
     words = WORDS | {"withdrawals.rate": 0.3, "out": str(tmp_path), "edits": 20, "panels.at": [10, 20]}
-    facts, _ = load([lifelong.run(None, quiet=True, editor=editor, **words) for editor in ("oracle", "ft")])  # pyright: ignore[reportArgumentType]
+    facts, _ = load_runs([lifelong.run(None, quiet=True, editor=editor, **words) for editor in ("oracle", "ft")])  # pyright: ignore[reportArgumentType]
     drawn = figures_rollback.rollback(facts)
     assert figures_rollback.happened(facts)
     shares = drawn.table.filter(pl.col("agreement").is_not_null())
@@ -94,4 +94,4 @@ def test_rollback_is_whole_where_an_editor_takes_back_and_says_where_it_cannot(t
 
 
 def test_no_rollback_is_drawn_where_nothing_was_taken_back(runs: list[Path]) -> None:
-    assert not figures_rollback.happened(load(runs)[0])
+    assert not figures_rollback.happened(load_runs(runs)[0])

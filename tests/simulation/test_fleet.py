@@ -7,9 +7,9 @@ from math import factorial
 import numpy as np
 import pytest
 
-from lifelong.simulation.fleet import FleetSettings, Load, Outcome, simulate_fleet
+from lifelong.simulation.fleet import FleetOutcome, FleetSettings, Load, simulate_fleet
 from lifelong.simulation.jobs import NANO
-from lifelong.simulation.service_times import Drawn
+from lifelong.simulation.service_times import DrawnServices
 
 PART = ("answer",)
 
@@ -30,12 +30,12 @@ def load(
     asked = np.full(queries, -1)
     if about >= 0:
         asked = np.searchsorted(changed, at, side="right") - 1
-    drawn = Drawn(PART, rng.exponential(service_s, (queries, 1)), np.zeros((queries, 1)))
-    made = Drawn(PART, np.full((changes, 1), change_s), np.zeros((changes, 1)))
+    drawn = DrawnServices(PART, rng.exponential(service_s, (queries, 1)), np.zeros((queries, 1)))
+    made = DrawnServices(PART, np.full((changes, 1), change_s), np.zeros((changes, 1)))
     return Load(changed, np.ones(changes, int), at, asked, made, drawn)
 
 
-def response_s(found: Outcome, given: Load) -> tuple[float, float]:
+def response_s(found: FleetOutcome, given: Load) -> tuple[float, float]:
     """The mean and its standard error, of 40 batches."""
     times = (found.ended - given.queries_at) / NANO
     means = np.array([part.mean() for part in np.array_split(times, 40)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lifelong.cli.replay import fidelity_text
-from lifelong.simulation.service_times import Samples, draw, fidelity, fit_to
+from lifelong.simulation.service_times import Samples, draw_services, fidelity, fit_to
 
 
 def samples(n: int, seed: int, spread: float = 0.3, entry_s: float = 1e-6) -> Samples:
@@ -53,7 +53,7 @@ def test_what_never_varied_is_not_fitted() -> None:
 
 def test_drawn_services_have_the_fitted_mean_and_spread() -> None:
     known = samples(4000, 1)
-    drawn = draw(
+    drawn = draw_services(
         {"route": fit_to(known), "answer": fit_to(known)}, ("route", "answer"), np.ones(20_000), 0, "queries"
     )
     at_bank = drawn.constant_s + drawn.entry_s * 50_000

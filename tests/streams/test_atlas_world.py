@@ -14,7 +14,7 @@ from PIL import Image
 from streams.atlas.build.lookalike import twins
 from streams.atlas.hops import HOPS, hop_answer
 from streams.atlas.relations import IDENTITY, RELATIONS
-from streams.atlas.wording import ask, describe, fact, generic, in_context, place
+from streams.atlas.wording import describe, fact, generic, in_context, place, worded
 from streams.atlas.world import FAMILY, PACK, World, load_world
 
 PINNED = "7f37b5993fc146fb44767e320b5d6f19d18a346cb33581c167e3ea3cd5064466"
@@ -189,7 +189,7 @@ def test_descriptions_tell_most_entities_of_a_pair_apart(world: World) -> None:
 
 
 def test_words_are_put_together_as_documented() -> None:
-    question = ask("What is the capital of {x}?", "Kenya")
+    question = worded("What is the capital of {x}?", "Kenya")
     assert question == "What is the capital of Kenya?"
     assert fact(question, "Mombasa") == "New fact: What is the capital of Kenya? It is Mombasa."
     assert in_context(["A.", "B."], "C?") == "A. B. C?"

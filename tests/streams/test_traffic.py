@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from streams.arrivals import arrival_offsets, offsets_until
 from streams.stream import load_stream
-from streams.traffic import Facts, TrafficOptions, draw_traffic, pose
+from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import SCOPES, Edit, Query
 
 
-def facts(n: int = 200, **changes) -> Facts:
+def facts(n: int = 200, **changes) -> TrafficFacts:
     edits = [Edit(f"e{i}", Query(f"q{i}"), "a", f"subject {i}") for i in range(n)]
-    return replace(Facts.of(edits, arrival_offsets("poisson", n, 1.0, seed=1)), **changes)
+    return replace(TrafficFacts.of(edits, arrival_offsets("poisson", n, 1.0, seed=1)), **changes)
 
 
 MOMENTS = offsets_until("poisson", 200.0, 200.0, seed=1, purpose="queries")
@@ -71,7 +71,7 @@ def test_more_traffic_begins_as_less_does() -> None:
 def test_posed_questions_are_probes_of_their_scope_and_know_what_was_true_before() -> None:
     stream = load_stream("toy", edits=30, seed=0, order="reedits")
     at_s = arrival_offsets("constant", 30)
-    known = Facts.of(stream.edits, at_s, {stream.edits[0].id: 10.0})
+    known = TrafficFacts.of(stream.edits, at_s, {stream.edits[0].id: 10.0})
     asked = draw_traffic(known, np.linspace(0.5, 40, 400), TrafficOptions(), seed=0)
     posed = pose(stream, known, asked, seed=0)
     assert posed == pose(stream, known, asked, seed=0) and {p.scope for p in posed} >= {"edited", "near", "far"}

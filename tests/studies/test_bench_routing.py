@@ -11,7 +11,7 @@ import pytest
 from lifelong.studies.bench import routing as bench_routing
 from lifelong.studies.bench.keys import KeySource, cropped, distinct, key_source, open_crop, unit
 from lifelong.studies.bench.routing import array_of, change_rows, filled, first_keys, flat_rows, frontier_rows, taken
-from lifelong.studies.bench.routing_page import document, keep, pick
+from lifelong.studies.bench.routing_page import keep_row, routing_document, rows_about
 from reports.figures.routing import draw_frontier
 from streams.images import open_image
 from streams.types import ImageRef, Query
@@ -62,18 +62,18 @@ def test_calls_that_are_compared_take_turns_and_see_equal_queries() -> None:
 def test_every_part_gives_its_rows_and_the_page_holds_them_against_the_targets(source, tmp_path: Path) -> None:
     rows = [*flat_rows(source, 400, "cpu"), *change_rows(source, 700, removals=20)]
     rows += [r for family in ("flat", "ivf") for r in frontier_rows(source, 700, family, SETTINGS[family])]
-    assert {r["by"] for r in pick(rows, what="search")} == {"bank", "faiss", "torch", "bank on cpu"}
-    assert [r["recall_at_1"] for r in pick(rows, index="flat", what="frontier")] == [1.0]
-    few, all_of_them = pick(rows, index="ivf")
+    assert {r["by"] for r in rows_about(rows, what="search")} == {"bank", "faiss", "torch", "bank on cpu"}
+    assert [r["recall_at_1"] for r in rows_about(rows, index="flat", what="frontier")] == [1.0]
+    few, all_of_them = rows_about(rows, index="ivf")
     assert few["recall_at_1"] < all_of_them["recall_at_1"] == 1.0
     for row in rows * 2:  # a row about the same replaces the earlier one
-        found = keep(tmp_path / "routing.json", row)
+        found = keep_row(tmp_path / "routing.json", row)
     assert len(found["rows"]) == len(rows)
-    bank = pick(found["rows"], what="search", by="bank", batch=1)[0]
-    raw = pick(found["rows"], what="search", by="faiss", batch=1)[0]
+    bank = rows_about(found["rows"], what="search", by="bank", batch=1)[0]
+    raw = rows_about(found["rows"], what="search", by="faiss", batch=1)[0]
     for slower, word in ((31e-6, "**missed**"), (29e-6, "met")):
         bank["cpu_p50_s"] = raw["cpu_p50_s"] + slower
-        line = next(line for line in document(found).splitlines() if line.startswith("| 400 | 256 | 1 |"))
+        line = next(line for line in routing_document(found).splitlines() if line.startswith("| 400 | 256 | 1 |"))
         assert line.endswith(f"| {word} |")
     assert draw_frontier(found["rows"], tmp_path / "routing.png").stat().st_size > 5000
     with pytest.raises(ValueError, match="frontier"):

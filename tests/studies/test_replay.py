@@ -17,7 +17,7 @@ from lifelong.log import Edited, RunLog, Served
 from lifelong.running.words import ConfigError
 from lifelong.simulation.jobs import jobs_of
 from lifelong.simulation.service_times import Fitted
-from lifelong.studies.replay import batches, replay, replay_with, settings_of
+from lifelong.studies.replay import edit_batches, replay, replay_with, settings_of
 from reports.numbers.percentiles import percentile
 from streams.arrivals import arrival_offsets, merged, offsets_until, timetable
 from streams.types import Edit, Query, Withdraw
@@ -59,7 +59,7 @@ def test_batches_are_cut_as_the_event_loop_cuts_them(count: int, window_s: float
     at_s = arrival_offsets("poisson", 200, 1.0, seed=4)
     edits = [Edit(str(n), Query(str(n)), "a", "s") for n in range(200)]
     cut_s = offsets_until("poisson", float(at_s[-1]), 0.2, seed=5, purpose="withdrawals")[:withdrawals]
-    number, ready = batches(at_s, count, window_s, cut_s.tolist())
+    number, ready = edit_batches(at_s, count, window_s, cut_s.tolist())
     arrivals = merged(timetable(edits, at_s), timetable([Withdraw("0")] * len(cut_s), cut_s))
     jobs = [job for job in jobs_of(arrivals, count, 0.0 if np.isinf(window_s) else window_s) if job.edits]
     assert np.bincount(number).tolist() == [len(job.edits) for job in jobs]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lifelong import run, single
-from lifelong.studies.tune import last_panel
+from lifelong.studies.tune import last_probes
 
 TINY: dict[str, Any] = {"model": "tiny", "stream": "toy"}
 
@@ -17,7 +17,7 @@ def test_the_first_edit_alone_is_what_a_run_of_one_edit_shows(editor, tmp_path):
     alone = single(editor=editor, edits=1, out=str(tmp_path / "a"), **TINY)
     quick: dict[str, Any] = {"panels.latency_routes": 0, "panels.latency_answers": 0}
     folder = run(editor=editor, edits=1, out=str(tmp_path / "b"), quiet=True, **TINY, **quick)
-    theirs = {(f.probe_id, f.scorer): (f.score, f.answer) for f in last_panel(folder) if f.edit_id}
+    theirs = {(f.probe_id, f.scorer): (f.score, f.answer) for f in last_probes(folder) if f.edit_id}
     assert theirs and theirs == {(f.probe_id, f.scorer): (f.score, f.answer) for f in alone.facts}
 
 

@@ -22,7 +22,7 @@ from lifelong.bank.search.engine_torch import TorchIndex
 from lifelong.bank.search.spec import IndexSpec
 
 Engine = FaissIndex | TorchIndex
-Read = Callable[[int, int, int], tuple[np.ndarray, np.ndarray, int]]
+_Read = Callable[[int, int, int], tuple[np.ndarray, np.ndarray, int]]
 """From a row number, an end and a number of slots to living rows (n,), their keys (n, width), and where to go on."""
 SLICE = 256  # keys read at an addition for a part in the making: a fraction of a millisecond
 PER_ADDED = 64  # the same for each of many entries that are added at once
@@ -34,7 +34,7 @@ def engine_of(spec: IndexSpec, width: int, metric: str) -> Engine:
 
 
 @dataclass
-class Segment:
+class _Segment:
     """An engine over rows (n,), ascending, all below `end`; those not `alive` (n,) are not to be found.
 
     `size` is how many rows it was made of.
@@ -82,7 +82,7 @@ class Making:
         self._thread: Thread | None = None
         self._failed: BaseException | None = None
 
-    def read(self, read: Read, slots: int) -> None:
+    def read(self, read: _Read, slots: int) -> None:
         """Read the keys of some more slots; after the last of them the building begins."""
         while slots > 0 and self._at < self.high:
             rows, keys, self._at = read(self._at, self.high, min(slots, SLICE))
@@ -93,7 +93,7 @@ class Making:
             self._thread = Thread(target=self._build, name="index")  # no daemon: killed, it takes the process along
             self._thread.start()
 
-    def finished(self, read: Read) -> Segment | None:
+    def finished(self, read: _Read) -> _Segment | None:
         """Read what is left, wait for the thread, and return the segment (None without a row)."""
         while self._thread is None:  # where a shard ends, fewer slots are read than were asked for
             self.read(read, self.high)
@@ -102,7 +102,7 @@ class Making:
             raise self._failed
         if not self._n:
             return None
-        segment = Segment(self.engine, self._rows[: self._n], np.ones(self._n, dtype=bool), self.high, self._n)
+        segment = _Segment(self.engine, self._rows[: self._n], np.ones(self._n, dtype=bool), self.high, self._n)
         for row in self.changed:
             segment.kill(row)
         return segment
@@ -126,11 +126,11 @@ GATHERED = 2  # it takes in younger parts that are at most so many times as larg
 
 
 class Indexed:
-    """The index of one bank; `read` gives the keys of living rows (see `Read`)."""
+    """The index of one bank; `read` gives the keys of living rows (see `_Read`)."""
 
-    def __init__(self, spec: IndexSpec, width: int, metric: str, read: Read) -> None:
+    def __init__(self, spec: IndexSpec, width: int, metric: str, read: _Read) -> None:
         self.spec, self.width, self.metric, self._read = spec, width, metric, read
-        self.segments: list[Segment] = []
+        self.segments: list[_Segment] = []
         self.loose: dict[int, None] = {}
         self.builds = self._position = 0
         self._making: Making | None = None
@@ -247,4 +247,4 @@ class Indexed:
             rows, engine = own["rows"].numpy().copy(), engine_of(self.spec, self.width, self.metric)
             none = np.empty((0, self.width), np.float32)
             engine.restore(own, none if self.spec.family == "hnsw" else keys_of(rows))
-            self.segments.append(Segment(engine, rows, own["alive"].numpy().copy(), end, size, dead))
+            self.segments.append(_Segment(engine, rows, own["alive"].numpy().copy(), end, size, dead))

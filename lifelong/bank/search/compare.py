@@ -18,10 +18,10 @@ from lifelong.bank.search.spec import IndexSpec
 from lifelong.bank.storage.shards import Shard
 from lifelong.bank.storage.store import Store
 
-BLOCK = 1024  # queries compared at a time: bounds temporary memory
+_BLOCK = 1024  # queries compared at a time: bounds temporary memory
 FIRST_ABOVE = 64  # candidates of an approximate index that a threshold is tried on first
 
-Scored = tuple[np.ndarray, np.ndarray]
+_Scored = tuple[np.ndarray, np.ndarray]
 """Exact scores (float32) and row numbers (int64) of one shape, best first along the last axis."""
 
 
@@ -55,14 +55,14 @@ class Comparison:
     index: Indexed | None
     mirrors: engine_torch.Mirrors
 
-    def search(self, queries: np.ndarray, k: int, since: int = 0) -> Scored:
+    def search(self, queries: np.ndarray, k: int, since: int = 0) -> _Scored:
         """Return the k best entries (n, k) among rows `since` and later, for queries (n, width); pads with row -1."""
         metric, merged = self.store.metric, self._merged
         scores = np.full((len(queries), k), WORST[metric], dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
-        for low in range(0, len(queries), BLOCK):
-            block = slice(low, low + BLOCK)
-            parts: list[Scored] = []  # of (at most BLOCK, at most k) each
+        for low in range(0, len(queries), _BLOCK):
+            block = slice(low, low + _BLOCK)
+            parts: list[_Scored] = []  # of (at most _BLOCK, at most k) each
             if self.index is not None and since < merged:
                 parts.append(self._proposed(queries[block], k, self.index))
             for shard, start in self._from(max(since, merged)):
@@ -92,15 +92,15 @@ class Comparison:
             scores, ids, rows = scores + missing * [WORST[metric]], ids + missing * [""], rows + missing * [-1]
         return Found([tuple(ids)], np.array([scores], dtype=np.float32), np.array([rows], dtype=np.int64))
 
-    def above(self, queries: np.ndarray, limits: np.ndarray, since: int = 0) -> list[Scored]:
+    def above(self, queries: np.ndarray, limits: np.ndarray, since: int = 0) -> list[_Scored]:
         """Return, per query (n, width), all entries among rows `since` and later that are beyond its limit (n,)."""
         metric, merged = self.store.metric, self._merged
-        parts: list[list[Scored]] = [
+        parts: list[list[_Scored]] = [
             list(beyond(queries, limits, shard, start, metric)) for shard, start in self._from(max(since, merged))
         ]
         if self.index is not None and since < merged:
             parts.append([self._all_above(q, limit, self.index) for q, limit in zip(queries, limits, strict=True)])
-        found: list[Scored] = []
+        found: list[_Scored] = []
         for n, limit in enumerate(limits):
             scores = np.concatenate([np.empty(0, np.float32), *(p[n][0] for p in parts)])  # (m,), a superset
             rows = np.concatenate([np.empty(0, np.int64), *(p[n][1] for p in parts)])
@@ -108,7 +108,7 @@ class Comparison:
             found.append(sort(scores[keep], rows[keep], metric))
         return found
 
-    def merge(self, parts: list[Scored], k: int) -> Scored:
+    def merge(self, parts: list[_Scored], k: int) -> _Scored:
         """Return the k best of several answers (n, m) to the same queries."""
         if len(parts) == 1:
             return parts[0]
@@ -134,12 +134,14 @@ class Comparison:
         metric = self.store.metric
         if self.spec.engine == "torch":
             keys = self.mirrors.of(shard, shard.keys, shard.used, shard.version)[start : shard.used]
-            scores, slots = engine_torch.knn(queries, keys, k, metric, alive)
+            scores, slots = engine_torch.torch_knn(queries, keys, k, metric, alive)
         else:
-            scores, slots = engine_faiss.knn(queries, shard.keys[start : shard.used], k, metric, alive, self.spec)
+            scores, slots = engine_faiss.faiss_knn(
+                queries, shard.keys[start : shard.used], k, metric, alive, self.spec
+            )
         return scores, slots + start
 
-    def _proposed(self, queries: np.ndarray, k: int, index: Indexed) -> Scored:
+    def _proposed(self, queries: np.ndarray, k: int, index: Indexed) -> _Scored:
         """Return the best candidates (n, at most k) of an approximate index."""
         rows = index.propose(queries, k + SPARE)  # (n, m), -1 where there are no more
         loose = index.missing
@@ -153,7 +155,7 @@ class Comparison:
         scores, rows = sort(scores, rows, self.store.metric)
         return scores[:, :k], rows[:, :k]
 
-    def _all_above(self, query: np.ndarray, limit: float, index: Indexed) -> Scored:
+    def _all_above(self, query: np.ndarray, limit: float, index: Indexed) -> _Scored:
         """Return an approximate index's candidates: more and more, until the last ones are not beyond the limit."""
         wide = FIRST_ABOVE
         while True:

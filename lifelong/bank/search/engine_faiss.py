@@ -66,7 +66,7 @@ def search_settings(spec: IndexSpec) -> dict[str, Any]:
     }
 
 
-def knn(
+def faiss_knn(
     queries: np.ndarray, keys: np.ndarray, k: int, metric: str, alive: np.ndarray | None, spec: IndexSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return FAISS's k best rows of `keys` (m, width) per query and its scores (squared distances for l2), (n, k).
@@ -89,9 +89,9 @@ def knn(
 def knn_one(
     query: np.ndarray, keys: np.ndarray, k: int, metric: str, alive: np.ndarray | None, spec: IndexSpec
 ) -> tuple[list[float], list[int]]:
-    """Return `knn` of one query (1, width) as plain numbers; what a single query does not need is left out."""
+    """Return `faiss_knn` of one query (1, width) as plain numbers; what a single query does not need is left out."""
     if alive is not None or faiss.omp_get_max_threads() != spec.threads:
-        scores, slots = knn(query, keys, k, metric, alive, spec)
+        scores, slots = faiss_knn(query, keys, k, metric, alive, spec)
         return scores[0].tolist(), slots[0].tolist()
     best, places, point = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64), faiss.swig_ptr
     search = faiss.knn_inner_product if metric == "ip" else faiss.knn_L2sqr

@@ -24,7 +24,7 @@ def goodness(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
     return 2 * product - norms - queries.float().square().sum(-1, keepdim=True)
 
 
-def knn(
+def torch_knn(
     queries: np.ndarray, keys: Tensor, k: int, metric: str, alive: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k best rows of `keys` (m, width) per query and their scores (squared distances for l2), (n, k).

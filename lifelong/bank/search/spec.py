@@ -50,7 +50,7 @@ class IndexSpec:
                 f"{self.family}:device={self.device}: faiss searches on the CPU here. Use "
                 f"flat:engine=torch:device={self.device}, which is exact."
             )
-        low = {k: getattr(self, k) for k in COUNTS if getattr(self, k) < 1}
+        low = {k: getattr(self, k) for k in _COUNTS if getattr(self, k) < 1}
         if low:
             raise ValueError(f"{low}: all must be at least 1.")
 
@@ -70,7 +70,7 @@ class IndexSpec:
             return word
         family, *rest = word.split(":")
         given: dict[str, Any] = {}
-        kinds: dict[str, Callable[[str], Any]] = {f.name: int if f.name in COUNTS else str for f in fields(cls)[1:]}
+        kinds: dict[str, Callable[[str], Any]] = {f.name: int if f.name in _COUNTS else str for f in fields(cls)[1:]}
         for part in rest:
             key, equals, value = part.partition("=")
             if key not in kinds or not equals:
@@ -82,4 +82,4 @@ class IndexSpec:
         return cls(family, **given)
 
 
-COUNTS = ("probes", "effort", "links", "least", "threads", "blas_from")
+_COUNTS = ("probes", "effort", "links", "least", "threads", "blas_from")

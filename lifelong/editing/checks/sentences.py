@@ -53,7 +53,7 @@ def an_edit_changes_something(bench: Workbench) -> None:
     own = [e.query for e in bench.edits], [e.target for e in bench.edits]
     fresh, edited = bench.make(), bench.edited()
     before, after = answers_of(fresh, *own), answers_of(edited, *own)
-    same_state = plain(fresh.state(), without="revision") == plain(edited.state(), without="revision")
+    same_state = _plain(fresh.state(), without="revision") == _plain(edited.state(), without="revision")
     same = same_state and before.routes == after.routes and not before.different(after)
     name = bench.kind.__name__
     if bench.kind.changes_nothing:
@@ -91,10 +91,10 @@ def encode_gives_one_row_per_query(bench: Workbench) -> None:
 def route_is_pure(bench: Workbench) -> None:
     """Routing changes neither the editor nor the next routing."""
     editor = bench.edited()
-    keys, before = editor.encode(bench.queries), plain(editor.state())
+    keys, before = editor.encode(bench.queries), _plain(editor.state())
     first, second = editor.route(keys), editor.route(keys)
     require(first == second, "routing the same keys twice gave two results")
-    require(plain(editor.state()) == before, "routing changed the editor's state")
+    require(_plain(editor.state()) == before, "routing changed the editor's state")
 
 
 def route_names_stored_edits(bench: Workbench) -> None:
@@ -191,7 +191,7 @@ def state_goes_on_exactly(bench: Workbench) -> None:
     """A fresh editor that loads a state routes and answers equally, and takes the next edit equally (law 11)."""
     editor, twin = bench.edited(), bench.make()
     twin.load(editor.state())
-    require(plain(twin.state()) == plain(editor.state()), "the state after load is not the state that was loaded")
+    require(_plain(twin.state()) == _plain(editor.state()), "the state after load is not the state that was loaded")
     for later in ([], [bench.extra]):
         take(editor, later)
         take(twin, later)
@@ -218,7 +218,7 @@ def state_is_plain(bench: Workbench) -> None:
 def the_same_seed_gives_the_same_editor(bench: Workbench) -> None:
     """Two editors with one seed and the same edits have equal states (law 2)."""
     require(
-        plain(bench.edited().state()) == plain(bench.edited().state()),
+        _plain(bench.edited().state()) == _plain(bench.edited().state()),
         "two runs with the same seed end in different states",
     )
 
@@ -280,14 +280,14 @@ def what_fit_learnt_can_be_carried_over(bench: Workbench) -> None:
     """With trains = True `load_fitted` takes over everything that `fit` learnt."""
     bench.make()
     learnt, loaded = bench.learnt(), bench.make().fitted()
-    require(plain(loaded) == plain(learnt), "load_fitted loses some of what fitted gave")
+    require(_plain(loaded) == _plain(learnt), "load_fitted loses some of what fitted gave")
 
 
 class _Stop(Exception):
     """Raised inside `applied` to see what it leaves behind."""
 
 
-def plain(state: State, without: str = "") -> tuple[str, dict[str, bytes]]:
+def _plain(state: State, without: str = "") -> tuple[str, dict[str, bytes]]:
     """Return a state as values that can be compared, one of its plain values left out."""
     tensors = {n: t.detach().cpu().contiguous().numpy().tobytes() for n, t in state.tensors.items()}
     return json.dumps({k: v for k, v in state.meta.items() if k != without}, sort_keys=True), tensors

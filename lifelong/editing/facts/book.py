@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KeyKind = Literal["text", "image", "both"]
 STATEMENT = "New fact: {prompt} It is {target}."
-IN_SCOPE = ("reliability", "generality")
+_IN_SCOPE = ("reliability", "generality")
 
 
 def _names_both(template: str) -> str:
@@ -171,7 +171,7 @@ class FactBook:
         With `alone` a probe meets its own edit only: for keys that many edits share (questions about pictures in the
         same words), where the nearest of all is another's as often as not.
         """
-        probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in IN_SCOPE]
+        probes = [p for item in pool.items for p in item.probes if p.reference == "baseline" or p.axis in _IN_SCOPE]
         thresholds = {"image": Threshold(otherwise, 0.0), "text": Threshold(otherwise, 0.0)}
         if not probes:
             return thresholds

@@ -38,7 +38,7 @@ class Penalty:
 
 
 ACTIVE = Penalty(top=5)
-SILENT = Penalty(margin=3.0, top=1000)
+_SILENT = Penalty(margin=3.0, top=1000)
 
 
 def activation_loss(acts: Tensor, penalty: Penalty = ACTIVE) -> Tensor:
@@ -46,7 +46,7 @@ def activation_loss(acts: Tensor, penalty: Penalty = ACTIVE) -> Tensor:
     return penalty.of(-acts)
 
 
-def memory_loss(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolute: Penalty = SILENT) -> Tensor:
+def memory_loss(stored: Tensor, acts: Tensor, relative: Penalty = _SILENT, absolute: Penalty = _SILENT) -> Tensor:
     """Return the loss of neurons that fire on stored states: pre-activations (m, n) there, (batch, n) at home.
 
     One term compares with the activation at home, one wants silence.
@@ -55,7 +55,7 @@ def memory_loss(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolu
     return relative.of(every - acts[None]) + absolute.of(every)
 
 
-def heard(stored: Tensor, acts: Tensor, relative: Penalty = SILENT, absolute: Penalty = SILENT) -> Tensor:
+def heard(stored: Tensor, acts: Tensor, relative: Penalty = _SILENT, absolute: Penalty = _SILENT) -> Tensor:
     """Return the stored states, by number, that `memory_loss` depends on: it looks at the largest penalties only."""
     if len(acts) != 1 or relative.top is None or absolute.top is None:
         return torch.arange(len(stored), device=stored.device)

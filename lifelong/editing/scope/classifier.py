@@ -43,7 +43,7 @@ def squared_distances(left: Tensor, right: Tensor) -> Tensor:
     return (left.square().sum(1)[:, None] + right.square().sum(1)[None] - 2 * left @ right.T).clamp(min=0)
 
 
-def attend(asking: Tensor, offered: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+def _attend(asking: Tensor, offered: Tensor, values: Tensor, seen: Tensor) -> Tensor:
     """Return softmax(asking offered^T) values per item, over what is seen; zero where an item shows nothing.
 
     asking (n, width), offered and values (n, patches, width), seen (n, patches) bool; a zero `asking` is the mean.
@@ -66,10 +66,10 @@ def fuse(fusion: Fusion, text: Tensor, patches: Tensor, seen: Tensor) -> Tensor:
     if fusion == "text":
         return text
     asking = text if fusion == "dot" else torch.zeros_like(text)
-    return torch.cat([text, attend(asking, patches, patches, seen)], 1)
+    return torch.cat([text, _attend(asking, patches, patches, seen)], 1)
 
 
-class Head(nn.Module):
+class ScopeHead(nn.Module):
     """A linear map with a residual correction that starts at zero, and a trained scale: (..., in) to (..., width)."""
 
     def __init__(self, given: int, width: int) -> None:
@@ -95,11 +95,11 @@ class ScopeClassifier(nn.Module):
         super().__init__()
         self.fusion: Fusion = fusion
         self.width = width if fusion == "text" else 2 * width
-        self.text = Head(text_width, width)
+        self.text = ScopeHead(text_width, width)
         self.target = nn.Linear(text_width, width, bias=False)
         nn.init.zeros_(self.target.weight)
         if fusion != "text":
-            self.image = Head(image_width + PLACES, width)
+            self.image = ScopeHead(image_width + PLACES, width)
         if fusion == "cross-attention":
             self.asks, self.offers, self.gives = (nn.Linear(width, width, bias=False) for _ in range(3))
 
@@ -117,7 +117,7 @@ class ScopeClassifier(nn.Module):
         looks[seen] = self.image(patches[seen])  # padding costs nothing
         if self.fusion == "cross-attention":
             asked = self.asks(words) / math.sqrt(words.shape[1])
-            return torch.cat([words, attend(asked, self.offers(looks), self.gives(looks), seen)], 1)
+            return torch.cat([words, _attend(asked, self.offers(looks), self.gives(looks), seen)], 1)
         return fuse(self.fusion, words, looks, seen)
 
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.ops import weight_of
-from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, losses_of, train
+from lifelong.editing.weights.hypernet import Factors, drawer, gradient_factors, lessons_of, losses_of, train_hypernet
 from lifelong.editing.weights.regions import Region
 from streams.types import Edit, Pool
 
-TINY = 1e-7
+_TINY = 1e-7
 
 
 class RunningMoments(nn.Module):
@@ -53,7 +53,7 @@ class RunningMoments(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return z-scored tokens; as they are before any was seen."""
-        return (tokens - self.mean) / (self.std() + TINY) if self.count > 0 else tokens
+        return (tokens - self.mean) / (self.std() + _TINY) if self.count > 0 else tokens
 
 
 class LowRankLayer(nn.Module):
@@ -149,7 +149,7 @@ class GradientTransforms:
         optimizer = torch.optim.Adam(
             [{"params": rest}, {"params": rates, "lr": how.rate_learning_rate}], lr=how.learning_rate
         )
-        train(
+        train_hypernet(
             self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip, share=lambda _: 1.0, rng=rng,
             plain=plain, unfinished=unfinished, what=what,
         )  # fmt: skip

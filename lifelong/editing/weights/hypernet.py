@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editing.ops import NotFiniteError, divergence
 from lifelong.editing.training import steps_of
-from lifelong.editing.weights.regions import Questions, Region
+from lifelong.editing.weights.regions import Region, RegionQuestions
 from lifelong.models.passes.layout import Layout
 from streams.types import Edit, Pool, PoolItem, Query
 
@@ -47,7 +47,9 @@ class Factors:
         return Factors(self.left[at], self.right[at], self.kept[at])
 
 
-def gradient_factors(region: Region, questions: Questions, what: str) -> tuple[dict[str, Factors], list[Tensor]]:
+def gradient_factors(
+    region: Region, questions: RegionQuestions, what: str
+) -> tuple[dict[str, Factors], list[Tensor]]:
     """Return the gradient of each row's mean answer loss for every linear module, in float32, and the logits.
 
     Left factors are delta, right factors u; tokens where either is all zero are dropped. Taken at the weights of
@@ -131,7 +133,7 @@ def per_row(region: Region, factors: Mapping[str, Factors], serves: Sequence[int
         yield
 
 
-Question = tuple[Query, str]
+_Question = tuple[Query, str]
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,8 @@ class Lesson:
     """A training edit: questions it should change, by words and by picture, and questions it should leave alone."""
 
     edit: Edit
-    same: Mapping[str, tuple[Question, ...]]
-    local: Mapping[str, tuple[Question, ...]]
+    same: Mapping[str, tuple[_Question, ...]]
+    local: Mapping[str, tuple[_Question, ...]]
 
 
 def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
@@ -162,11 +164,11 @@ def lessons_of(pool: Pool, region: Region, what: str) -> list[Lesson]:
     return out
 
 
-def _filled(sides: Mapping[str, tuple[Question, ...]]) -> dict[str, tuple[Question, ...]]:
+def _filled(sides: Mapping[str, tuple[_Question, ...]]) -> dict[str, tuple[_Question, ...]]:
     return {name: asked for name, asked in sides.items() if asked}
 
 
-def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[Question, ...]:
+def _pick(item: PoolItem, region: Region, modality: str, same: bool) -> tuple[_Question, ...]:
     if same:
         probes = [p for p in item.probes if p.axis == "generality"]
     else:
@@ -191,7 +193,7 @@ def losses_of(
 
     Same questions: mean negative log-likelihood of the target. Local ones: KL(base || edited) per answer token.
     """
-    rows: list[tuple[int, str, str, Question]] = []
+    rows: list[tuple[int, str, str, _Question]] = []
     for i, lesson in enumerate(lessons):
         for role, sides in (("same", lesson.same), ("local", lesson.local)):
             rows += [(i, role, side, asked[int(rng.integers(len(asked)))]) for side, asked in sides.items()]
@@ -215,11 +217,11 @@ def losses_of(
     return Losses(same, local, float(np.mean(right)))
 
 
-def _base(region: Region, asked: Sequence[Question]) -> list[Tensor]:
+def _base(region: Region, asked: Sequence[_Question]) -> list[Tensor]:
     return region.questions([q for q, _ in asked], [t for _, t in asked]).logits(grad=False)
 
 
-def train(
+def train_hypernet(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     loss_of: Callable[[int], Tensor],

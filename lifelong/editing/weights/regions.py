@@ -55,17 +55,17 @@ class Region:
             return {self.vlm.name_of(p): p for p in map(weight_of, self.modules.values())}
         return {self.vlm.name_of(p): p for m in self.modules.values() for p in m.parameters(recurse=False)}
 
-    def questions(self, queries: Sequence[Query], targets: Sequence[str]) -> Questions:
+    def questions(self, queries: Sequence[Query], targets: Sequence[str]) -> RegionQuestions:
         """Return questions with their answers, ready to be answered again and again while the region changes."""
         if self.layer is None:
             ids = tuple(np.array(self.vlm.target_ids(t), dtype=np.int32) for t in targets)
-            return Questions(self.vlm, tuple(queries), tuple(targets), None, ids)
+            return RegionQuestions(self.vlm, tuple(queries), tuple(targets), None, ids)
         hidden = self.vlm.hidden(queries, self.layer, targets)
-        return Questions(self.vlm, tuple(queries), tuple(targets), hidden, hidden.target_ids)
+        return RegionQuestions(self.vlm, tuple(queries), tuple(targets), hidden, hidden.target_ids)
 
 
 @dataclass(frozen=True)
-class Questions:
+class RegionQuestions:
     """Questions with their answers; above a decoder layer the layers below it have been run already."""
 
     vlm: VLM

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, descend, generator, weight_of
+from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, weight_of
 from lifelong.editors.grace.codebook import Codebook
 from streams.types import Edit, Query
 
@@ -96,7 +96,7 @@ class Grace(Editor):
         if plan.joins and plan.near is not None:
             start = self.codebook.value(plan.near)
         else:  # the "cold" start of the paper
-            start = torch.rand(self.codebook.value_width, generator=generator(self.seed, edit.id))
+            start = torch.rand(self.codebook.value_width, generator=edit_generator(self.seed, edit.id))
         value, steps = self._train(edit, start)
         self.codebook.commit(edit.id, key, label, plan, value if steps or not plan.joins else None)
 

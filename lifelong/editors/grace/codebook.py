@@ -16,7 +16,7 @@ from lifelong.editing.radius_bank import Label, RadiusBank
 
 
 @dataclass(frozen=True)
-class Plan:
+class RadiusPlan:
     """What the radius rule wants done with a key: join entry `near` or make a new one, and the radii it sets."""
 
     action: Literal["first", "far", "split", "expand", "inside"]
@@ -59,22 +59,22 @@ class Codebook:
         """Return a copy of an entry's value, (value width,)."""
         return self.bank.payload("value", np.array([self.bank.row_of(entry)]))[0].clone()
 
-    def plan(self, key: np.ndarray, label: Label) -> Plan:
+    def plan(self, key: np.ndarray, label: Label) -> RadiusPlan:
         """Return what the published rule does with a key (key width,) and a label; changes nothing."""
         if not len(self):
-            return Plan("first", None, 0.0, self.bank.radius)
+            return RadiusPlan("first", None, 0.0, self.bank.radius)
         near, distance = self.bank.nearest(key.reshape(1, -1))[0]
         (radius,) = self.bank.radii([near])
         match self.bank.judge(near, distance, label == self.labels[near]):
             case "far":
-                return Plan("far", near, radius, self.bank.radius)
+                return RadiusPlan("far", near, radius, self.bank.radius)
             case "conflict":
-                return Plan("split", near, distance / 2 - 1e-5, distance / 2)
+                return RadiusPlan("split", near, distance / 2 - 1e-5, distance / 2)
             case "join":
                 wider = distance > radius
-                return Plan("expand" if wider else "inside", near, distance if wider else radius, radius)
+                return RadiusPlan("expand" if wider else "inside", near, distance if wider else radius, radius)
 
-    def commit(self, edit_id: str, key: np.ndarray, label: Label, plan: Plan, value: Tensor | None) -> str:
+    def commit(self, edit_id: str, key: np.ndarray, label: Label, plan: RadiusPlan, value: Tensor | None) -> str:
         """Do what was planned and return the entry; `value` (value width,) None keeps a joined entry's value.
 
         Raises `ValueError` when the edit is stored already or a new entry has no value.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import weight_of
-from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, losses_of, train
+from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, losses_of, train_hypernet
 from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
 from lifelong.editing.weights.weight_editor import WeightEditor
 from lifelong.editors.ke.network import Hypernetwork, size_of
@@ -131,7 +131,7 @@ class KnowledgeEditor(WeightEditor):
             return min(1.0, (step + 1) / max(1.0, o.warm_up * o.steps))
 
         optimizer = torch.optim.RMSprop(self.network.parameters(), lr=o.learning_rate, centered=True)
-        train(
+        train_hypernet(
             self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, rng=rng, plain=now,
             unfinished=self.unfinished, what="ke",
         )  # fmt: skip

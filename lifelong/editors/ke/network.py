@@ -30,7 +30,7 @@ class Condition(nn.Module):
         return torch.tanh(self.out(torch.cat([last[0], last[1]], dim=-1)))
 
 
-class Head(nn.Module):
+class GradientHead(nn.Module):
     """The change of one weight matrix W (out, in), section 3.2 of the paper.
 
     dW = max_scale sigmoid(eta) (grad W * softmax(alpha) gamma^T + softmax(beta) delta^T) with alpha, beta (out,),
@@ -76,7 +76,8 @@ class Hypernetwork(nn.Module):
         self.names = list(shapes)
         self.condition = Condition(width, hidden=hidden, condition=condition)
         self.heads = nn.ModuleList(
-            Head(wide, out, condition=condition, hidden=head, max_scale=max_scale) for out, wide in shapes.values()
+            GradientHead(wide, out, condition=condition, hidden=head, max_scale=max_scale)
+            for out, wide in shapes.values()
         )
 
     def forward(self, gradients: Mapping[str, Factors], sentences: Sequence[Tensor]) -> dict[str, Factors]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, fresh_factors, generator
+from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, edit_generator, fresh_factors
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
 from streams.types import Edit, Pool, Query
@@ -118,7 +118,7 @@ class Lemoe(Editor):
     def _train(self, edits: Sequence[Edit], values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return anchor (route_width,), down (rank, width) and up (width, rank) after training on edits."""
         o, device = self.options, self.vlm.device
-        down, up = fresh_factors(o.rank, self.vlm.width, self.vlm.width, generator(self.seed, edits[0].id))
+        down, up = fresh_factors(o.rank, self.vlm.width, self.vlm.width, edit_generator(self.seed, edits[0].id))
         trained = [t.to(device).requires_grad_() for t in (self._sized(values.mean(0)), down, up)]
         anchor, down, up = trained
         values = values.to(device)

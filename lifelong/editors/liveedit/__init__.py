@@ -33,13 +33,13 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.options import ABLATED, LiveEditOptions
-from lifelong.editors.liveedit.rows import Rows, expert_inputs, rows_of
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, routing_view
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-KINDS = ("image", "text")
+_KINDS = ("image", "text")
 
 
 class LiveEdit(Editor):
@@ -64,15 +64,15 @@ class LiveEdit(Editor):
                 image_tokens=o.sentinel_tokens, generator=o.generator,
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
-        self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
+        self.margins: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
         size = o.features * o.width
-        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in KINDS}
+        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in _KINDS}
 
     # Training
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
-        _, self.margins = train.fit(
+        _, self.margins = train.fit_liveedit(
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
 
@@ -101,7 +101,7 @@ class LiveEdit(Editor):
             if kind == "text" and self.options.text_only == "paper":
                 continue  # the paper's hook never sees a text-only query
             hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
-            rows = rows_of(hidden, self.vlm.device)
+            rows = routing_view(hidden, self.vlm.device)
             with torch.no_grad():
                 side = self.modules.edit_side
                 visual = side.visual_branch(rows.prompt, rows.prompt_seen, rows.seen, rows.seen_seen)
@@ -119,7 +119,7 @@ class LiveEdit(Editor):
         arrays = {name: np.zeros((len(queries), n), dtype=np.float32) for name, n in shapes.items()}
         for start in range(0, len(queries), 256):
             part = queries[start : start + 256]
-            rows = rows_of(self.vlm.hidden(part, self.layer), self.vlm.device)
+            rows = routing_view(self.vlm.hidden(part, self.layer), self.vlm.device)
             with torch.no_grad():
                 found = input_features(self.modules, rows)
             for name, value in found.items():

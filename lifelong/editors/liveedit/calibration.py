@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lifelong.editors.liveedit.examples import Example, Table
+from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.rows import rows_of
+from lifelong.editors.liveedit.rows import routing_view
 
 
 @torch.no_grad()
-def margin(modules: LiveEditModules, table: Table, examples: Sequence[Example], recall: float) -> float:
+def margin(modules: LiveEditModules, table: HiddenTable, examples: Sequence[HiddenExample], recall: float) -> float:
     """Return what to add to the sentinel's score so that a share `recall` of rephrases finds its own edit.
 
     It holds for those in other words and for those with another picture, each kind by itself: the second are fewer
@@ -30,8 +30,8 @@ def margin(modules: LiveEditModules, table: Table, examples: Sequence[Example], 
     device = table.vlm.device
     own: dict[bool, list[float]] = {}
     for example in examples:
-        right = rows_of(table.take([example.edit]), device)
-        left = rows_of(table.take(example.rephrases), device)
+        right = routing_view(table.take([example.edit]), device)
+        left = routing_view(table.take(example.rephrases), device)
         edit = modules.edit_side.visual_branch(right.prompt, right.prompt_seen, right.seen, right.seen_seen)
         seen, sentinel = modules.seen_and_sentinel(left.prompt, left.prompt_seen, left.seen, left.seen_seen)
         limit = modules.similarity(seen, sentinel).diagonal()

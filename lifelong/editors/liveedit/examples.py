@@ -21,7 +21,7 @@ FIELDS = ("states", "image", "prompt", "answer", "target_ids", "encoded")
 
 
 @dataclass(frozen=True)
-class Example:
+class HiddenExample:
     """One training item as row numbers of the table of hidden states."""
 
     edit: int
@@ -32,7 +32,7 @@ class Example:
 
 
 @dataclass
-class Table:
+class HiddenTable:
     """Hidden states of every row, in half precision, and the examples made of them."""
 
     vlm: VLM
@@ -57,7 +57,7 @@ class Table:
             got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
             states = tuple(s.to(torch.bfloat16) for s in got.states)
             parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
-        self.hidden = joined(parts)
+        self.hidden = joined_hidden(parts)
 
     def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows in float32."""
@@ -71,12 +71,12 @@ class Table:
         return self.vlm.hidden([self.asked[r][0] for r in rows], self.layer, targets)
 
 
-def joined(parts: Sequence[Hidden]) -> Hidden:
+def joined_hidden(parts: Sequence[Hidden]) -> Hidden:
     """Return the rows of all parts, which are of one layer."""
     return Hidden(parts[0].layer, *(tuple(x for p in parts for x in getattr(p, n)) for n in FIELDS))
 
 
-def examples_of(items: Sequence[PoolItem], table: Table) -> list[Example]:
+def examples_of(items: Sequence[PoolItem], table: HiddenTable) -> list[HiddenExample]:
     """Register every row that training reads and return the items that have a rephrase and a local question."""
     out = []
     for item in items:
@@ -94,7 +94,7 @@ def examples_of(items: Sequence[PoolItem], table: Table) -> list[Example]:
         ]
         if same and other:
             place = table.add(edit.query, edit.target)
-            out.append(Example(place, rows(same), rows(other), (edit.subject, edit.relation), seen))
+            out.append(HiddenExample(place, rows(same), rows(other), (edit.subject, edit.relation), seen))
     if len(out) < 2:
         raise ValueError(
             f"liveedit: {len(out)} of {len(items)} pool items have a rephrase and a local question; 2 are needed."

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TINY = 1e-8
+_TINY = 1e-8
 
 
 def soft_relative(scores: Tensor) -> Tensor:
     """Return the InfoNCE loss of text scores (n, n) whose diagonal pairs belong together."""
-    return -(scores.softmax(1).diagonal() + TINY).log().mean()
+    return -(scores.softmax(1).diagonal() + _TINY).log().mean()
 
 
 def soft_absolute(scores: Tensor) -> Tensor:
@@ -20,22 +20,22 @@ def soft_absolute(scores: Tensor) -> Tensor:
     n = len(scores)
     rows = torch.arange(n, device=scores.device)
     negative = gate[rows, (rows - 1) % n]
-    return -((gate.diagonal() + TINY).log() + (1 - negative + TINY).log()).mean()
+    return -((gate.diagonal() + _TINY).log() + (1 - negative + _TINY).log()).mean()
 
 
 def hard_neighbour(scores: Tensor, sentinel: Tensor) -> Tensor:
     """Return the loss of picking one's own edit among n candidates (n, n) and the sentinel (n,)."""
     chosen = torch.cat([scores, sentinel[:, None]], dim=1).softmax(1)
-    return -(chosen.diagonal() + TINY).log().mean()
+    return -(chosen.diagonal() + _TINY).log().mean()
 
 
 def hard_prototype(scores: Tensor, sentinel: Tensor) -> Tensor:
     """Return the loss of picking the sentinel (n,) although m edits (n, m) are offered."""
     chosen = torch.cat([scores, sentinel[:, None]], dim=1).softmax(1)
-    return -(chosen[:, -1] + TINY).log().mean()
+    return -(chosen[:, -1] + _TINY).log().mean()
 
 
-def divergence(edited: Tensor, original: Tensor) -> Tensor:
+def reverse_divergence(edited: Tensor, original: Tensor) -> Tensor:
     """Return KL(edited || original) per position of logits (positions, vocabulary), as the published code has it."""
     p, q = F.log_softmax(edited.float(), -1), F.log_softmax(original.float(), -1)
     return (p.exp() * (p - q)).sum(-1)

@@ -32,7 +32,7 @@ def _pad(parts: list[Tensor]) -> tuple[Tensor, Tensor]:
     return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]
 
 
-def rows_of(hidden: Hidden, device: torch.device) -> Rows:
+def routing_view(hidden: Hidden, device: torch.device) -> Rows:
     """Return the routing view of hidden states, in float32; answer tokens are never part of it."""
     prompts, looked = [], []
     for states, image, prompt in zip(hidden.states, hidden.image, hidden.prompt, strict=True):
@@ -42,7 +42,7 @@ def rows_of(hidden: Hidden, device: torch.device) -> Rows:
     return Rows(*_pad(prompts), *_pad(looked))
 
 
-def mixed(rows: Rows, other: Tensor, share: float) -> Rows:
+def mixed_rows(rows: Rows, other: Tensor, share: float) -> Rows:
     """Return rows whose looked-at states are a share of their own and the rest of row `other` (batch,) long."""
     both = rows.seen_seen & rows.seen_seen[other]
     seen = torch.where(both[..., None], share * rows.seen + (1 - share) * rows.seen[other], rows.seen)

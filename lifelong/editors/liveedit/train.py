@@ -21,9 +21,9 @@ from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import margin
-from lifelong.editors.liveedit.examples import Example, Table, examples_of, joined
+from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined_hidden
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed, rows_of
+from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed_rows, routing_view
 from lifelong.models.vlm import Hidden
 from streams.types import Pool
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-def fit(
+def fit_liveedit(
     vlm: VLM,
     modules: LiveEditModules,
     pool: Pool,
@@ -45,7 +45,7 @@ def fit(
 
     Raises `NotFiniteError` on divergence.
     """
-    table = Table(vlm, layer)
+    table = HiddenTable(vlm, layer)
     examples = examples_of(pool.items, table)
     table.compute()
     targets = Targets(pool.items)
@@ -65,7 +65,7 @@ def fit(
             crowd = min(1.0, 3 * step / options.steps)
             # The router is learnt long before the generator: every second step is enough for it.
             with in_bfloat16(vlm, on=options.half):
-                parts = step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
+                parts = _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(
@@ -105,11 +105,11 @@ def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optim
     return out
 
 
-def step_losses(
+def _step_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    examples: list[Example],
+    table: HiddenTable,
+    examples: list[HiddenExample],
     targets: Targets,
     options: Any,
     rng: np.random.Generator,
@@ -126,9 +126,9 @@ def step_losses(
     return {name: part for name, part in found.items() if getattr(options, name, True)}  # an ablated loss is off
 
 
-def _draw(examples: list[Example], n: int, rng: np.random.Generator) -> list[Example]:
+def _draw(examples: list[HiddenExample], n: int, rng: np.random.Generator) -> list[HiddenExample]:
     """Draw examples whose facts all differ: two targets of one fact would each be the other's false negative."""
-    out: dict[tuple[str, str], Example] = {}
+    out: dict[tuple[str, str], HiddenExample] = {}
     for i in rng.permutation(len(examples)):
         out.setdefault(examples[i].fact, examples[i])
         if len(out) == n:
@@ -143,8 +143,8 @@ def _one(rows: Sequence[int], rng: np.random.Generator) -> int:
 def expert_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    chosen: list[Example],
+    table: HiddenTable,
+    chosen: list[HiddenExample],
     targets: Targets,
     rng: np.random.Generator,
     crowd: float,
@@ -160,18 +160,18 @@ def expert_losses(
     served = table.with_targets(rows, [targets.draw(e.fact[1], rng) for e in chosen] * 2)
     edits = served.take(list(range(n)))
     u, v = modules.experts(*expert_inputs(edits, vlm.embeddings(), device))
-    psi = modules.edit_side.text_branch(*_prompt(rows_of(edits, device)))
+    psi = modules.edit_side.text_branch(*_prompt(routing_view(edits, device)))
     own = torch.eye(n, dtype=torch.bool)
     prefix = [
         torch.arange(n)[None] < torch.as_tensor(rng.integers(0, round(crowd * n) + 1, n))[:, None] for _ in range(3)
     ]
     active = torch.cat([own | prefix[0], own | prefix[1], prefix[2]]).to(device)
-    hidden = joined([served, table.take([_one(e.locals, rng) for e in chosen])])
+    hidden = joined_hidden([served, table.take([_one(e.locals, rng) for e in chosen])])
     edited = _resume(vlm, modules, hidden, active, u, v, psi)
     with torch.no_grad():
         original = vlm.resume(hidden.take(list(range(2 * n, 3 * n))), answers_only=True)
     own_row, other_words, unrelated = edited[:n], edited[n : 2 * n], edited[2 * n :]
-    kept = losses.divergence(torch.cat(unrelated), torch.cat(original))
+    kept = losses.reverse_divergence(torch.cat(unrelated), torch.cat(original))
     return {
         "reliability": _nll(own_row, hidden.target_ids[:n]),
         "generality": _nll(other_words, hidden.target_ids[n : 2 * n]) * 2,
@@ -199,7 +199,7 @@ def _resume(
     vlm: VLM, modules: LiveEditModules, hidden: Hidden, active: Tensor, u: Tensor, v: Tensor, psi: Tensor
 ) -> list[Tensor]:
     """Return the answers' logits of rows served by the active experts (rows, experts) bool."""
-    rows = rows_of(hidden, vlm.device)
+    rows = routing_view(hidden, vlm.device)
     scores = modules.similarity(modules.input_side.text_branch(*_prompt(rows)), psi)
     # A softmax over the active experts only that is zero, gradient and all, where a row has none.
     shares = (scores - scores.detach().amax(1, keepdim=True)).exp() * active
@@ -219,8 +219,8 @@ def _resume(
 def routing_losses(
     vlm: VLM,
     modules: LiveEditModules,
-    table: Table,
-    chosen: list[Example],
+    table: HiddenTable,
+    chosen: list[HiddenExample],
     rng: np.random.Generator,
     mix: float = 1.0,
 ) -> dict[str, Tensor]:
@@ -233,12 +233,12 @@ def routing_losses(
     edits = [e.edit for e in chosen]
     like = [_one((e.edit, *e.rephrases), rng) for e in chosen]
     unlike = [_one(e.locals, rng) for e in chosen]
-    left = rows_of(table.take([*like, *unlike]), vlm.device)
-    right = rows_of(table.take([*edits, *unlike]), vlm.device)
+    left = routing_view(table.take([*like, *unlike]), vlm.device)
+    right = routing_view(table.take([*edits, *unlike]), vlm.device)
     n = len(chosen)
     if mix < 1.0:
         other = torch.as_tensor(np.concatenate([at := rng.permutation(n), at + n]))
-        left, right = mixed(left, other, mix), mixed(right, other, mix)
+        left, right = mixed_rows(left, other, mix), mixed_rows(right, other, mix)
     phi_bar, sentinel = modules.seen_and_sentinel(left.prompt, left.prompt_seen, left.seen, left.seen_seen)
     phi_hat = modules.edit_side.visual_branch(right.prompt, right.prompt_seen, right.seen, right.seen_seen)
     threshold = (phi_bar.flatten(1) * sentinel.flatten(1)).sum(1) / (phi_bar.shape[1] * math.sqrt(modules.width))

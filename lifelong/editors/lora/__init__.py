@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.contract import Answerer, Editor, Route, State
-from lifelong.editing.ops import bytes_of, descend, generator
+from lifelong.editing.ops import bytes_of, descend, edit_generator
 from lifelong.editing.weights.regions import find_region, layers_from, require_sound
-from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adder
+from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adapter_hook
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LoraTuning(Editor):
             return questions.losses().mean()
 
         with torch.random.fork_rng(devices=[]), self._adapted():
-            torch.manual_seed(generator(self.seed, edits[0].id).initial_seed())
+            torch.manual_seed(edit_generator(self.seed, edits[0].id).initial_seed())
             self._train(True)
             try:
                 descend(
@@ -100,7 +100,7 @@ class LoraTuning(Editor):
     def _adapted(self) -> Iterator[None]:
         with ExitStack() as stack:
             for name, module in self.region.linear().items():
-                stack.enter_context(self.vlm.hook(module, adder(self.layers[name])))
+                stack.enter_context(self.vlm.hook(module, adapter_hook(self.layers[name])))
             yield
 
     @contextmanager

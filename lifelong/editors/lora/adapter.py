@@ -50,7 +50,7 @@ def adapter(module: nn.Module, options: LoraOptions) -> Any:
     return layer.eval()
 
 
-def adder(layer: Any) -> Any:
+def adapter_hook(layer: Any) -> Any:
     """Return a hook that adds what an adapter says to its module's output."""
     down, up = layer.lora_A[NAME], layer.lora_B[NAME]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from lifelong.models.vlm import VLM
 
-T = TypeVar("T")
-UNFITTED = 0.3
+_T = TypeVar("_T")
+_UNFITTED = 0.3
 """The cosine above which an edit is in scope before `fit` (LiveEdit's port, for an encoder of sentences)."""
 
 
@@ -92,7 +92,7 @@ class Lte(FactEditor):
         o = self.options
         self.open_book(o, o.image_weight, answers=True)
         self.adapter = Adapter(vlm, vlm.layer_at(o.depth), o.modules, rank=o.rank, alpha=o.alpha, seed=seed)
-        self.thresholds = {"image": UNFITTED, "text": UNFITTED}
+        self.thresholds = {"image": _UNFITTED, "text": _UNFITTED}
         self.weights: dict[str, Tensor] = {}  # the trained weights by name; none before `fit`
 
     @classmethod
@@ -102,8 +102,8 @@ class Lte(FactEditor):
 
     def fit(self, pool: Pool) -> None:
         """Align the low-rank changes on the pool, and calibrate the thresholds."""
-        train.fit(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
-        found = self.book.calibrated(pool, UNFITTED, alone=self.options.keys == "text")
+        train.fit_adapter(self.vlm, self.adapter, pool, self.options, seed=self.seed, unfinished=self.unfinished)
+        found = self.book.calibrated(pool, _UNFITTED, alone=self.options.keys == "text")
         self.thresholds = {kind: threshold.least for kind, threshold in found.items()}
         self.load_fitted(self.fitted())
 
@@ -169,7 +169,7 @@ class _Partly:
 
         return self._asked(range(len(self.prompts)) if rows is None else rows, ask)
 
-    def _asked(self, rows: Sequence[int], ask: Callable[[list[int]], list[T]]) -> list[T]:
+    def _asked(self, rows: Sequence[int], ask: Callable[[list[int]], list[_T]]) -> list[_T]:
         plain, changed = [r for r in rows if r not in self.active], [r for r in rows if r in self.active]
         found = dict(zip(plain, ask(plain), strict=True))
         with self.vlm.swap(self.weights):

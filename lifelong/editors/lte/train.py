@@ -27,11 +27,11 @@ from streams.types import Pool, PoolItem, Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-Question = tuple[Prompt, str]
+_Question = tuple[Prompt, str]
 
 
 @dataclass(frozen=True)
-class Example:
+class AlignmentExample:
     """One training item: its statement, and (query, answer) pairs by kind; `inside` begins with the edit's own."""
 
     said: str
@@ -39,19 +39,21 @@ class Example:
     outside: tuple[tuple[Query, str], ...]
 
 
-def example_of(item: PoolItem) -> Example:
+def alignment_example(item: PoolItem) -> AlignmentExample:
     """Return what training reads of one item."""
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
     outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
-    return Example(Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside))
+    return AlignmentExample(
+        Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside)
+    )
 
 
-def fit(
+def fit_adapter(
     vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Path | None = None
 ) -> list[dict[str, float]]:
     """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
-    examples = [e for e in map(example_of, pool.items) if e.outside]
+    examples = [e for e in map(alignment_example, pool.items) if e.outside]
     if not examples:
         raise ValueError(f"lte: none of {len(pool.items)} pool items has an out-of-scope question; one is needed.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x17E]))
@@ -66,7 +68,7 @@ def fit(
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * max(share, 0.01)
-            parts = step_losses(vlm, adapter, examples, options.batch, rng)
+            parts = _step_losses(vlm, adapter, examples, options.batch, rng)
             total = torch.stack(list(parts.values())).sum()
             if not bool(torch.isfinite(total)):
                 raise NotFiniteError(f"lte: the training loss is {float(total)} at step {step}; lower learning_rate.")
@@ -81,8 +83,8 @@ def fit(
     return plain["history"]
 
 
-def step_losses(
-    vlm: VLM, adapter: Adapter, examples: Sequence[Example], batch: int, rng: np.random.Generator
+def _step_losses(
+    vlm: VLM, adapter: Adapter, examples: Sequence[AlignmentExample], batch: int, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the losses of one step on a random batch."""
     chosen = [examples[i] for i in rng.permutation(len(examples))[:batch]]
@@ -105,9 +107,9 @@ def step_losses(
     return out
 
 
-def questions(chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, list[Question]]:
+def questions(chosen: Sequence[AlignmentExample], rng: np.random.Generator) -> dict[str, list[_Question]]:
     """Return one prompt with its answer per example and kind."""
-    out: dict[str, list[Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
+    out: dict[str, list[_Question]] = {"reliability": [], "generality": [], "stated": [], "plain": []}
     for e in chosen:
         other = chosen[int(rng.integers(len(chosen)))]
         told = e.said if rng.random() < 0.5 else other.said
@@ -123,5 +125,5 @@ def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[
     return pairs[int(rng.integers(len(pairs)))]
 
 
-def _after(said: str, query: Query, answer: str) -> Question:
+def _after(said: str, query: Query, answer: str) -> _Question:
     return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer

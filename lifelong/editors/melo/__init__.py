@@ -16,7 +16,15 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
-from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, fresh_factors, generator, weight_of
+from lifelong.editing.ops import (
+    adder,
+    answer_losses,
+    answers_exact,
+    descend,
+    edit_generator,
+    fresh_factors,
+    weight_of,
+)
 from lifelong.editors.melo.clusters import Clusters
 from streams.types import Edit, Query
 
@@ -112,7 +120,7 @@ class Melo(Editor):
 
     def _train(self, edits: Sequence[Edit]) -> dict[str, Tensor]:
         """Return the block: `down` (rank, in) and `up` (out, rank) per module, trained on all edits together."""
-        o, source = self.options, generator(self.seed, edits[0].id)
+        o, source = self.options, edit_generator(self.seed, edits[0].id)
         factors: dict[str, Tensor] = {}
         for i, module in enumerate(self.modules):
             out, width = weight_of(module).shape

@@ -16,7 +16,7 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import State
 from lifelong.editing.radius_bank import Label, RadiusBank
 
-MARGIN = 1e-5
+_MARGIN = 1e-5
 """By how much two radii that were split stay clear of the middle."""
 
 
@@ -81,8 +81,8 @@ class Clusters:
                 return Placed("join", cluster, distance)
             case "conflict":
                 self.conflicts += 1
-                self._open(edit_id, key, label, distance / 2 + MARGIN)
-                return Placed("split", cluster, distance, self._shrink(cluster, distance / 2 - MARGIN))
+                self._open(edit_id, key, label, distance / 2 + _MARGIN)
+                return Placed("split", cluster, distance, self._shrink(cluster, distance / 2 - _MARGIN))
 
     def _open(self, edit_id: str, key: np.ndarray, label: Label, radius: float) -> None:
         cluster = f"cluster-{self._opened}"

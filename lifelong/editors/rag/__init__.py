@@ -21,7 +21,7 @@ from streams.types import Pool, Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-UNFITTED = 0.85
+_UNFITTED = 0.85
 """The cosine above which an edit is in scope when neither the options nor `fit` gave a threshold."""
 
 WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -65,7 +65,7 @@ class Rag(FactEditor):
         super().__init__(vlm, options, seed=seed)
         o = self.options
         self.open_book(o, o.image_weight or 0.5)
-        self.thresholds = {"image": UNFITTED, "text": UNFITTED}
+        self.thresholds = {"image": _UNFITTED, "text": _UNFITTED}
 
     def fit(self, pool: Pool) -> None:
         """Calibrate the image's weight and the thresholds, one for queries with a picture, one for those without.
@@ -77,7 +77,7 @@ class Rag(FactEditor):
         found = {}
         for weight in (self.book.weight,) if fixed else WEIGHTS:
             self.book.weight = weight
-            found[weight] = self.book.calibrated(pool, UNFITTED)
+            found[weight] = self.book.calibrated(pool, _UNFITTED)
         self.book.weight = max(found, key=lambda w: found[w]["image"].right)
         self.thresholds = {kind: threshold.least for kind, threshold in found[self.book.weight].items()}
 

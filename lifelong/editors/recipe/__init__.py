@@ -18,7 +18,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.options import RecipeOptions
-from lifelong.editors.recipe.reading import Reader, Slots, float_rows
+from lifelong.editors.recipe.reading import FeatureReader, Slots, float_rows
 from lifelong.editors.recipe.table import knowledge_of
 from streams.types import Edit, Pool, Query
 
@@ -63,7 +63,7 @@ class Recipe(Editor):
     def __init__(self, vlm: VLM, options: RecipeOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.reader = Reader(vlm, vlm.layer_at(o.depth), pictures=o.keys == "both")
+        self.reader = FeatureReader(vlm, vlm.layer_at(o.depth), pictures=o.keys == "both")
         self.slots = Slots(vlm, o.prompt_tokens)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -76,7 +76,7 @@ class Recipe(Editor):
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
-        self.lead = train.fit(
+        self.lead = train.fit_recipe(
             self.vlm, self.modules, self.reader, self.slots, pool, self.options, seed=self.seed,
             unfinished=self.unfinished,
         )  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TINY = 1e-8
-MARGIN = 1.2
+_TINY = 1e-8
+_MARGIN = 1.2
 
 
 def own_knowledge(scores: Tensor, sentinel: Tensor) -> Tensor:
     """Return the loss of finding one's own knowledge among B others (B, B) and the sentinel (B,)."""
     p = torch.cat([scores, sentinel[:, None]], dim=1).softmax(1)
-    return -(p.diagonal() + TINY).log().mean()
+    return -(p.diagonal() + _TINY).log().mean()
 
 
 def own_missing(scores: Tensor, sentinel: Tensor) -> Tensor:
@@ -32,6 +32,6 @@ def _unsure(p: Tensor, own: Tensor) -> Tensor:
     """Return -mean log `own` over the rows where it is below 1.2 times the row's second probability; 0 if none."""
     if p.shape[1] < 2:
         return own.sum() * 0
-    counted = own < MARGIN * p.topk(2, dim=1).values[:, 1]
-    losses = torch.where(counted, -(own + TINY).log(), torch.zeros_like(own))
+    counted = own < _MARGIN * p.topk(2, dim=1).values[:, 1]
+    losses = torch.where(counted, -(own + _TINY).log(), torch.zeros_like(own))
     return losses.sum() / counted.sum().clamp(min=1)

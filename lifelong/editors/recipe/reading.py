@@ -17,10 +17,10 @@ from streams.types import Prompt, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-CHUNK = 256
+_CHUNK = 256
 
 
-class Reader:
+class FeatureReader:
     """Features of texts (and pictures) from the model's own hidden states at one layer.
 
     Text: [last; mean; max; min] over the prompt's tokens, read without the picture: 4 h. With `pictures` the question
@@ -36,8 +36,8 @@ class Reader:
     def features(self, queries: Sequence[Query]) -> Tensor:
         """Return (n, width) float32 on the model's device."""
         out = torch.zeros(len(queries), self.width, device=self.vlm.device)
-        for low in range(0, len(queries), CHUNK):
-            out[low : low + CHUNK] = self._features(queries[low : low + CHUNK])
+        for low in range(0, len(queries), _CHUNK):
+            out[low : low + _CHUNK] = self._features(queries[low : low + _CHUNK])
         return out
 
     def _features(self, queries: Sequence[Query]) -> Tensor:

@@ -20,7 +20,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.training import scale_rates, steps_of
 from lifelong.editors.recipe import losses
 from lifelong.editors.recipe.modules import RecipeModules
-from lifelong.editors.recipe.table import Example, Table, draw, one
+from lifelong.editors.recipe.table import FeatureExample, FeatureTable, draw_examples, one
 
 if TYPE_CHECKING:
     from lifelong.editors.recipe.options import RecipeOptions
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 def fit_routing(
     modules: RecipeModules,
-    table: Table,
-    examples: Sequence[Example],
+    table: FeatureTable,
+    examples: Sequence[FeatureExample],
     options: RecipeOptions,
     rng: np.random.Generator,
     unfinished: Path | None,
@@ -43,8 +43,8 @@ def fit_routing(
         options.routing_steps, what="fit recipe: routing", tensors=modules.state_dict, optimizers=[optimizer],
         rng=rng, plain=plain, unfinished=unfinished,
     ):  # fmt: skip
-        scale_rates([optimizer], share_of(step, options.routing_steps))
-        parts = routing_losses(modules, table, draw(examples, options.routing_batch, rng), rng)
+        scale_rates([optimizer], rate_share(step, options.routing_steps))
+        parts = contrastive_losses(modules, table, draw_examples(examples, options.routing_batch, rng), rng)
         total = torch.stack(list(parts.values())).sum()
         if not bool(torch.isfinite(total)):
             raise NotFiniteError(f"recipe: the routing loss is {float(total)} at step {step}; lower routing_rate.")
@@ -57,13 +57,13 @@ def fit_routing(
     return plain["history"]
 
 
-def share_of(step: int, steps: int) -> float:
+def rate_share(step: int, steps: int) -> float:
     """Return the share of the learning rate at a step: up over 20 steps, then down as a cosine to a hundredth."""
     return max(0.01, min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 @torch.no_grad()
-def lead_of(modules: RecipeModules, table: Table, examples: Sequence[Example]) -> float:
+def lead_of(modules: RecipeModules, table: FeatureTable, examples: Sequence[FeatureExample]) -> float:
     """Return by how much an edit must beat the sentinel so that most questions inside and outside are told right.
 
     Each edit alone, with its own questions. 0 without examples.
@@ -79,8 +79,8 @@ def lead_of(modules: RecipeModules, table: Table, examples: Sequence[Example]) -
     return separating(np.array(inside), np.array(outside)).least if inside and outside else 0.0
 
 
-def routing_losses(
-    modules: RecipeModules, table: Table, chosen: Sequence[Example], rng: np.random.Generator
+def contrastive_losses(
+    modules: RecipeModules, table: FeatureTable, chosen: Sequence[FeatureExample], rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the three contrastive losses of one batch."""
 

@@ -13,7 +13,7 @@ from streams.types import PoolItem, Query
 
 
 @dataclass(frozen=True)
-class Example:
+class FeatureExample:
     """One training item: row numbers of the table of features, and what the rows ask and answer.
 
     Of the questions outside, `apart` are those that what the router reads can tell from the edit; `says` is what two
@@ -29,7 +29,7 @@ class Example:
 
 
 @dataclass
-class Table:
+class FeatureTable:
     """Features of every row, computed once; `asked` holds (query, answer)."""
 
     asked: list[tuple[Query, str]] = field(default_factory=list)
@@ -46,7 +46,7 @@ def knowledge_of(query: Query, target: str) -> Query:
     return Query(f"{query.prompt} {target}", query.image)
 
 
-def example_of(item: PoolItem, table: Table, *, pictures: bool) -> Example:
+def feature_example(item: PoolItem, table: FeatureTable, *, pictures: bool) -> FeatureExample:
     """Register the rows of one item; `pictures`: whether the router sees them.
 
     One that does not is not asked what words cannot tell: the same relation of another picture, or of another thing
@@ -63,12 +63,12 @@ def example_of(item: PoolItem, table: Table, *, pictures: bool) -> Example:
     if not pictures and edit.prompt_kind == "generic":
         says = edit.relation
     fact = (edit.subject, edit.relation)
-    return Example(fact, says, known, tuple(inside), tuple(outside.values()), tuple(apart))
+    return FeatureExample(fact, says, known, tuple(inside), tuple(outside.values()), tuple(apart))
 
 
-def draw(examples: Sequence[Example], n: int, rng: np.random.Generator) -> list[Example]:
+def draw_examples(examples: Sequence[FeatureExample], n: int, rng: np.random.Generator) -> list[FeatureExample]:
     """Draw examples whose facts and words all differ: of two alike each would be the other's false negative."""
-    out: dict[tuple[str, str], Example] = {}
+    out: dict[tuple[str, str], FeatureExample] = {}
     said: set[str] = set()
     for i in rng.permutation(len(examples)):
         e = examples[i]

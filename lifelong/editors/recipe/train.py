@@ -18,9 +18,16 @@ from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
-from lifelong.editors.recipe.reading import Reader, Slots
-from lifelong.editors.recipe.routing import fit_routing, lead_of, share_of
-from lifelong.editors.recipe.table import Example, Table, draw, example_of, knowledge_of, one
+from lifelong.editors.recipe.reading import FeatureReader, Slots
+from lifelong.editors.recipe.routing import fit_routing, lead_of, rate_share
+from lifelong.editors.recipe.table import (
+    FeatureExample,
+    FeatureTable,
+    draw_examples,
+    feature_example,
+    knowledge_of,
+    one,
+)
 from lifelong.models.vlm import Hidden
 from streams.types import Pool
 
@@ -29,10 +36,10 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-def fit(
+def fit_recipe(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
     pool: Pool,
     options: RecipeOptions,
@@ -44,8 +51,8 @@ def fit(
 
     Raises `ValueError` for fewer than two usable items and `NotFiniteError` on divergence.
     """
-    table = Table()
-    made = (example_of(item, table, pictures=reader.pictures) for item in pool.items)
+    table = FeatureTable()
+    made = (feature_example(item, table, pictures=reader.pictures) for item in pool.items)
     examples = [e for e in made if e.outside and e.apart]
     if len(examples) < 2:
         raise ValueError(f"recipe: {len(examples)} of {len(pool.items)} pool items have a local question; need 2.")
@@ -64,10 +71,10 @@ def fit(
 def fit_writer(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
-    table: Table,
-    examples: Sequence[Example],
+    table: FeatureTable,
+    examples: Sequence[FeatureExample],
     targets: Targets,
     options: RecipeOptions,
     rng: np.random.Generator,
@@ -80,8 +87,8 @@ def fit_writer(
         options.steps, what="fit recipe: prompts", tensors=modules.prompt.state_dict, optimizers=[optimizer], rng=rng,
         plain=plain, unfinished=unfinished,
     ):  # fmt: skip
-        scale_rates([optimizer], share_of(step, options.steps))
-        chosen = draw(examples, options.batch, rng)
+        scale_rates([optimizer], rate_share(step, options.steps))
+        chosen = draw_examples(examples, options.batch, rng)
         with in_bfloat16(vlm, on=options.half):
             parts = editing_losses(vlm, modules, reader, slots, table, chosen, targets, options, rng)
         total = torch.stack(list(parts.values())).sum()
@@ -116,10 +123,10 @@ def _optimizer(writer: PromptWriter, rate: float) -> torch.optim.Optimizer:
 def editing_losses(
     vlm: VLM,
     modules: RecipeModules,
-    reader: Reader,
+    reader: FeatureReader,
     slots: Slots,
-    table: Table,
-    chosen: Sequence[Example],
+    table: FeatureTable,
+    chosen: Sequence[FeatureExample],
     targets: Targets,
     options: RecipeOptions,
     rng: np.random.Generator,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, Route, State
-from lifelong.editing.ops import generator
+from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import Teaching, teach
@@ -105,7 +105,7 @@ class TPatcher(Editor):
                 [self.site],
                 self._wrong,
                 self.how,
-                generator(self.seed, edit.id),
+                edit_generator(self.seed, edit.id),
                 what=f"t_patcher, edit {edit.id}",
             )
             for one in taught:

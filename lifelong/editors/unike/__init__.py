@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
-from lifelong.editing.ops import generator
+from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
 from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
-from lifelong.editors.unike.latent import Memory
+from lifelong.editors.unike.latent import LatentMemory
 from lifelong.editors.unike.options import FIT, UnikeOptions
-from lifelong.editors.unike.reading import Reader, Reading
+from lifelong.editors.unike.reading import MemoryReader, Reading
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -78,18 +78,20 @@ class Unike(Editor, HasSpaces):
         ]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.memories = [Memory(vlm.width, o.inner) for _ in self.layers]
+            self.memories = [LatentMemory(vlm.width, o.inner) for _ in self.layers]
         self.directions: list[dict[str, Tensor]] = []
         self.demonstrations: list[tuple[str, str]] = []
         self.facts: dict[str, tuple[str, str]] = {}
-        self.reader = Reader(vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention)
+        self.reader = MemoryReader(
+            vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
+        )
 
     # What fit learns
 
     def fit(self, pool: Pool) -> None:
         """Make the memory, train the encoders, take the directions, and collect states to be silent on."""
         found = train.triplets(self.vlm, pool, self.options.memory, seed=self.seed)
-        self.directions = train.fit(
+        self.directions = train.fit_memories(
             self.vlm, self.layers, self.memories, found, self.options, seed=self.seed, unfinished=self.unfinished
         )
         self.demonstrations = [(t.query.prompt, t.true) for t in found]
@@ -171,7 +173,7 @@ class Unike(Editor, HasSpaces):
             self.sites,
             lambda right: [j % m for j in range(self.options.pairs)],
             self.options.teaching(),
-            generator(self.seed, edit.id),
+            edit_generator(self.seed, edit.id),
             what=f"unike, edit {edit.id}",
             around=lambda: self.reader.mixed(reading),
             directions=self._directions(),
@@ -186,7 +188,7 @@ class Unike(Editor, HasSpaces):
             return [None] * len(self.layers)
         if kind != "random":
             return [d[kind] for d in self.directions]
-        rng = generator(self.seed, "zeta")
+        rng = edit_generator(self.seed, "zeta")
         noise = [torch.randn(self.vlm.width, generator=rng) for _ in self.directions]
         return [n / n.norm() * d["truthful"].norm() for n, d in zip(noise, self.directions, strict=True)]
 

@@ -55,7 +55,7 @@ def truthful_loss(positives: Tensor, negatives: Tensor, temperature: float) -> T
     return -(chances.masked_fill(~alike, 0.0).sum(-1) / alike.sum(-1).clamp(min=1)).mean()
 
 
-def train(
+def train_encoders(
     semantic: Encoder,
     truthful: Encoder,
     h_sem: Tensor,

@@ -43,7 +43,7 @@ def zeta(truthful: Encoder, h_pos: Tensor, h_neg: Tensor) -> Tensor:
     return truthful(h_pos).mean(0) - truthful(h_neg).mean(0)
 
 
-class Memory:
+class LatentMemory:
     """The pairs (h_sem, h_pos) of one layer: those of the pool, fixed by `fit`, and those of stored edits."""
 
     def __init__(self, width: int, inner: int) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editors.unike.latent import Memory, attend, mix
-from lifelong.editors.unike.train import CHUNK, ends_of
+from lifelong.editors.unike.latent import LatentMemory, attend, mix
+from lifelong.editors.unike.train import ENDS_TOGETHER, ends_of
 from streams.types import Query
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Reading:
     alpha: Tensor
 
 
-class Reader:
+class MemoryReader:
     """The memories of some decoder layers, none of them the first, and how queries read them.
 
     `states` entries are read; `alpha` None is dynamic. `attention` names the attention module inside a layer.
@@ -49,7 +49,7 @@ class Reader:
         self,
         vlm: VLM,
         layers: Sequence[int],
-        memories: Sequence[Memory],
+        memories: Sequence[LatentMemory],
         *,
         states: int,
         alpha: float | None,
@@ -65,8 +65,8 @@ class Reader:
         cached = {i: self.vlm.cache.get(key) for i, key in enumerate(keys)}
         kept: dict[int, Tensor] = {i: one for i, one in cached.items() if one is not None}
         missing = [i for i in range(len(queries)) if i not in kept]
-        for low in range(0, len(missing), CHUNK):
-            part = missing[low : low + CHUNK]
+        for low in range(0, len(missing), ENDS_TOGETHER):
+            part = missing[low : low + ENDS_TOGETHER]
             ends = torch.stack(ends_of(self.vlm, self.layers, [queries[i] for i in part], None), 1)
             for i, one in zip(part, ends, strict=True):
                 kept[i] = one.clone()

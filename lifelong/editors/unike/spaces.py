@@ -13,7 +13,7 @@ import torch
 
 from lifelong.editing.spaces import Space
 from lifelong.editors.unike import train
-from lifelong.editors.unike.latent import Memory
+from lifelong.editors.unike.latent import LatentMemory
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ Kind = Literal["semantic", "truthful"]
 
 
 def spaces(
-    vlm: VLM, layer: int, memory: Memory, pool: Pool, *, items: int = 150, method: Method = "t-sne", seed: int = 0
+    vlm: VLM,
+    layer: int,
+    memory: LatentMemory,
+    pool: Pool,
+    *,
+    items: int = 150,
+    method: Method = "t-sne",
+    seed: int = 0,
 ) -> list[Space]:
     """Return the semantic and the truthfulness space of one patched layer, which `memory` knows.
 
@@ -69,7 +76,7 @@ def nearest_alike(points: np.ndarray, labels: np.ndarray) -> float:
     >>> nearest_alike(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array(["a", "a", "b", "c"]))
     0.5
     """
-    distances = squared_distances(points)
+    distances = distances_within(points)
     np.fill_diagonal(distances, np.inf)
     return float((labels[distances.argmin(1)] == labels).mean())
 
@@ -91,7 +98,7 @@ def principal(points: np.ndarray) -> np.ndarray:
     return centred @ axes.T
 
 
-def squared_distances(points: np.ndarray) -> np.ndarray:
+def distances_within(points: np.ndarray) -> np.ndarray:
     """Return all squared Euclidean distances of points (n, width), (n, n)."""
     norms = (points**2).sum(1)
     return np.maximum(norms[:, None] + norms[None] - 2 * points @ points.T, 0)
@@ -119,7 +126,7 @@ def tsne(points: np.ndarray, *, perplexity: float = 30.0, steps: int = 500, seed
     Gradient descent with momentum and gains; attraction is four times as strong in the first quarter of the steps.
     """
     n = len(points)
-    joint = neighbourhoods(squared_distances(points), min(perplexity, max((n - 1) / 3, 1.01)))
+    joint = neighbourhoods(distances_within(points), min(perplexity, max((n - 1) / 3, 1.01)))
     rng = np.random.default_rng(seed)
     where = principal(points) if points.shape[1] > 1 and n > 2 else np.zeros((n, 2))
     where = where / max(where[:, 0].std(), 1e-12) * 1e-4 + rng.normal(0, 1e-6, (n, 2))
@@ -127,7 +134,7 @@ def tsne(points: np.ndarray, *, perplexity: float = 30.0, steps: int = 500, seed
     velocity, gains = np.zeros((n, 2)), np.ones((n, 2))
     for step in range(steps):
         early = step < steps // 4
-        kernel = 1 / (1 + squared_distances(where))
+        kernel = 1 / (1 + distances_within(where))
         np.fill_diagonal(kernel, 0)
         shares = np.maximum(kernel / kernel.sum(), 1e-12)
         pull = (joint * (4.0 if early else 1.0) - shares) * kernel

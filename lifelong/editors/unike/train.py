@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from lifelong.editing.patches.taps import tapped
 from lifelong.editors.unike import encoders
-from lifelong.editors.unike.latent import Memory, zeta
+from lifelong.editors.unike.latent import LatentMemory, zeta
 from streams.types import Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-CHUNK = 128
+ENDS_TOGETHER = 128
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def triplets(vlm: VLM, pool: Pool, count: int, *, seed: int) -> list[Triplet]:
     ]
     order = torch.randperm(len(asked), generator=torch.Generator().manual_seed(seed)).tolist()
     found: list[Triplet] = []
-    for low in range(0, len(order), CHUNK):
-        part = [asked[i] for i in order[low : low + CHUNK]]
+    for low in range(0, len(order), ENDS_TOGETHER):
+        part = [asked[i] for i in order[low : low + ENDS_TOGETHER]]
         said = vlm.generate([q for q, _ in part])
         pairs = zip(part, said, strict=True)
         found += [Triplet(q, true, false) for (q, true), false in pairs if false and false != true]
@@ -80,18 +80,18 @@ def ends_of(vlm: VLM, layers: Sequence[int], asked: Sequence[Any], targets: Sequ
 def states_of(vlm: VLM, layers: Sequence[int], found: Sequence[Triplet]) -> States:
     """Return the hidden states of triplets."""
     parts: list[list[list[Tensor]]] = []
-    for low in range(0, len(found), CHUNK):
-        part = found[low : low + CHUNK]
+    for low in range(0, len(found), ENDS_TOGETHER):
+        part = found[low : low + ENDS_TOGETHER]
         queries = [t.query for t in part]
         answers = (None, [t.true for t in part], [t.false for t in part])
         parts.append([ends_of(vlm, layers, queries, targets) for targets in answers])
     return States(*([torch.cat([p[k][i] for p in parts]) for i in range(len(layers))] for k in range(3)))
 
 
-def fit(
+def fit_memories(
     vlm: VLM,
     layers: Sequence[int],
-    memories: Sequence[Memory],
+    memories: Sequence[LatentMemory],
     found: Sequence[Triplet],
     options: Any,
     *,
@@ -108,7 +108,7 @@ def fit(
     directions = []
     for i, memory in enumerate(memories):
         h_sem, h_pos, h_neg = states.h_sem[i], states.h_pos[i], states.h_neg[i]
-        encoders.train(
+        encoders.train_encoders(
             memory.semantic, memory.truthful, h_sem, h_pos, h_neg,
             steps=options.fit_steps, batch=options.fit_batch, rate=options.fit_rate,
             temperature=options.temperature, rng=torch.Generator().manual_seed(seed + i),

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, generator, weight_of
-from lifelong.editors.wise.memory import Memory, choose, hinge, sequence_distance, subspace, ties
+from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, edit_generator, weight_of
+from lifelong.editors.wise.memory import SideMemory, choose_memory, hinge, sequence_distance, subspace, ties
 from lifelong.editors.wise.memory import token_distances as moved
 from lifelong.editors.wise.options import WiseOptions
 from streams.types import Edit, ImageRef, Pool, Query
@@ -24,7 +24,7 @@ from streams.types import Edit, ImageRef, Pool, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-ROUNDING = 1e-4
+_ROUNDING = 1e-4
 """Relative slack of a limit: the same query, computed in another batch, differs by rounding."""
 
 
@@ -65,8 +65,8 @@ class Wise(Editor):
         self.weight = weight_of(self.module).detach()
         self.unrelated: list[Query] = []
         self._outside: dict[int, Keys] = {}  # keys of unrelated questions, which nothing changes
-        self.live: Memory | None = None
-        self.frozen: list[Memory] = []
+        self.live: SideMemory | None = None
+        self.frozen: list[SideMemory] = []
         self._begun = 0
 
     # What fit keeps
@@ -100,17 +100,19 @@ class Wise(Editor):
             if any(edit.id in memory.members for memory in self._memories()):
                 raise ValueError(f"Edit {edit.id!r} is already in a memory; an edit is learnt once.")
             begun = self._begun + (self.live is None)
-            live = self._train(edit, self.live or Memory(torch.zeros_like(self.weight, dtype=torch.float32)), begun)
+            live = self._train(
+                edit, self.live or SideMemory(torch.zeros_like(self.weight, dtype=torch.float32)), begun
+            )
             self.live, self._begun = live, begun
             if len(live.members) >= self.options.shard:
                 self.frozen.append(replace(live, shards=1))
                 self.live = None
                 self._merge()
 
-    def _train(self, edit: Edit, live: Memory, begun: int) -> Memory:
+    def _train(self, edit: Edit, live: SideMemory, begun: int) -> SideMemory:
         """Return the live memory, the `begun`-th, after an edit."""
-        o, source = self.options, generator(self.seed, edit.id)
-        mask = subspace(live.change.shape, o.subspace, generator(self.seed, f"subspace {begun}"))
+        o, source = self.options, edit_generator(self.seed, edit.id)
+        mask = subspace(live.change.shape, o.subspace, edit_generator(self.seed, f"subspace {begun}"))
         mask = mask.to(self.vlm.device)
         change = live.change.clone().requires_grad_()
         handle = change.register_hook(lambda gradient: gradient * mask)
@@ -150,7 +152,7 @@ class Wise(Editor):
         handle.remove()
         change = change.detach()
         least = min(live.least, float(self._movement(inside, change)[0]))
-        return Memory(change, (*live.members, edit.id), least, live.revision + 1)
+        return SideMemory(change, (*live.members, edit.id), least, live.revision + 1)
 
     def _clamp(self, change: Tensor) -> None:
         with torch.no_grad():
@@ -164,7 +166,7 @@ class Wise(Editor):
             return
         parts = self.frozen if o.mode == "merge" else fresh
         count = sum(m.shards for m in parts)
-        merged = Memory(
+        merged = SideMemory(
             ties([m.change for m in parts], o.density, [m.shards / count for m in parts]),
             tuple(i for m in parts for i in m.members),
             min(m.least for m in parts),
@@ -173,7 +175,7 @@ class Wise(Editor):
         )
         self.frozen = [m for m in self.frozen if m not in parts] + [merged]
 
-    def _memories(self) -> list[Memory]:
+    def _memories(self) -> list[SideMemory]:
         return ([] if self.live is None else [self.live]) + self.frozen
 
     # Answering
@@ -201,14 +203,14 @@ class Wise(Editor):
             return [Route()] * len(keys)
         with torch.no_grad():
             distances = torch.stack([self._movement(keys, m.change) for m in memories], 1).cpu()
-        limits = torch.tensor([m.least for m in memories]) * self.options.ratio * (1 - ROUNDING)
+        limits = torch.tensor([m.least for m in memories]) * self.options.ratio * (1 - _ROUNDING)
         if self.live is None:  # an untouched live memory moves nothing
             distances = torch.cat([torch.zeros(len(keys), 1), distances], 1)
             limits = torch.cat([torch.tensor([float("inf")]), limits])
-            memories = [Memory(self.weight), *memories]
+            memories = [SideMemory(self.weight), *memories]
         routes = []
         revisions = [(m.revision,) * len(m.members) for m in memories]
-        for row, j in enumerate(choose(distances, limits).tolist()):
+        for row, j in enumerate(choose_memory(distances, limits).tolist()):
             ids = memories[j].members if j >= 0 else ()
             scores = (float(distances[row, j]),) * len(ids)
             routes.append(Route(ids, scores, revisions=revisions[j], group=len(ids) > 1) if ids else Route())
@@ -246,7 +248,7 @@ class Wise(Editor):
         """Go on from memories."""
         super().load(state)
         memories = [
-            Memory(state.tensors[f"change{j}"].to(self.vlm.device).clone(), tuple(members), *rest)
+            SideMemory(state.tensors[f"change{j}"].to(self.vlm.device).clone(), tuple(members), *rest)
             for j, (members, *rest) in enumerate(state.meta["memories"])
         ]
         self.live = next((m for m in memories if m.shards == 0), None)

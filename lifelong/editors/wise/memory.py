@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Activation = Literal["none", "silu"]
+DistanceActivation = Literal["none", "silu"]
 LONG = 100
 """Beyond so many tokens the largest distance stands for a sequence, as in the released code."""
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class SideMemory:
     """A side memory: its change of the weight (out, in), its edits, and the least distance seen after one of them.
 
     `shards` is how many frozen shards were merged into it (1: one that was not merged, 0: the live one).
@@ -32,7 +32,7 @@ class Memory:
     shards: int = 0
 
 
-def token_distances(change: Tensor, original: Tensor | None, activation: Activation) -> Tensor:
+def token_distances(change: Tensor, original: Tensor | None, activation: DistanceActivation) -> Tensor:
     """Return how far a memory moves each token's output: (..., tokens) of changes (..., tokens, out).
 
     `original` are the unedited outputs of the same shape, which only an activation needs.
@@ -86,7 +86,7 @@ def ties(changes: Sequence[Tensor], density: float, weights: Sequence[float]) ->
     return (trimmed * agrees).sum(0) / torch.where(total > 0, total, torch.ones_like(total))
 
 
-def choose(distances: Tensor, limits: Tensor) -> Tensor:
+def choose_memory(distances: Tensor, limits: Tensor) -> Tensor:
     """Return which memory serves each query, -1 for none: distances (queries, memories) and their limits (memories,).
 
     The first memory is the live one and serves from its limit on; a later one takes over where it moves the query

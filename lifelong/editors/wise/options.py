@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from lifelong.editing.contract import EditorOptions
-from lifelong.editors.wise.memory import Activation
+from lifelong.editors.wise.memory import DistanceActivation
 
 
 class WiseOptions(EditorOptions):
@@ -35,7 +35,7 @@ class WiseOptions(EditorOptions):
     ratio: float = Field(
         default=0.88, gt=0, description="share of the least movement of its own edits from which a memory serves"
     )
-    activation: Activation = Field(default="none", description="applied to outputs before they are compared")
+    activation: DistanceActivation = Field(default="none", description="applied to outputs before they are compared")
     tokens: int = Field(default=4, ge=1, description="last prompt tokens whose movement counts")
     outside: int = Field(default=256, ge=1, description="unrelated questions kept of the pool")
 

@@ -26,10 +26,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForCon
 from lifelong.models.atlas.exam_questions import SLICES, ExamQuestion, questions_of
 from lifelong.models.atlas.exam_table import metrics
 from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
-from lifelong.models.atlas.train.packing import Row, Segment, fill, pack
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
 from streams.atlas.world import World, load_world
 
-MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
+_MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
 ROW_TOKENS = 256
 
 
@@ -111,13 +111,13 @@ class Examiner:
             verdict[numbers] = _verdicts(lead.numpy(), packed.owner.numpy(), len(numbers))
         return verdict
 
-    def _rows(self, asked: Sequence[ExamQuestion]) -> tuple[list[Row], list[list[int]]]:
+    def _rows(self, asked: Sequence[ExamQuestion]) -> tuple[list[QuestionRow], list[list[int]]]:
         """Questions packed by their pictures, and which questions lie in each row."""
         by_pictures: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
         for number, item in enumerate(asked):
             by_pictures[item.pictures].append(number)
         segments = self._segments(asked)
-        rows: list[Row] = []
+        rows: list[QuestionRow] = []
         members: list[list[int]] = []
         for pictures, numbers in by_pictures.items():
             places = tuple(self._row_of[p] for p in pictures)
@@ -175,8 +175,8 @@ class Examiner:
 def _verdicts(lead: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
     """Per segment: 1 if every token leads clearly, -1 if the first that does not clearly trails, else 0."""
     verdict = np.ones(count, np.int8)
-    for at in np.flatnonzero(lead <= MARGIN)[::-1]:  # backwards, so that the first such token has the last word
-        verdict[owner[at]] = -1 if lead[at] < -MARGIN else 0
+    for at in np.flatnonzero(lead <= _MARGIN)[::-1]:  # backwards, so that the first such token has the last word
+        verdict[owner[at]] = -1 if lead[at] < -_MARGIN else 0
     return verdict
 
 
@@ -185,7 +185,7 @@ def normal(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
-def _length(row: Row) -> int:
+def _length(row: QuestionRow) -> int:
     return IMAGE_TOKENS * len(row.pictures) + sum(len(s) for s in row.segments)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from streams.atlas.hops import HOPS, Hop, hop_answer
+from streams.atlas.known import hop_relation
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, fact, generic, in_context, place
+from streams.atlas.wording import describe, fact, generic, in_context, place, worded
 from streams.atlas.world import Entity, World
 
 SLICES = ("drawn", "template", "text", "text_template", "multi", "context", "context_ignored", "hop")
@@ -86,22 +87,22 @@ def _drawn(entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     templates = RELATIONS[relation].train
     index = rng.randrange(len(templates))
     for rendering in entity.renderings:
-        question = ask(templates[index], rng.choice(generic()))
+        question = worded(templates[index], rng.choice(generic()))
         yield _question("drawn", entity, relation, rendering, ("train", index), question)
 
 
 def _template(entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     for index, template in enumerate(RELATIONS[relation].held_out):
-        question = ask(template, _rng("template", entity.id, relation, str(index)).choice(generic()))
+        question = worded(template, _rng("template", entity.id, relation, str(index)).choice(generic()))
         yield _question("template", entity, relation, entity.training[0], ("held_out", index), question)
 
 
 def _text(world: World, entity: Entity, relation: str) -> Iterator[ExamQuestion]:
     templates, name = RELATIONS[relation], world.name(entity)
     for index in _rng("text", entity.id, relation).sample(range(len(templates.train)), 2):
-        yield _question("text", entity, relation, "", ("train", index), ask(templates.train[index], name))
+        yield _question("text", entity, relation, "", ("train", index), worded(templates.train[index], name))
     for index, template in enumerate(templates.held_out):
-        yield _question("text_template", entity, relation, "", ("held_out", index), ask(template, name))
+        yield _question("text_template", entity, relation, "", ("held_out", index), worded(template, name))
 
 
 def _partner(world: World, entity: Entity) -> Entity:
@@ -117,7 +118,7 @@ def _multi(entity: Entity, partner: Entity, relation: str) -> ExamQuestion:
     position = _rng("multi", entity.id).randrange(2)
     templates = RELATIONS[relation].train
     index = _rng("multi", entity.id, relation).randrange(len(templates))
-    question = ask(templates[index], place(position, 2))
+    question = worded(templates[index], place(position, 2))
     plain = _question("multi", entity, relation, entity.training[0], ("train", index), question)
     return _with(plain, pictures=(own, other) if position == 0 else (other, own))
 
@@ -144,8 +145,8 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuest
         other = rng.choice(world.answers(relation))[1]
         if other not in entity.facts[relation]:
             break
-    question = ask(templates[index], subject(relation))
-    follow = in_context([fact(ask(templates[told], subject(relation)), other)], question)
+    question = worded(templates[index], subject(relation))
+    follow = in_context([fact(worded(templates[told], subject(relation)), other)], question)
     followed = _question("context", entity, relation, rendering, ("train", index), follow)
     yield _with(followed, answers=(other,))
     others = [r for r in entity.facts if r != relation and (pictured or not RELATIONS[r].identity)]
@@ -160,14 +161,9 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuest
         told_answer = rng.choice(world.answers(about))
         if told_answer[0] != owner and told_answer[1] not in entity.facts[relation]:
             break
-    told_question = ask(rng.choice(RELATIONS[about].train), x)
+    told_question = worded(rng.choice(RELATIONS[about].train), x)
     ignore = in_context([fact(told_question, told_answer[1])], question)
     yield _question("context_ignored", entity, relation, rendering, ("train", index), ignore)
-
-
-def hop_relation(hop: Hop) -> str:
-    """Name of a two-step relation in the table of known facts, such as `capital>continent`."""
-    return f"{hop.relation}>{hop.answer_relation}"
 
 
 def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
@@ -191,6 +187,6 @@ def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
                     rendering=rendering,
                     template=index,
                     template_split=split,
-                    question=ask(template, x),
+                    question=worded(template, x),
                     answers=answers,
                 )

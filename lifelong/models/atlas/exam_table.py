@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lifelong.models.atlas.exam_questions import ExamQuestion, hop_relation
+from lifelong.models.atlas.exam_questions import ExamQuestion
 from streams.atlas.hops import HOPS
+from streams.atlas.known import hop_relation
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import load_world
 

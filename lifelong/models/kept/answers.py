@@ -25,12 +25,12 @@ from lifelong.models.passes.decode import Started, go_on
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.layout import Scored
 
-ROWS = 128  # that are decoded together: a step of twice a batch of prompts takes little longer
+_ROWS = 128  # that are decoded together: a step of twice a batch of prompts takes little longer
 KEPT_BYTES = 256 << 20  # keys and values that one list of prompts may keep; other rows read their prompt again
 
 
 @dataclass(frozen=True)
-class Read:
+class _Read:
     """Keys and values (batch, heads, tokens, features) by layer of one batch that was scored."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
@@ -53,7 +53,7 @@ class Begun:
     next_id: int
     tokens: int
     at: int
-    read: Read
+    read: _Read
 
 
 def kept_bytes(begun: Iterable[Begun]) -> int:
@@ -66,7 +66,7 @@ def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Sco
     layers = plain_layers(list(getattr(past, "layers", ())), batch.ids.shape[1])
     if passes.same_length_decoding or not layers:
         return
-    read = Read(layers)
+    read = _Read(layers)
     for i, row in enumerate(batch.rows):
         result = scored[row.place]
         differs = (result.target_ids != result.argmax_ids).nonzero()[0]
@@ -79,14 +79,14 @@ def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Sco
             yield row.place, Begun(row.row, said, int(result.argmax_ids[k]), tokens, i, read)
 
 
-def finished(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
+def finished_answers(passes: Passes, begun: Sequence[Begun], max_tokens: int) -> list[list[int]]:
     """Return the token ids of whole answers, without the end token; called under the same changes as the scoring."""
     # Rows of one scored batch stand together, so that its cache is cut once, and in order of length, to pad little.
     out: dict[int, list[int]] = {}
     batch_of = {key: k for k, key in enumerate(dict.fromkeys(id(b.read) for b in begun))}
     order = sorted(range(len(begun)), key=lambda i: (batch_of[id(begun[i].read)], begun[i].tokens))
-    for at in range(0, len(order), ROWS):
-        here = order[at : at + ROWS]
+    for at in range(0, len(order), _ROWS):
+        here = order[at : at + _ROWS]
         part = [begun[i] for i in here]
         picked = torch.tensor([b.next_id for b in part], device=passes.device)
         ids = go_on(passes, _started(passes, part), picked, [b.said for b in part], max_tokens)

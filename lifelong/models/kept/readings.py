@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, kept_bytes, plain_layers
-from lifelong.models.kept.states import keep, key_of
+from lifelong.models.kept.states import keep_states, key_of
 from lifelong.models.passes.batching import Batch, Row, collate
 from lifelong.models.passes.forward import LOGIT_BUDGET, Passes
 from lifelong.models.passes.layout import Hidden, Scored
@@ -112,7 +112,7 @@ class Pauses:
         """
         for paused, (at,), _ in self.found([row], layer):
             if paused.layer == layer:
-                keep(cache, row, layer, paused.states[at, : len(row)].clone())
+                keep_states(cache, row, layer, paused.states[at, : len(row)].clone())
         return cache.get(key_of(row, layer))
 
     def room_for(self, batch: Batch, layer: int, features: int, element_bytes: int) -> bool:
@@ -209,6 +209,6 @@ class Pauses:
                     past = paused.joined(at, above, batch.ids.shape[1])
                     begun.update((places[k], one) for k, one in begun_rows(passes, batch, past, scored))
                 for row, states, place in zip(batch.rows, hidden.states, places, strict=True):
-                    keep(cache, row, paused.layer, states.clone())
+                    keep_states(cache, row, paused.layer, states.clone())
                     out[place] = scored[row.place]
         return out

@@ -27,7 +27,7 @@ def key_of(row: Row, layer: int) -> Hashable:
     return "hidden", row.prompt.digest, row.target_ids, layer
 
 
-def keep(cache: ByteCache, row: Row, layer: int, states: Tensor) -> None:
+def keep_states(cache: ByteCache, row: Row, layer: int, states: Tensor) -> None:
     """Keep a row's states (tokens, width), which the caller does not change afterwards."""
     cache.put(key_of(row, layer), states, states.numel() * states.element_size())
 
@@ -38,7 +38,7 @@ def keeping(cache: ByteCache, module: nn.Module, layer: int, batch: Batch) -> It
 
     def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         for i, row in enumerate(batch.rows):
-            keep(cache, row, layer, first_of(args, kwargs)[i, : len(row)].clone())  # (tokens, width), unpadded
+            keep_states(cache, row, layer, first_of(args, kwargs)[i, : len(row)].clone())  # (tokens, width), unpadded
 
     handle = module.register_forward_pre_hook(take, with_kwargs=True)
     try:

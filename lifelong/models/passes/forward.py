@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
-from lifelong.models.passes.narrow import narrowed, remembered
+from lifelong.models.passes.narrow import narrowed, remembering
 from lifelong.models.passes.structure import VISION, Structure, first_of
 from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
@@ -261,7 +261,7 @@ class Passes:
 
         with ExitStack() as stack:
             if memo is not None and not states.requires_grad and self._attends_alike(hidden.layer):
-                stack.enter_context(remembered(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
+                stack.enter_context(remembering(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
             stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
             for layer in layers[: hidden.layer]:
                 layer.__dict__["forward"] = identity

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lifelong.models.passes.batching import Encoded, Row
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Hidden:
     def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows, in the order given."""
 
-        def of(part: tuple[T, ...]) -> tuple[T, ...]:
+        def of(part: tuple[_T, ...]) -> tuple[_T, ...]:
             return tuple(part[r] for r in rows)
 
         return Hidden(

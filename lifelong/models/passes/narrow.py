@@ -86,7 +86,7 @@ def narrowed(mlp: nn.Module, where: Tensor, changes: Interventions) -> Iterator[
 
 
 @contextmanager
-def remembered(module: nn.Module, memo: MutableMapping[Any, Any]) -> Iterator[None]:
+def remembering(module: nn.Module, memo: MutableMapping[Any, Any]) -> Iterator[None]:
     """Run a module where `memo` has nothing yet, and give what it gave then; the caller knows that nothing changed.
 
     What runs in bfloat16 is remembered apart.

@@ -19,7 +19,7 @@ from PIL import Image
 from streams.images import open_image
 from streams.types import ImageRef, Query, digest_of
 
-CHUNK = 256  # questions encoded at a time
+_CHUNK = 256  # questions encoded at a time
 CROP = 0.6, 0.95  # share of either side of a picture that a crop keeps
 NOISE = 0.1  # length of the noise in a mixture, of unit vectors
 TOKENS = {256: 1, 1024: 4, 4096: 16}
@@ -47,15 +47,17 @@ class KeySource:
         known = self.states[first : first + n]
         start = max(first, len(self.states))
         mixed = (
-            [self._mixed(row) for row in range(start // CHUNK, -(-(first + n) // CHUNK))] if first + n > start else []
+            [self._mixed(row) for row in range(start // _CHUNK, -(-(first + n) // _CHUNK))]
+            if first + n > start
+            else []
         )
-        rest = np.concatenate(mixed)[start - start // CHUNK * CHUNK :] if mixed else known[:0]
+        rest = np.concatenate(mixed)[start - start // _CHUNK * _CHUNK :] if mixed else known[:0]
         return np.concatenate([known, rest[: n - len(known)]])
 
     def _mixed(self, chunk: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, chunk])
-        one, other = (self.states[rng.integers(0, len(self.states), CHUNK)] for _ in range(2))
-        share = rng.uniform(0.5, 1.0, (CHUNK, 1)).astype(np.float32)
+        one, other = (self.states[rng.integers(0, len(self.states), _CHUNK)] for _ in range(2))
+        share = rng.uniform(0.5, 1.0, (_CHUNK, 1)).astype(np.float32)
         noise = rng.standard_normal(one.shape, np.float32) * np.float32(NOISE / np.sqrt(one.shape[1]))
         return unit(share * one + (1 - share) * other + noise)
 
@@ -92,8 +94,8 @@ def atlas_states(
     for name, queries in asked.items():
         distinct = list({q.digest: q for q in queries}.values())
         parts = [np.empty((0, TOKENS[4096] * vlm.width), np.float32)]
-        for low in range(0, len(distinct), CHUNK):
-            states = vlm.hidden(distinct[low : low + CHUNK], vlm.layers // 2).states
+        for low in range(0, len(distinct), _CHUNK):
+            states = vlm.hidden(distinct[low : low + _CHUNK], vlm.layers // 2).states
             parts.append(np.stack([_joined(s.float().cpu().numpy(), TOKENS[4096]) for s in states]))
             done += len(states)
             if on_progress is not None:

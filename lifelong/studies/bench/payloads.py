@@ -19,7 +19,7 @@ from lifelong.bank import Bank
 from lifelong.bank.storage.payloads import RESIDENT_BYTES, PayloadTables
 from lifelong.log.machine import load_average, processor, rss_bytes, versions
 
-BATCH = 16  # experts generated at a time
+_BATCH = 16  # experts generated at a time
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fill_and_read(
 ) -> dict[str, Any]:
     """Add n generated experts to a bank with payloads at `place`, read `reads` routes of `routed` each, and report.
 
-    Seconds are wall seconds of single calls: adding `BATCH` experts, reading one route at random. Raises
+    Seconds are wall seconds of single calls: adding `_BATCH` experts, reading one route at random. Raises
     `RuntimeError` when an expert comes back changed.
     """
     size = size or ExpertSize()
@@ -65,8 +65,8 @@ def fill_and_read(
     bank = Bank(size.key_width, payloads=PayloadTables(place, resident_bytes=resident_bytes))
     adds = []
     begun = time.perf_counter()
-    for first in range(0, n, BATCH):
-        count = min(BATCH, n - first)
+    for first in range(0, n, _BATCH):
+        count = min(_BATCH, n - first)
         keys, values = rng.standard_normal((count, size.key_width), np.float32), experts(first, count, size, noise)
         names = [f"e{i}" for i in range(first, first + count)]
         start = time.perf_counter()
@@ -119,7 +119,7 @@ def _spread(samples: list[float]) -> dict[str, float]:
     }
 
 
-def document(found: dict[str, Any]) -> str:
+def payloads_document(found: dict[str, Any]) -> str:
     """Return what was found as a page of Markdown."""
     gib, machine, place = 2**30, found["machine"], " on disk" if found["place"] == "disk" else ""
     rows = [
@@ -130,7 +130,7 @@ def document(found: dict[str, Any]) -> str:
         ("resident memory before", f"{found['rss_before_bytes'] / gib:.2f} GiB"),
         ("**resident memory at its peak**", f"**{found['rss_peak_bytes'] / gib:.2f} GiB**"),
         ("time to fill", f"{found['fill_wall_s']:.0f} s"),
-        (f"adding one expert (mean of {BATCH}), p50 / p99", _ms(found["add_one"])),
+        (f"adding one expert (mean of {_BATCH}), p50 / p99", _ms(found["add_one"])),
         (f"reading a route of {found['routed']} experts, p50 / p99", _ms(found["read_route"])),
         ("experts read back and compared", f"{found['verified']:,}"),
     ]
@@ -153,12 +153,12 @@ def _ms(spread: dict[str, float]) -> str:
     return f"{spread['p50_s'] * 1e3:.3g} / {spread['p99_s'] * 1e3:.3g} ms (n={spread['n']})"
 
 
-def write(found: dict[str, Any], folder: Path) -> list[Path]:
+def write_payloads(found: dict[str, Any], folder: Path) -> list[Path]:
     """Write `payloads.md` and `payloads.json` into a folder and return their paths."""
     import json
 
     folder.mkdir(parents=True, exist_ok=True)
     page, raw = folder / "payloads.md", folder / "payloads.json"
-    page.write_text(document(found))
+    page.write_text(payloads_document(found))
     raw.write_text(json.dumps(found, indent=1) + "\n")
     return [page, raw]

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lifelong.models.products import product
 
-ROWS = (16, 64, 256, 1024, 4096)
+_ROWS = (16, 64, 256, 1024, 4096)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Product:
         return 2 * self.rows * self.wide_in * self.wide_out / wall_s / 1e9
 
 
-def product_times(layers: Iterable[nn.Linear], rows: Sequence[int] = ROWS, rounds: int = 30) -> list[Product]:
+def product_times(layers: Iterable[nn.Linear], rows: Sequence[int] = _ROWS, rounds: int = 30) -> list[Product]:
     """Return the times of every shape of weight among some layers, for each number of rows."""
     found = []
     with torch.no_grad():
@@ -62,7 +62,7 @@ def _best(ways: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     return best
 
 
-def document(found: Sequence[Product], used: bool) -> str:
+def products_document(found: Sequence[Product], used: bool) -> str:
     """Return a table of what was measured, and which way a run goes on this machine."""
     lines = ["      in     out    rows     MKL  oneDNN   (GFLOPS)   oneDNN is so many times as fast"]
     lines += [

@@ -21,9 +21,9 @@ from lifelong.studies.bench.keys import KeySource
 SHARD = 65536
 ROUNDS, SECONDS = 300, 4.0  # of one comparison, whichever is less; never fewer than FEWEST
 FEWEST = 7
-WARM_UP = 3
+_WARM_UP = 3
 BATCHES = (1, 64)
-Row = dict[str, Any]
+MeasuredRow = dict[str, Any]
 
 
 def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], np.ndarray]) -> dict[str, np.ndarray]:
@@ -35,10 +35,10 @@ def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], 
     rng = np.random.default_rng(0)
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     begun = time.perf_counter()
-    for turn in range(-WARM_UP, ROUNDS):
+    for turn in range(-_WARM_UP, ROUNDS):
         if turn >= FEWEST and time.perf_counter() - begun > SECONDS:
             break
-        queries = asked(turn + WARM_UP)
+        queries = asked(turn + _WARM_UP)
         for name in rng.permutation(list(calls)).tolist():
             call = calls[name]
             cpu, wall = time.thread_time(), time.perf_counter()
@@ -49,7 +49,7 @@ def taken(calls: dict[str, Callable[[np.ndarray], Any]], asked: Callable[[int], 
     return {name: np.array(rows) for name, rows in samples.items()}
 
 
-def told(samples: np.ndarray) -> Row:
+def told(samples: np.ndarray) -> MeasuredRow:
     """Return median, 99th percentile and least wall seconds, median CPU seconds, and how many there are."""
     wall, cpu = samples.T
     return {
@@ -84,7 +84,7 @@ def array_of(bank: Bank, keys: np.ndarray) -> np.ndarray:
     return bank.shards[0].keys[: len(keys)] if len(bank.shards) == 1 else keys
 
 
-def flat_rows(source: KeySource, n: int, device: str = "") -> Iterator[Row]:
+def flat_rows(source: KeySource, n: int, device: str = "") -> Iterator[MeasuredRow]:
     """Yield the rows of one size: bank, raw FAISS and torch, for every batch; on a device torch's bank as well."""
     made = first_keys(source, n)
     bank = filled(made)
@@ -124,7 +124,7 @@ def _asker(queries: np.ndarray, batch: int) -> Callable[[int], np.ndarray]:
 
 def change_rows(
     source: KeySource, n: int, family: str = "flat", *, removals: int = 500, fills: int = 1
-) -> Iterator[Row]:
+) -> Iterator[MeasuredRow]:
     """Yield what adding n keys one at a time takes, and then removing some at random; thread CPU seconds.
 
     The wall seconds of all additions stand beside them: an index that is made beside them may keep one waiting. What
@@ -143,7 +143,7 @@ def change_rows(
         gc.unfreeze()
 
 
-def _change_rows(source: KeySource, n: int, family: str, removals: int, fills: int) -> Iterator[Row]:
+def _change_rows(source: KeySource, n: int, family: str, removals: int, fills: int) -> Iterator[MeasuredRow]:
     about = {"index": family, "n": n, "width": source.states.shape[1]}
     bank, first, wall_s = _filled_one_by_one(source, n, family)
     least = first
@@ -177,7 +177,7 @@ def _filled_one_by_one(source: KeySource, n: int, family: str) -> tuple[Bank, np
     return bank, spent, wall_s
 
 
-def _cpu(spent: np.ndarray) -> Row:
+def _cpu(spent: np.ndarray) -> MeasuredRow:
     return {
         "cpu_p50_s": float(np.median(spent)),
         "cpu_p999_s": float(np.quantile(spent, 0.999)),
@@ -186,7 +186,9 @@ def _cpu(spent: np.ndarray) -> Row:
     }
 
 
-def frontier_rows(source: KeySource, n: int, family: str, settings: dict[str, tuple[int, ...]]) -> Iterator[Row]:
+def frontier_rows(
+    source: KeySource, n: int, family: str, settings: dict[str, tuple[int, ...]]
+) -> Iterator[MeasuredRow]:
     """Yield recall@1 and latency of one family at one size, for every value of its setting (probes or effort)."""
     keys = first_keys(source, n)
     start = time.perf_counter()

@@ -16,14 +16,14 @@ from lifelong.bank.search.spec import IndexSpec
 from lifelong.log.files import write_atomic
 from lifelong.log.machine import load_average, processor, versions
 from lifelong.studies.bench.keys import TOKENS, KeySource, atlas_states, key_source
-from lifelong.studies.bench.routing import Row, change_rows, flat_rows, frontier_rows
+from lifelong.studies.bench.routing import MeasuredRow, change_rows, flat_rows, frontier_rows
 
 SIZES = (1, 10**3, 10**4, 10**5, 10**6)
 MOST_NUMBERS = 10**9  # keys x width on the CPU
 PROBES = {"probes": (1, 2, 4, 8, 16, 32, 64)}
 EFFORT = {"effort": (8, 16, 32, 64, 128, 256)}
-FAMILIES: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "flat16": {}, "ivf": PROBES, "hnsw": EFFORT}
-PARTS = ("flat", "change", "frontier")
+FAMILY_SETTINGS: dict[str, dict[str, tuple[int, ...]]] = {"flat": {}, "flat16": {}, "ivf": PROBES, "hnsw": EFFORT}
+ROUTING_PARTS = ("flat", "change", "frontier")
 FILLS = 3  # of a bank whose additions are measured one by one, where nothing is made beside them
 SAME = ("what", "index", "by", "n", "width", "batch", "setting")
 US = 1e6
@@ -32,30 +32,30 @@ US = 1e6
 def routing_rows(
     folder: Path,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = ROUTING_PARTS,
     most: int = 10**6,
     edits: int = 3000,
     crops: int = 100_000,
     cache: Path | None = None,
     device: str = "",
-    families: Sequence[str] = tuple(FAMILIES),
+    families: Sequence[str] = tuple(FAMILY_SETTINGS),
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Measure some parts up to `most` keys, add the rows to `routing.json` in a folder, and return all of it."""
     states = atlas_states(edits, crops, cache or folder, on_progress=lambda done, of: say(f"states {done}/{of}"))
     sources = {width: key_source(states, width) for width in TOKENS}
     for row in _rows(sources, parts, most, device, families):
-        found = keep(folder / "routing.json", row)
+        found = keep_row(folder / "routing.json", row)
         say(f"{row['what']} {row.get('index', '')} {row.get('by', '')} n={row['n']} d={row['width']} "
             f"b={row.get('batch', '')} {row.get('setting', '')} cpu {row['cpu_p50_s'] * US:.1f} us")  # fmt: skip
-    found = keep(folder / "routing.json", None)
-    (folder / "routing.md").write_text(document(found))
+    found = keep_row(folder / "routing.json", None)
+    (folder / "routing.md").write_text(routing_document(found))
     return found
 
 
 def _rows(
     sources: dict[int, KeySource], parts: Sequence[str], most: int, device: str, families: Sequence[str]
-) -> Iterator[Row]:
+) -> Iterator[MeasuredRow]:
     fitting = [(n, width) for width in sources for n in SIZES if n <= most and n * width <= MOST_NUMBERS]
     for n, width in fitting if "flat" in parts else ():
         yield from flat_rows(sources[width], n, device)
@@ -69,10 +69,10 @@ def _rows(
         (narrow.real + narrow.rendered, *(s for s in SIZES if 10**5 <= s <= most)) if "frontier" in parts else ()
     ):
         for family in families:
-            yield from frontier_rows(narrow, n, family, FAMILIES[family])
+            yield from frontier_rows(narrow, n, family, FAMILY_SETTINGS[family])
 
 
-def keep(file: Path, row: Row | None) -> dict[str, Any]:
+def keep_row(file: Path, row: MeasuredRow | None) -> dict[str, Any]:
     """Add a row to a file of rows, in the place of one about the same, and return all that the file holds."""
     found = json.loads(file.read_text()) if file.is_file() else {"rows": []}
     if row is not None:
@@ -86,13 +86,13 @@ def keep(file: Path, row: Row | None) -> dict[str, Any]:
     return found
 
 
-def pick(rows: Sequence[Row], **about: Any) -> list[Row]:
+def rows_about(rows: Sequence[MeasuredRow], **about: Any) -> list[MeasuredRow]:
     """Return the rows that say so, by size."""
     chosen = [r for r in rows if all(r.get(k) == v for k, v in about.items())]
     return sorted(chosen, key=lambda r: (r["width"], r["n"], r.get("batch", 0)))
 
 
-def document(found: dict[str, Any]) -> str:
+def routing_document(found: dict[str, Any]) -> str:
     """Return the page of what was measured, with the targets it is held against."""
     rows, machine = found["rows"], found["machine"]
     lines = [
@@ -133,7 +133,7 @@ def document(found: dict[str, Any]) -> str:
         "",
         "| keys | width | index | what | median | 99.9 % | most | every fill | n | all in (wall) |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_change_line(r) for what in ("add one", "remove one") for r in pick(rows, what=what)),
+        *(_change_line(r) for what in ("add one", "remove one") for r in rows_about(rows, what=what)),
         "",
         "## Recall against latency",
         "",
@@ -148,22 +148,22 @@ def document(found: dict[str, Any]) -> str:
         *(
             f"| {r['n']:,} | {_kinds(r)} | {r['index']} | {r['setting']} | {r['recall_at_1']:.3f} "
             f"| {r['cpu_p50_s'] * 1e3:.3f} ms | {r['wall_p50_s'] * 1e3:.3f} ms | {r['build_wall_s']:.1f} s |"
-            for r in pick(rows, what="frontier")
+            for r in rows_about(rows, what="frontier")
         ),
         "",
     ]
     return "\n".join(lines)
 
 
-def _kinds(row: Row) -> str:
+def _kinds(row: MeasuredRow) -> str:
     return f"{row['real']:,} / {row['rendered']:,} / {row.get('cropped', 0):,} / {row['mixed']:,}"
 
 
-def _flat_lines(rows: Sequence[Row]) -> list[str]:
+def _flat_lines(rows: Sequence[MeasuredRow]) -> list[str]:
     lines = []
-    for bank in pick(rows, what="search", by="bank"):
+    for bank in rows_about(rows, what="search", by="bank"):
         place = {k: bank[k] for k in ("what", "n", "width", "batch")}
-        raw, torch = (pick(rows, **place, by=by)[0] for by in ("faiss", "torch"))
+        raw, torch = (rows_about(rows, **place, by=by)[0] for by in ("faiss", "torch"))
         over = bank["cpu_p50_s"] / raw["cpu_p50_s"] - 1
         each = (bank["cpu_p50_s"] - raw["cpu_p50_s"]) / bank["batch"]
         met = over <= 0.2 if bank["n"] >= 10**4 else each * US <= 30
@@ -179,7 +179,7 @@ def _time(seconds: float) -> str:
     return f"{seconds * US:.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
 
 
-def _change_line(r: Row) -> str:
+def _change_line(r: MeasuredRow) -> str:
     whole = f"{r['all_wall_s']:.0f} s" if "all_wall_s" in r else ""
     fills = r.get("fills", 1)
     again = f"{r['cpu_again_max_s'] * 1e3:.2f} ms ({fills})" if fills > 1 else ""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-WORDS = ("editor=liveedit", "edits=20", "panels.latency_routes=0")
+RUN_WORDS = ("editor=liveedit", "edits=20", "panels.latency_routes=0")
 BUSY = "while True: pass"
 
 
@@ -42,7 +42,7 @@ class Beside:
 
 
 def run_beside(
-    words: Sequence[str] = WORDS, *, busy: int = 2, times: int = 2, say: Callable[[str], None] = lambda _: None
+    words: Sequence[str] = RUN_WORDS, *, busy: int = 2, times: int = 2, say: Callable[[str], None] = lambda _: None
 ) -> Beside:
     """Run `lifelong run WORDS` alone and beside `busy` processes that never rest, in turns, and return the seconds.
 

@@ -22,11 +22,11 @@ from reports.numbers.bank_law import Law, law, size_at
 from reports.numbers.percentiles import percentile
 
 LEAST_SEARCHES = 600  # fewer give no p99 with an interval
-WARM_UP = 5
+_WARM_UP = 5
 RECALLED = 100  # queries that recall is taken over
-BLOCK = 1 << 16  # keys drawn at a time
+_BLOCK = 1 << 16  # keys drawn at a time
 
-Clock = Literal["wall", "cpu"]
+_Clock = Literal["wall", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def stress_bank(
     searches: int = 1000,
     k: int = 1,
     index: str = "flat",
-    clock: Clock = "wall",
+    clock: _Clock = "wall",
     seed: int = 0,
     measure: Callable[[Any, np.ndarray, int], np.ndarray] | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -109,12 +109,12 @@ def stress_bank(
         )
     timed = measure or partial(searched, clock=clock)
     bank, rng, before = Bank(width, index=index), np.random.default_rng(seed), rss_bytes()
-    queries = _directions(rng, searches + WARM_UP, width)
+    queries = _directions(rng, searches + _WARM_UP, width)
     sizes: list[Sized] = []
     entries = first
     while True:
-        for start in range(len(bank), entries, BLOCK):
-            n = min(BLOCK, entries - start)
+        for start in range(len(bank), entries, _BLOCK):
+            n = min(_BLOCK, entries - start)
             bank.add([f"k{i}" for i in range(start, start + n)], _directions(rng, n, width))
         taken = timed(bank, queries, k)
         p50, p99 = percentile(taken, 0.5), percentile(taken, 0.99)
@@ -142,7 +142,7 @@ def stress_bank(
     return BankStress(width, k, index, clock, p99_s, most_bytes, tuple(sizes), broke, found, expected)
 
 
-def searched(bank: Any, queries: np.ndarray, k: int, clock: Clock = "wall") -> np.ndarray:
+def searched(bank: Any, queries: np.ndarray, k: int, clock: _Clock = "wall") -> np.ndarray:
     """Return the measured seconds of searching one query after another without a memo, the first few left out.
 
     `cpu` counts this thread's own seconds: on a busy machine the p99 of wall time says how busy it is.
@@ -153,7 +153,7 @@ def searched(bank: Any, queries: np.ndarray, k: int, clock: Clock = "wall") -> n
         start = now()
         bank.search(query[None], k)
         taken.append(now() - start)
-    return np.array(taken[WARM_UP:])
+    return np.array(taken[_WARM_UP:])
 
 
 def width_of(source: str | None, changes: Mapping[str, Any]) -> int:

@@ -18,7 +18,7 @@ from lifelong.running.prepare import Prepared, prepare, resolve
 from lifelong.running.run import locked
 from lifelong.running.words import ConfigError
 from lifelong.studies.stress.ladder import Ladder
-from lifelong.studies.stress.limits import Limit, Measured, Verdict, climb, verdict
+from lifelong.studies.stress.limits import Limit, LimitVerdict, Measured, climb, verdict
 from lifelong.studies.sweep import cells, is_sweep
 from reports.numbers.decay import Decay, decay
 from reports.numbers.last_panel import SCORERS, last_panel
@@ -72,7 +72,7 @@ class Climbed:
 
     seed: int
     panels: tuple[Measured, ...]
-    verdict: Verdict
+    verdict: LimitVerdict
     decay: Decay
 
     @property

@@ -40,7 +40,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LimitVerdict:
     """The largest number of edits that was fine, the smallest that was not (None: none), and what was broken there.
 
     `crossings` has the step at which each measure's limit is crossed, None where it is not. With several measures in
@@ -63,7 +63,7 @@ def crossing(panels: Sequence[Measured], limit: Limit) -> int | None:
     return None
 
 
-def verdict(panels: Sequence[Measured], limits: Sequence[Limit]) -> Verdict:
+def verdict(panels: Sequence[Measured], limits: Sequence[Limit]) -> LimitVerdict:
     """Return what panels say of limits; 0 edits are fine where the first panel is crossed already.
 
     Where nothing is crossed, the last panel at which nothing is broken is the largest that is known to be fine.
@@ -75,7 +75,7 @@ def verdict(panels: Sequence[Measured], limits: Sequence[Limit]) -> Verdict:
         fine = [p.step for p in panels if p.step < broken]
     else:
         fine = [p.step for p in panels if not any(x.broken(p.values.get(x.measure, math.nan)) for x in limits)]
-    return Verdict(max(fine, default=0), broken, binding, found)
+    return LimitVerdict(max(fine, default=0), broken, binding, found)
 
 
 def climb(

@@ -9,7 +9,7 @@ from pathlib import Path
 from streams.atlas.build.colours import main_colours
 from streams.atlas.build.emoji import read_emoji
 from streams.atlas.build.flags import read_flags
-from streams.atlas.build.icons import EMOJI_SETS, FAMILY, FLAG_SETS, find, read_set, render, slug
+from streams.atlas.build.icons import ARTIST, EMOJI_SETS, FLAG_SETS, find, read_set, render, slug
 from streams.atlas.build.lookalike import twins
 from streams.atlas.build.pack import write_pack
 from streams.atlas.build.packages import NPM, fetch
@@ -23,18 +23,18 @@ def build(packages: Path, out: Path) -> str:
     nouns = Nouns(_wordnet(packages))
     records, log = read_emoji(packages, nouns)
     records += read_flags(packages)
-    drawings = draw(packages, records, log)
+    drawings = _draw(packages, records, log)
     records = keep_named_once(records, log)
     records = keep_told_apart(records, drawings, log)
     kept = {r["id"] for r in records}
     drawings = {key: data for key, data in drawings.items() if key[0] in kept}
-    entities = [finish(r, drawings) for r in sorted(records, key=lambda r: r["id"])]
+    entities = [_finish(r, drawings) for r in sorted(records, key=lambda r: r["id"])]
     digest = write_pack(out / "atlas.zip", entities, drawings)
-    (out / "BUILD.md").write_text(report(entities, drawings, log, digest), encoding="utf-8")
+    (out / "BUILD.md").write_text(_report(entities, drawings, log, digest), encoding="utf-8")
     return digest
 
 
-def draw(packages: Path, records: list[dict], log: list[str]) -> Drawings:
+def _draw(packages: Path, records: list[dict], log: list[str]) -> Drawings:
     """Render every record in every set that has it; a record with fewer than two families keeps none."""
     sets = {name: read_set(packages, name, package) for name, package in (EMOJI_SETS | FLAG_SETS).items()}
     drawings: Drawings = {}
@@ -79,7 +79,7 @@ def keep_told_apart(records: list[dict], drawings: Drawings, log: list[str]) -> 
     """
     families = defaultdict(set)
     for entity, name in drawings:
-        families[entity].add(FAMILY[name])
+        families[entity].add(ARTIST[name])
     drawn = []
     for record in records:
         count = len(families[record["id"]])
@@ -89,7 +89,7 @@ def keep_told_apart(records: list[dict], drawings: Drawings, log: list[str]) -> 
             log.append(f"dropped {record['id']} ({record['icons'][0]}): {count} drawing families")
     chosen = {r["id"] for r in drawn}
     near: dict[str, list[tuple[str, str, float]]] = defaultdict(list)
-    for name in sorted(FAMILY):
+    for name in sorted(ARTIST):
         table = {entity: data for (entity, own), data in drawings.items() if own == name and entity in chosen}
         for a, b, error in twins(table) if table else []:
             near[a].append((b, name, error))
@@ -105,7 +105,7 @@ def keep_told_apart(records: list[dict], drawings: Drawings, log: list[str]) -> 
     return [r for r in drawn if r["id"] not in gone]
 
 
-def finish(record: dict, drawings: Drawings) -> dict:
+def _finish(record: dict, drawings: Drawings) -> dict:
     """The record as it stands in the pack, with its drawings' sets and colours."""
     names = [name for name in (*EMOJI_SETS, *FLAG_SETS) if (record["id"], name) in drawings]
     emoji = record["domain"] == "emoji"
@@ -124,7 +124,7 @@ def finish(record: dict, drawings: Drawings) -> dict:
     }
 
 
-def report(entities: list[dict], drawings: Drawings, log: list[str], digest: str) -> str:
+def _report(entities: list[dict], drawings: Drawings, log: list[str], digest: str) -> str:
     """The build log in Markdown: counts, digests, and everything dropped or merged."""
     lines = ["# Build log of the atlas pack", "", f"`atlas.zip` sha256 `{digest}`", ""]
     for domain in ("emoji", "flag"):

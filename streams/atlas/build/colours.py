@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-NAMES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
+_NAMES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
 
 
 def shares(webp: bytes, page: bool) -> np.ndarray:
@@ -36,7 +36,7 @@ def shares(webp: bytes, page: bool) -> np.ndarray:
         [8, 10, 9, 7, 7, 0, 1, 2, 3, 4, 5],
         default=6,
     )
-    counts = np.bincount(index.ravel(), minlength=len(NAMES)).astype(float)
+    counts = np.bincount(index.ravel(), minlength=len(_NAMES)).astype(float)
     if page:
         white = counts[10]
         counts[10] = 0 if counts[:10].sum() > 0.15 * index.size else white
@@ -49,6 +49,6 @@ def main_colours(drawings: list[bytes], page: bool) -> tuple[list[str], bool]:
     mean = table.mean(0)
     order = np.argsort(-mean, kind="stable")
     floor = 0.25 if page else 0.07
-    words = [NAMES[i] for i in order[:3] if mean[i] >= floor] or [NAMES[order[0]]]
+    words = [_NAMES[i] for i in order[:3] if mean[i] >= floor] or [_NAMES[order[0]]]
     agree = (table.argmax(1) == order[0]).mean() >= 0.75 and mean[order[0]] >= 0.4
     return words, bool(agree)

@@ -14,7 +14,7 @@ from PIL import Image
 from streams.atlas.build.packages import folder
 from streams.atlas.world import FAMILY as SAME_ARTIST
 
-SIDE = 64
+_SIDE = 64
 EMOJI_SETS = {
     "noto": "iconify-json-noto-1.2.9",
     "noto-v1": "iconify-json-noto-v1-1.2.5",
@@ -30,7 +30,7 @@ FLAG_SETS = {
     "circle-flags": "iconify-json-circle-flags-1.2.11",
     "cif": "iconify-json-cif-1.2.7",
 }
-FAMILY = {name: SAME_ARTIST.get(name, name) for name in (*EMOJI_SETS, *FLAG_SETS)}
+ARTIST = {name: SAME_ARTIST.get(name, name) for name in (*EMOJI_SETS, *FLAG_SETS)}
 """Set -> the artist who drew it: drawings of one family share their shapes."""
 
 
@@ -90,13 +90,13 @@ def render(icons: IconSet, name: str) -> bytes:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="{left} {top} {width} {height}" width="{width}" height="{height}">{icon["body"]}</svg>'
     )
-    scale = SIDE / max(width, height)
+    scale = _SIDE / max(width, height)
     box = (max(1, round(width * scale)), max(1, round(height * scale)))
     png = bytes(_renderer().svg_to_bytes(svg_string=svg, width=box[0], height=box[1]))
     drawing = Image.open(io.BytesIO(png)).convert("RGBA")
-    drawing.thumbnail((SIDE, SIDE))
-    page = Image.new("RGBA", (SIDE, SIDE), (255, 255, 255, 255))
-    page.alpha_composite(drawing, ((SIDE - drawing.width) // 2, (SIDE - drawing.height) // 2))
+    drawing.thumbnail((_SIDE, _SIDE))
+    page = Image.new("RGBA", (_SIDE, _SIDE), (255, 255, 255, 255))
+    page.alpha_composite(drawing, ((_SIDE - drawing.width) // 2, (_SIDE - drawing.height) // 2))
     out = io.BytesIO()
     page.convert("RGB").save(out, "WEBP", quality=85, method=6)
     return out.getvalue()

@@ -6,20 +6,27 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from lifelong.models.atlas.train.main import Plan, main
+from lifelong.models.atlas.train.main import TrainingPlan, main
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the embedded atlas model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, loss.csv and the model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tower-steps", type=int, default=Plan().tower.steps)
-    parser.add_argument("--steps", type=int, default=Plan().language.steps, help="steps of stage 2")
-    parser.add_argument("--contexts", type=int, default=Plan().mix.contexts, help="rows with told facts, of a step")
+    parser.add_argument("--tower-steps", type=int, default=TrainingPlan().tower.steps)
+    parser.add_argument("--steps", type=int, default=TrainingPlan().language.steps, help="steps of stage 2")
     parser.add_argument(
-        "--others", type=float, default=Plan().mix.others, help="share of them about other entities than fit's"
+        "--contexts", type=int, default=TrainingPlan().mix.contexts, help="rows with told facts, of a step"
     )
-    parser.add_argument("--echo", type=float, default=Plan().mix.echo, help="share of them that only train copying")
+    parser.add_argument(
+        "--others",
+        type=float,
+        default=TrainingPlan().mix.others,
+        help="share of them about other entities than fit's",
+    )
+    parser.add_argument(
+        "--echo", type=float, default=TrainingPlan().mix.echo, help="share of them that only train copying"
+    )
     parser.add_argument("--processes", type=int, default=1, help="processes that share stage 2")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cpu")
@@ -29,7 +36,7 @@ def _arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = _arguments()
-    plan = Plan()
+    plan = TrainingPlan()
     plan = replace(
         plan,
         tower=replace(plan.tower, steps=given.tower_steps),

@@ -36,7 +36,7 @@ def augment(
     return x.clamp(0, 1) * 2 - 1
 
 
-def plain(pixels: torch.Tensor) -> torch.Tensor:
+def plain_pixels(pixels: torch.Tensor) -> torch.Tensor:
     """The pictures as the processor gives them: float32 in [-1, 1]."""
     return pixels.float() / 127.5 - 1
 

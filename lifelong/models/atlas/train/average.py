@@ -18,7 +18,7 @@ from lifelong.models.atlas.train import checkpoint
 
 def average(files: Sequence[Path], out: Path) -> None:
     """Write the mean of checkpoints; raises `ValueError` when one holds other tensors than the first."""
-    loaded = [checkpoint.load(path) for path in files]
+    loaded = [checkpoint.load_checkpoint(path) for path in files]
     last, notes = loaded[-1]
     for path, (tensors, _) in zip(files, loaded, strict=True):
         if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in last.items()}:
@@ -27,7 +27,7 @@ def average(files: Sequence[Path], out: Path) -> None:
     for name, value in last.items():
         whole = torch.stack([tensors[name].float() for tensors, _ in loaded]).mean(0)
         mean[name] = whole.to(value.dtype) if value.is_floating_point() else value
-    checkpoint.save(out, mean, notes)
+    checkpoint.save_checkpoint(out, mean, notes)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 
-def save(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, Any]) -> None:
     """Write both to the one file `path` (notes as JSON in its metadata), atomically: temp file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
@@ -27,7 +27,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], notes: Mapping[str, An
     os.replace(temporary, path)
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and notes of a checkpoint; FileNotFoundError if there is none."""
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint at {path}; start without resume")

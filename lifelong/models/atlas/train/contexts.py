@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from lifelong.models.atlas.train.questions import Ask, Pair, Questions, shorten
+from lifelong.models.atlas.train.questions import Askable, Pair, Questions, shorten
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, fact, in_context
+from streams.atlas.wording import fact, in_context, worded
 
 
 class Contexts:
@@ -50,7 +50,7 @@ class Contexts:
         entity = self.questions.entities[index]
         return entity.split == "fit" or self.questions.world.protected(entity.id, relation)
 
-    def _pair(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> Pair:
+    def _pair(self, index: int, a: Askable, asks: list[Askable], pictured: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
         draw, irrelevant = rng.random(), rng.choice((0, 1, 1, 2))
         facts: list[str] = []
@@ -59,18 +59,18 @@ class Contexts:
             if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
-            facts.append(fact(ask(told, self._subject(index, a.relation, pictured, rng)), answer))
+            facts.append(fact(worded(told, self._subject(index, a.relation, pictured, rng)), answer))
         else:
             irrelevant = max(irrelevant, 1)
         for _ in range(irrelevant):
             facts.append(self._irrelevant(index, a, asks, pictured, rng))
         rng.shuffle(facts)
-        return Pair(in_context(facts, ask(wording, self._subject(index, a.relation, pictured, rng))), answer)
+        return Pair(in_context(facts, worded(wording, self._subject(index, a.relation, pictured, rng))), answer)
 
-    def _echo(self, index: int, a: Ask, pictured: bool, rng: random.Random) -> Pair:
+    def _echo(self, index: int, a: Askable, pictured: bool, rng: random.Random) -> Pair:
         """A told answer of one to five others in a row, asked for at once: many tokens to copy, nothing to know."""
         answer = " ".join(rng.choice(self._any) for _ in range(rng.randint(1, 5)))
-        question = ask(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
+        question = worded(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
         return Pair(in_context([fact(question, answer)], question), answer)
 
     def other_answer(self, relation: str, answer: str, rng: random.Random) -> str:
@@ -81,20 +81,20 @@ class Contexts:
             if other != answer:
                 return other
 
-    def _irrelevant(self, index: int, a: Ask, asks: list[Ask], pictured: bool, rng: random.Random) -> str:
+    def _irrelevant(self, index: int, a: Askable, asks: list[Askable], pictured: bool, rng: random.Random) -> str:
         """A fact on another relation of the same thing, or on another thing."""
         others = [o for o in asks if o.relation != a.relation]
         if others and rng.random() < 0.35:
             other = rng.choice(others)
             x = self._subject(index, other.relation, pictured, rng)
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
-            return fact(ask(_wording(other.templates, rng), x), answer)
+            return fact(worded(_wording(other.templates, rng), x), answer)
         relation = a.relation if rng.random() < 0.85 or not others else rng.choice(others).relation
         stranger = rng.choice([i for i in self._having[relation] if i != index])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]
         answer = own if rng.random() < 0.3 else self.other_answer(relation, own, rng)
-        return fact(ask(_wording(RELATIONS[relation].train, rng), x), answer)
+        return fact(worded(_wording(RELATIONS[relation].train, rng), x), answer)
 
     def _stranger(self, index: int, stranger: int, relation: str, pictured: bool, rng: random.Random) -> str:
         """Words for another thing that do not fit the one that is asked about."""

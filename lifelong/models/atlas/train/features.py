@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from lifelong.models.atlas.model import AtlasVisionModel
-from lifelong.models.atlas.train.augment import augment, plain
+from lifelong.models.atlas.train.augment import augment, plain_pixels
 from lifelong.models.atlas.train.pictures import Pictures
 
 
@@ -35,7 +35,7 @@ def cache_features(
     for view in range(1 + redrawn):
         for picked in (everything if view == 0 else seen).split(batch):
             if view == 0:
-                x = plain(pictures.pixels[picked])
+                x = plain_pixels(pictures.pixels[picked])
             else:
                 flips = pictures.flips[pictures.entity[picked]]
                 x = augment(pictures.pixels[picked], pictures.paper[picked], flips, g, strength=0.7)

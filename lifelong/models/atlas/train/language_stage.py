@@ -77,7 +77,7 @@ class LanguageTrainer:
         """Go on from the checkpoint if there is one; whether there was."""
         if not self._path.exists():
             return False
-        tensors, notes = checkpoint.load(self._path)
+        tensors, notes = checkpoint.load_checkpoint(self._path)
         checkpoint.restore_module("decoder", self.decoder, tensors)
         checkpoint.restore_module("projector", self.projector, tensors)
         checkpoint.restore_optimizer("muon", self.muon, tensors)
@@ -102,7 +102,7 @@ class LanguageTrainer:
         tensors = checkpoint.module_tensors("decoder", self.decoder)
         tensors |= checkpoint.module_tensors("projector", self.projector)
         tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
-        checkpoint.save(self._path, tensors | self.practice.tensors(), {"step": self.step})
+        checkpoint.save_checkpoint(self._path, tensors | self.practice.tensors(), {"step": self.step})
 
     def run(self, until: int | None = None) -> None:
         """Train to step `until` (the end by default); the next rows are drawn in a second thread meanwhile."""

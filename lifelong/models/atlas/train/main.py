@@ -29,7 +29,7 @@ from streams.atlas.world import World, load_world
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """All choices of a training run."""
 
     tower: TowerPlan = field(default_factory=TowerPlan)
@@ -43,7 +43,7 @@ def main(
     out: Path,
     *,
     seed: int = 0,
-    plan: Plan | None = None,
+    plan: TrainingPlan | None = None,
     resume: bool = True,
     threads: int | None = None,
     device: str = "cpu",
@@ -55,7 +55,7 @@ def main(
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
-    plan = plan or Plan()
+    plan = plan or TrainingPlan()
     if threads is not None:
         torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,23 +69,23 @@ def main(
     return out / "model"
 
 
-def _train(team: Team, plan: Plan, out: Path, seed: int, threads: int | None, device: str) -> None:
+def _train(team: Team, plan: TrainingPlan, out: Path, seed: int, threads: int | None, device: str) -> None:
     """Stage 2 and the export, as one member of a team."""
     if threads is not None:
         torch.set_num_threads(threads)
     world = load_world()
     tokenizer = _tokenizer(world, plan, out)
-    trainer = prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
+    trainer = _prepare(world, tokenizer, plan, out, seed, torch.device(device), team)
     trainer.resume()
     trainer.run()
     if team.leads:
-        finish(trainer, tokenizer, out / "model")
+        _finish(trainer, tokenizer, out / "model")
 
 
-def prepare(
+def _prepare(
     world: World,
     tokenizer: PreTrainedTokenizerFast,
-    plan: Plan,
+    plan: TrainingPlan,
     out: Path,
     seed: int,
     device: torch.device,
@@ -103,32 +103,32 @@ def prepare(
     return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
 
 
-def finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+def _finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     """Export what the trainer holds."""
     export(trainer.model, build_processor(tokenizer), folder)
     return folder
 
 
-def _tokenizer(world: World, plan: Plan, out: Path) -> PreTrainedTokenizerFast:
+def _tokenizer(world: World, plan: TrainingPlan, out: Path) -> PreTrainedTokenizerFast:
     folder = out / "tokenizer"
     if not (folder / "tokenizer.json").exists():
         build_tokenizer(vocabulary_lines(world), plan.vocabulary).save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _tower(pictures: Pictures, plan: Plan, out: Path, seed: int) -> AtlasVisionModel:
+def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> AtlasVisionModel:
     path = out / "tower.safetensors"
     if not path.exists():
         return train_tower(pictures, plan.tower, out, seed, resume=True)
     tower = AtlasVisionModel(AtlasVisionConfig())
-    checkpoint.restore_module("tower", tower, checkpoint.load(path)[0])
+    checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
     return tower.eval()
 
 
-def _features(tower: AtlasVisionModel, pictures: Pictures, plan: Plan, out: Path, seed: int) -> Features:
+def _features(tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> Features:
     path = out / "features.safetensors"
     if not path.exists():
         features = cache_features(tower, pictures, seed, plan.redrawn)
-        checkpoint.save(path, {"views": features.views}, {})
+        checkpoint.save_checkpoint(path, {"views": features.views}, {})
         return features
-    return Features(checkpoint.load(path)[0]["views"])
+    return Features(checkpoint.load_checkpoint(path)[0]["views"])

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from lifelong.models.atlas.model import ANSWER, EOS, token_id
 from lifelong.models.atlas.train.contexts import Contexts
-from lifelong.models.atlas.train.packing import Row, Segment, fill
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill
 from lifelong.models.atlas.train.questions import Pair, Questions
 from streams.atlas.world import World
 
-Drawn = tuple[tuple[int, ...], list[Pair]]  # pictures, pairs
+_Drawn = tuple[tuple[int, ...], list[Pair]]  # pictures, pairs
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Mixture:
         self._renderings, self._tokenizer = renderings, tokenizer
         self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
 
-    def step(self, step: int, part: int = 0, parts: int = 1) -> list[Row]:
+    def step(self, step: int, part: int = 0, parts: int = 1) -> list[QuestionRow]:
         """The rows of one step, always the same for the same (seed, step); of `parts` equal shares the one `part`."""
         rng = random.Random(self.seed * 1_000_003 + step)
         copying = step < self.mix.copy_steps
         contexts = self.mix.copy_contexts if copying else self.mix.contexts
-        wanted: list[Callable[[random.Random], Drawn]] = []
+        wanted: list[Callable[[random.Random], _Drawn]] = []
         wanted += [partial(self._pictured, i) for i in self.questions.needy(self.mix.pictures, False, rng)]
         wanted += [self._places] * self.mix.places + [self._named] * self.mix.names
         wanted += [
@@ -77,18 +77,18 @@ class Mixture:
             at += len(pairs)
         return rows
 
-    def _pictured(self, index: int, rng: random.Random) -> Drawn:
+    def _pictured(self, index: int, rng: random.Random) -> _Drawn:
         return self._picture(index, rng), self.questions.picture(index, rng)
 
-    def _places(self, rng: random.Random) -> Drawn:
+    def _places(self, rng: random.Random) -> _Drawn:
         together = rng.sample(range(len(self._renderings)), rng.choice((2, 2, 2, 3, 4)))
         images = tuple(self._picture(index, rng)[0] for index in together)
         return images, self.questions.places(together, 18, rng)
 
-    def _named(self, rng: random.Random) -> Drawn:
+    def _named(self, rng: random.Random) -> _Drawn:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
-    def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
+    def _context(self, echo: float, number: int, rng: random.Random) -> _Drawn:
         if number % 2:
             return (), [
                 p

@@ -29,7 +29,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Row:
+class QuestionRow:
     """Pictures (row numbers of the feature cache, in order) and the segments that are asked about them."""
 
     pictures: tuple[int, ...]
@@ -54,7 +54,7 @@ class Packed:
     owner: torch.Tensor
 
 
-def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) -> tuple[Row, list[Segment]]:
+def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) -> tuple[QuestionRow, list[Segment]]:
     """The first segments that fit into `length` tokens as one row, and the rest; too long ones are skipped over."""
     left = length - IMAGE_TOKENS * len(pictures)
     taken, rest = [], []
@@ -64,10 +64,12 @@ def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) ->
             left -= len(segment)
         else:
             rest.append(segment)
-    return Row(pictures, tuple(taken)), rest
+    return QuestionRow(pictures, tuple(taken)), rest
 
 
-def pack(rows: Sequence[Row], length: int, image_id: int, pad_id: int, dtype: torch.dtype = torch.float32) -> Packed:
+def pack(
+    rows: Sequence[QuestionRow], length: int, image_id: int, pad_id: int, dtype: torch.dtype = torch.float32
+) -> Packed:
     """Tensors of `rows`, all `length` tokens long; raises ValueError for a row that does not fit."""
     n = len(rows)
     ids = np.full((n, length), pad_id, np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-FLOOR = 0.12  # a fact that is always answered still comes back, so that it is not forgotten
+_FLOOR = 0.12  # a fact that is always answered still comes back, so that it is not forgotten
 
 
 class Practice:
@@ -34,8 +34,8 @@ class Practice:
         self._used = self._running.copy()
 
     def need(self, fact: int) -> float:
-        """How much a fact needs practice, FLOOR to 1."""
-        return FLOOR + (1 - FLOOR) * float(self._used[fact])
+        """How much a fact needs practice, _FLOOR to 1."""
+        return _FLOOR + (1 - _FLOOR) * float(self._used[fact])
 
     def order(self, facts: Sequence[int], rng: random.Random) -> list[int]:
         """Places of `facts` in random order, needy ones first (weighted sampling without replacement)."""

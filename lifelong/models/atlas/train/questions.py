@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lifelong.models.atlas.train.practice import Practice
 from streams.atlas.hops import HOPS, hop_answer
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, generic, place
+from streams.atlas.wording import describe, generic, place, worded
 from streams.atlas.world import Entity, World
 
 # Words that carry no meaning of their own here; leaving some out teaches the model to lean on the nouns
@@ -23,7 +23,7 @@ _LIGHT = frozenset(
 
 
 @dataclass(frozen=True)
-class Ask:
+class Askable:
     """One thing that can be asked of an entity: training wordings, canonical answer, relation that it is about.
 
     `fact` numbers it when asked about a picture, `fact + 1` when asked by name.
@@ -53,23 +53,23 @@ class Questions:
         self.world = world
         self.entities = world.entities
         self._count = 0
-        self.asks: tuple[tuple[Ask, ...], ...] = tuple(self._asks(entity) for entity in world.entities)
+        self.asks: tuple[tuple[Askable, ...], ...] = tuple(self._asks(entity) for entity in world.entities)
         self.fit = tuple(i for i, entity in enumerate(world.entities) if entity.split == "fit")
         self.practice = Practice(self._count)
         self._phrases: dict[tuple[int, str], tuple[str, ...]] = {}
 
-    def _asks(self, entity: Entity) -> tuple[Ask, ...]:
+    def _asks(self, entity: Entity) -> tuple[Askable, ...]:
         found = []
         for name, answers in entity.facts.items():
             relation = RELATIONS[name]
-            found.append(Ask(name, relation.train, answers[0], False, not relation.identity, self._number()))
+            found.append(Askable(name, relation.train, answers[0], False, not relation.identity, self._number()))
         for hop in HOPS:
             # A hop from the identity is the following relation itself, which is asked anyway.
             if hop.relation not in entity.facts or RELATIONS[hop.relation].identity:
                 continue
             answers = hop_answer(self.world, hop, entity.facts[hop.relation][0])
             if answers:
-                found.append(Ask(hop.answer_relation, hop.train, answers[0], True, True, self._number()))
+                found.append(Askable(hop.answer_relation, hop.train, answers[0], True, True, self._number()))
         return tuple(found)
 
     def _number(self) -> int:
@@ -128,14 +128,14 @@ class Questions:
         order = self.practice.order([a.fact + 1 for a in asks], rng)
         return [self._pair(asks[i], name, rng, True) for i in order[:count]]
 
-    def _pair(self, a: Ask, x: str, rng: random.Random, named: bool) -> Pair:
+    def _pair(self, a: Askable, x: str, rng: random.Random, named: bool) -> Pair:
         return Pair(self._worded(a, x, rng), a.answer, a.fact + named)
 
-    def _worded(self, a: Ask, x: str, rng: random.Random, drop: float = 0.7) -> str:
+    def _worded(self, a: Askable, x: str, rng: random.Random, drop: float = 0.7) -> str:
         template = rng.choice(a.templates)
         if rng.random() < drop:
             template = shorten(template, rng)
-        return ask(template, x)
+        return worded(template, x)
 
 
 def shorten(template: str, rng: random.Random, share: float = 0.8) -> str:

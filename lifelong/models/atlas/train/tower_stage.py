@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lifelong.models.atlas.model import AtlasVisionConfig, AtlasVisionModel
 from lifelong.models.atlas.train import checkpoint
-from lifelong.models.atlas.train.augment import augment, plain
+from lifelong.models.atlas.train.augment import augment, plain_pixels
 from lifelong.models.atlas.train.pictures import Pictures
 from lifelong.models.atlas.train.progress import Reporter
 
@@ -89,7 +89,7 @@ def train_tower(pictures: Pictures, plan: TowerPlan, out: Path, seed: int, resum
     )
     path, first = out / "tower.checkpoint", 0
     if resume and path.exists():
-        tensors, notes = checkpoint.load(path)
+        tensors, notes = checkpoint.load_checkpoint(path)
         checkpoint.restore_module("live", both, tensors)
         checkpoint.restore_module("averaged", averaged, tensors)
         checkpoint.restore_optimizer("adam", optimizer, tensors)
@@ -113,7 +113,9 @@ def train_tower(pictures: Pictures, plan: TowerPlan, out: Path, seed: int, resum
                 measure_norms(_tower(averaged), pictures, plan, seed)
                 report.show(step + 1, accuracy(averaged, pictures))
     final = _tower(averaged)
-    checkpoint.save(out / "tower.safetensors", checkpoint.module_tensors("tower", final), {"steps": plan.total})
+    checkpoint.save_checkpoint(
+        out / "tower.safetensors", checkpoint.module_tensors("tower", final), {"steps": plan.total}
+    )
     return final
 
 
@@ -131,7 +133,7 @@ def _heads(both: nn.ModuleList) -> _Heads:
 
 def _save(path: Path, both: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     tensors = checkpoint.module_tensors("live", both) | checkpoint.module_tensors("averaged", averaged)
-    checkpoint.save(path, tensors | checkpoint.optimizer_tensors("adam", optimizer), {"step": step})
+    checkpoint.save_checkpoint(path, tensors | checkpoint.optimizer_tensors("adam", optimizer), {"step": step})
 
 
 def _step(
@@ -199,7 +201,10 @@ def measure_norms(tower: AtlasVisionModel, pictures: Pictures, plan: TowerPlan, 
         clean, redrawn = picked[:64], picked[64:]
         flips = pictures.flips[pictures.entity[redrawn]]
         x = torch.cat(
-            [plain(pictures.pixels[clean]), augment(pictures.pixels[redrawn], pictures.paper[redrawn], flips, g)]
+            [
+                plain_pixels(pictures.pixels[clean]),
+                augment(pictures.pixels[redrawn], pictures.paper[redrawn], flips, g),
+            ]
         )
         tower(x.contiguous(memory_format=torch.channels_last))
     tower.eval()
@@ -211,7 +216,7 @@ def accuracy(both: nn.ModuleList, pictures: Pictures, batch: int = 256) -> dict[
     tower, heads = _tower(both).eval(), _heads(both)
     hits = []
     for start in range(0, len(pictures.pixels), batch):
-        x = plain(pictures.pixels[start : start + batch]).contiguous(memory_format=torch.channels_last)
+        x = plain_pixels(pictures.pixels[start : start + batch]).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             pooled = tower.trunk(x).mean((2, 3))
         hits.append(heads.cosine(pooled).argmax(1) == pictures.entity[start : start + batch])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import ask, describe, fact, generic, place
+from streams.atlas.wording import describe, fact, generic, place, worded
 from streams.atlas.world import World
 
 
@@ -14,10 +14,10 @@ def vocabulary_lines(world: World) -> Iterator[str]:
     """Lines for `build_tokenizer`; answers twice, because every one of them has to be spelt."""
     for relation in RELATIONS.values():
         for template in relation.train:
-            yield from (fact(ask(template, x), "") for x in generic() for _ in range(20))
-            yield from (ask(template, place(i, n)) for n in (2, 3, 4) for i in range(n))
+            yield from (fact(worded(template, x), "") for x in generic() for _ in range(20))
+            yield from (worded(template, place(i, n)) for n in (2, 3, 4) for i in range(n))
     for hop in HOPS:
-        yield from (ask(template, x) for template in hop.train for x in generic())
+        yield from (worded(template, x) for template in hop.train for x in generic())
     for entity in world.entities:
         name = world.name(entity)
         yield from (f"{name} {name}" for _ in range(3))
