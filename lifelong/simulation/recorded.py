@@ -48,7 +48,7 @@ def samples_of(log: RunLog) -> dict[str, Samples]:
 
 
 def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
-    """Return the fit_to of every operation that was measured; taking back costs nothing where it never was."""
+    """Return the fit of every operation that was measured; taking back costs nothing where it never was."""
     free = Fitted(0.0, 0.0, 0.0, np.ones(1))
     return {"remove": free} | {name: fit_to(known) for name, known in samples.items() if len(known)}
 
@@ -73,7 +73,7 @@ def fitted_to(run: str | Path, *, seed: int = 0) -> FittedClock:
 
     samples = samples_of(RunLog.open(run))
     if not len(samples["edit"]):
-        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to fit_to.")
+        raise ClockError(f"clock.run={run}: this run has committed no edits, so there is nothing to fit.")
     return FittedClock(fits_of(samples), seed=seed)
 
 

@@ -1,4 +1,4 @@
-"""Fitted service times: the law that made the samples comes back, and the fit_to's error is what it says."""
+"""Fitted service times: the law that made the samples comes back, and the fit's error is what it says."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def test_drawn_services_have_the_fitted_mean_and_spread() -> None:
 
 
 def test_no_samples_are_an_error() -> None:
-    with pytest.raises(ValueError, match="nothing to fit_to"):
+    with pytest.raises(ValueError, match="nothing to fit"):
         fit_to(Samples(np.zeros(0), np.zeros(0), np.zeros(0)))
