@@ -41,8 +41,8 @@ class PanelSettings(BaseModel):
     gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
     sample: int = Field(default=200, ge=1)
     most: int = Field(default=0, ge=0)
-    latency_routes: int = Field(default=20, ge=0)
-    latency_answers: int = Field(default=5, ge=0)
+    latency_routes: int = Field(default=40, ge=0)
+    latency_answers: int = Field(default=10, ge=0)
     latency_growth: float = Field(default=1.5, ge=1)
     together: int = Field(default=32, ge=1)  # batches that are answered in one go, where answers may wait
     chunk: int = Field(default=512, ge=1)  # rows scored inside one application of the editor
