@@ -97,17 +97,23 @@ class Prepared:
             editor.load_fitted(learnt)
         return editor
 
+    def settle_threads(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Choose the number of threads where the run does not say it; called once, before its work begins."""
+        if not self.config.threads:
+            edits = self.stream.edits[:THREAD_EDITS]
+            probes = [probe for edit in edits for probe in self.stream.probes(edit.id)]
+            settle_threads(self.vlm, probes, say)
 
-def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
-    """Load model and stream, choose the number of threads and find the run's folder; nothing is learnt or written.
 
-    `say` is told which number of threads was chosen.
-    """
+def prepare(resolved: Resolved) -> Prepared:
+    """Load model and stream and find the run's folder; nothing is learnt, measured or written."""
+    import torch
+
     config, kind, options = resolved.config, resolved.kind, resolved.options
     stream = make_stream(config)
     vlm = load_model(config)
-    probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
-    settle_threads(config.threads, vlm, probes, say)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs

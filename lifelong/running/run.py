@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ def run(
     with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress:
         watch = Stopwatch()
         with watch.on("load"):
-            ready = prepare(resolved, progress.say)
+            ready = prepare(resolved)
         with locked(ready.folder):
-            log = open_log(ready, resume=resume, fresh=fresh)
+            log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if not log.done():
                 notes = _work(ready, log, progress, watch)
                 log.finish({"wall_s": watch.wall_s, **notes})
@@ -56,8 +56,8 @@ def run(
     return ready.folder
 
 
-def open_log(ready: Prepared, *, resume: bool, fresh: bool) -> RunLog:
-    """Return the run's log, new or to go on with.
+def open_log(ready: Prepared, *, resume: bool, fresh: bool, say: Callable[[str], None] = lambda _: None) -> RunLog:
+    """Return the run's log, new or to go on with, and settle the number of threads that its manifest tells.
 
     Raises `LogError` for a partial run without `resume`, or one of another version of this package.
     """
@@ -67,6 +67,7 @@ def open_log(ready: Prepared, *, resume: bool, fresh: bool) -> RunLog:
     if fresh and (folder / "manifest.json").exists():
         shutil.rmtree(folder)
     if not (folder / "manifest.json").exists():
+        ready.settle_threads(say)
         return RunLog.create(folder, to_toml(ready.config.table()), manifest_of(ready))
     log = RunLog.open(folder)
     if log.done():

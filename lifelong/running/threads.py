@@ -21,20 +21,17 @@ TIMES = 3  # measurements of each number of threads, in turns
 BETTER = 0.9  # all threads must take less than this share of one thread's time: they are used by others, too
 
 
-def settle_threads(
-    wanted: int, vlm: VLM, probes: Sequence[Probe], say: Callable[[str], None] = lambda _: None
-) -> int:
-    """Set the number of threads of this process to `wanted`, or where that is 0 to the better of one and all.
+def settle_threads(vlm: VLM, probes: Sequence[Probe], say: Callable[[str], None] = lambda _: None) -> int:
+    """Set the number of threads of this process to the better of one and all, and return it.
 
-    Called once, when a run's model is loaded. Returns the number; `say` is told what was measured. All threads are
-    those that the process may use (`OMP_NUM_THREADS` says how many).
+    Called before a run's work begins, where its configuration names no number; `say` is told what was measured. All
+    threads are those that torch uses now (`OMP_NUM_THREADS` says how many).
     """
     import torch
 
     most = torch.get_num_threads()
-    if wanted or most == 1 or not probes:
-        torch.set_num_threads(wanted or most)
-        return wanted or most
+    if most == 1 or not probes:
+        return most
     one_s, all_s = seconds_of(vlm, probes[:_BATCH], (1, most))
     best = most if all_s < BETTER * one_s else 1
     torch.set_num_threads(best)

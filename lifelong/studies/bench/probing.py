@@ -184,6 +184,7 @@ def ready_to_compare(
     from lifelong.running.prepare import prepare, resolve
 
     ready = prepare(resolve(source, changes))
+    ready.settle_threads()
     config, stream = ready.config, ready.stream
     baseline = Baseline.prepare(ready.vlm, stream.every_probe(), config.cache_folder() / "baseline")
     settings = config.panels.model_copy(update={"latency_routes": 0, "latency_answers": 0})

@@ -182,7 +182,8 @@ def _capacity(
 ) -> Capacity:
     label, climbs, most = resolve(config).label, [], config.edits
     for seed in seeds:
-        ready = prepare(resolve(config.model_copy(update={"seed": seed})), say)
+        ready = prepare(resolve(config.model_copy(update={"seed": seed})))
+        ready.settle_threads(say)
         most = len(ready.stream.edits)
         climbs.append(_climbed(ready, f"{label} seed {seed}", bounds, search, fresh, say))
     return Capacity(label, config.stream.name, config.clock.name, most, tuple(climbs))
