@@ -11,19 +11,29 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lifelong.cli.bench import bench_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
+from lifelong.cli.rows import lines_of
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
 _LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+
+SHOWN = {
+    "edits": {"step": "step", "edit_id": "edit", "prompt": "question", "picture": "picture", "target": "told",
+              "at_once": "said at once", "now": "says now"},
+    "probes": {"edit_id": "edit", "axis": "axis", "variant": "variant", "prompt": "question", "picture": "picture",
+               "target": "right answer", "reference": "reference"},
+    "pictures": {"picture": "picture", "name": "name", "domain": "domain", "split": "share", "drawing": "drawing"},
+}  # fmt: skip
+"""What `list` shows of a run or a stream, and the headings of its columns."""
 
 app = typer.Typer(
     name="lifelong",
@@ -105,13 +115,23 @@ def sweep_command(
 
 @app.command("list")
 def list_command(
-    kind: Annotated[str, typer.Argument(help="editors, streams, models or recipes")],
+    kind: Annotated[
+        str, typer.Argument(help="editors, streams, models or recipes; edits or probes RUN; pictures atlas")
+    ],
+    of: Annotated[str, typer.Argument(help="The run folder of edits and probes; the stream of pictures.")] = "",
+    named: Annotated[str, typer.Argument(help="Only probes of this edit; only pictures of things so called.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
     options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
 ) -> None:
-    """List what there is to choose from; editors with what `make editors` measured of them."""
+    """List what there is to choose from, or what a run was told: its edits with what the model answers now."""
     from lifelong.running.catalog import evidence_lines, listing
 
+    if kind in SHOWN:
+        rows = shown_rows(kind, of, named)
+        print(json.dumps(rows, indent=1) if as_json else "\n".join(lines_of(rows, SHOWN[kind])))
+        return
+    if of or named:
+        raise ConfigError(f"list {kind} {of} {named}: only {', '.join(SHOWN)} take further words.")
     things = listing(kind, options=options)
     if as_json:
         print(json.dumps(things, indent=1, default=str))
@@ -123,6 +143,17 @@ def list_command(
         print(f"{thing['name']:<{width}}  {thing['about']}")
         for option in thing.get("options", ()):
             print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
+
+
+def shown_rows(kind: str, of: str, named: str) -> list[dict[str, Any]]:
+    """Return the rows that `list` shows of a run or a stream; raises `ConfigError` and `LogError`."""
+    from lifelong.running import history
+
+    if kind == "pictures":
+        return history.pictures(of or "atlas", named)
+    if not of:
+        raise ConfigError(f"list {kind}: of which run? Give its folder: lifelong list {kind} runs/NAME.")
+    return history.edits_told(of) if kind == "edits" else history.probes_asked(of, named)
 
 
 @app.command("check")
@@ -186,14 +217,19 @@ def single_command(
 @app.command("ask")
 def ask_command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    question: Annotated[str, typer.Argument(help="What to ask.")],
+    question: Annotated[str, typer.Argument(help="What to ask; without it, --edit's own question.")] = "",
     step: Annotated[int | None, typer.Option("--step", help="After how many edits; the last two are kept.")] = None,
     image: Annotated[str | None, typer.Option("--image", help="A picture file, or atlas:ENTITY/SET.")] = None,
+    edit: Annotated[
+        str, typer.Option("--edit", help="Ask about this edit: its id, or its number in the stream.")
+    ] = "",
 ) -> None:
     """Ask the edited model of a run, and show which edits served the question."""
     from lifelong.running.ask import ask
 
-    found = ask(run, question, image=image, step=step)
+    found = ask(run, question, image=image, step=step, edit=edit)
+    if found.told is not None:
+        print(f"told: {found.told.prompt!r} -> {found.told.target!r}  ({found.told.edit_id})")
     print(f"after {found.step} edits: {found.answer}")
     print(f"unedited: {found.unedited}")
     if not found.route:

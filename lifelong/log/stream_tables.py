@@ -20,7 +20,7 @@ EDITS_SCHEMA = pa.schema(
     [
         pa.field("step", pa.int64()),  # its place in the stream, from 1
         *(pa.field(name, pa.string()) for name in ("edit_id", "prompt", "picture", "target", "subject", "relation")),
-        pa.field("supersedes", pa.string()),  # the edit that it replaces; null: none
+        pa.field("supersedes", pa.string()),  # the edit that it replaces; '': none
         *(pa.field(name, pa.string()) for name in ("prompt_kind", "source")),
     ]
 )
@@ -33,8 +33,17 @@ PROBES_SCHEMA = pa.schema(
         pa.field("hops", pa.int64()),
     ]
 )
-TABLES = {"edits": EDITS_SCHEMA, "probes": PROBES_SCHEMA}
+_SCHEMAS = {"edits": EDITS_SCHEMA, "probes": PROBES_SCHEMA}
 _ROWS = 10_000  # rows written at a time
+
+
+def write_stream_tables(
+    folder: Path, edits: Iterable[Mapping[str, Any]], probes: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write both tables of a run where they are not there yet; called before its first edit; raises `LogError`."""
+    for name, rows in (("edits", edits), ("probes", probes)):
+        if not (folder / f"{name}.parquet").is_file():
+            write_stream_table(folder, name, rows)
 
 
 def write_stream_table(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -42,7 +51,7 @@ def write_stream_table(folder: Path, name: str, rows: Iterable[Mapping[str, Any]
 
     Rows are taken in batches, so that a million of them never stand in memory.
     """
-    path, schema, left = folder / f"{name}.parquet", TABLES[name], iter(rows)
+    path, schema, left = folder / f"{name}.parquet", _SCHEMAS[name], iter(rows)
 
     def write(file: BinaryIO) -> None:
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
@@ -54,11 +63,11 @@ def write_stream_table(folder: Path, name: str, rows: Iterable[Mapping[str, Any]
 
 
 def read_stream_table(folder: str | Path, name: str) -> pa.Table:
-    """Return `edits` or `probes` of a run; raises `LogError` with the file's name where there is none or it is broken."""
+    """Return `edits` or `probes` of a run; raises `LogError` with the file's name for a missing or broken one."""
     path = Path(folder) / f"{name}.parquet"
     if not path.is_file():
         raise LogError(f"{path}: no such file. A run of this version writes it; run again with --fresh.")
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read().cast(TABLES[name])
+        return pq.ParquetFile(path, page_checksum_verification=True).read().cast(_SCHEMAS[name])
     except (OSError, ValueError, KeyError) as error:
         raise LogError(f"{path}: cannot be read ({error}). Run again with --fresh.") from error

@@ -5,6 +5,8 @@ Knows run folders and the contracts of editor and model; nothing of panels, cloc
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from lifelong.log.checkpoint import Checkpoint
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
-from streams.types import ImageRef, Query
+from streams.types import Edit, ImageRef, Query
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,33 @@ class Answered:
     answer: str
     unedited: str
     route: tuple[Serving, ...]
+    told: Serving | None = None  # the edit that was asked about, if one was named
 
 
-def ask(run: str | Path, question: str, *, image: str | None = None, step: int | None = None) -> Answered:
+def ask(
+    run: str | Path,
+    question: str = "",
+    *,
+    image: str | None = None,
+    step: int | None = None,
+    edit: str = "",
+) -> Answered:
     """Return the answer of a run's edited model after `step` edits (default: the last kept).
 
-    `image` is a file or an `atlas:ENTITY/SET` name. Raises `LogError` for a folder that is no run, `ConfigError` when
-    no state of that step is kept (the message lists those that are), and `ImageError`.
+    `image` is a file or an `atlas:ENTITY/SET` name. `edit`, an edit's id or its number in the stream, asks its own
+    question about its own picture, or `question` and `image` in place of them. Raises `LogError` for a folder that
+    is no run, `ConfigError` where nothing is asked, for an unknown edit (with near ids) and when no state of that
+    step is kept (the message lists those that are), and `ImageError`.
     """
+    if not question and not edit:
+        raise ConfigError('nothing is asked: give a question, such as "What is this?", or --edit ID (or its number).')
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
     ready = prepare(resolve(from_table(log.config(), {})))
-    query = Query(question, None if image is None else image_ref(image))
+    about = found_edit(ready.stream.edits, edit) if edit else None
+    own = about.query if about is not None else Query("")
+    query = Query(question or own.prompt, own.image if image is None else image_ref(image))
     editor = ready.editor()
     try:
         editor.load(saved.part("editor"))
@@ -62,7 +78,23 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
         edit = ready.stream.edit(edit_id)
         served.append(Serving(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
-    return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served))
+    told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
+    return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served), told)
+
+
+def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:
+    """Return the edit with an id, or with a number in the stream from 1; raises `ConfigError` with near ids."""
+    by_id = {edit.id: edit for edit in edits}
+    if wanted in by_id:
+        return by_id[wanted]
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(edits):
+        return edits[int(wanted) - 1]
+    close = difflib.get_close_matches(wanted, by_id, 3, 0.5)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    raise ConfigError(
+        f"edit={wanted}: the run has no edit of this id, and its edits are numbered 1 to {len(edits)}.{hint} "
+        "`lifelong list edits RUN` shows them all."
+    )
 
 
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:

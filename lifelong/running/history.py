@@ -1,6 +1,6 @@
-"""What a run's model was told, edit by edit, and what it says of each now; read from the run folder alone.
+"""What a run's model was told, edit by edit, and what it says of each now; and which pictures a stream has.
 
-Knows run folders. Loads no model and no stream, so that it answers at once, also while the run goes on.
+Knows run folders and the atlas's world. Loads no model, so that it answers at once, also while the run goes on.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from lifelong.log import Probed, RunLog
 from lifelong.log.stream_tables import read_stream_table
+from lifelong.running.words import ConfigError
 
 
-def edits_of(run: str | Path) -> list[dict[str, Any]]:
+def edits_told(run: str | Path) -> list[dict[str, Any]]:
     """Return one row per edit of a run's stream, in their order, with what the edited model answers.
 
     Keys are the columns of `edits.parquet` and `at_once` and `now`: the freely generated answers to the edit's own
@@ -21,10 +24,11 @@ def edits_of(run: str | Path) -> list[dict[str, Any]]:
     """
     log = RunLog.open(run)
     rows = read_stream_table(log.folder, "edits").to_pylist()
-    said: dict[str, list[tuple[int, str]]] = {}
-    for fact in log.table(Probed).select(["step", "edit_id", "axis", "scorer", "age", "answer"]).to_pylist():
-        if fact["axis"] == "reliability" and fact["scorer"] == "generated":
-            said.setdefault(fact["edit_id"], []).append((fact["step"], fact["age"], fact["answer"]))
+    own = (pc.field("axis") == "reliability") & (pc.field("scorer") == "generated")
+    asked = log.table(Probed).filter(own & (pc.field("variant") != "superseded"))
+    said: dict[str, list[tuple[int, int, str]]] = {}
+    for fact in asked.select(["step", "age", "edit_id", "answer"]).to_pylist():
+        said.setdefault(fact["edit_id"], []).append((fact["step"], fact["age"], fact["answer"]))
     for row in rows:
         answers = sorted(said.get(row["edit_id"], ()))
         row["at_once"] = next((answer for _, age, answer in answers if age == 0), None)
@@ -32,7 +36,23 @@ def edits_of(run: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def probes_of(run: str | Path, edit_id: str = "") -> list[dict[str, Any]]:
-    """Return the rows of a run's `probes.parquet`, of one edit or all; raises `LogError` for a folder that is no run."""
+def probes_asked(run: str | Path, edit_id: str = "") -> list[dict[str, Any]]:
+    """Return the rows of `probes.parquet`, of one edit or all; raises `LogError` for a folder that is no run."""
     rows = read_stream_table(RunLog.open(run).folder, "probes").to_pylist()
     return [row for row in rows if not edit_id or row["edit_id"] == edit_id]
+
+
+def pictures(stream: str, named: str = "") -> list[dict[str, Any]]:
+    """Return one row per picture of a stream that has pictures of its own, of things whose name contains `named`.
+
+    `picture` is what `ask --image` takes. Raises `ConfigError` for a stream without, and where nothing is so called.
+    """
+    if stream != "atlas":
+        raise ConfigError(f"list pictures {stream}: only the atlas has pictures of its own; others name files.")
+    from streams.atlas.pictures import pictures_of
+    from streams.atlas.world import load_world
+
+    found = list(pictures_of(load_world(), named))
+    if not found:
+        raise ConfigError(f"list pictures {stream} {named}: nothing in the atlas has a name with {named!r} in it.")
+    return found

@@ -15,10 +15,12 @@ from typing import Any
 from lifelong.log import Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.files import held
+from lifelong.log.stream_tables import write_stream_tables
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import Progress, every_tenth
 from lifelong.running.words import ConfigError, to_toml
+from streams.rows import edit_rows, probe_rows
 
 
 def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
@@ -123,6 +125,7 @@ def time_matters(ready: Prepared) -> Iterator[str]:
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
+    write_stream_tables(log.folder, edit_rows(stream), probe_rows(stream))
     steps = config.panels.steps(len(stream.edits))
     editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
     try:

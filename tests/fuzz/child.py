@@ -3,8 +3,8 @@
     python tests/fuzz/child.py records --seconds 60
     python tests/fuzz/child.py records --example 1234        # one again, with its traceback
 
-Example N of a reader is the same on every machine: it is drawn from the reader's name and N. A refusal is right when it
-is one of the project's own errors and names what was damaged; anything else that is raised is a failure.
+Example N of a reader is the same on every machine: it is drawn from the reader's name and N. A refusal is right when
+the project raised it on purpose; anything else that is raised is a failure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[2]
+# The checkout itself comes along: `tests/streams` is a folder of the same name as a package.
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 SLOW_S = 60  # an example that takes longer hangs
 
 
@@ -32,7 +34,7 @@ class HangError(BaseException):
     """An example took too long; no reader may catch it."""
 
 
-OURS = tuple(str(Path(__file__).parents[2] / package) for package in ("lifelong", "streams", "reports"))
+OURS = tuple(str(ROOT / package) for package in ("lifelong", "streams", "reports"))
 
 
 def theirs(error: BaseException) -> bool:
@@ -42,8 +44,11 @@ def theirs(error: BaseException) -> bool:
     return raised or type(error).__module__.partition(".")[0] in ("lifelong", "streams", "reports")
 
 
-def tried(reader: Any, good: Path, where: Path, name: str, number: int) -> tuple[str, str]:
-    """Return what came of one example (read, refused, failed) and what was said; the folder `where` is made anew."""
+def tried(reader: Any, good: Path, where: Path, name: str, number: int) -> tuple[str, str, str]:
+    """Return what came of one example (read, refused, failed), what was said and what kind of failure it is.
+
+    The folder `where` is made anew.
+    """
     rng = random.Random(f"{name}/{number}")
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(good, where)
@@ -52,16 +57,17 @@ def tried(reader: Any, good: Path, where: Path, name: str, number: int) -> tuple
     try:
         reader.read(where)
     except HangError:
-        return "failed", f"{spoilt}: still reading after {SLOW_S} s"
+        return "failed", f"{spoilt}: still reading after {SLOW_S} s", "hang"
     except Exception as error:
         said = f"{spoilt}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if not theirs(error):
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            return "failed", f"{said}  [{Path(place.filename).name}:{place.lineno}]"
-        return "refused", said
+            at = traceback.extract_tb(error.__traceback__)
+            ours = [f"{Path(place.filename).name}:{place.lineno}" for place in at if place.filename.startswith(OURS)]
+            return "failed", f"{said}  [{' '.join(ours)}]", f"{type(error).__name__} {ours[-1:]}"
+        return "refused", said, ""
     finally:
         signal.alarm(0)
-    return "read", spoilt
+    return "read", spoilt, ""
 
 
 def main() -> None:
@@ -85,23 +91,24 @@ def main() -> None:
         good, where = Path(folder, "good"), Path(folder, "tried")
         good.mkdir()
         reader.make(good)
+        shutil.copytree(good, where)
+        reader.read(where)  # what is not damaged must be read
         if given.example is not None:
             rng = random.Random(f"{given.reader}/{given.example}")
-            shutil.copytree(good, where)
             print("damaged:", reader.spoil(where, rng))
             reader.read(where)
             return
         ends, came = time.monotonic() + given.seconds, Counter[str]()
-        failed: dict[str, int] = {}
+        failed: dict[str, str] = {}  # the first example of each kind of failure
         for number in count(given.first):
             if time.monotonic() > ends:
                 break
             if given.note:
                 given.note.write_text(str(number))
-            outcome, said = tried(reader, good, where, given.reader, number)
+            outcome, said, kind = tried(reader, good, where, given.reader, number)
             came[outcome] += 1
             if outcome == "failed":
-                failed.setdefault(said, number)
+                failed.setdefault(kind, f"example {number}: {said}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"came": came, "failed": failed, "peak_bytes": peak, "next": number}))
 

@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: for every reader of files a small good folder, the files to damage, and the call that reads."""
+"""What the fuzzer feeds: for every reader a small good folder, the files to damage, and the call that reads."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ def any_file(*patterns: str) -> Callable[[Path, random.Random], str]:
 
 RECORDS: list[dict[str, Any]] = [
     {
-        "id": "one", "prompt": "What is this?", "target": "a heron", "image": "a.png", "subject": "heron", "relation": "name",
+        "id": "one", "prompt": "What is this?", "target": "a heron", "image": "a.png", "subject": "heron",
+        "relation": "name",
         "probes": [
-            {"axis": "generality", "prompt": "Which bird is it?", "image": "b.jpg"},
+            {"axis": "generality", "prompt": "Which bird is it?", "target": "a heron", "image": "b.jpg"},
             {"axis": "locality", "prompt": "What colour is the sky?", "target": "blue", "reference": "baseline"},
-            {"axis": "portability", "prompt": "What does it eat?", "target": "fish", "hops": 1, "accepted": ["a fish"]},
+            {"axis": "portability", "prompt": "What does it eat?", "target": "fish", "accepted": ["a fish"]},
         ],
     },
     {"id": "two", "prompt": "Who paints?", "target": "Ada", "supersedes": "one"},
@@ -138,15 +139,15 @@ def _run(folder: Path) -> None:
 
 def _read_run(folder: Path) -> None:
     from lifelong.log import FACTS, RunLog
-    from lifelong.running.history import edits_of, probes_of
+    from lifelong.running.history import edits_told, probes_asked
 
     log = RunLog.open(folder / "run")
     log.config()
     for fact in FACTS:
         log.table(fact)
     log.checkpoint()
-    edits_of(folder / "run")
-    probes_of(folder / "run")
+    edits_told(folder / "run")
+    probes_asked(folder / "run")
 
 
 def _read_run_whole(folder: Path) -> None:
@@ -171,9 +172,9 @@ def _read_cache(folder: Path) -> None:
 
 
 def _model(folder: Path) -> None:
-    from lifelong.models.tiny import tiny
+    from lifelong.models.tiny import tiny_vlm
 
-    vlm = tiny()
+    vlm = tiny_vlm()
     vlm.model.save_pretrained(folder / "model")
     vlm.processor.save_pretrained(folder / "model")
 
@@ -212,13 +213,30 @@ def _words(folder: Path) -> None:
 
 
 _KEYS = (
-    "name", "editor", "editor.radius", "editor.steps", "editor.index", "stream", "stream.order", "stream.path", "model",
-    "model.seed", "clock", "clock.edit_s", "arrivals", "arrivals.rate", "arrivals.file", "edits", "panels", "panels.at",
-    "panels.every", "panels.sample", "panels.gaps", "panels.instant_axes", "panels.latency_routes", "fit.edits", "seed",
-    "workers", "policy", "batch", "window_s", "queries", "queries.rate", "queries.share", "withdrawals.rate", "cache",
-    "cache_bytes", "threads", "dtype", "device", "out", "grid", "",
+    "name", "editor", "editor.radius", "editor.steps", "editor.index", "stream", "stream.order",
+    "stream.path", "model", "model.seed", "clock", "clock.edit_s", "arrivals", "arrivals.rate",
+    "arrivals.file", "edits", "panels", "panels.at", "panels.every", "panels.sample", "panels.gaps",
+    "panels.instant_axes", "panels.latency_routes", "fit.edits", "seed", "workers", "policy", "batch",
+    "window_s", "queries", "queries.rate", "queries.share", "withdrawals.rate", "cache", "cache_bytes",
+    "threads", "dtype", "device", "out", "grid", "",
 )  # fmt: skip
-_GOOD = ("grace", "none", "ft", "toy", "tiny", "atlas", "fifo", "1", "3", "0.5", "1e9", "1e-300", "trace", "daily", "1,2")
+_GOOD = (
+    "grace",
+    "none",
+    "ft",
+    "toy",
+    "tiny",
+    "atlas",
+    "fifo",
+    "1",
+    "3",
+    "0.5",
+    "1e9",
+    "1e-300",
+    "trace",
+    "daily",
+    "1,2",
+)
 
 
 def _spoil_words(folder: Path, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""Every reader takes damaged files: it reads them or refuses them in the project's own words, in time and in memory."""
+"""Every reader takes damaged files: it reads them or refuses them in its own words, in time and in memory."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ def fuzzed(reader: str, seconds: float, folder: Path) -> None:
     tried = note.read_text() if note.is_file() else "none"
     assert ended.returncode == 0, f"{reader}: ended by {ended.returncode} in example {tried}\n{ended.stderr[-3000:]}"
     found = json.loads(ended.stdout.splitlines()[-1])
-    shown = "\n".join(f"example {number}: {said}" for said, number in found["failed"].items())
-    assert not found["failed"], f"{reader}\n{shown}"
+    assert not found["failed"], "\n".join([reader, *found["failed"].values()])
     assert found["peak_bytes"] < MOST_BYTES
     assert found["came"].get("refused", 0) > 0, "nothing was refused: the damage does not reach the reader"
 
