@@ -114,7 +114,9 @@ def _bounds(marks: Sequence[Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "2^63 - 1" if value == 2**63 - 1 else f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return "2^63 - 1" if value == 2**63 - 1 else str(value)
+    return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def _place(
@@ -153,10 +155,8 @@ def _sentence(key: str, owner: type[BaseModel], field: FieldInfo | None, one: Ma
     if one["type"] == "value_error":
         return f"{key}={shown(given)}: {message}." if key not in message else f"{message}."
     if isinstance(given, list | tuple) and not expected(field).startswith("a list"):
-        return (
-            f"{key}={shown(given)}: one value, {expected(field)}, is expected{_default(field)}; "
-            "a list of values is for `lifelong sweep`, which takes each in turn."
-        )
+        several = "a list of values is for `lifelong sweep`, which takes each in turn"
+        return f"{key}={shown(given)}: expected {expected(field)}{_default(field)}; {several}."
     if one["type"] == "string_type":
         wanted += "; in a file a text stands in quotes"
     return f"{key}={shown(given)}: {wanted}."

@@ -6,6 +6,7 @@ standard error and exit code 2 (LIFELONG_TRACEBACK=1 shows where it was raised);
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from lifelong.cli.bench import bench_app
+from lifelong.cli.errors import line_of_error
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
@@ -23,10 +26,31 @@ from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
-_LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+RUN_NEEDS = """Usage: lifelong run [RECIPE or FILE.toml] [KEY=VALUE ...]
+
+A run needs an editor, at least:
+  lifelong run editor=grace edits=200                      an editor over 200 edits of the atlas
+  lifelong run editor=grace stream=jsonl stream.path=my.jsonl   the same over records of your own
+  lifelong run first-look                                  a recipe
+
+`lifelong list keys` names every key; `list editors`, `list streams` and `list recipes` what there is."""
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, on its way past typer, which would end the process without a word."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+
 
 app = typer.Typer(
     name="lifelong",
+    cls=_Commands,
     help="A lifelong streaming-edit simulator for multimodal LLMs.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,19 +68,56 @@ app.add_typer(stress_app, name="stress")
 
 def main() -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _invoke()
     except KeyboardInterrupt:
         print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
+    except BrokenPipeError:  # whoever read the output has enough
+        _give_up_output()
+        sys.exit(1)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # libraries in Rust raise panics that are no `Exception`
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ModuleNotFoundError):
-            text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
-        print(f"lifelong: {text if len(text) < _LONGEST else text[:_LONGEST] + ' ...'}", file=sys.stderr)
+        print(f"lifelong: {line_of_error(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _invoke() -> None:
+    try:
+        app()
+    except _InterruptedError as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _give_up_output() -> None:
+    """Send what is still to be printed nowhere: Python would complain of the broken pipe when it ends."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from lifelong.log.machine import package_version
+
+        print(package_version())
+        raise typer.Exit()
+
+
+@app.callback()
+def lifelong_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A lifelong streaming-edit simulator for multimodal LLMs."""
 
 
 @app.command("run")
@@ -69,9 +130,12 @@ def run_command(
     """Run one editor over one stream; prints the run folder on its last line."""
     from lifelong.running import run as compose
 
+    if not words:
+        print(RUN_NEEDS, file=sys.stderr)
+        raise typer.Exit(2)
     source, changes = split_words(words)
     if dry_run:
-        print(compose.dry_run(source, **changes))
+        print(compose.dry_run(source, say=say, **changes))
         return
     print(compose.run(source, resume=resume, fresh=fresh, **changes))
 
