@@ -19,10 +19,10 @@ from streams.settings import checked
 from streams.stream import StreamOptions
 from streams.types import Arrival, Edit, Posed, Withdraw
 
-MOST = 10**8  # arrivals of one kind: more fit into no memory
-PHASES = 10**7  # of a process that switches between them
+MOST_ARRIVALS = 10**8  # arrivals of one kind: more fit into no memory
+MOST_PHASES = 10**7  # of a process that switches between them
 LAST_S = 4e9  # seconds: nanoseconds of simulated time are 64-bit numbers
-_ENDS = f"simulated time ends at {LAST_S:.0e} s. Give a higher rate (arrivals a second)."
+_ENDS = f"simulated time ends at {LAST_S:.0e} s (arrivals.rate is arrivals a second)."
 
 
 def arrival_names() -> list[str]:
@@ -69,16 +69,16 @@ def expected_until(
 ) -> float:
     """Return how many arrivals are expected before `end_s` (of a recorded process none: it is read, not drawn).
 
-    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than `MOST` of them.
+    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than `MOST_ARRIVALS` of them.
     """
     given = _checked(name, rate, purpose, options)
     if name in AS_RECORDED:
         return 0.0
     number = end_s * given["rate"]
-    if not number <= MOST:
+    if not number <= MOST_ARRIVALS:
         raise ValueError(
             f"{purpose}.rate={given['rate']:g}: about {number:.3g} {purpose} would come in {end_s:.3g} s of "
-            f"simulated time; at most {MOST:.0e} are drawn. Give a lower rate (arrivals a second)."
+            f"simulated time; at most {MOST_ARRIVALS:.0e} are drawn. Give a lower rate (arrivals a second)."
         )
     return number
 
@@ -107,7 +107,8 @@ def _offsets(
     except ValueError as error:  # processes do not know who asks
         raise ValueError(str(error).replace("arrivals.", f"{purpose}.", 1)) from error
     if len(out) and not until and not out[-1] <= LAST_S:
-        raise ValueError(f"{purpose}={name}: the last of {len(out)} would come after {out[-1]:.3g} s; {_ENDS}")
+        key = f"file={given['file']}" if "file" in given else f"rate={rate:g}"
+        raise ValueError(f"{purpose}.{key}: the last of {len(out)} would come after {out[-1]:.3g} s; {_ENDS}")
     return out
 
 
@@ -116,18 +117,18 @@ def _possible(n: int, rate: float | None, purpose: str, given: Mapping[str, Any]
 
     Of arrivals `until` a moment some are drawn that come later; they count for nothing.
     """
-    if not 0 <= n <= 2 * MOST:
-        raise ValueError(f"{purpose}: {n:.3g} arrivals; from 0 to {MOST:.0e} are drawn.")
+    if not 0 <= n <= 2 * MOST_ARRIVALS:
+        raise ValueError(f"{purpose}: {n:.3g} arrivals; from 0 to {MOST_ARRIVALS:.0e} are drawn.")
     if rate is None:
         return
     span_s = n / rate
     if span_s > LAST_S and not until:
         raise ValueError(f"{purpose}.rate={rate:g}: the last of {n} would come after {span_s:.3g} s; {_ENDS}")
     phase_s = given.get("on_s", LAST_S) + given.get("off_s", 0.0)
-    if span_s / phase_s > PHASES:
+    if span_s / phase_s > MOST_PHASES:
         raise ValueError(
             f"{purpose}.on_s and off_s: {span_s / phase_s:.3g} phases in {span_s:.3g} s; at most "
-            f"{PHASES:.0e} are drawn."
+            f"{MOST_PHASES:.0e} are drawn."
         )
 
 

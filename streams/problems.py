@@ -24,10 +24,14 @@ _MANY = {"a whole number": "whole numbers", "a number": "numbers", "a text": "te
 
 @dataclass(frozen=True)
 class IsPath:
-    """Marks a text that is a path, or is one after a prefix such as `disk:`; `words` are none of files."""
+    """Marks a text that is a path, or is one after a prefix such as `disk:`.
+
+    `words` are names of no file; what lies at a path that is not `read` changes nothing.
+    """
 
     prefix: str = ""
     words: tuple[str, ...] = ()
+    read: bool = True
 
 
 def problems(model: type[BaseModel], error: ValidationError, what: str = "") -> str:
@@ -48,8 +52,8 @@ def problems(model: type[BaseModel], error: ValidationError, what: str = "") -> 
 def expected(field: FieldInfo) -> str:
     """Return what a field takes in words, with its bounds.
 
-    >>> from pydantic import Field
-    >>> expected(Field(1.0, ge=0, le=1, annotation=float))
+    >>> from pydantic import Field, create_model
+    >>> expected(create_model("Some", share=(float, Field(1.0, ge=0, le=1))).model_fields["share"])
     'a number from 0 to 1'
     """
     return kind_words(field.annotation, field.metadata)
@@ -93,7 +97,7 @@ def kind_words(kind: Any, marks: Sequence[Any] = ()) -> str:
         return f"a list of {_MANY.get(inner[0], inner[0])}" if inner else "a list"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return getattr(kind, "takes", "options after a dot")
-    is_path = any(isinstance(mark, IsPath) for mark in marks)
+    is_path = any(isinstance(mark, IsPath) and not mark.prefix for mark in marks)
     plain = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path", str: "a text"}
     said = "a path" if is_path and kind is str else plain.get(kind, getattr(kind, "__name__", str(kind)))
     return said + _bounds(marks)
@@ -115,7 +119,8 @@ def _bounds(marks: Sequence[Any]) -> str:
 
 def _number(value: Any) -> str:
     if not isinstance(value, float):
-        return "2^63 - 1" if value == 2**63 - 1 else str(value)
+        powers = {2**63 - 1: "2^63 - 1", **{10**n: f"10^{n}" for n in range(6, 19)}}
+        return powers.get(value, str(value))
     return f"{value:g}".replace("e-0", "e-").replace("e+0", "e")
 
 

@@ -78,10 +78,10 @@ def said_in(value: Any, folder: Path) -> Any:
     return [said_in(below, folder) for below in value] if isinstance(value, list) else value
 
 
-def text_of(value: Any) -> Any:
+def said_text(value: Any) -> Any:
     """Return the word that a value was read from, or the value itself where none is known.
 
-    >>> text_of(said(1.1, "1.10")), text_of(True), text_of(7)
+    >>> said_text(said(1.1, "1.10")), said_text(True), said_text(7)
     ('1.10', 'true', 7)
     """
     if isinstance(value, bool):
@@ -131,19 +131,19 @@ def meant(model: type[BaseModel], table: Mapping[str, Any], what: str = "") -> d
         try:
             out[key] = _meant(field.annotation, tuple(field.metadata), value, name)
         except SettingError as error:
-            prefix = "" if str(error).startswith(name) else f"{name}={str(text_of(value))[:80]}: "
+            prefix = "" if str(error).startswith(name) else f"{name}={str(said_text(value))[:80]}: "
             raise SettingError(f"{prefix}{error}".rstrip(".") + ".") from None
     return out
 
 
 def path_options(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, str]:
-    """Return those of a model's options that are paths (without what stands before them) and are given."""
+    """Return those of a model's options that are paths to read (without what stands before them) and are given."""
     found = {}
     for key, value in options.items():
         field = model.model_fields.get(key)
         mark = None if field is None else _path_mark(field.annotation, tuple(field.metadata))
         text = str(value) if isinstance(value, str | Path) else ""
-        if mark is not None and text.startswith(mark.prefix) and text not in mark.words:
+        if mark is not None and mark.read and text.startswith(mark.prefix) and text not in mark.words:
             found[key] = text[len(mark.prefix) :]
     return {key: value for key, value in found.items() if value}
 
@@ -164,20 +164,20 @@ def _path_mark(kind: Any, marks: tuple[Any, ...]) -> IsPath | None:
 def _meant(kind: Any, marks: tuple[Any, ...], value: Any, name: str) -> Any:
     mark = _path_mark(kind, marks)
     if mark is not None and value is not None:
-        text = text_of(str(value) if isinstance(value, os.PathLike) else value)
+        text = said_text(str(value) if isinstance(value, os.PathLike) else value)
         return absolute(text, mark.prefix) if isinstance(text, str) and text not in mark.words else text
     if get_origin(kind) is Annotated:
         return _meant(kind.__origin__, kind.__metadata__, value, name)
     if get_origin(kind) in (Union, types.UnionType):
         return _of_several([arm for arm in get_args(kind) if arm is not type(None)], value, name)
     if kind is str or _names(kind):
-        return text_of(value)
+        return said_text(value)
     if get_origin(kind) in _LISTS or kind in _LISTS:
         return _items(kind, value, name)
     if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
         return meant(kind, value, name)
     if kind in (int, float) and isinstance(value, bool):
-        return text_of(value)  # true is no 1
+        return said_text(value)  # true is no 1
     if kind in (int, float) and isinstance(value, int) and abs(value) > LARGEST:
         raise SettingError(f"a number of at most {LARGEST} (2^63 - 1) is needed")
     return value
@@ -189,9 +189,9 @@ def _of_several(arms: list[Any], value: Any, name: str) -> Any:
     if len(arms) == 1 or (lists and isinstance(value, list | tuple)):
         return _meant((lists or arms)[0], (), value, name)
     if all(arm is str or _names(arm) for arm in arms):
-        return text_of(value)
+        return said_text(value)
     numbers = int in arms or float in arms
-    return text_of(value) if isinstance(value, bool) and numbers and bool not in arms else value
+    return said_text(value) if isinstance(value, bool) and numbers and bool not in arms else value
 
 
 def _names(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Every exception as one line for the user: a mistake in its own words, an editor's error with its place, a bug as one.
+"""Every exception as one line for the user: a mistake in its words, an editor's error with its place, a bug as one.
 
 Knows exceptions and tracebacks; decides nothing about exit codes or where lines go.
 """
@@ -17,9 +17,14 @@ from streams.problems import shown
 from streams.text import printable
 from streams.types import Edit
 
-PACKAGES = ("lifelong", "streams", "reports")
-LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
-WORDED = (ValueError, RuntimeError, KeyError, ArithmeticError)  # where this package raises one, it says what is wrong
+_OURS = ("lifelong", "streams", "reports")
+_LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+_WORDED = (
+    ValueError,
+    RuntimeError,
+    KeyError,
+    ArithmeticError,
+)  # where this package raises one, it says what is wrong
 _EXTRAS = "Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
 
 
@@ -28,7 +33,7 @@ def line_of_error(error: BaseException) -> str:
     frames = list(_frames(error.__traceback__))
     text = _of_editor(error, frames) or _of_resources(error) or _of_mistake(error, frames) or _of_bug(error, frames)
     text = printable(" ".join(text.split()))
-    return text if len(text) < LONGEST else text[:LONGEST] + " ..."
+    return text if len(text) < _LONGEST else text[:_LONGEST] + " ..."
 
 
 def _frames(trace: TracebackType | None) -> Sequence[TracebackType]:
@@ -77,25 +82,26 @@ def _of_mistake(error: BaseException, frames: Sequence[TracebackType]) -> str:
             f"{'.'.join(map(str, one['loc'])) or error.title}={shown(one['input'])}: {one['msg']}."
             for one in error.errors(include_url=False)[:3]
         )
-    ours = type(error).__module__.partition(".")[0] in PACKAGES
-    if ours or isinstance(error, OSError) or (isinstance(error, WORDED) and _raised_here(frames)):
+    ours = type(error).__module__.partition(".")[0] in _OURS
+    if ours or isinstance(error, OSError) or (isinstance(error, _WORDED) and _raised_here(frames)):
         return _text(error)
     return ""
 
 
 def _of_bug(error: BaseException, frames: Sequence[TracebackType]) -> str:
     """Of anything else: what and where, so that it can be reported."""
-    own = [frame for frame in frames if _module(frame).partition(".")[0] in PACKAGES] or frames
+    own = [frame for frame in frames if _module(frame).partition(".")[0] in _OURS] or frames
     place = ""
     if own:
         file = Path(own[-1].tb_frame.f_code.co_filename)
         place = f" in {'/'.join((*_module(own[-1]).split('.')[:-1], file.name))}, line {own[-1].tb_lineno}"
-    return f"unexpected {type(error).__name__}{place}: {_text(error)} LIFELONG_TRACEBACK=1 shows where; please report it."
+    what = f"unexpected {type(error).__name__}{place}: {_text(error)}"
+    return f"{what} LIFELONG_TRACEBACK=1 shows where; please report it."
 
 
 def _raised_here(frames: Sequence[TracebackType]) -> bool:
     """Whether the last line is a `raise` of this package: what a library raises is not worded for users."""
-    if not frames or _module(frames[-1]).partition(".")[0] not in PACKAGES:
+    if not frames or _module(frames[-1]).partition(".")[0] not in _OURS:
         return False
     last = frames[-1]
     return linecache.getline(last.tb_frame.f_code.co_filename, last.tb_lineno).lstrip().startswith("raise")

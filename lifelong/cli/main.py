@@ -169,24 +169,20 @@ def sweep_command(
 
 @app.command("list")
 def list_command(
-    kind: Annotated[str, typer.Argument(help="editors, streams, models or recipes")],
+    kind: Annotated[str, typer.Argument(help="editors, keys, streams, models or recipes")],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
     options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
 ) -> None:
     """List what there is to choose from; editors with what `make editors` measured of them."""
-    from lifelong.running.catalog import evidence_lines, listing
+    from lifelong.cli.listed import lines_of
+    from lifelong.running.catalog import listing
 
     things = listing(kind, options=options)
     if as_json:
         print(json.dumps(things, indent=1, default=str))
         return
-    for line in evidence_lines(things):
+    for line in lines_of(things):
         print(line)
-    width = max((len(t["name"]) for t in things), default=0)
-    for thing in things:
-        print(f"{thing['name']:<{width}}  {thing['about']}")
-        for option in thing.get("options", ()):
-            print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
 
 
 @app.command("check")
@@ -196,8 +192,12 @@ def check_command(
 ) -> None:
     """Check an editor against the contract that every editor keeps; exit code 1 when it does not."""
     from lifelong.editing.checks.check import check_editor
+    from lifelong.editing.find import editor_class
+    from lifelong.running.parts import options_of
 
-    found = check_editor(editor, **parse_words(words or ()))
+    given = parse_words(words or ())
+    options = options_of(editor_class(editor), given).model_dump(include=set(given))
+    found = check_editor(editor, **options)
     print(found.text())
     if not found.ok:
         raise typer.Exit(1)

@@ -23,7 +23,7 @@ from lifelong.running.words import ConfigError, override, read_toml
 from lifelong.simulation.jobs import Policy
 from streams.near import near
 from streams.problems import shown
-from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, text_of
+from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, said_text
 from streams.stream import stream_names
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -53,7 +53,7 @@ class NamedPart(Frozen):
     @classmethod
     def _gather(cls, value: Any) -> Any:
         if isinstance(value, str | int | float):
-            return {"name": text_of(value) if isinstance(value, bool) else str(text_of(value))}
+            return {"name": said_text(value) if isinstance(value, bool) else str(said_text(value))}
         if isinstance(value, Mapping) and not isinstance(value.get("options"), Mapping):
             return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
         return value
@@ -179,7 +179,7 @@ MAYBE = ("queries", "withdrawals")
 def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
     """Return 8 hexadecimal digits of a configuration and of the digests of what it uses (model, stream, fit).
 
-    Where a file lies does not count once its content does: an absolute path is left out if `digests` has its key
+    Where a file lies does not count once its content does: a path is left out if `digests` has its key
     (`arrivals.file`), and of a stream, whose own digest is of all that it reads.
     """
     table = {k: v for k, v in config.table().items() if k not in NOT_HASHED}
@@ -191,9 +191,10 @@ def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
 
 
 def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, str]) -> bool:
-    if not isinstance(value, str) or not os.path.isabs(value):
-        return False
-    return f"{key}.{option}" in digests or (key in digests and (option == "name" or key == "stream"))
+    if f"{key}.{option}" in digests:
+        return True
+    is_path = isinstance(value, str) and os.path.isabs(value)
+    return is_path and key in digests and (option == "name" or key == "stream")
 
 
 def check_model(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:

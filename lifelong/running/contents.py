@@ -18,7 +18,7 @@ from streams.settings import path_options
 def contents_of(config: RunConfig, editor: EditorOptions) -> dict[str, str]:
     """Return a digest of the content behind every path among a run's options, by dotted key.
 
-    Files count, and folders that are runs (by their facts); of any other folder the path itself tells runs apart.
+    Where there is nothing at a path, the path itself tells runs apart.
     """
     paths = {f"editor.{k}": v for k, v in path_options(type(editor), editor.model_dump(mode="json")).items()}
     for key in ("clock", "arrivals", "queries", "withdrawals"):
@@ -31,9 +31,16 @@ def contents_of(config: RunConfig, editor: EditorOptions) -> dict[str, str]:
 
 
 def content_digest(path: Path) -> str:
-    """Return 16 hexadecimal digits of a file's content or of a run's facts; '' for anything else."""
-    files = [path] if path.is_file() else sorted((path / "facts").glob("*.parquet"))
+    """Return 16 hexadecimal digits of a file, of a run's facts, or of all files of another folder; '' for nothing."""
+    files = [path]
+    if path.is_dir():
+        facts = path / "facts"
+        files = sorted(p for p in (facts if facts.is_dir() else path).rglob("*") if p.is_file())
+    elif not path.is_file():
+        return ""
     whole = hashlib.sha256()
     for file in files:
-        whole.update(os.fsencode(file.name if path.is_dir() else "") + b"\0" + file.read_bytes())
-    return whole.hexdigest()[:16] if files else ""
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + content.encode())
+    return whole.hexdigest()[:16]

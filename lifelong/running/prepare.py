@@ -17,6 +17,7 @@ from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
 from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
+from lifelong.running.own_editor import checked_editor
 from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import settle_threads
 from lifelong.running.words import ConfigError
@@ -51,7 +52,7 @@ class Resolved:
 
     def editor(self, vlm: VLM) -> Editor:
         """Return a new editor on a model, seeded by the run, which has learnt nothing."""
-        return self.kind(vlm, self.options, seed=self.config.seed)
+        return checked_editor(self.kind(vlm, self.options, seed=self.config.seed), self.config.editor.name)
 
 
 def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> Resolved:

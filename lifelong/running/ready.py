@@ -50,9 +50,7 @@ def check_writable(key: str, folder: Path) -> None:
     except OSError as error:
         reason = "it is no folder" if not there.is_dir() else error.strerror
         above = f" ({there}: {reason})" if there != folder else f" ({reason})"
-        raise ConfigError(
-            f"{key}={folder}: cannot be written{above}. Give {key}=FOLDER with room for runs."
-        ) from error
+        raise ConfigError(f"{key}={folder}: cannot be written{above}. Give another {key}=FOLDER.") from error
 
 
 def panel_notes(config: RunConfig, edits: int) -> list[str]:
@@ -61,6 +59,4 @@ def panel_notes(config: RunConfig, edits: int) -> list[str]:
     steps = [*panels.at, panels.every] if panels.every else list(panels.at)
     if min(steps) <= edits:
         return []
-    return [
-        f"panels: no step lies within {edits} edits (the first is {min(steps)}); there is one, after the last edit"
-    ]
+    return [f"panels: no step lies within {edits} edits (the first is {min(steps)}); the only panel is at the end"]
