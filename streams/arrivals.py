@@ -6,7 +6,6 @@ its own traffic. The processes themselves are in `streams.processes`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,16 @@ import numpy as np
 
 from streams.near import near
 from streams.order import generator
+from streams.process_options import PROCESS_OPTIONS
 from streams.processes import AS_RECORDED, PROCESSES
+from streams.settings import checked
+from streams.stream import StreamOptions
 from streams.types import Arrival, Edit, Posed, Withdraw
+
+MOST_ARRIVALS = 10**8  # arrivals of one kind: more fit into no memory
+MOST_PHASES = 10**7  # of a process that switches between them
+LAST_S = 4e9  # seconds: nanoseconds of simulated time are 64-bit numbers
+_ENDS = f"simulated time ends at {LAST_S:.0e} s (arrivals.rate is arrivals a second)."
 
 
 def arrival_names() -> list[str]:
@@ -23,11 +30,11 @@ def arrival_names() -> list[str]:
     return sorted(PROCESSES)
 
 
-def arrival_options(name: str) -> list[str]:
-    """Return the names of a process's own options (beyond its rate); raises `ValueError` with near names."""
-    if name not in PROCESSES:
-        raise ValueError(f"arrivals={name}: no such process.{near(name, arrival_names())}")
-    return list(inspect.signature(PROCESSES[name]).parameters)[3:]
+def process_options(name: str, purpose: str = "arrivals") -> type[StreamOptions]:
+    """Return the options of a process, its rate among them; raises `ValueError` with near names."""
+    if name not in PROCESS_OPTIONS:
+        raise ValueError(f"{purpose}={name}: there is no such process.{near(name, arrival_names())}")
+    return PROCESS_OPTIONS[name]
 
 
 def arrival_offsets(
@@ -49,33 +56,80 @@ def offsets_until(
     if name in AS_RECORDED:
         offsets = _offsets(name, None, rate, seed, purpose, options)
         return offsets[offsets < end_s]
-    if "over_s" in arrival_options(name):
+    n = int(expected_until(name, end_s, rate, purpose=purpose, **options) * 1.1) + 64
+    if "over_s" in process_options(name).model_fields:
         options = {"over_s": end_s, **options}
-    n = int(end_s * (rate or 1.0) * 1.1) + 64
-    while (offsets := _offsets(name, n, rate, seed, purpose, options))[-1] < end_s:
+    while (offsets := _offsets(name, n, rate, seed, purpose, options, until=True))[-1] < end_s:
         n *= 2
     return offsets[offsets < end_s]
 
 
+def expected_until(
+    name: str, end_s: float, rate: float | None = None, *, purpose: str = "arrivals", **options: Any
+) -> float:
+    """Return how many arrivals are expected before `end_s` (of a recorded process none: it is read, not drawn).
+
+    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than `MOST_ARRIVALS`.
+    """
+    given = _checked(name, rate, purpose, options)
+    if name in AS_RECORDED:
+        return 0.0
+    number = end_s * given["rate"]
+    if not number <= MOST_ARRIVALS:
+        raise ValueError(
+            f"{purpose}.rate={given['rate']:g}: about {number:.3g} {purpose} would come in {end_s:.3g} s of "
+            f"simulated time; at most {MOST_ARRIVALS:.0e} are drawn. Give a lower rate (arrivals a second)."
+        )
+    return number
+
+
+def _checked(name: str, rate: float | None, purpose: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = options if rate is None else {"rate": rate, **options}
+    return checked(process_options(name, purpose), given, purpose).model_dump(mode="json")
+
+
 def _offsets(
-    name: str, n: int | None, rate: float | None, seed: int, purpose: str, options: Mapping[str, Any]
+    name: str,
+    n: int | None,
+    rate: float | None,
+    seed: int,
+    purpose: str,
+    options: Mapping[str, Any],
+    *,
+    until: bool = False,
 ) -> np.ndarray:
-    known = arrival_options(name)
-    wrong = sorted(set(options) - set(known))
-    if wrong:
-        raise ValueError(f"{purpose}.{wrong[0]}: {name} has no such option. Known: {', '.join(['rate', *known])}.")
-    needed = [p.name for p in inspect.signature(PROCESSES[name]).parameters.values() if p.default is p.empty][3:]
-    missing = [option for option in needed if option not in options]
-    if missing:
-        raise ValueError(f"{purpose}.{missing[0]}: {name} needs it. Say {purpose}.{missing[0]}=...")
-    if rate is None and name not in AS_RECORDED:
-        rate = 1.0
-    if (n is not None and n < 0) or (rate is not None and (not np.isfinite(rate) or rate <= 0)):
-        raise ValueError(f"{purpose}.rate={rate}, n={n}: a rate above 0 (arrivals per second) and n >= 0 are needed.")
+    given = _checked(name, rate, purpose, options)
+    rate = given.pop("rate")
+    if n is not None:
+        _possible(n, rate, purpose, given, until)
     try:
-        return PROCESSES[name](n, None if rate is None else float(rate), generator(seed, purpose, name), **options)
+        out = PROCESSES[name](n, rate, generator(seed, purpose, name), **given)
     except ValueError as error:  # processes do not know who asks
         raise ValueError(str(error).replace("arrivals.", f"{purpose}.", 1)) from error
+    if len(out) and not until and not out[-1] <= LAST_S:
+        key = f"file={given['file']}" if "file" in given else f"rate={rate:g}"
+        raise ValueError(f"{purpose}.{key}: the last of {len(out)} would come after {out[-1]:.3g} s; {_ENDS}")
+    return out
+
+
+def _possible(n: int, rate: float | None, purpose: str, given: Mapping[str, Any], until: bool) -> None:
+    """Raise `ValueError` where n arrivals are more than can be drawn, or take longer than simulated time lasts.
+
+    Of arrivals `until` a moment some are drawn that come later; they count for nothing.
+    """
+    if not 0 <= n <= 2 * MOST_ARRIVALS:
+        raise ValueError(f"{purpose}: {n:.3g} arrivals; from 0 to {MOST_ARRIVALS:.0e} are drawn.")
+    if rate is None:
+        return
+    span_s = n / rate
+    if span_s > LAST_S and not until:
+        raise ValueError(f"{purpose}.rate={rate:g}: the last of {n} would come after {span_s:.3g} s; {_ENDS}")
+    phase_s = given.get("on_s", LAST_S) + given.get("off_s", 0.0)
+    if span_s / phase_s > MOST_PHASES:
+        raise ValueError(
+            f"{purpose}.on_s and off_s: {span_s / phase_s:.3g} phases in {span_s:.3g} s; at most "
+            f"{MOST_PHASES:.0e} are drawn."
+        )
 
 
 def timetable(items: Sequence[Edit | Posed | Withdraw], offsets: Sequence[float] | np.ndarray) -> tuple[Arrival, ...]:

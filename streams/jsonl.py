@@ -29,6 +29,7 @@ from typing import Any, get_args
 from streams.images import file_ref
 from streams.near import near
 from streams.order import PERMUTING, generator, ordered, with_id
+from streams.settings import PathText
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Axis, Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
 
@@ -57,8 +58,8 @@ class Options(StreamOptions):
     Near-duplicates are alike in their subjects; bursts and drift are of relations.
     """
 
-    path: str
-    root: str = ""
+    path: PathText
+    root: PathText = ""
     order: str = "file"
 
 

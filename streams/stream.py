@@ -9,15 +9,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from streams.near import near
+from streams.settings import SettingError, checked
 from streams.types import Edit, Pool, Probe
 
 _MODULE = "edits"
@@ -30,7 +31,7 @@ class StreamError(ValueError):
 class StreamOptions(BaseModel):
     """Base of every stream's options: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ def load_stream(name: str, *, edits: int, seed: int = 0, **options: Any) -> Stre
         raise StreamError(f"edits={edits}: a stream needs at least one edit.")
     module = _find(name)
     try:
-        checked = module.Options(**options)
-    except ValidationError as error:
-        raise StreamError(_explain(name, module.Options, options, error)) from error
-    return module.load(checked, edits=edits, seed=seed)
+        settings = checked(module.Options, options, "stream")
+    except SettingError as error:
+        raise StreamError(str(error)) from error
+    return module.load(settings, edits=edits, seed=seed)
 
 
 def _module_name(folder: Path, name: str, is_package: bool) -> str | None:
@@ -132,14 +133,3 @@ def _find(name: str) -> ModuleType:
 
     folder = Path(streams.__path__[0])
     return importlib.import_module(str(_module_name(folder, name, (folder / name).is_dir())))
-
-
-def _explain(name: str, model: type[BaseModel], given: Mapping[str, Any], error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"stream.{key}: stream {name!r} has no such option.{near(key, model.model_fields)}")
-        else:
-            lines.append(f"stream.{key}={given.get(key)!r}: {problem['msg']}.")
-    return "\n".join(lines)

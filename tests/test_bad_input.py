@@ -84,7 +84,7 @@ def test_an_unknown_name_or_value_names_the_near_ones(call: Call, changes: dict,
 
 
 def test_an_unknown_recipe_file_or_part_of_a_bench_is_named(call: Call) -> None:
-    the_error(call("run", "frist_look"), "'frist_look'", "Did you mean 'first_look'")
+    the_error(call("run", "frist-look"), "'frist_look'", "Did you mean 'first-look'")
     the_error(call("run", "mine.toml"), "mine.toml", "No such file")
     the_error(call("bench", "probing", editor="grase"), "Did you mean 'grace'")
 

@@ -173,7 +173,9 @@ def test_the_keys_of_every_run_that_is_shown_exist(page: str) -> None:
 def test_the_page_of_the_command_line_shows_every_command_once() -> None:
     shown = [parsed(line)[0] for line in lines("lifelong/cli/README.md", "lifelong")]
     assert set(shown) == set(leaves(typer.main.get_command(app)))
-    assert all(shown.count(command) == 1 for command in set(shown) - {"run", "list", "ask"})  # those have several uses
+    assert all(
+        shown.count(command) == 1 for command in set(shown) - {"run", "list", "ask"}
+    )  # those have several uses
 
 
 def test_the_page_of_the_command_line_has_every_key() -> None:

@@ -6,37 +6,52 @@ standard error and exit code 2 (LIFELONG_TRACEBACK=1 shows where it was raised);
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from lifelong.cli.bench import bench_app
+from lifelong.cli.errors import line_of_error
+from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
-from lifelong.cli.rows import lines_of
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
-_LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
+RUN_NEEDS = """Usage: lifelong run [RECIPE or FILE.toml] [KEY=VALUE ...]
 
-SHOWN = {
-    "edits": {"step": "step", "edit_id": "edit", "prompt": "question", "picture": "picture", "target": "told",
-              "at_once": "said at once", "now": "says now"},
-    "probes": {"edit_id": "edit", "axis": "axis", "variant": "variant", "prompt": "question", "picture": "picture",
-               "target": "right answer", "reference": "reference"},
-    "pictures": {"picture": "picture", "name": "name", "domain": "domain", "split": "share", "drawing": "drawing"},
-}  # fmt: skip
-"""What `list` shows of a run or a stream, and the headings of its columns."""
+A run needs an editor, at least:
+  lifelong run editor=grace edits=200                      an editor over 200 edits of the atlas
+  lifelong run editor=grace stream=jsonl stream.path=my.jsonl   the same over records of your own
+  lifelong run first-look                                  a recipe
+
+`lifelong list keys` names every key; `list editors`, `list streams` and `list recipes` what there is."""
+
+
+class _InterruptedError(Exception):
+    """Ctrl-C, on its way past typer, which would end the process without a word."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+
 
 app = typer.Typer(
     name="lifelong",
+    cls=_Commands,
     help="A lifelong streaming-edit simulator for multimodal LLMs.",
     no_args_is_help=True,
     add_completion=False,
@@ -47,6 +62,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
 app.command("evidence")(evidence_command)
+app.command("list")(list_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
 app.add_typer(stress_app, name="stress")
@@ -54,19 +70,56 @@ app.add_typer(stress_app, name="stress")
 
 def main() -> None:
     """Run the command line; the only place where errors become lines and exit codes."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        _invoke()
     except KeyboardInterrupt:
         print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
+    except BrokenPipeError:  # whoever read the output has enough
+        _give_up_output()
+        sys.exit(1)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # libraries in Rust raise panics that are no `Exception`
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ModuleNotFoundError):
-            text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
-        print(f"lifelong: {text if len(text) < _LONGEST else text[:_LONGEST] + ' ...'}", file=sys.stderr)
+        print(f"lifelong: {line_of_error(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _invoke() -> None:
+    try:
+        app()
+    except _InterruptedError as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _give_up_output() -> None:
+    """Send what is still to be printed nowhere: Python would complain of the broken pipe when it ends."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from lifelong.log.machine import package_version
+
+        print(package_version())
+        raise typer.Exit()
+
+
+@app.callback()
+def lifelong_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A lifelong streaming-edit simulator for multimodal LLMs."""
 
 
 @app.command("run")
@@ -79,9 +132,12 @@ def run_command(
     """Run one editor over one stream; prints the run folder on its last line."""
     from lifelong.running import run as compose
 
+    if not words:
+        print(RUN_NEEDS, file=sys.stderr)
+        raise typer.Exit(2)
     source, changes = split_words(words)
     if dry_run:
-        print(compose.dry_run(source, **changes))
+        print(compose.dry_run(source, say=say, **changes))
         return
     print(compose.run(source, resume=resume, fresh=fresh, **changes))
 
@@ -113,49 +169,6 @@ def sweep_command(
         raise typer.Exit(1)
 
 
-@app.command("list")
-def list_command(
-    kind: Annotated[
-        str, typer.Argument(help="editors, streams, models or recipes; edits or probes RUN; pictures atlas")
-    ],
-    of: Annotated[str, typer.Argument(help="The run folder of edits and probes; the stream of pictures.")] = "",
-    named: Annotated[str, typer.Argument(help="Only probes of this edit; only pictures of things so called.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
-    options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
-) -> None:
-    """List what there is to choose from, or what a run was told: its edits with what the model answers now."""
-    from lifelong.running.catalog import evidence_lines, listing
-
-    if kind in SHOWN:
-        rows = shown_rows(kind, of, named)
-        print(json.dumps(rows, indent=1) if as_json else "\n".join(lines_of(rows, SHOWN[kind])))
-        return
-    if of or named:
-        raise ConfigError(f"list {kind} {of} {named}: only {', '.join(SHOWN)} take further words.")
-    things = listing(kind, options=options)
-    if as_json:
-        print(json.dumps(things, indent=1, default=str))
-        return
-    for line in evidence_lines(things):
-        print(line)
-    width = max((len(t["name"]) for t in things), default=0)
-    for thing in things:
-        print(f"{thing['name']:<{width}}  {thing['about']}")
-        for option in thing.get("options", ()):
-            print(f"{'':<{width}}    .{option['name']} = {option['default']!r}  {option['about']}".rstrip())
-
-
-def shown_rows(kind: str, of: str, named: str) -> list[dict[str, Any]]:
-    """Return the rows that `list` shows of a run or a stream; raises `ConfigError` and `LogError`."""
-    from lifelong.running import history
-
-    if kind == "pictures":
-        return history.pictures(of or "atlas", named)
-    if not of:
-        raise ConfigError(f"list {kind}: of which run? Give its folder: lifelong list {kind} runs/NAME.")
-    return history.edits_told(of) if kind == "edits" else history.probes_asked(of, named)
-
-
 @app.command("check")
 def check_command(
     editor: Annotated[str, typer.Argument(help="A Python file with one editor, or a shipped name.")],
@@ -163,8 +176,12 @@ def check_command(
 ) -> None:
     """Check an editor against the contract that every editor keeps; exit code 1 when it does not."""
     from lifelong.editing.checks.check import check_editor
+    from lifelong.editing.find import editor_class
+    from lifelong.running.parts import options_of
 
-    found = check_editor(editor, **parse_words(words or ()))
+    given = parse_words(words or ())
+    options = options_of(editor_class(editor), given).model_dump(include=set(given))
+    found = check_editor(editor, **options)
     print(found.text())
     if not found.ok:
         raise typer.Exit(1)

@@ -10,10 +10,10 @@ from streams.text import printable
 _WIDEST = 44  # characters of a column; what is longer ends in dots
 
 
-def lines_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
+def row_lines(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[str]:
     """Return a heading and one line a row: `columns` maps a row's keys to headings; None is shown as '-'.
 
-    >>> print(*lines_of([{"a": 1, "b": "x"}, {"a": 20, "b": None}], {"a": "step", "b": "said"}), sep="\\n")
+    >>> print(*row_lines([{"a": 1, "b": "x"}, {"a": 20, "b": None}], {"a": "step", "b": "said"}), sep="\\n")
     step  said
     1     x
     20    -

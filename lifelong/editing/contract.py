@@ -12,18 +12,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lifelong.bank.search.spec import IndexSpec
 from lifelong.log.checkpoint import State
+from streams.problems import IsPath
 from streams.types import Edit, Pool, Probe, Query
 
 if TYPE_CHECKING:
     from lifelong.bank import Bank
     from lifelong.models.vlm import VLM, Scored
+
+
+EncoderName = Annotated[str, IsPath("path:")]
+"""An option that names a frozen encoder: the folder after `path:` is made absolute, and its content counts."""
+StoragePlace = Annotated[str, IsPath("disk:", read=False)]
+"""An option that says where payloads are kept: the folder after `disk:` is made absolute."""
 
 
 class UnsupportedError(RuntimeError):
@@ -37,7 +44,7 @@ class CollapseError(FloatingPointError):
 class EditorOptions(BaseModel):
     """Base of every editor's options: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lifelong.editing.contract import Editor
 from streams.near import near
 
 EDITORS = "lifelong.editors"  # the folder of those that ship; nothing imports it by a statement
+USERS = "lifelong_user_"  # what the names of modules made of users' files begin with
 
 
 class UnknownEditorError(ValueError):
@@ -74,7 +75,7 @@ def _module_of(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"editor={path}: no such file. Give a path to a Python file with one Editor class.")
     source = str(path.resolve()).encode() + path.read_bytes()
-    name = f"lifelong_user_{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
+    name = f"{USERS}{path.stem}_{hashlib.sha256(source).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -26,28 +26,26 @@ READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when the
 
 
 class PanelSettings(BaseModel):
-    """What a panel asks; the simulator decides when.
+    """What a panel asks; the simulator decides when."""
 
-    With `instant` every edit is probed as soon as it is visible, on `instant_axes` (none: on all). Before the last
-    panel editors that may change any answer are asked about `sample` past edits by age, all others about `most` (0:
-    about all). Latency is sampled by `latency_routes` queries, `latency_answers` of them answered in full, at the
-    last panel and where the bank has `latency_growth` times the entries of the last sample (1: at every panel).
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    instant: bool = True
-    instant_axes: tuple[Axis, ...] = ()
-    gaps: tuple[int, ...] = ()  # after edit i also probe edit i - gap
-    sample: int = Field(default=200, ge=1)
-    most: int = Field(default=0, ge=0)
-    latency_routes: int = Field(default=40, ge=0)
-    latency_answers: int = Field(default=10, ge=0)
-    latency_growth: float = Field(default=1.5, ge=1)
-    together: int = Field(default=32, ge=1)  # batches that are answered in one go, where answers may wait
-    chunk: int = Field(default=512, ge=1)  # rows scored inside one application of the editor
-    brute: bool = False  # answer everything again: the reference that reuse must equal
-    decode_all: bool = False  # decode also what follows from scoring: the reference for that
+    instant: bool = Field(default=True, description="whether every edit is probed as soon as it is visible")
+    instant_axes: tuple[Axis, ...] = Field(default=(), description="what is asked then; without any, all axes")
+    gaps: tuple[int, ...] = Field(default=(), description="after edit i also probe the edits i - gap")
+    sample: int = Field(
+        default=200, ge=1, description="past edits that a panel before the last asks about, by age, if any may change"
+    )
+    most: int = Field(default=0, ge=0, description="the same of an editor that routes; 0: all")
+    latency_routes: int = Field(default=40, ge=0, description="queries of a panel whose routing is timed")
+    latency_answers: int = Field(default=10, ge=0, description="those of them that are timed to their answer")
+    latency_growth: float = Field(
+        default=1.5, ge=1, description="timed again when the bank has so many times the entries; 1: at every panel"
+    )
+    together: int = Field(default=32, ge=1, description="batches that are answered in one go, where answers may wait")
+    chunk: int = Field(default=512, ge=1, description="rows scored inside one application of the editor")
+    brute: bool = Field(default=False, description="answer everything again: the reference that reuse must equal")
+    decode_all: bool = Field(default=False, description="decode also what follows from scoring: its reference")
 
 
 @dataclass(frozen=True)

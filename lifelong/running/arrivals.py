@@ -5,15 +5,18 @@ Knows configuration and stream; nothing of editors, models or queues. Everything
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lifelong.running.config import NamedPart, RunConfig, check_model
+from lifelong.running.options import options_model
 from lifelong.running.words import ConfigError
-from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
-from streams.near import near
+from streams.arrivals import arrival_offsets, expected_until, merged, offsets_until, timetable
 from streams.order import generator
+from streams.processes import AS_RECORDED
 from streams.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw
 
@@ -22,23 +25,39 @@ if TYPE_CHECKING:
 
 
 def check_arrivals(config: RunConfig) -> None:
-    """Raise `ConfigError` unless all arrivals have a known name and known options."""
-    _check(config.arrivals, "arrivals", ())
-    if config.withdrawals is not None:
-        _check(config.withdrawals, "withdrawals", ())
-    if config.queries is not None:
-        _check(config.queries, "queries", tuple(TrafficOptions.model_fields))
-        traffic_options(config)
+    """Raise `ConfigError` unless all arrivals have known names and options, and recorded ones a readable file.
+
+    Called before a stream is loaded; `check_amounts` then knows how many edits there are.
+    """
+    for what in ("arrivals", "queries", "withdrawals"):
+        part: NamedPart | None = getattr(config, what)
+        if part is not None:
+            check_model(options_model(what, part.name), part.options, what)
+            if part.name in AS_RECORDED:
+                _named_error(lambda part=part, what=what: _until(part, what, math.inf, config.seed))
 
 
-def _check(part: NamedPart, what: str, others: tuple[str, ...]) -> None:
+def check_amounts(config: RunConfig, edits: int) -> None:
+    """Raise `ConfigError` where a run's arrivals are more than can be drawn, later than time ends, or too few.
+
+    Called before a model is asked anything. `edits` is how many the stream has.
+    """
+
+    def check() -> None:
+        end_s = float(offsets(config, edits)[-1])
+        for what in ("queries", "withdrawals"):
+            part: NamedPart | None = getattr(config, what)
+            if part is not None:
+                expected_until(part.name, end_s, purpose=what, **_process_options(part))
+
+    _named_error(check)
+
+
+def _named_error(check: Callable[[], object]) -> None:
     try:
-        known = ("rate", *arrival_options(part.name), *others)
-    except ValueError as error:
-        raise ConfigError(str(error).replace("arrivals=", f"{what}=", 1)) from error
-    for key in part.options:
-        if key not in known:
-            raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")
+        check()
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def traffic_options(config: RunConfig) -> TrafficOptions:
@@ -97,5 +116,8 @@ def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
 
 
 def _until(part: NamedPart, what: str, end_s: float, seed: int) -> np.ndarray:
-    options: dict[str, Any] = {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
-    return offsets_until(part.name, end_s, seed=seed, purpose=what, **options)
+    return offsets_until(part.name, end_s, seed=seed, purpose=what, **_process_options(part))
+
+
+def _process_options(part: NamedPart) -> dict[str, Any]:
+    return {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}

@@ -1,26 +1,29 @@
-"""What there is to choose from: editors, streams, models, recipes, as plain objects with a name."""
+"""What there is to choose from: editors, streams, models, recipes, and every key of a run, as plain objects."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from lifelong.running.config import RECIPES, recipe_names
+from lifelong.running.config import MAYBE, RECIPES, FitOptions, Panels, RunConfig, recipe_names
+from lifelong.running.options import CLOCKS, MODEL_OPTIONS, options_model
 from lifelong.running.words import ConfigError, read_toml
+from streams.arrivals import arrival_names
 from streams.near import near
+from streams.problems import default_of, expected
+from streams.process_options import ProcessOptions
+from streams.processes import AS_RECORDED
+from streams.traffic import TrafficOptions
 
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"
 """What the report of `make editors` says of every editor; shipped with the package."""
-MEASURES = {
-    "Rel": ".2f", "T-Gen": ".2f", "M-Gen": ".2f", "T-Loc": ".2f", "M-Loc": ".2f", "portability": ".2f",
-    "specificity": ".2f", "edit (s)": ".3f", "bytes per edit": ",.0f", "route p50 (ms)": ".3f",
-    "route p99 (ms)": ".3f", "fit (s)": ",.0f",
-}  # fmt: skip
-"""Columns of the table of editors, each with its format."""
 
 
 def listing(kind: str, *, options: bool = False) -> list[dict[str, Any]]:
@@ -29,7 +32,7 @@ def listing(kind: str, *, options: bool = False) -> list[dict[str, Any]]:
     With `options` editors and streams tell theirs, too, and editors whether they route, remove and train: they are
     imported for that, which takes seconds.
     """
-    makers = {"editors": _editors, "streams": _streams, "models": _models, "recipes": _recipes}
+    makers = {"editors": _editors, "keys": _keys, "streams": _streams, "models": _models, "recipes": _recipes}
     if kind not in makers:
         raise ConfigError(f"{kind!r} cannot be listed.{near(kind, makers)}")
     return makers[kind](options)
@@ -62,28 +65,6 @@ def shipped_evidence(path: Path = EVIDENCE) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table of editors' evidence in lines of equal columns, and what it was measured on."""
-    rows = [["editor", "edits", "seeds", *MEASURES]]
-    known = [found for thing in things for found in thing.get("evidence", ())]
-    for found in known:
-        numbers = [found[name]["mean"] for name in MEASURES]
-        shown = ["-" if v is None else format(v, MEASURES[n]) for n, v in zip(MEASURES, numbers, strict=True)]
-        rows.append([found["editor"], str(found["edits"]), str(len(found["seeds"])), *shown])
-    if not known:
-        return []
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    first = known[0]
-    on = f"{', '.join(first['model'])} on {', '.join(first['stream'])}; {'; '.join(first['hardware'])}"
-    seeds = sorted({seed for found in known for seed in found.get("cost seeds", found["seeds"])})
-    costs = f"times and bytes are those of seed {', '.join(map(str, seeds))}"
-    return [*lines, f"Means over seeds after the last edit, teacher forced, by `make editors`; {costs}: {on}."]
-
-
 def _streams(options: bool) -> list[dict[str, Any]]:
     from streams.stream import stream_names, stream_options
 
@@ -95,25 +76,77 @@ def _streams(options: bool) -> list[dict[str, Any]]:
 def _models(options: bool) -> list[dict[str, Any]]:
     from lifelong.running.parts import MODEL_NOTES
 
-    return [{"name": name, "about": about} for name, about in MODEL_NOTES.items()]
+    found = [{"name": name, "about": about} for name, about in MODEL_NOTES.items()]
+    return [one | {"options": described(MODEL_OPTIONS[one["name"]])} for one in found] if options else found
 
 
 def _recipes(options: bool) -> list[dict[str, Any]]:
     found = []
     for name in recipe_names():
         path = RECIPES / f"{name}.toml"
-        first = path.read_text().splitlines()[0].removeprefix("#").strip()
-        found.append({"name": name, "about": first, "kind": "sweep" if "grid" in read_toml(path) else "run"})
+        kind = "sweep" if "grid" in read_toml(path) else "run"
+        found.append({"name": name, "about": first_sentence(path.read_text(encoding="utf-8")), "kind": kind})
     return found
 
 
+def first_sentence(text: str) -> str:
+    """Return the first sentence of the comment that a recipe begins with.
+
+    >>> first_sentence("# One editor,\\n# 1.5 times. More.\\nedits = 1")
+    'One editor, 1.5 times.'
+    """
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    whole = " ".join(line.lstrip("#").strip() for line in lines)
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z`\d])", whole, maxsplit=1)[0]
+
+
+def _keys(options: bool) -> list[dict[str, Any]]:
+    """Return every key of a run with what it takes, its default and a line; of parts with options, those as well."""
+    found = []
+    for key, field in RunConfig.model_fields.items():
+        below = {"panels": Panels, "fit": FitOptions}.get(key)
+        if key != "fit":
+            found.append(_described(key, field))
+        if below is not None:
+            found += [_described(f"{key}.{name}", one) for name, one in below.model_fields.items()]
+        elif key in _LISTED:
+            about = f"{_LISTED[key]} has its own: `lifelong list {key}s --options`"
+            found.append({"name": f"{key}.*", "takes": "options", "default": None, "about": about})
+        elif key in ("clock", "arrivals"):
+            found += _options_of(key)
+        elif key in MAYBE:
+            asked = TrafficOptions.model_fields if key == "queries" else {}
+            found += [_described(f"{key}.{name}", one) for name, one in (ProcessOptions.model_fields | asked).items()]
+            found.append({"name": f"{key}.*", "takes": "options", "default": None, "about": "those of `arrivals`"})
+    return found
+
+
+def _options_of(key: str) -> list[dict[str, Any]]:
+    """The options of all clocks or arrival processes; which ones have it stands before an option's line."""
+    names = list(CLOCKS) if key == "clock" else arrival_names()
+    models = {name: options_model(key, name) for name in names}
+    fields: dict[str, tuple[FieldInfo, list[str]]] = {}
+    for name, model in models.items():
+        for option, field in model.model_fields.items():
+            fields.setdefault(option, (field, []))[1].append(name)
+    found = []
+    for option, (field, having) in fields.items():
+        of_some = len(having) < len(names) - len(AS_RECORDED) and f"{key}={' or '.join(having)}: "
+        found.append(_described(f"{key}.{option}", field, of_some or ""))
+    return found
+
+
+_LISTED = {"editor": "an editor", "stream": "a stream", "model": "a model"}
+
+
 def described(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Return name, default and description of every option of a pydantic model."""
-    return [
-        {
-            "name": name,
-            "default": None if field.is_required() else field.get_default(call_default_factory=True),
-            "about": field.description or "",
-        }
-        for name, field in model.model_fields.items()
-    ]
+    """Return name, what it takes, default and description of every option of a pydantic model."""
+    return [_described(name, field) for name, field in model.model_fields.items()]
+
+
+def _described(name: str, field: FieldInfo, before: str = "") -> dict[str, Any]:
+    default = default_of(field)
+    if isinstance(default, Mapping):
+        default = default.get("name")  # of a part its name; of panels and fit their keys say it
+    about = f"{before}{field.description or ''}"
+    return {"name": name, "takes": expected(field), "default": default, "about": about}

@@ -1,29 +1,38 @@
 """The configuration of one run: TOML files, recipes and key=value words in, one frozen checked object out.
 
-Knows the keys that every run understands and their types. Options below `editor`, `stream`, `model`, `clock` and
-`arrivals` belong to those parts, which check them themselves.
+Knows the keys that every run understands, their types and units. Options below `editor` are checked by `resolve`,
+which knows the editor; those of all other parts are checked here, by the models of `lifelong.running.options`.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lifelong.editing.find import editor_names
 from lifelong.probing.due import PanelSettings
+from lifelong.running.options import MODEL_OPTIONS, options_model
 from lifelong.running.words import ConfigError, override, read_toml
 from lifelong.simulation.jobs import Policy
 from streams.near import near
+from streams.problems import shown
+from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, said_text
+from streams.stream import stream_names
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Frozen(BaseModel):
     """A model that refuses unknown keys and never changes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NamedPart(Frozen):
@@ -35,14 +44,16 @@ class NamedPart(Frozen):
     {'radius': 0.8}
     """
 
+    takes: ClassVar[str] = "one name"
+
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
+        if isinstance(value, str | int | float):
+            return {"name": said_text(value) if isinstance(value, bool) else str(said_text(value))}
         if isinstance(value, Mapping) and not isinstance(value.get("options"), Mapping):
             return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
         return value
@@ -61,8 +72,13 @@ class Panels(PanelSettings):
     Without either, panels are at 1, 2, 5, 10, 20, 50, ... edits.
     """
 
-    at: tuple[int, ...] = ()
-    every: int = Field(default=0, ge=0)
+    takes: ClassVar[str] = "steps such as 1,2,5,10, or options such as panels.every=50"
+
+    at: tuple[int, ...] = Field(
+        default=(),
+        description="steps at which all past edits are asked about; without any 1, 2, 5, 10, ...",
+    )
+    every: int = Field(default=0, ge=0, description="a panel after every so many edits; 0: only those of `at`")
 
     @model_validator(mode="before")
     @classmethod
@@ -75,8 +91,6 @@ class Panels(PanelSettings):
             return {"at": tuple(value)}
         if isinstance(value, Mapping) and type(value.get("at")) is int:
             value = {**value, "at": (value["at"],)}
-        if isinstance(value, Mapping) and isinstance(value.get("instant_axes"), str):
-            value = {**value, "instant_axes": (value["instant_axes"],)}
         nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")
         return {**value, "at": _STEPS} if nothing else value
 
@@ -101,8 +115,8 @@ class Panels(PanelSettings):
 class FitOptions(Frozen):
     """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
 
-    edits: int = Field(default=1000, ge=1)
-    seed: int = 0
+    edits: int = Field(default=1000, ge=1, le=10**9, description="edits of the stream's disjoint pool to learn from")
+    seed: int = Field(default=0, ge=0, le=LARGEST, description="what they are drawn from")
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -117,28 +131,28 @@ class RunConfig(Frozen):
     many edits are made at once.
     """
 
-    name: str = ""
-    editor: NamedPart = NamedPart(name="none")
-    stream: NamedPart = NamedPart(name="atlas")
-    model: NamedPart = NamedPart(name="atlas")
-    clock: NamedPart = NamedPart(name="modelled")
-    arrivals: NamedPart = NamedPart(name="poisson")
-    edits: int = Field(default=200, ge=1)
-    panels: Panels = Panels(at=_STEPS)
-    fit: FitOptions = FitOptions()
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=1, ge=1)
-    policy: Policy = "fifo"
-    batch: int = Field(default=0, ge=0)
-    window_s: float = Field(default=0.0, ge=0)
-    queries: NamedPart | None = None
-    withdrawals: NamedPart | None = None
-    out: str = "runs"
-    cache: str = ""
-    cache_bytes: int = Field(default=2**30, ge=0)
-    threads: int = Field(default=0, ge=0)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "cpu"
+    name: str = Field(default="", description="what the folder is called; without it editor and stream")
+    editor: NamedPart = Field(default=NamedPart(name="none"), description="what edits: a name or a FILE.py")
+    stream: NamedPart = Field(default=NamedPart(name="atlas"), description="what is edited and asked")
+    model: NamedPart = Field(default=NamedPart(name="atlas"), description="a name, a folder or a hub id")
+    clock: NamedPart = Field(default=NamedPart(name="modelled"), description="how long a service takes")
+    arrivals: NamedPart = Field(default=NamedPart(name="poisson"), description="the process by which edits come")
+    edits: int = Field(default=200, ge=1, le=10**8, description="how many edits the stream has, at most")
+    panels: Panels = Field(default=Panels(at=_STEPS), description="when probes are asked, and which")
+    fit: FitOptions = Field(default=FitOptions(), description="what a trained editor learns from")
+    seed: int = Field(default=0, ge=0, le=LARGEST, description="what everything drawn by chance is drawn from")
+    workers: int = Field(default=1, ge=1, le=10**6, description="how many serve edits and queries at a time")
+    policy: Policy = Field(default="fifo", description="who is served first")
+    batch: int = Field(default=0, ge=0, le=10**9, description="edits made at once; 0: as many as the editor takes")
+    window_s: float = Field(default=0.0, ge=0, le=1e9, description="seconds after which a batch closes; 0: never")
+    queries: NamedPart | None = Field(default=None, description="the process by which questions come; none without")
+    withdrawals: NamedPart | None = Field(default=None, description="the process by which edits are taken back")
+    out: PathText = Field(default="runs", description="the folder of the run folders")
+    cache: PathText = Field(default="", description="where frozen answers and fits are kept; OUT/.cache without it")
+    cache_bytes: int = Field(default=2**30, ge=0, le=LARGEST, description="bytes kept of what the model read")
+    threads: int = Field(default=0, ge=0, le=1024, description="threads to compute with; 0: measured at the start")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="the model's numbers")
+    device: str = Field(default="cpu", description="where the model computes, such as cpu or cuda")
 
     def cache_folder(self) -> Path:
         """Return where baselines and fits are kept for all runs: `cache`, or `.cache` beside the runs."""
@@ -163,29 +177,32 @@ MAYBE = ("queries", "withdrawals")
 
 
 def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
-    """Return 8 hexadecimal digits of a configuration and of the digests of what it uses (model, stream, fit)."""
+    """Return 8 hexadecimal digits of a configuration and of the digests of what it uses (model, stream, fit).
+
+    Where a file lies does not count once its content does: a path is left out if `digests` has its key
+    (`arrivals.file`), and of a stream, whose own digest is of all that it reads.
+    """
     table = {k: v for k, v in config.table().items() if k not in NOT_HASHED}
+    for key, below in table.items():
+        if isinstance(below, dict):
+            table[key] = {k: v for k, v in below.items() if not _known_by_content(key, k, v, digests)}
     text = json.dumps([table, dict(digests)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def check_model(model: type[BaseModel], table: Mapping[str, Any], what: str) -> Any:
-    """Return `model` made of a table; raises `ConfigError`, one line, with near names for an unknown key."""
+def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, str]) -> bool:
+    if f"{key}.{option}" in digests:
+        return True
+    is_path = isinstance(value, str) and os.path.isabs(value)
+    return is_path and key in digests and (option == "name" or key == "stream")
+
+
+def check_model(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
+    """Return `model` made of what was said; raises `ConfigError`, one line, with near names for an unknown key."""
     try:
-        return model.model_validate(dict(table))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = [str(p) for p in first["loc"]]
-        prefix = f"{what}." if what else ""
-        if first["type"] == "extra_forbidden":
-            owner: Any = model
-            for key in place[:-1]:
-                owner = owner.model_fields[key].annotation
-            key = prefix + ".".join(place)
-            raise ConfigError(f"{key}: there is no such key.{near(place[-1], owner.model_fields)}") from error
-        said = first["msg"].removeprefix("Value error, ")
-        given = "" if first["type"] == "missing" else f" (given: {first['input']!r})"
-        raise ConfigError(f"{prefix}{'.'.join(place) or what}: {said}{given}.") from error
+        return checked(model, table, what)
+    except SettingError as error:
+        raise ConfigError(str(error)) from error
 
 
 def recipe_names() -> list[str]:
@@ -194,12 +211,33 @@ def recipe_names() -> list[str]:
 
 
 def find_table(source: str) -> dict[str, Any]:
-    """Return the tables of a recipe's name or a .toml file; raises `ConfigError` with near names."""
+    """Return the tables of a recipe's name or a .toml file; raises `ConfigError` with near names.
+
+    Relative paths in a file begin at the file's folder, those in a recipe that ships at the current one.
+    """
     if source.endswith(".toml"):
-        return read_toml(Path(source))
-    if source not in recipe_names():
-        raise ConfigError(f"{source!r}: no recipe has this name.{near(source, recipe_names())}")
-    return read_toml(RECIPES / f"{source}.toml")
+        path = Path(absolute(source))
+        table = said_in(read_toml(path), path.parent)
+    elif source in recipe_names():
+        table = read_toml(RECIPES / f"{source}.toml")
+    else:
+        raise ConfigError(_no_recipe(source))
+    for key in ("run", "grid"):
+        if key in table and not isinstance(table[key], Mapping):
+            raise ConfigError(f"{source}: {key} is {str(table[key])[:80]!r}; expected a table: a line [{key}].")
+    return table
+
+
+_RECIPES_LISTED = "`lifelong list recipes` names all recipes."
+
+
+def _no_recipe(source: str) -> str:
+    """What a first word without `=` may have meant: the name of an editor or a stream, or a recipe's."""
+    for key, names in (("editor", editor_names()), ("stream", stream_names())):
+        close = difflib.get_close_matches(source, names, 1, 0.75)
+        if close:
+            return f"{source!r}: no recipe has this name. Did you mean {key}={close[0]}? {_RECIPES_LISTED}"
+    return f"{source!r}: no recipe has this name.{near(source, recipe_names())}"
 
 
 def load_config(source: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
@@ -224,15 +262,64 @@ def _first(values: Any) -> Any:
 
 
 def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of plain tables with changes by dotted key; raises `ConfigError`."""
+    """Return the configuration of plain tables with changes by dotted key, all paths absolute.
+
+    Raises `ConfigError`, and `StreamError` for a stream that does not exist.
+    """
     for key in [*table, *changes]:
-        first = key.split(".")[0]
+        first, _, below = key.partition(".")
         if first not in RunConfig.model_fields:
             raise ConfigError(f"{key}: there is no such key.{near(first, RunConfig.model_fields)}")
+        if below and first not in (*_PARTS, *MAYBE, "panels", "fit"):
+            raise ConfigError(f"{key}: {first} is one value, without options: say {first}=...")
     whole = override(table, changes)
     for key in (*_PARTS, *MAYBE):
         below = whole.get(key)
         if isinstance(below, Mapping) and "name" not in below:
             default = RunConfig.model_fields[key].default or NamedPart(name="poisson")
-            whole[key] = {"name": default.name, **below}
-    return check_model(RunConfig, whole, "")
+            below = whole[key] = {"name": default.name, **below}
+        if isinstance(below, Mapping):
+            whole[key] = {**below, "name": _placed(key, below["name"])}
+        elif below is not None:
+            whole[key] = _placed(key, below)
+    return settled(check_model(RunConfig, whole, ""))
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """Return a configuration whose paths are absolute and whose parts' options, but the editor's, are checked.
+
+    Called on every configuration before it is used. Raises `ConfigError`, and `StreamError` for a stream that does
+    not exist.
+    """
+    update: dict[str, Any] = {"out": absolute(config.out or "."), "cache": absolute(config.cache)}
+    for key in (*_PARTS, *MAYBE):
+        part = getattr(config, key)
+        if part is None:
+            continue
+        options = part.options
+        clash = sorted({"edits", "seed"} & set(options)) if key == "stream" else ()
+        if clash:
+            one = clash[0]
+            raise ConfigError(f"stream.{one}: {one} belongs to the run: say {one}={shown(options[one])}.")
+        if key != "editor":
+            model = options_model(key, part.name)
+            options = check_model(model, options, key).model_dump(mode="json", exclude_unset=True)
+        update[key] = NamedPart.model_construct(name=_placed(key, part.name), options=dict(options))
+    return config.model_copy(update=update)
+
+
+def _placed(key: str, name: Any) -> Any:
+    """Return a part's name, absolute where it is a path: an editor's file, a model's folder."""
+    if not isinstance(name, str):
+        return name
+    is_file = key == "editor" and name.endswith(".py")
+    is_folder = key == "model" and name not in MODEL_OPTIONS and _is_folder(name)
+    try:
+        return absolute(name) if is_file or is_folder else str(name)
+    except SettingError as error:
+        raise ConfigError(f"{key}={name}: {error}.") from error
+
+
+def _is_folder(name: str) -> bool:
+    looks = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return looks or ("\0" not in name and os.path.exists(absolute(name)))

@@ -8,12 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Any
 
 from lifelong.editing.contract import Editor, EditorOptions
-from lifelong.running.config import NamedPart, RunConfig, check_model
+from lifelong.running.config import RunConfig, check_model
+from lifelong.running.options import FittedOptions, ModelledOptions, ReplayedOptions, options_model
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.recorded import replay_of
@@ -36,12 +35,10 @@ def load_model(config: RunConfig) -> VLM:
     Raises `ConfigError` when it cannot be found or has options it does not know.
     """
     part = config.model
-    _check_device(config.device)
+    check_model_named(config)
     special = MODELS.get(part.name)
     if special is not None:
         return special(config)
-    _no_options(part, "model", ())
-    _check_model_name(part.name)
     from lifelong.models.vlm import VLM
 
     try:
@@ -54,9 +51,14 @@ def load_model(config: RunConfig) -> VLM:
         ) from error
 
 
-def _check_model_name(name: str) -> None:
-    """Raise `ConfigError` for a path that is no folder, and for a misspelt name, before any network is asked."""
-    if Path(name).expanduser().is_dir():
+def check_model_named(config: RunConfig) -> None:
+    """Raise `ConfigError` for a device that cannot be used here, a path that is no folder and a misspelt name.
+
+    Called before anything is loaded and before any network is asked.
+    """
+    _check_device(config.device)
+    name = config.model.name
+    if name in MODELS or Path(name).is_dir():
         return
     if Path(name).exists():
         raise ConfigError(
@@ -74,7 +76,7 @@ def _check_device(name: str) -> None:
     import torch
 
     try:
-        torch.empty(0, device=name)
+        torch.ones(1, device=name).add(1).item()  # `meta` makes tensors, but they hold nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = " ".join(str(error).splitlines()[:1])
         raise ConfigError(f"device={name}: cannot be used here ({first}). The usual one is device=cpu.") from error
@@ -83,14 +85,12 @@ def _check_device(name: str) -> None:
 def _shipped(config: RunConfig) -> VLM:
     from lifelong.models.vlm import VLM
 
-    _no_options(config.model, "model", ())
     return VLM.load(config.model.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
 
 
 def _tiny(config: RunConfig) -> VLM:
     from lifelong.models.tiny import tiny_vlm
 
-    _no_options(config.model, "model", ("seed",))
     return tiny_vlm(int(config.model.options.get("seed", 0)), cache_bytes=config.cache_bytes)
 
 
@@ -113,10 +113,6 @@ def make_stream(config: RunConfig) -> Stream:
     """Return the stream of a configuration; raises `StreamError` or `ConfigError`."""
     from streams.stream import load_stream
 
-    clash = {"edits", "seed"} & set(config.stream.options)
-    if clash:
-        key = sorted(clash)[0]
-        raise ConfigError(f"stream.{key}: {key} belongs to the run: say {key}={config.stream.options[key]}.")
     return load_stream(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
 
 
@@ -125,63 +121,9 @@ def make_clock(config: RunConfig) -> Clock:
     return load_clock(config.clock.name, seed=config.seed, **config.clock.options)
 
 
-def _no_options(part: NamedPart, what: str, known: tuple[str, ...]) -> None:
-    for key in part.options:
-        if key not in known:
-            raise ConfigError(f"{what}.{key}: {what} {part.name!r} has no such option.{near(key, known)}")
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelledOptions(_Options):
-    """`clock.*` of the modelled clock: seconds per batch, per edit and per bank entry; a withdrawal's seconds.
-
-    A query's are those of its four parts; `route_entry_s` comes on top for every entry of the bank.
-    """
-
-    batch_s: float = Field(default=0.0, ge=0)
-    edit_s: float = Field(default=0.5, ge=0)
-    entry_s: float = Field(default=0.0, ge=0)
-    remove_s: float = Field(default=0.0, ge=0)
-    encode_s: float = Field(default=0.01, ge=0)
-    route_s: float = Field(default=0.001, ge=0)
-    route_entry_s: float = Field(default=0.0, ge=0)
-    apply_s: float = Field(default=0.001, ge=0)
-    answer_s: float = Field(default=0.05, ge=0)
-    distribution: Literal["constant", "exponential"] = "constant"
-
-
-class MeasuredOptions(_Options):
-    """The measured clock has no options."""
-
-
-class ReplayedOptions(_Options):
-    """`clock.run`: the folder of the run whose measured times are replayed."""
-
-    run: str
-
-
-class FittedOptions(_Options):
-    """`clock.run`: the folder of the run to whose measured times the services of this one are fitted."""
-
-    run: str
-
-
-CLOCKS: Mapping[str, type[_Options]] = {
-    "fitted": FittedOptions,
-    "modelled": ModelledOptions,
-    "measured": MeasuredOptions,
-    "replayed": ReplayedOptions,
-}
-
-
 def load_clock(name: str, *, seed: int = 0, **options: Any) -> Clock:
     """Return a clock by its name and `clock.*` options; raises `ConfigError` with near names, and `ClockError`."""
-    if name not in CLOCKS:
-        raise ConfigError(f"clock={name}: there is no such clock.{near(name, CLOCKS)}")
-    chosen = check_model(CLOCKS[name], options, "clock")
+    chosen = check_model(options_model("clock", name), options, "clock")
     if isinstance(chosen, ModelledOptions):
         costs = {
             "edit": Cost(chosen.batch_s, chosen.edit_s, chosen.entry_s),

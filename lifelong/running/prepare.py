@@ -13,10 +13,12 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
-from lifelong.running.arrivals import arrivals_of, check_arrivals
-from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
+from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
+from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled
+from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
-from lifelong.running.parts import load_model, make_clock, make_stream, options_of
+from lifelong.running.own_editor import checked_editor
+from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import settle_threads
 from lifelong.running.words import ConfigError
 
@@ -50,7 +52,7 @@ class Resolved:
 
     def editor(self, vlm: VLM) -> Editor:
         """Return a new editor on a model, seeded by the run, which has learnt nothing."""
-        return self.kind(vlm, self.options, seed=self.config.seed)
+        return checked_editor(self.kind(vlm, self.options, seed=self.config.seed), self.config.editor.name)
 
 
 def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> Resolved:
@@ -58,11 +60,12 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
 
     Raises `ConfigError`, `UnknownEditorError` and the parts' own errors: one line each, with near names.
     """
-    config = source if isinstance(source, RunConfig) else load_config(source, changes)
     if isinstance(source, RunConfig) and changes:
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
+    config = settled(source) if isinstance(source, RunConfig) else load_config(source, changes)
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
+    check_model_named(config)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
@@ -111,6 +114,7 @@ def prepare(resolved: Resolved) -> Prepared:
 
     config, kind, options = resolved.config, resolved.kind, resolved.options
     stream = make_stream(config)
+    check_amounts(config, len(stream.edits))
     vlm = load_model(config)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -119,6 +123,7 @@ def prepare(resolved: Resolved) -> Prepared:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
         fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
+    digests |= contents_of(config, resolved.options)
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"

@@ -19,13 +19,21 @@ from lifelong.log.stream_tables import write_stream_tables
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import Progress, every_tenth
+from lifelong.running.ready import check_ready
 from lifelong.running.words import ConfigError, to_toml
 from streams.rows import edit_rows, probe_rows
 
 
-def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
-    """Check a configuration and everything it names, and return the folder that `run` would use."""
-    return prepare(resolve(source, changes)).folder
+def dry_run(
+    source: str | RunConfig | None = None, *, say: Callable[[str], None] = lambda _: None, **changes: Any
+) -> Path:
+    """Check a configuration and everything it names, and return the folder that `run` would use.
+
+    `say` is told what is odd but no mistake. Raises what `run` raises before its work begins; nothing is written.
+    """
+    ready = prepare(resolve(source, changes))
+    check_ready(ready, say)
+    return ready.folder
 
 
 def run(
@@ -49,6 +57,7 @@ def run(
         watch = Stopwatch()
         with watch.on("load"):
             ready = prepare(resolved)
+            check_ready(ready, progress.say)
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if not log.done():

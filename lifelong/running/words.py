@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date
+from datetime import time as dt_time
 from pathlib import Path
 from typing import Any
+
+from streams.settings import said
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
@@ -44,27 +48,53 @@ class ConfigError(ValueError):
 
 
 def parse_value(text: str) -> Any:
-    """Return the value of a key=value word: any TOML value, a list without brackets, or else the text itself.
+    """Return the value of a key=value word: a TOML value, a list without brackets, or else the text itself.
+
+    A date is a text, as no key wants one. Numbers and lists remember how they were written
+    (`streams.settings.said`), because the key's type decides: `name=1.10` is a text. A text in quotes is what stands
+    inside them.
 
     >>> parse_value("0.8"), parse_value("1,2,5"), parse_value("true"), parse_value("grace"), parse_value("a,b")
     (0.8, [1, 2, 5], True, 'grace', ['a', 'b'])
     """
-    for form in (text, f"[{text}]" if "," in text else text):
-        try:
-            return tomllib.loads(f"v = {form}")["v"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return [parse_value(t) for t in text.split(",") if t] if "," in text else text
+    text = text.strip()
+    listed = "," in text and not text.startswith(("[", "{"))
+    if listed and not set(text) & set("\"'[{"):
+        return said([parse_value(item) for item in text.split(",") if item.strip()], text)
+    found = _toml(f"[{text}]" if listed else text)
+    return text if found is None or isinstance(found, date | dt_time) else said(found, text)
+
+
+def _toml(text: str) -> Any:
+    """Return a text read as one TOML value, None where it is none."""
+    if "\n" in text or "#" in text and not set(text) & set("\"'"):  # more than a value
+        return None
+    try:
+        table = tomllib.loads(f"v = {text}")
+    except (ValueError, RecursionError):  # a number of thousands of digits is a ValueError, too
+        return None
+    return table["v"] if len(table) == 1 else None
 
 
 def parse_words(words: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value of words such as `editor.radius=0.8`; raises `ConfigError` for a word without `=`."""
-    pairs = {}
+    """Return key -> value of words such as `editor.radius=0.8`.
+
+    Raises `ConfigError` for a word without `=`, and for two values of one key.
+    """
+    pairs: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for word in words:
-        key, equals, value = word.partition("=")
+        key, equals, value = (part.strip() for part in word.partition("="))
         if not equals or not key:
             raise ConfigError(f"{word!r}: expected key=value, for example editor=grace or panels=1,10,100.")
-        pairs[key.strip()] = parse_value(value.strip())
+        one = key.removesuffix(".name") if key.count(".") == 1 else key  # `editor.name` is `editor`
+        if one in texts:
+            raise ConfigError(
+                f"{one} is given twice, as {texts[one]} and as {value}: give it once. "
+                f"Several values are for `lifelong sweep {one}={texts[one]},{value}`."
+            )
+        texts[one] = value
+        pairs[one] = parse_value(value)
     return pairs
 
 
@@ -77,6 +107,8 @@ def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     result = {k: dict(v) if isinstance(v, Mapping) else v for k, v in table.items()}
     for key, value in sorted(changes.items(), key=lambda pair: pair[0].count(".")):
         *path, last = key.split(".")
+        if last == "name" and len(path) == 1:  # `editor.name` is `editor`
+            path, last = [], path[0]
         if not path:
             before = result.get(last)
             same = isinstance(before, Mapping) and before.get("name") == value
@@ -85,10 +117,8 @@ def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         if len(path) > 1:
             raise ConfigError(f"{key}: keys have at most one dot.")
         below = result.setdefault(path[0], {})
-        if isinstance(below, str):
-            below = {"name": below}
-        elif not isinstance(below, Mapping):
-            below = {"at": below}
+        if not isinstance(below, Mapping):
+            below = {"at" if path[0] == "panels" else "name": below}
         result[path[0]] = {**below, last: value}
     return result
 

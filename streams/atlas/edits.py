@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,7 @@ from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import target
 from streams.atlas.world import World, load_world
 from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
+from streams.problems import IsPath
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
@@ -49,7 +50,7 @@ class Options(StreamOptions):
     `split`: edit, or fit: the entities that trained editors learn from, for choosing options on.
     """
 
-    known: str = ""
+    known: Annotated[str, IsPath(words=("all",))] = ""
     order: str = "shuffled"
     reedits: float = Field(0.2, ge=0, lt=1)
     identity: float = Field(0.05, ge=0, le=1)

@@ -41,7 +41,7 @@ def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
         (["run", "model=tiny", "model.sed=1", "stream=toy"], "seed"),
         (["run", "curves"], "sweep"),
         (["run", "editor=missing.py"], "missing.py"),
-        (["sweep", "first_look"], "run first_look"),
+        (["sweep", "first-look"], "run first-look"),
         (["sweep"], "FILE.toml"),
         (["list", "editor"], "editors"),
         (["report", "nowhere", "-o", "x"], "nowhere"),

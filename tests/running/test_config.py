@@ -24,9 +24,9 @@ def test_words_overrule_a_file(tmp_path: Path) -> None:
     [
         ("editr=ft", "'editor'"),
         ("panels.evry=5", "'every'"),
-        ("edits=none", "valid integer"),
-        ("edits=0", "greater than or equal to 1"),
-        ("seed=-1", "given: -1"),
+        ("edits=none", "a whole number from 1"),
+        ("edits=0", "edits=0: expected a whole number from 1"),
+        ("seed=-1", "seed=-1"),
         ("panels=0,5", "from 1"),
         ("panels.every.x=5", "at most one dot"),
     ],
@@ -57,7 +57,7 @@ def test_a_sweep_is_not_run_as_one_run() -> None:
 
 
 def test_the_resolved_copy_reads_back_as_the_same_configuration() -> None:
-    words = ["editor=grace", "editor.radius=0.8", 'stream.root=a "b" \\ é', "panels.every=50", "edits=200"]
+    words = ["stream=jsonl", 'stream.path=a "b" \\ é', "editor=grace", "editor.radius=0.8", "panels.every=50"]
     config = load_config(None, parse_words(words))
     assert from_table(tomllib.loads(to_toml(config.table())), {}) == config
 

@@ -119,11 +119,11 @@ def test_a_wrong_trace_is_named_by_line(tmp_path: Path, text: str, said: str) ->
 def test_a_wrong_name_option_or_rate_is_an_error_that_helps() -> None:
     with pytest.raises(ValueError, match="Did you mean 'poisson'"):
         arrival_offsets("poison", 1)
-    with pytest.raises(ValueError, match=r"arrivals\.burst: constant has no such option"):
+    with pytest.raises(ValueError, match=r"arrivals\.burst: there is no such key"):
         arrival_offsets("constant", 1, burst=2)
     with pytest.raises(ValueError, match="rate=0"):
         arrival_offsets("constant", 1, rate=0)
-    with pytest.raises(ValueError, match=r"arrivals\.file: trace needs it"):
+    with pytest.raises(ValueError, match=r"arrivals\.file: it must be given"):
         arrival_offsets("trace", 1)
 
 

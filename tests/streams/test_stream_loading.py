@@ -21,7 +21,7 @@ def test_names_are_found_without_a_registry():
 def test_unknown_names_and_options_are_answered_with_near_ones():
     with pytest.raises(StreamError, match="Did you mean 'atlas'"):
         load_stream("atls", edits=1)
-    with pytest.raises(StreamError, match="no such option. Did you mean 'order'"):
+    with pytest.raises(StreamError, match="no such key. Did you mean 'order'"):
         load_stream("toy", edits=1, ordr="grouped")
     with pytest.raises(StreamError, match="order='sorted' is not known"):
         load_stream("toy", edits=1, order="sorted")

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, Editor, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
@@ -34,7 +34,7 @@ AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction", "index"
 class ScopeOptions(IndexOptions):
     """Settings of a memory behind a scope classifier."""
 
-    encoder: str = Field(
+    encoder: EncoderName = Field(
         default="base", description="frozen text encoder: base (the model itself), minilm, path:FOLDER"
     )
     edit_side: Literal["prompt+target", "prompt"] = Field(

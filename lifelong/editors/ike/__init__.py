@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind, Told
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
@@ -35,8 +35,10 @@ class IkeOptions(IndexOptions):
     image_weight: float = Field(
         default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
     )
-    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
+    encoder: EncoderName = Field(
+        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
+    )
+    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     threshold: float | None = Field(
         default=None,
         ge=-1,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lifelong.editing.contract import IndexOptions
+from lifelong.editing.contract import IndexOptions, StoragePlace
 
 ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
 
@@ -39,4 +39,4 @@ class LiveEditOptions(IndexOptions):
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
     half: bool = Field(True, description="fit multiplies in bfloat16 (edits stay in float32)")
     pool: int = Field(3000, ge=2, description="training items asked of the stream")
-    payloads: str = Field("", description="where experts are kept: RAM, else a device, disk or disk:FOLDER")
+    payloads: StoragePlace = Field("", description="where experts are kept: RAM, else a device, disk or disk:FOLDER")

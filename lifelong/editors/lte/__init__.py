@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editors.lte import train
@@ -51,8 +51,10 @@ class LteOptions(IndexOptions):
     image_weight: float = Field(
         default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
     )
-    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
+    encoder: EncoderName = Field(
+        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
+    )
+    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lifelong.editing.contract import EncoderName
 from lifelong.editing.scope.classifier import Fusion
 from lifelong.editing.scope.counterfactual import Counterfactual
 from lifelong.editing.scope.counterfactual_mend import CounterfactualMend
@@ -29,7 +30,7 @@ class MsckeOptions(ScopeOptions):
     )
     mend_layer: float = Field(0.906, ge=0, le=1, description="depth of the lowest layer MEND changes; 29 of 32")
     mend_learning_rate: float = Field(1e-3, gt=0, description="of MEND's transforms (published 1e-6, 30,000 steps)")
-    image_encoder: str = Field(
+    image_encoder: EncoderName = Field(
         default="base",
         description="frozen image encoder: base (the tokens the model sees) or path:FOLDER (one vector)",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, KeyKind, Template
 from lifelong.editing.facts.fact_editor import FactEditor
 from streams.types import Pool, Prompt, Query
@@ -35,8 +35,10 @@ class RagOptions(IndexOptions):
     image_weight: float | None = Field(
         default=None, gt=0, lt=1, description="share of the image in the cosine of keys=both; none: calibrated by fit"
     )
-    encoder: str = Field(default="base", description="text encoder: base (the model itself), minilm or path:FOLDER")
-    image_encoder: str = Field(default="base", description="image encoder: base or path:FOLDER")
+    encoder: EncoderName = Field(
+        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
+    )
+    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     k: int = Field(default=1, ge=1, description="at most so many edits are stated")
     capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
     eviction: Eviction = Field(default="never", description="what makes room in a full bank")

@@ -1,0 +1,94 @@
+"""What can be listed as lines of a terminal: names with a sentence, keys with defaults, the table of editors.
+
+Knows the plain objects of `lifelong.running.catalog`; nothing of where they come from. Lines fit into 100 columns.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from streams.problems import shown
+
+_WIDTH = 100
+_LABEL = 35  # columns of an editor with its options
+SCORES = {
+    "Rel": ".2f", "T-Gen": ".2f", "M-Gen": ".2f", "T-Loc": ".2f", "M-Loc": ".2f", "portability": ".2f",
+    "specificity": ".2f",
+}  # fmt: skip
+COSTS = {
+    "edit (s)": ".3f", "bytes per edit": ",.0f", "route p50 (ms)": ".3f", "route p99 (ms)": ".3f", "fit (s)": ",.0f",
+}  # fmt: skip
+MEASURES = SCORES | COSTS
+"""Columns of the tables of editors, each with its format."""
+_SHORT = {"bytes per edit": "bytes/edit", "route p50 (ms)": "p50 (ms)", "route p99 (ms)": "p99 (ms)"}
+
+
+def lines_of(things: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a listing as lines: of editors the tables of their evidence first, of keys what they take."""
+    if any("takes" in thing for thing in things):
+        return [line for thing in things for line in _key_lines(thing, "")]
+    lines = evidence_lines(things)
+    width = max((len(thing["name"]) for thing in things), default=0)
+    for thing in things:
+        lines += _wrapped(f"{thing['name']:<{width}}  {thing['about']}", width + 2)
+        for option in thing.get("options", ()):
+            lines += _key_lines({**option, "name": f".{option['name']}"}, " " * 4)
+    return lines
+
+
+def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the evidence of editors in two tables, scores and costs, and what they were measured on."""
+    known = [found for thing in things for found in thing.get("evidence", ())]
+    if not known:
+        return []
+    first = known[0]
+    seeds = sorted({seed for found in known for seed in found.get("cost seeds", found["seeds"])})
+    on = f"{', '.join(first['model'])} on {', '.join(first['stream'])}"
+    told = [
+        f"Means over seeds after the last edit, teacher forced, by `make editors`: {on}.",
+        f"Times and bytes are those of seed {', '.join(map(str, seeds))} on {'; '.join(first['hardware'])}.",
+        "Routing is timed by the middle and the slowest hundredth of its queries.",
+    ]
+    scores = _table(known, SCORES, ())
+    costs = _table(known, COSTS, ("edits", "seeds"))
+    return [*scores, "", *costs, "", *(line for sentence in told for line in _wrapped(sentence, 0)), ""]
+
+
+def _table(known: Sequence[Mapping[str, Any]], measures: Mapping[str, str], counts: Sequence[str]) -> list[str]:
+    rows = [["editor", *counts, *(_SHORT.get(name, name) for name in measures)]]
+    for found in known:
+        numbers = [found[name]["mean"] for name in measures]
+        texts = ["-" if v is None else format(v, f) for v, f in zip(numbers, measures.values(), strict=True)]
+        counted = [str(found[name] if name == "edits" else len(found[name])) for name in counts]
+        rows.append([_cut(found["editor"]), *counted, *texts])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+
+
+def _cut(label: str) -> str:
+    """An editor's label with as many of its options as fit, and how many more it has."""
+    shown_words, *rest = label.split(" ")
+    while rest and len(f"{shown_words} {rest[0]}") + (5 if len(rest) > 1 else 0) <= _LABEL:
+        shown_words += f" {rest.pop(0)}"
+    return f"{shown_words} +{len(rest)}" if rest else shown_words
+
+
+def _key_lines(key: Mapping[str, Any], before: str) -> list[str]:
+    default = key["default"]
+    equals = "" if default is None else " = ''" if default == "" else f" = {shown(default)}"
+    about = f"{key['takes']}{': ' if key['about'] else ''}{key['about']}"
+    head = f"{before}{key['name']}{equals}"
+    gap = " " * max(2, 36 - len(head))
+    return _wrapped(f"{head}{gap}{about}", 36)
+
+
+def _wrapped(line: str, indent: int) -> Iterable[str]:
+    return textwrap.wrap(
+        line, _WIDTH, subsequent_indent=" " * indent, drop_whitespace=True, break_long_words=False,
+        break_on_hyphens=False, replace_whitespace=False,
+    )  # fmt: skip

@@ -1,0 +1,46 @@
+"""What lies in the files and folders that a run's options name: digests, so that a changed file is another run.
+
+Knows configurations and files; nothing of what the files are for. A stream's files are in the stream's own digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from lifelong.editing.contract import EditorOptions
+from lifelong.running.config import RunConfig
+from lifelong.running.options import options_model
+from streams.settings import path_options
+
+
+def contents_of(config: RunConfig, editor: EditorOptions) -> dict[str, str]:
+    """Return a digest of the content behind every path among a run's options, by dotted key.
+
+    Where there is nothing at a path, the path itself tells runs apart.
+    """
+    paths = {f"editor.{k}": v for k, v in path_options(type(editor), editor.model_dump(mode="json")).items()}
+    for key in ("clock", "arrivals", "queries", "withdrawals"):
+        part = getattr(config, key)
+        if part is not None:
+            found = path_options(options_model(key, part.name), part.options)
+            paths |= {f"{key}.{option}": value for option, value in found.items()}
+    digests = {key: content_digest(Path(path)) for key, path in paths.items()}
+    return {key: digest for key, digest in digests.items() if digest}
+
+
+def content_digest(path: Path) -> str:
+    """Return 16 hexadecimal digits of a file, of a run's facts, or of all files of another folder; '' for nothing."""
+    files = [path]
+    if path.is_dir():
+        facts = path / "facts"
+        files = sorted(p for p in (facts if facts.is_dir() else path).rglob("*") if p.is_file())
+    elif not path.is_file():
+        return ""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + content.encode())
+    return whole.hexdigest()[:16]
