@@ -16,7 +16,7 @@ import numpy as np
 from streams.near import near
 from streams.order_mix import bursts, drift
 from streams.order_near import near_duplicates, same_image
-from streams.types import Edit, digest_of
+from streams.types import Edit, identity_of
 
 PERMUTING = ("shuffled", "grouped", "near_duplicates", "same_image", "bursts", "drift")
 ADDING = ("reedits", "reversals")
@@ -35,8 +35,8 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 
 def edit_id(edit: Edit) -> str:
-    """Return an edit's content-derived id: equal exactly when question, target and what it replaces are equal."""
-    return "e" + digest_of(edit.query.digest, edit.target, edit.subject, edit.relation, edit.supersedes or "")
+    """Return an edit's content-derived id: equal exactly when all else of two edits is equal."""
+    return "e" + identity_of(replace(edit, id=""))
 
 
 def with_id(edit: Edit) -> Edit:

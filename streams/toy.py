@@ -17,7 +17,19 @@ from PIL import Image
 from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
 from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
+from streams.types import (
+    Edit,
+    ImageError,
+    ImageRef,
+    Pool,
+    PoolItem,
+    Probe,
+    Query,
+    digest_of,
+    identity_of,
+    modality_of,
+    probe_with_id,
+)
 
 _VERSION = "toy-1"
 _SIDE = 32  # pixels
@@ -163,10 +175,9 @@ def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
 
 
 def _probe(edit: Edit, axis, variant: str, query: Query, target: str, reference) -> Probe:
-    name = "p" + digest_of(edit.id, axis, variant, query.digest, target)
     hops = 1 if axis == "portability" else 0
     modality = modality_of(axis, query, edit.query)
-    return Probe(name, edit.id, axis, variant, modality, query, target, reference, (), hops)
+    return probe_with_id(Probe("", edit.id, axis, variant, modality, query, target, reference, (), hops))
 
 
 def _general(i: int) -> Probe:
@@ -184,4 +195,4 @@ def _pool(n: int, seed: int) -> Pool:
     relations = sorted(_RELATIONS)
     edits = [_edit(int(rng.integers(1 << 30)), relations[i % len(relations)], "fit", seed) for i in range(n)]
     items = tuple(PoolItem(edit, _probes(edit)) for edit in edits)
-    return Pool(items, digest_of(_VERSION, "pool", str(n), str(seed)), seed)
+    return Pool(items, identity_of(items), seed)
