@@ -37,7 +37,7 @@ class JsonObject(dict[str, Any]):
 
 @dataclass(frozen=True)
 class RawRecord:
-    """One record: where in its file it stands, its text, and what the JSON says, or else the problem with it ('' : none)."""
+    """One record: where in its file it stands, its text, and what it says, or the problem with it ('' : none)."""
 
     place: str
     text: str
