@@ -14,7 +14,7 @@ import numpy as np
 
 from streams.near import near
 from streams.order import generator
-from streams.processes import AS_RECORDED, PROCESSES
+from streams.processes import AS_RECORDED, PROCESSES, read_moments
 from streams.types import Arrival, Edit, Posed, Withdraw
 
 
@@ -45,16 +45,32 @@ def arrival_offsets(
 def offsets_until(
     name: str, end_s: float, rate: float | None = None, seed: int = 0, *, purpose: str = "arrivals", **options: Any
 ) -> np.ndarray:
-    """Return the offsets of all arrivals before `end_s`, else as `arrival_offsets`; a ramp is as long as that."""
+    """Return the offsets of all arrivals before `end_s`, else as `arrival_offsets`; a ramp is as long as that.
+
+    What was recorded comes whole, also what is later: nothing of it is dropped.
+    """
     if name in AS_RECORDED:
-        offsets = _offsets(name, None, rate, seed, purpose, options)
-        return offsets[offsets < end_s]
+        return _offsets(name, None, rate, seed, purpose, options)
     if "over_s" in arrival_options(name):
         options = {"over_s": end_s, **options}
     n = int(end_s * (rate or 1.0) * 1.1) + 64
     while (offsets := _offsets(name, n, rate, seed, purpose, options))[-1] < end_s:
         n *= 2
     return offsets[offsets < end_s]
+
+
+def trace_origin(files: Mapping[str, str]) -> float:
+    """Return the earliest moment of several trace files, named by what they are traces of (arrivals, queries ...).
+
+    Called once for a run, so that its traces keep their distance. Raises `ValueError` naming the file.
+    """
+    first: list[float] = []
+    for purpose, file in files.items():
+        try:
+            first += read_moments(file, 1)
+        except ValueError as error:
+            raise ValueError(str(error).replace("arrivals.", f"{purpose}.", 1)) from error
+    return min(first, default=0.0)
 
 
 def _offsets(

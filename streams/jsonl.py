@@ -197,17 +197,17 @@ def _notes(path: Path, chosen: Sequence[PoolItem], repeats: int) -> list[str]:
     """Return what a user should know of data that was read: what was joined, replaced, or rephrased by nothing."""
     found = []
     if repeats:
-        found.append(f"{path}: {repeats} records repeat another one; each is one edit with the probes of both.")
+        found.append(f"{path}: records that repeat another one, joined to it with their probes: {repeats}.")
     asked: set[str] = set()
     again = 0
     for item in chosen:
         again += item.edit.query.digest in asked
         asked.add(item.edit.query.digest)
     if again:
-        found.append(f"{path}: {again} edits ask the question of an earlier edit and replace it.")
+        found.append(f"{path}: edits that ask the question of an earlier one, and replace it: {again}.")
     same = sum(p.axis == "generality" and p.query == i.edit.query for i in chosen for p in i.probes)
     if same:
-        found.append(f"{path}: {same} generality probes repeat the question of their edit; they count as T-Gen.")
+        found.append(f"{path}: generality probes that repeat their edit's question, counted as T-Gen: {same}.")
     return found
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.words import ConfigError
-from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable
+from streams.arrivals import arrival_offsets, arrival_options, merged, offsets_until, timetable, trace_origin
 from streams.near import near
 from streams.order import generator
+from streams.processes import AS_RECORDED
 from streams.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw
 
@@ -50,7 +51,7 @@ def traffic_options(config: RunConfig) -> TrafficOptions:
 
 def offsets(config: RunConfig, edits: int) -> np.ndarray:
     """Return the moments at which a run's edits arrive, in simulated seconds."""
-    return arrival_offsets(config.arrivals.name, edits, seed=config.seed, **config.arrivals.options)
+    return arrival_offsets(config.arrivals.name, edits, seed=config.seed, **_options(config, config.arrivals))
 
 
 def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> dict[str, float]:
@@ -60,7 +61,7 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
     """
     if config.withdrawals is None:
         return {}
-    moments = _until(config.withdrawals, "withdrawals", float(at_s[-1]), config.seed)
+    moments = _until(config, config.withdrawals, "withdrawals", float(at_s[-1]))
     drawn = generator(config.seed, "withdrawals", "edits").random(len(moments))
     replaced = {edit.supersedes for edit in edits}
     standing: list[str] = []
@@ -76,10 +77,10 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
 
 
 def asked(config: RunConfig, facts: TrafficFacts) -> DrawnQuestions:
-    """Return the traffic until the last edit arrives (none where the run has no queries)."""
+    """Return the traffic until the last edit arrives, a trace to its end (none where the run has no queries)."""
     if config.queries is None:
         return DrawnQuestions(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    moments = _until(config.queries, "queries", float(facts.at_s[-1]), config.seed)
+    moments = _until(config, config.queries, "queries", float(facts.at_s[-1]))
     return draw_traffic(facts, moments, traffic_options(config), config.seed)
 
 
@@ -96,6 +97,15 @@ def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
     )
 
 
-def _until(part: NamedPart, what: str, end_s: float, seed: int) -> np.ndarray:
+def _until(config: RunConfig, part: NamedPart, what: str, end_s: float) -> np.ndarray:
+    return offsets_until(part.name, end_s, seed=config.seed, purpose=what, **_options(config, part))
+
+
+def _options(config: RunConfig, part: NamedPart) -> dict[str, Any]:
+    """Return the options of a part's process; all traces of a run count from the earliest moment of any."""
     options: dict[str, Any] = {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
-    return offsets_until(part.name, end_s, seed=seed, purpose=what, **options)
+    if part.name in AS_RECORDED and "origin_s" not in options:
+        parts = {"arrivals": config.arrivals, "queries": config.queries, "withdrawals": config.withdrawals}
+        traced = {what: p.options for what, p in parts.items() if p is not None and p.name in AS_RECORDED}
+        options["origin_s"] = trace_origin({what: o["file"] for what, o in traced.items() if "file" in o})
+    return options

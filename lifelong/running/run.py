@@ -21,9 +21,11 @@ from lifelong.running.progress import Progress, every_tenth
 from lifelong.running.words import ConfigError, to_toml
 
 
-def dry_run(source: str | RunConfig | None = None, **changes: Any) -> Path:
+def dry_run(
+    source: str | RunConfig | None = None, *, say: Callable[[str], None] = lambda _: None, **changes: Any
+) -> Path:
     """Check a configuration and everything it names, and return the folder that `run` would use."""
-    return prepare(resolve(source, changes)).folder
+    return prepare(resolve(source, changes), say).folder
 
 
 def run(
@@ -46,7 +48,7 @@ def run(
     with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress:
         watch = Stopwatch()
         with watch.on("load"):
-            ready = prepare(resolved)
+            ready = prepare(resolved, progress.say)
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if not log.done():
