@@ -14,7 +14,7 @@ import numpy as np
 from streams.near import near
 from streams.order import generator
 from streams.process_options import PROCESS_OPTIONS
-from streams.processes import AS_RECORDED, PROCESSES
+from streams.processes import AS_RECORDED, PROCESSES, read_moments
 from streams.settings import checked
 from streams.stream import StreamOptions
 from streams.types import Arrival, Edit, Posed, Withdraw
@@ -52,10 +52,12 @@ def arrival_offsets(
 def offsets_until(
     name: str, end_s: float, rate: float | None = None, seed: int = 0, *, purpose: str = "arrivals", **options: Any
 ) -> np.ndarray:
-    """Return the offsets of all arrivals before `end_s`, else as `arrival_offsets`; a ramp is as long as that."""
+    """Return the offsets of all arrivals before `end_s`, else as `arrival_offsets`; a ramp is as long as that.
+
+    What was recorded comes whole, also what is later: nothing of it is dropped.
+    """
     if name in AS_RECORDED:
-        offsets = _offsets(name, None, rate, seed, purpose, options)
-        return offsets[offsets < end_s]
+        return _offsets(name, None, rate, seed, purpose, options)
     n = int(expected_until(name, end_s, rate, purpose=purpose, **options) * 1.1) + 64
     if "over_s" in process_options(name).model_fields:
         options = {"over_s": end_s, **options}
@@ -86,6 +88,20 @@ def expected_until(
 def _checked(name: str, rate: float | None, purpose: str, options: Mapping[str, Any]) -> dict[str, Any]:
     given = options if rate is None else {"rate": rate, **options}
     return checked(process_options(name, purpose), given, purpose).model_dump(mode="json")
+
+
+def trace_origin(files: Mapping[str, str]) -> float:
+    """Return the earliest moment of several trace files, named by what they are traces of (arrivals, queries ...).
+
+    Called once for a run, so that its traces keep their distance. Raises `ValueError` naming the file.
+    """
+    first: list[float] = []
+    for purpose, file in files.items():
+        try:
+            first += read_moments(file, 1)
+        except ValueError as error:
+            raise ValueError(str(error).replace("arrivals.", f"{purpose}.", 1)) from error
+    return min(first, default=0.0)
 
 
 def _offsets(

@@ -3,12 +3,15 @@
 An order is a function of its edits and a seed. The hard ones are in `order_near` and `order_mix`. Only `ADDING`
 orders add anything, with `supersedes` set: conflicts (`reedits`), and ways back to the first truth (`reversals`).
 With `near_misses` the edits come as in `shuffled`; it is the stream that then probes just outside their scope.
+
+A stream that makes its edits lays out the longest one there can be and cuts it: an order of all, or of one part after
+another, has the same beginning at every length.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +19,15 @@ import numpy as np
 from streams.near import near
 from streams.order_mix import bursts, drift
 from streams.order_near import near_duplicates, same_image
-from streams.types import Edit, digest_of
+from streams.types import Edit, identity_of
 
 PERMUTING = ("shuffled", "grouped", "near_duplicates", "same_image", "bursts", "drift")
 ADDING = ("reedits", "reversals")
 NEAR_MISSES = "near_misses"
 ORDERS = (*PERMUTING, *ADDING, NEAR_MISSES)
+
+_BLOCK = 20  # places that have their share of re-edits
+_TRIES = 20  # at another version of an earlier edit, before a fresh one comes instead
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -35,8 +41,8 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 
 
 def edit_id(edit: Edit) -> str:
-    """Return an edit's content-derived id: equal exactly when question, target and what it replaces are equal."""
-    return "e" + digest_of(edit.query.digest, edit.target, edit.subject, edit.relation, edit.supersedes or "")
+    """Return an edit's content-derived id: equal exactly when all else of two edits is equal."""
+    return "e" + identity_of(replace(edit, id=""))
 
 
 def with_id(edit: Edit) -> Edit:
@@ -60,32 +66,57 @@ def grouped(edits: Sequence[Edit], seed: int) -> tuple[Edit, ...]:
     return _after_superseded([edit for i in order for edit in subjects[names[i]]])
 
 
-def reedited(
-    edits: Sequence[Edit], count: int, seed: int, again: Callable[[Edit, np.random.Generator], Edit | None]
+def with_reedits(
+    fresh: Iterable[Edit], n: int, share: float, seed: int, again: Callable[[Edit, np.random.Generator], Edit | None]
 ) -> tuple[Edit, ...]:
-    """Return the edits with `count` re-edits put in at random places after the edits that they supersede.
+    """Return n edits, of which a `share` are re-edits of earlier ones; with a smaller n the beginning of the same.
 
     `again(edit, generator)` makes the next version of an edit (it sets `supersedes`), or returns None where there is
-    no other answer. A re-edit may itself be edited again. Raises `ValueError` when fewer than `count` are possible.
+    no other answer; a re-edit may itself be edited again. When the fresh edits are at an end all are edited anew, in
+    their order. Fewer than n come back where nothing more is possible.
     """
-    rng = generator(seed, "order", "reedits")
-    latest = list(edits)
-    places = {edit.id: float(i) for i, edit in enumerate(edits)}
-    added: list[Edit] = []
-    misses = 0
-    while len(added) < count:
-        if not latest or misses > 20 * (len(latest) + 10):
-            raise ValueError(f"{count} re-edits were asked for, but only {len(added)} are possible over these edits.")
-        slot = int(rng.integers(len(latest)))
-        old = latest[slot]
-        new = again(old, rng)
-        if new is None or new.id in places:
-            misses += 1
-            continue
-        places[new.id] = float(rng.uniform(places[old.id], len(edits)))
-        latest[slot] = new
-        added.append(new)
-    return tuple(sorted([*edits, *added], key=lambda e: (places[e.id], e.id)))
+    rng, waiting, due = generator(seed, "order", "reedits"), iter(fresh), _due(share, seed)
+    edits: list[Edit] = []
+    latest: list[Edit] = []
+    ids: set[str] = set()
+    owed = turn = 0
+
+    def version(old: Edit, drawn: np.random.Generator) -> Edit | None:
+        new = again(old, drawn)
+        return None if new is None or new.id in ids else new
+
+    while len(edits) < n:
+        owed += next(due)
+        new, slot = None, 0
+        for _ in range(_TRIES if owed and latest else 0):
+            slot = int(rng.integers(len(latest)))
+            new = version(latest[slot], rng)
+            if new is not None:
+                owed -= 1
+                break
+        if new is None:
+            new, slot = next(waiting, None), len(latest)
+        for _ in range(len(latest) if new is None else 0):
+            slot, turn = turn % len(latest), turn + 1
+            new = version(latest[slot], generator(seed, "order", "again", latest[slot].id))
+            if new is not None:
+                break
+        if new is None:
+            break
+        edits.append(new)
+        latest[slot : slot + 1] = [new]
+        ids.add(new.id)
+    return tuple(edits)
+
+
+def _due(share: float, seed: int) -> Iterator[int]:
+    """Yield 1 for each place where a re-edit is due, else 0: the share of them in every block of places."""
+    rng, placed, blocks = generator(seed, "order", "reedits", "places"), 0, 0
+    while True:
+        blocks += 1
+        count = round(share * _BLOCK * blocks) - placed
+        placed += count
+        yield from rng.permutation([1] * count + [0] * (_BLOCK - count)).tolist()
 
 
 def ordered(
@@ -102,8 +133,7 @@ def ordered(
     `name_of` says what near-duplicates are alike in, `kind_of` what bursts and drift are of. Raises `ValueError` with
     near names for an order that is not among the `known` ones.
     """
-    if order not in known:
-        raise ValueError(f"order={order!r} is not known.{near(order, known)}")
+    check_order(order, known)
     rng = generator(seed, "order", order)
     if order == "grouped":
         return grouped(edits, seed)
@@ -114,6 +144,12 @@ def ordered(
     if order in ("bursts", "drift"):
         return _after_superseded((bursts if order == "bursts" else drift)(edits, kind_of, rng))
     return shuffled(edits, seed)
+
+
+def check_order(order: str, known: Sequence[str] = ORDERS) -> None:
+    """Raise `ValueError` with near names for an order that is not among the `known` ones."""
+    if order not in known:
+        raise ValueError(f"order={order!r} is not known.{near(order, known)}")
 
 
 def _after_superseded(edits: list[Edit]) -> tuple[Edit, ...]:

@@ -5,6 +5,7 @@ What a kind is, the stream says: a group of things, or else the relation.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from streams.types import Edit
 
 BURST = 20  # edits of one kind on end
-BLUR = 0.15  # of the whole stream: how far beyond its own stretch a kind is still met
+STRETCH = 50  # edits: how long each kind has its turn in a drift
+BLUR = 1.5  # stretches: how far from the middle of its own one a kind is still met
 
 
 def bursts(edits: Sequence[Edit], kind_of: Callable[[Edit], str], rng: np.random.Generator) -> list[Edit]:
@@ -34,18 +36,24 @@ def bursts(edits: Sequence[Edit], kind_of: Callable[[Edit], str], rng: np.random
 
 
 def drift(edits: Sequence[Edit], kind_of: Callable[[Edit], str], rng: np.random.Generator) -> list[Edit]:
-    """Return the edits so that kinds come and go one by one, each over its own stretch and `BLUR` on either side."""
-    kinds = _kinds(edits, kind_of, rng)
-    places: list[float] = []
-    flat: list[Edit] = []
-    begin = 0.0
-    for i in rng.permutation(len(kinds)):
-        own = kinds[int(i)][1]
-        end = begin + len(own) / len(edits)
-        places += rng.uniform(begin - BLUR, end + BLUR, len(own)).tolist()
-        flat += own
-        begin = end
-    return [flat[int(i)] for i in np.argsort(places, kind="stable")]
+    """Return the edits so that kinds come and go one by one, round after round, while there are edits of them.
+
+    Each kind has its stretch of `STRETCH` places, and is met ever more rarely up to `BLUR` stretches from its middle.
+    """
+    kinds = [deque(own) for _, own in _kinds(edits, kind_of, rng)]
+    kinds = [kinds[int(i)] for i in rng.permutation(len(kinds))]
+    result: list[Edit] = []
+    for place, share in enumerate(rng.random(len(edits)).tolist()):
+        now = int(place / STRETCH)
+        near_by = [s for s in range(max(0, now - 2), now + 3) if kinds[s % len(kinds)]]
+        weights = [max(0.0, BLUR - abs((place + 0.5) / STRETCH - s - 0.5)) for s in near_by]
+        if sum(weights):
+            sums = np.cumsum(weights)
+            chosen = near_by[int(np.searchsorted(sums, share * sums[-1], side="right").clip(max=len(sums) - 1))]
+        else:  # all kinds of this time are used up: the next one that is not
+            chosen = next(s for s in range(now, now + len(kinds)) if kinds[s % len(kinds)])
+        result.append(kinds[chosen % len(kinds)].popleft())
+    return result
 
 
 def _kinds(

@@ -66,6 +66,9 @@ class TraceOptions(StreamOptions):
         default=None, ge=SLOWEST, le=FASTEST, description="stretch the moments to it; as recorded without it"
     )
     file: PathText = Field(description="one moment in seconds a line, ascending")
+    origin_s: float | None = Field(
+        default=None, description="the moment that counts as 0; by default the earliest of all traces of the run"
+    )
 
 
 PROCESS_OPTIONS: Mapping[str, type[StreamOptions]] = MappingProxyType(

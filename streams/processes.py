@@ -6,6 +6,7 @@ Knows nothing of what arrives, of seeds, or of who asks. Adding one is writing i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from streams.text import TextError, lines_of, printable, read_text
+
+LATEST_S = 1e11
+"""The last moment that a trace may have: three thousand years, told to a millisecond."""
 _Random = np.random.Generator
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def constant(n: int, rate: float, rng: _Random) -> np.ndarray:
@@ -137,41 +143,70 @@ def ramp(
     return whole_s * np.where(wanted <= 1, inside, 1 + (wanted - 1) / last)
 
 
-def trace(n: int | None, rate: float | None, rng: _Random, *, file: str) -> np.ndarray:
+def trace(n: int | None, rate: float | None, rng: _Random, *, file: str, origin_s: float | None = None) -> np.ndarray:
     """Return the first n moments (None: all) of a file: seconds, ascending, one per line.
 
-    Blank lines and # comments are passed over. Moments are counted from the first one; with `rate` they are
-    stretched so that the last is n / rate, without they are as recorded. Raises `ValueError` naming the line that is
-    no number or that runs backwards, or how many moments there are where that is too few.
+    Blank lines and # comments are passed over. Moments are counted from `origin_s`, by default from the first one; a
+    run counts all its traces from the earliest moment of any. With `rate` they are stretched, their distance from
+    the origin too, so that n of them take n / rate seconds; without they are as recorded. Raises `ValueError` naming
+    the line that is no moment or runs backwards, or how many moments there are where that is too few.
     """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise ValueError(f"arrivals.file={file}: no such file; expected one moment in seconds per line.")
-    moments: list[float] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.split("#", 1)[0].strip()
-        if not text:
-            continue
-        try:
-            moments.append(float(text))
-        except ValueError:
-            raise ValueError(f"arrivals.file={file}, line {number}: {text[:40]!r} is no number of seconds.") from None
-        if not np.isfinite(moments[-1]) or (len(moments) > 1 and moments[-1] < moments[-2]):
-            raise ValueError(f"arrivals.file={file}, line {number}: {text} is not finite or before the line above.")
-        if len(moments) == n:
-            break
+    moments = read_moments(file, n)
     if n is not None and len(moments) < n:
         raise ValueError(
             f"arrivals.file={file}: {len(moments)} moments for {n} arrivals; take fewer, or a longer file."
         )
-    out = np.asarray(moments) - (moments[0] if moments else 0.0)
-    if rate is None or not n:
+    if not moments:
+        return np.zeros(0)
+    origin = moments[0] if origin_s is None else origin_s
+    if not origin <= moments[0]:
+        raise ValueError(f"arrivals.origin_s={origin_s}: {file} begins at {moments[0]:g} s, before it.")
+    out = np.asarray(moments) - origin
+    if rate is None:
         return out
-    if out[-1] == 0:
+    span = moments[-1] - moments[0]
+    if span == 0:
         raise ValueError(
-            f"arrivals.rate={rate}: all {n} moments of {file} are the same, no rate can be given to them."
+            f"arrivals.rate={rate}: all {len(moments)} moments of {file} are the same, no rate can be given to them."
         )
-    return out * (n / rate / out[-1])
+    out = out * (len(moments) / span / rate)
+    if not out[-1] <= LATEST_S:
+        raise ValueError(f"arrivals.rate={rate}: the last moment of {file} would be at {out[-1]:.3g} s; give more.")
+    return out
+
+
+def read_moments(file: str, n: int | None = None) -> list[float]:
+    """Return the first n moments (None: all) of a trace file, in seconds as they stand there.
+
+    Raises `ValueError` with the file, and with the line of what is no number of seconds from 0 to `LATEST_S`, or
+    comes before the line above it.
+    """
+    if not isinstance(file, str):
+        raise ValueError(f"arrivals.file={file!r}: expected the name of a file.")
+    path = Path(file).expanduser()
+    if not path.exists():
+        raise ValueError(f"arrivals.file={file}: no such file; expected one moment in seconds per line.")
+    try:
+        lines = lines_of(read_text(path))
+    except TextError as error:
+        raise ValueError(f"arrivals.file={file}: {error}") from error
+    moments: list[float] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.split("#", 1)[0].strip(" \t")
+        if not text:
+            continue
+        where = f"arrivals.file={file}, line {number}: '{printable(text[:40])}'"
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(f"{where} is no number of seconds.")
+        moment = float(text)
+        if not 0 <= moment <= LATEST_S:
+            raise ValueError(f"{where} is not from 0 to {LATEST_S:g} seconds. Moments are seconds, not milliseconds.")
+        if moments and moment < moments[-1]:
+            raise ValueError(f"{where} is before the line above, {moments[-1]:g}. Moments ascend.")
+        moments.append(moment)
+        if len(moments) == n:
+            break
+    return moments
 
 
 def _above(least: float, **given: float) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from streams.near import near
 from streams.settings import SettingError, checked
-from streams.types import Edit, Pool, Probe
+from streams.types import Edit, Pool, Probe, digest_of, identity_of
 
 _MODULE = "edits"
 
@@ -45,19 +45,27 @@ class Source:
 class Stream:
     """Edits in their order, with the probes of each (made when first asked for, and kept).
 
-    `digest` identifies everything that decides the stream: generator, world, known facts, options, seed.
-    `general` holds untouched facts that no edit of the stream concerns.
+    `digest` identifies the stream: its edits, its general set, and `made_of`, which identifies all that decides
+    the probes and the pool, since those are made when asked for. `general` holds untouched facts that no edit of the
+    stream concerns. `notes` are sentences about the data that a user should read once.
     """
 
     def __init__(
-        self, name: str, digest: str, edits: tuple[Edit, ...], general: tuple[Probe, ...], source: Source
+        self,
+        name: str,
+        made_of: str,
+        edits: tuple[Edit, ...],
+        general: tuple[Probe, ...],
+        source: Source,
+        notes: tuple[str, ...] = (),
     ) -> None:
         if not edits:
             raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
         self.name = name
-        self.digest = digest
+        self.digest = digest_of(name, made_of, identity_of(edits), identity_of(general))
         self.edits = edits
         self.general = general
+        self.notes = notes
         self._source = source
         self._by_id = {edit.id: edit for edit in edits}
         self._probes: dict[str, tuple[Probe, ...]] = {}

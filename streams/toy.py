@@ -1,25 +1,43 @@
 """A small drawn world for quick looks and fast tests: numbered things, each a picture of coloured squares.
 
 It needs no files and no knowledge: its answers are invented, so every question has one, but no model knows it.
-Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Every edit has probes on every axis.
+Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Every edit has probes on every axis. The
+stream has no end: its order is that of one block of things after another.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
-from streams.order import ADDING, NEAR_MISSES, generator, ordered, reedited, with_id
+from streams.order import ADDING, NEAR_MISSES, ORDERS, check_order, generator, ordered, with_id, with_reedits
 from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, ImageError, ImageRef, Pool, PoolItem, Probe, Query, digest_of, modality_of
+from streams.types import (
+    Edit,
+    ImageError,
+    ImageRef,
+    Pool,
+    PoolItem,
+    Probe,
+    Query,
+    digest_of,
+    identity_of,
+    modality_of,
+    probe_with_id,
+)
 
 _VERSION = "toy-1"
+_BLOCK = 20  # things whose facts are edited in one go
+_STRANGERS = 1_000_000  # the first of the things that near misses ask about
 _SIDE = 32  # pixels
 _WORDS = ("red", "blue", "green", "stone", "river", "glass", "north", "cloud", "iron", "paper", "salt", "wheel")
 _RELATIONS = {
@@ -31,10 +49,10 @@ STYLES = ("square", "round", "tilted")  # the last one stands for a rendering ne
 
 
 class Options(StreamOptions):
-    """`order`: one of `order.ORDERS`; `reedits`: share of edits that replace an earlier one, in orders with such."""
+    """A small drawn world of invented facts, for quick looks and tests."""
 
-    order: str = "shuffled"
-    reedits: float = 0.2
+    order: str = Field("shuffled", description=f"the order of the edits: one of {', '.join(ORDERS)}")
+    reedits: float = Field(0.2, ge=0, lt=1, description="share of edits that replace an earlier one, in such orders")
 
 
 def draw_toy(name: str) -> Image.Image:
@@ -51,21 +69,27 @@ def draw_toy(name: str) -> Image.Image:
 
 def load(options: Options, *, edits: int, seed: int) -> Stream:
     """Return a stream of `edits` invented facts about drawn things; raises `StreamError`."""
-    adds = options.order in ADDING
-    fresh = max(1, round(edits * (1 - options.reedits))) if adds else edits
-    things = -(-fresh // len(_RELATIONS))
-    numbers = [n for n in range(2 * things + 2) if options.order != "same_image" or _kind(n) != "text"]
-    drawn = [_edit(numbers[i % things], sorted(_RELATIONS)[i // things], "", seed) for i in range(fresh)]
     try:
-        order = ordered(drawn, options.order, seed, name_of=lambda e: f"{e.relation} of thing {e.subject}")
-        if adds:
-            order = reedited(order, edits - fresh, seed, _again if options.order == "reedits" else _back)
+        check_order(options.order)
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
-    digest = digest_of(_VERSION, options.model_dump_json(), str(edits), str(seed))
+    share = options.reedits if options.order in ADDING else 0.0
+    again = _back if options.order == "reversals" else _again
+    order = with_reedits(_fresh(options.order, seed), edits, share, seed, again)
+    made_of = digest_of(_VERSION, options.model_dump_json(), str(seed))
     general = tuple(_general(i) for i in range(12))
-    probes = partial(_probes, strangers=things + 100 if options.order == NEAR_MISSES else 0)
-    return Stream("toy", digest, order, general, Source(probes, _pool))
+    probes = partial(_probes, strangers=_STRANGERS if options.order == NEAR_MISSES else 0)
+    return Stream("toy", made_of, order, general, Source(probes, _pool))
+
+
+def _fresh(order: str, seed: int) -> Iterator[Edit]:
+    """Yield edits that replace nothing, without end: block by block of things, each in the order asked for."""
+    for block in itertools.count():
+        things = range(block * _BLOCK, (block + 1) * _BLOCK)
+        numbers = [n for n in things if order != "same_image" or _kind(n) != "text"]
+        drawn = [_edit(n, relation, "", seed) for relation in sorted(_RELATIONS) for n in numbers]
+        own = int(generator(seed, "toy", "block", str(block)).integers(1 << 62))
+        yield from ordered(drawn, order, own, name_of=lambda e: f"{e.relation} of thing {e.subject}")
 
 
 def _kind(thing: int) -> str:
@@ -163,10 +187,9 @@ def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
 
 
 def _probe(edit: Edit, axis, variant: str, query: Query, target: str, reference) -> Probe:
-    name = "p" + digest_of(edit.id, axis, variant, query.digest, target)
     hops = 1 if axis == "portability" else 0
     modality = modality_of(axis, query, edit.query)
-    return Probe(name, edit.id, axis, variant, modality, query, target, reference, (), hops)
+    return probe_with_id(Probe("", edit.id, axis, variant, modality, query, target, reference, (), hops))
 
 
 def _general(i: int) -> Probe:
@@ -184,4 +207,4 @@ def _pool(n: int, seed: int) -> Pool:
     relations = sorted(_RELATIONS)
     edits = [_edit(int(rng.integers(1 << 30)), relations[i % len(relations)], "fit", seed) for i in range(n)]
     items = tuple(PoolItem(edit, _probes(edit)) for edit in edits)
-    return Pool(items, digest_of(_VERSION, "pool", str(n), str(seed)), seed)
+    return Pool(items, identity_of(items), seed)

@@ -1,14 +1,16 @@
-"""The plain data of a stream: images, queries, edits, probes and arrivals.
+"""The plain data of a stream: images, queries, edits, probes and arrivals, and the identity of each.
 
-Knows nothing about models, editors, time keeping or files. Every class is frozen and hashable, so that a
-digest, a set or a dictionary key can be made of it.
+Knows nothing about models, editors, time keeping or files. Every class is frozen and hashable, so that a set or a
+dictionary key can be made of it. An identity is made of every field that equality compares (`identity_of`), so that
+a field that is added later cannot be forgotten.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache, cached_property
 from typing import Literal, get_args
 
 Axis = Literal["reliability", "generality", "locality", "portability", "specificity", "compositional", "general"]
@@ -25,10 +27,43 @@ def digest_of(*parts: str) -> str:
     """
     h = hashlib.sha256()
     for part in parts:
-        raw = part.encode()
+        raw = part.encode("utf-8", "surrogatepass")
         h.update(len(raw).to_bytes(8, "big"))
         h.update(raw)
     return h.hexdigest()[:16]
+
+
+def identity_of(thing: object) -> str:
+    """Return 16 hexadecimal digits of everything that a plain value is made of, called wherever one names it.
+
+    Of a dataclass every field that equality compares counts, with its name; what is inside counts by its own fields.
+    Raises `TypeError` for a value that is neither a dataclass, a tuple, a text, a number nor None.
+
+    >>> identity_of(Query("Who?")) == identity_of(Query("Who?")) != identity_of(Query("Who"))
+    True
+    """
+    return digest_of(*_parts(thing))
+
+
+def _parts(value: object) -> Iterator[str]:
+    if isinstance(value, str | int | float | None):
+        yield f"{type(value).__name__}:{value}"
+    elif isinstance(value, tuple):
+        yield f"tuple:{len(value)}"
+        for one in value:
+            yield from _parts(one)
+    elif is_dataclass(value):
+        yield type(value).__name__
+        for name in _compared(type(value)):
+            yield name
+            yield from _parts(getattr(value, name))
+    else:
+        raise TypeError(f"a {type(value).__name__} has no identity: dataclasses, tuples, texts and numbers have one.")
+
+
+@cache
+def _compared(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind) if f.compare)
 
 
 @dataclass(frozen=True)
@@ -36,12 +71,17 @@ class ImageRef:
     """A picture by name and content; opened only when a model needs it (`streams.images.open_image`).
 
     `uri` is `atlas:ENTITY/SET`, several of them joined by `+` (drawn side by side, left to right), or
-    `file:RELATIVE/PATH` below `root`. `digest` identifies the content.
+    `file:RELATIVE/PATH` below `root`: how the picture was found. `digest` identifies the content, and alone decides
+    which pictures are equal. Where it is not known ('') it is made of the place, so that two places are two pictures.
     """
 
-    uri: str
+    uri: str = field(compare=False)
     digest: str
     root: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", digest_of("place", self.uri, self.root))
 
 
 @dataclass(frozen=True)
@@ -54,7 +94,7 @@ class Query:
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits of prompt and image content."""
-        return digest_of(self.prompt, self.image.digest if self.image else "")
+        return identity_of(self)
 
 
 Part = str | ImageRef
@@ -84,7 +124,7 @@ class Prompt:
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits of all parts."""
-        return digest_of(*(("i:" + p.digest) if isinstance(p, ImageRef) else ("t:" + p) for p in self.parts))
+        return identity_of(self)
 
 
 @dataclass(frozen=True)
@@ -159,14 +199,22 @@ class Probe:
         return (self.target, *(a for a in self.accepted if a != self.target))
 
 
+def probe_with_id(probe: Probe) -> Probe:
+    """Return the probe under an id that is made of everything else in it; called by whoever makes probes."""
+    return replace(probe, id="p" + identity_of(replace(probe, id="")))
+
+
 def modality_of(axis: str, query: Query, edited: Query) -> Modality:
-    """Return a probe's modality: for generality the side that differs from the edit's query, else the question's.
+    """Return a probe's modality: for generality the side that was rephrased, else whether there is a picture.
+
+    The picture counts as rephrased where it is another one; the same picture under the same words is a rephrasing of
+    the words that changed none of them.
 
     >>> picture = ImageRef("file:a.png", "d")
     >>> modality_of("generality", Query("Name it.", picture), Query("What is it?", picture))
     'text'
     """
-    reworded = axis == "generality" and query.image == edited.image and query.prompt != edited.prompt
+    reworded = axis == "generality" and query.image == edited.image
     return "text" if query.image is None or reworded else "image"
 
 
@@ -208,7 +256,11 @@ class PoolItem:
 
 @dataclass(frozen=True)
 class Pool:
-    """What `fit` and `tune` may see: items made of `fit` entities only. `digest` is part of a fit's identity."""
+    """What `fit` and `tune` may see: items made of `fit` entities only. `digest` is part of a fit's identity.
+
+    It is made of the items (`identity_of`), except for the atlas: there it names how they are drawn, since shipped
+    fits are found by it, and a test holds the items to it.
+    """
 
     items: tuple[PoolItem, ...]
     digest: str

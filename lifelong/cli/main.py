@@ -23,7 +23,7 @@ from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
-from lifelong.cli.words import Fresh, Words, say, split_words
+from lifelong.cli.words import Fresh, SkipBad, Words, say, split_words
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
@@ -128,6 +128,7 @@ def run_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a partial run.")] = False,
     fresh: Fresh = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Run one editor over one stream; prints the run folder on its last line."""
     from lifelong.running import run as compose
@@ -135,7 +136,7 @@ def run_command(
     if not words:
         print(RUN_NEEDS, file=sys.stderr)
         raise typer.Exit(2)
-    source, changes = split_words(words)
+    source, changes = split_words(words, skip_bad=skip_bad)
     if dry_run:
         print(compose.dry_run(source, say=say, **changes))
         return
@@ -148,11 +149,12 @@ def sweep_command(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
     fresh: Fresh = False,
     report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Run the product of a grid, one process per run; finished ones are skipped. Exit code 1 when any failed."""
     from lifelong.studies.sweep import sweep
 
-    source, changes = split_words(words)
+    source, changes = split_words(words, skip_bad=skip_bad)
     if source is None:
         raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
     started = time.perf_counter()
@@ -212,6 +214,7 @@ def single_command(
     words: Words = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
     untrained: Annotated[bool, typer.Option("--untrained", help="Leave trained editors untrained.")] = False,
+    skip_bad: SkipBad = False,
 ) -> None:
     """Make every edit alone, the model restored between, and print the five published metrics.
 
@@ -220,7 +223,7 @@ def single_command(
     from lifelong.studies.single import single
     from lifelong.studies.sweep import cells, is_sweep
 
-    source, changes = split_words(words)
+    source, changes = split_words(words, skip_bad=skip_bad)
     configs = [cell.config for cell in cells(source, changes)] if source and is_sweep(source) else [None]
     found = []
     for config in configs:

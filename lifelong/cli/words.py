@@ -11,14 +11,17 @@ import typer
 from lifelong.running.words import parse_words
 
 Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out bad records of a file, and say which (stream.skip_bad=true).")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
 
 
-def split_words(words: Iterable[str] | None) -> tuple[str | None, dict[str, Any]]:
+def split_words(words: Iterable[str] | None, *, skip_bad: bool = False) -> tuple[str | None, dict[str, Any]]:
     """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
     given = list(words or ())
     source = given.pop(0) if given and "=" not in given[0] else None
-    return source, parse_words(given)
+    return source, parse_words(given) | ({"stream.skip_bad": True} if skip_bad else {})
 
 
 def say(text: str) -> None:

@@ -65,7 +65,6 @@ class Memory:
             note([row], memory.first)
             if row.edit_id:
                 memory.visible.setdefault(row.edit_id, row.step - row.age)
-                memory.kinds[row.edit_id] = row.prompt_kind
                 if row.variant in (SUPERSEDED, WITHDRAWN):
                     memory.retired[row.edit_id] = "" if row.variant == WITHDRAWN else "a later edit"
             step, kept = last.setdefault(row.probe_id, (row.step, []))

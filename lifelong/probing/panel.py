@@ -184,7 +184,7 @@ class Panel:
             self.memory.answers[item.probe.id] = Remembered(key, item.role, scores)
             self._spent.asked += 1
             self._spent.reused += reused
-            kind = self._kind(item.probe.edit_id)
+            kind = self._kind(item.probe)
             facts += facts_of(asked.step, asked.sim_s, item, asked.routes[query.digest], key, scores, reused, kind)
         note(facts, self.memory.first)
         self._spent.not_finite += sum(not reply.finite for reply in replies.values())
@@ -236,11 +236,13 @@ class Panel:
         )  # fmt: skip
         return [{ask.query.digest: next(got) for ask in part} for part in asks]
 
-    def _kind(self, edit_id: str) -> str:
-        kinds = self.memory.kinds
+    def _kind(self, probe: Probe) -> str:
+        """Return the kind of the edit's prompt; `text` for a question of it that shows no picture."""
+        kinds, edit_id = self.memory.kinds, probe.edit_id
         if edit_id and edit_id not in kinds and self._kind_of is not None:
             kinds[edit_id] = self._kind_of(edit_id)
-        return kinds.get(edit_id, "")
+        kind = kinds.get(edit_id, "")
+        return "text" if kind and probe.query.image is None else kind
 
     def _attributed(self, asked: Asked, facts: Sequence[Probed]) -> list[Gauged]:
         """Return the recall of the editor's indexes against exact search, and why edits once right are wrong now."""

@@ -14,7 +14,7 @@ import numpy as np
 from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.options import options_model
 from lifelong.running.words import ConfigError
-from streams.arrivals import arrival_offsets, expected_until, merged, offsets_until, timetable
+from streams.arrivals import arrival_offsets, expected_until, merged, offsets_until, timetable, trace_origin
 from streams.order import generator
 from streams.processes import AS_RECORDED
 from streams.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
@@ -34,7 +34,7 @@ def check_arrivals(config: RunConfig) -> None:
         if part is not None:
             check_model(options_model(what, part.name), part.options, what)
             if part.name in AS_RECORDED:
-                _named_error(lambda part=part, what=what: _until(part, what, math.inf, config.seed))
+                _named_error(lambda part=part, what=what: _until(config, part, what, math.inf))
 
 
 def check_amounts(config: RunConfig, edits: int) -> None:
@@ -69,7 +69,7 @@ def traffic_options(config: RunConfig) -> TrafficOptions:
 
 def offsets(config: RunConfig, edits: int) -> np.ndarray:
     """Return the moments at which a run's edits arrive, in simulated seconds."""
-    return arrival_offsets(config.arrivals.name, edits, seed=config.seed, **config.arrivals.options)
+    return arrival_offsets(config.arrivals.name, edits, seed=config.seed, **_process_options(config.arrivals, config))
 
 
 def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> dict[str, float]:
@@ -79,7 +79,7 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
     """
     if config.withdrawals is None:
         return {}
-    moments = _until(config.withdrawals, "withdrawals", float(at_s[-1]), config.seed)
+    moments = _until(config, config.withdrawals, "withdrawals", float(at_s[-1]))
     drawn = generator(config.seed, "withdrawals", "edits").random(len(moments))
     replaced = {edit.supersedes for edit in edits}
     standing: list[str] = []
@@ -95,10 +95,10 @@ def withdrawn(config: RunConfig, edits: tuple[Edit, ...], at_s: np.ndarray) -> d
 
 
 def asked(config: RunConfig, facts: TrafficFacts) -> DrawnQuestions:
-    """Return the traffic until the last edit arrives (none where the run has no queries)."""
+    """Return the traffic until the last edit arrives, a trace to its end (none where the run has no queries)."""
     if config.queries is None:
         return DrawnQuestions(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    moments = _until(config.queries, "queries", float(facts.at_s[-1]), config.seed)
+    moments = _until(config, config.queries, "queries", float(facts.at_s[-1]))
     return draw_traffic(facts, moments, traffic_options(config), config.seed)
 
 
@@ -115,9 +115,15 @@ def arrivals_of(config: RunConfig, stream: Stream) -> tuple[Arrival, ...]:
     )
 
 
-def _until(part: NamedPart, what: str, end_s: float, seed: int) -> np.ndarray:
-    return offsets_until(part.name, end_s, seed=seed, purpose=what, **_process_options(part))
+def _until(config: RunConfig, part: NamedPart, what: str, end_s: float) -> np.ndarray:
+    return offsets_until(part.name, end_s, seed=config.seed, purpose=what, **_process_options(part, config))
 
 
-def _process_options(part: NamedPart) -> dict[str, Any]:
-    return {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
+def _process_options(part: NamedPart, config: RunConfig | None = None) -> dict[str, Any]:
+    """Return the options of a part's process; all traces of a run count from the earliest moment of any."""
+    options: dict[str, Any] = {k: v for k, v in part.options.items() if k not in TrafficOptions.model_fields}
+    if config is not None and part.name in AS_RECORDED and "origin_s" not in options:
+        parts = {"arrivals": config.arrivals, "queries": config.queries, "withdrawals": config.withdrawals}
+        traced = {what: p.options for what, p in parts.items() if p is not None and p.name in AS_RECORDED}
+        options["origin_s"] = trace_origin({what: o["file"] for what, o in traced.items() if "file" in o})
+    return options

@@ -108,13 +108,18 @@ class Prepared:
             settle_threads(self.vlm, probes, say)
 
 
-def prepare(resolved: Resolved) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, measured or written."""
+def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Load model and stream and find the run's folder; nothing is learnt, measured or written.
+
+    What the stream's data should be known for (records left out or joined) is said as soon as it is loaded.
+    """
     import torch
 
     config, kind, options = resolved.config, resolved.kind, resolved.options
     stream = make_stream(config)
     check_amounts(config, len(stream.edits))
+    for note in stream.notes:
+        say(note)
     vlm = load_model(config)
     if config.threads:
         torch.set_num_threads(config.threads)

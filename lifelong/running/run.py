@@ -31,7 +31,7 @@ def dry_run(
 
     `say` is told what is odd but no mistake. Raises what `run` raises before its work begins; nothing is written.
     """
-    ready = prepare(resolve(source, changes))
+    ready = prepare(resolve(source, changes), say)
     check_ready(ready, say)
     return ready.folder
 
@@ -56,7 +56,7 @@ def run(
     with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress:
         watch = Stopwatch()
         with watch.on("load"):
-            ready = prepare(resolved)
+            ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)

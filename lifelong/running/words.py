@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.settings import said
+from streams.text import TextError, read_text
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
@@ -126,8 +127,10 @@ def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's tables; raises `ConfigError` with the file's name."""
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except TextError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:  # TOML's own errors, and numbers of thousands of digits
         raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
 
 

@@ -56,7 +56,7 @@ def single(
     from lifelong.probing.panel import Panel, PanelSettings
     from lifelong.running.prepare import prepare, resolve
 
-    ready = prepare(resolve(source, changes))
+    ready = prepare(resolve(source, changes), say)
     ready.settle_threads(say)
     config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]

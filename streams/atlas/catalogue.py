@@ -76,6 +76,18 @@ class Catalogue:
         return not RELATIONS[fact[1]].identity and self.known.text(*fact)
 
     @cached_property
+    def _holders(self) -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for relation in RELATIONS:
+            for entity, answer in self.world.answers(relation):
+                found[relation, answer].append(entity)
+        return found
+
+    def holders(self, relation: str, answer: str) -> Sequence[str]:
+        """Return the ids of all entities whose canonical answer of a relation this is."""
+        return self._holders.get((relation, answer), ())
+
+    @cached_property
     def editable(self) -> tuple[WorldFact, ...]:
         """Known facts that are not protected, in the order of the world."""
         facts = ((e.id, r) for e in self.entities for r in e.facts)

@@ -1,7 +1,8 @@
-"""Which facts a stream edits: a few identities, the real updates, and a share of translations. Knows no wording.
+"""Which facts a pool for training edits: a few identities, real updates, and a share of translations.
 
-An identity edit excludes every other edit of its entity; a real update excludes edits of the relations linked with
-it. Nothing here is an edit yet: the result is a list of facts, each with the kind of its source.
+Streams choose by `streams.atlas.agenda`; shipped fits were learnt from pools that were chosen like this. An
+identity edit excludes every other edit of its entity; a real update excludes edits of the relations linked with it.
+Nothing here is an edit yet: the result is a list of facts, each with the kind of its source. Knows no wording.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REAL_UPDATE = "real-update:to-older"
 
 @dataclass(frozen=True)
 class Shares:
-    """Parts of all edits: at most `identity` and `updates`; `translations` of the rest, up to half if it is long."""
+    """Parts of all edits: at most `identity` and `updates`; `translations` of the rest, up to half of many."""
 
     identity: float = 0.05
     updates: float = 0.05

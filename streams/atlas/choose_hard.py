@@ -1,6 +1,7 @@
 """Which facts streams of hard orders edit: many of one narrow kind, or many of one drawing. Knows no wording.
 
-No identity is among them, since its edit excludes every other one of its entity.
+All that there are come back, in piles of which a stream edits the first ones. No identity is among them, since its
+edit excludes every other one of its entity.
 """
 
 from __future__ import annotations
@@ -11,13 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streams.atlas.catalogue import Catalogue, WorldFact, consequences
-from streams.atlas.choose import COUNTERFACTUAL
 from streams.atlas.relations import RELATIONS
 
 _LEAST = 3  # facts that make a pile worth taking
 MOST_NAMES = 2  # translations of one entity
-
-Chosen = list[tuple[WorldFact, str]]
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,29 @@ class OneDrawing(Catalogue):
 
 
 def choose_alike(
-    catalogue: Catalogue, n: int, translations: float, keep: Set[WorldFact], rng: np.random.Generator
-) -> Chosen:
-    """Return at most n facts, whole piles of one relation over one subgroup; a share are `translations`."""
+    catalogue: Catalogue, translations: float, keep: Set[WorldFact], rng: np.random.Generator
+) -> list[list[WorldFact]]:
+    """Return all piles of one relation over one subgroup, in an order in which a share are `translations`."""
     piles: dict[tuple[str, ...], list[WorldFact]] = {}
     for fact in _open(catalogue, keep):
         entity = catalogue.world.by_id[fact[0]]
         piles.setdefault((entity.domain, entity.subgroup, fact[1]), []).append(fact)
-    names = [pile for key, pile in sorted(piles.items()) if RELATIONS[key[2]].translation]
-    others = [pile for key, pile in sorted(piles.items()) if not RELATIONS[key[2]].translation]
-    plain = _taken(others, n - round(n * translations), rng)
-    return [(fact, COUNTERFACTUAL) for fact in plain + _taken(names, n - len(plain), rng)]
+    names = _drawn([pile for key, pile in sorted(piles.items()) if RELATIONS[key[2]].translation], rng)
+    others = _drawn([pile for key, pile in sorted(piles.items()) if not RELATIONS[key[2]].translation], rng)
+    found: list[list[WorldFact]] = []
+    total = named = 0
+    while others or names:
+        named_next = bool(names) and (not others or named < translations * total)
+        found.append(names.pop(0) if named_next else others.pop(0))
+        total += len(found[-1])
+        named += len(found[-1]) if named_next else 0
+    return found
 
 
 def choose_pictured(
-    catalogue: Catalogue, n: int, keep: Set[WorldFact], rng: np.random.Generator
-) -> tuple[Chosen, OneDrawing]:
-    """Return at most n facts, several of every entity and all known on one drawing of it; and these drawings."""
+    catalogue: Catalogue, keep: Set[WorldFact], rng: np.random.Generator
+) -> tuple[list[list[WorldFact]], OneDrawing]:
+    """Return piles of facts, each of one entity and all known on one drawing of it; and these drawings."""
     facts: dict[str, list[WorldFact]] = {}
     for fact in _open(catalogue, keep):
         facts.setdefault(fact[0], []).append(fact)
@@ -65,10 +69,10 @@ def choose_pictured(
         drawing = max(shown, key=lambda r: sum(r in catalogue.pictures(f) for f in own))
         own = [f for f in own if drawing in catalogue.pictures(f)]
         names = [f for f in own if RELATIONS[f[1]].translation][:MOST_NAMES]
-        piles.append([f for f in own if not RELATIONS[f[1]].translation] + names)
+        pile = [f for f in own if not RELATIONS[f[1]].translation] + names
+        piles.append([pile[int(i)] for i in rng.permutation(len(pile))])
         drawings[entity] = drawing
-    chosen = [(fact, COUNTERFACTUAL) for fact in _taken(piles, n, rng)]
-    return chosen, OneDrawing(catalogue.world, catalogue.known, catalogue.split, drawings)
+    return _drawn(piles, rng), OneDrawing(catalogue.world, catalogue.known, catalogue.split, drawings)
 
 
 def _open(catalogue: Catalogue, keep: Set[WorldFact]) -> list[WorldFact]:
@@ -77,8 +81,6 @@ def _open(catalogue: Catalogue, keep: Set[WorldFact]) -> list[WorldFact]:
     return [f for f in plain if f not in keep and not set(consequences(f)) & keep]
 
 
-def _taken(piles: Sequence[list[WorldFact]], n: int, rng: np.random.Generator) -> list[WorldFact]:
-    """Return the facts of whole piles in a random order of piles, cut at n; small piles come last."""
-    order = [piles[int(i)] for i in rng.permutation(len(piles))]
-    order.sort(key=lambda pile: len(pile) < _LEAST)
-    return [fact for pile in order for fact in pile][:n]
+def _drawn(piles: Sequence[list[WorldFact]], rng: np.random.Generator) -> list[list[WorldFact]]:
+    """Return the piles in a random order; small ones come last."""
+    return sorted((piles[int(i)] for i in rng.permutation(len(piles))), key=lambda pile: len(pile) < _LEAST)

@@ -9,7 +9,7 @@ from streams.atlas.prompts import picture
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import generic, worded
 from streams.order import generator
-from streams.types import Probe, Query, digest_of
+from streams.types import Probe, Query, probe_with_id
 
 PICTURES, TEXTS = 60, 40
 
@@ -47,5 +47,4 @@ def _probe(catalogue: Catalogue, fact: WorldFact, *, picture_too: bool) -> Probe
     else:
         query = Query(worded(template, world.name(entity)))
     modality = "image" if picture_too else "text"
-    name = "p" + digest_of("general", query.digest)
-    return Probe(name, "", "general", modality, modality, query, answers[0], "baseline", answers[1:])
+    return probe_with_id(Probe("", "", "general", modality, modality, query, answers[0], "baseline", answers[1:]))

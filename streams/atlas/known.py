@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from streams.atlas.hops import HOPS, Hop
+from streams.atlas.relation import Relation
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World
 from streams.stream import StreamError
+from streams.text import printable
 
 COLUMNS = ("entity", "relation", "rendering", "template", "template_split", "correct")
 EVERYTHING = "all"
+MOST_ROWS = 5_000_000  # twelve times those of the shipped table
+MOST_BYTES = 1 << 28  # unpacked; the shipped table has a million
+_BATCH = 1 << 17  # rows that are in memory at a time
+_SPLITS = ("train", "held_out")
+_ROW = ("entity", "relation", "rendering", "template_split", "template")
+_TYPES = {"template": (pa.types.is_integer, "whole numbers"), "correct": (pa.types.is_boolean, "true and false")}
 
 
 def hop_relation(hop: Hop) -> str:
@@ -61,7 +68,8 @@ class Known:
 def read_known(path: str, world: World) -> Known:
     """Return the table at `path` ('' = the shipped one; 'all' = every question, for a look without a model).
 
-    Raises `StreamError` when the file is missing, is no such table, or speaks of entities that the world lacks.
+    Raises `StreamError` that names file and column when the file is missing, is no such table or too large for one,
+    or speaks of what the world lacks.
     """
     if path == EVERYTHING:
         return everything(world)
@@ -72,22 +80,70 @@ def read_known(path: str, world: World) -> Known:
             "or say stream.known=all to treat every fact as known."
         )
     try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
+        with open(file, "rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+        with pq.ParquetFile(file, page_checksum_verification=True) as table:
+            _check(file, table)
+            return _collect(digest, _rows(file, table, world))
+    except (pa.ArrowException, OSError, MemoryError) as error:
         raise StreamError(f"stream.known={file}: not a readable Parquet file ({error}).") from error
-    missing = [c for c in COLUMNS if c not in table.column_names]
-    if missing:
-        raise StreamError(f"stream.known={file}: column {missing[0]!r} is missing; it has {table.column_names}.")
-    strange = set(table["entity"].cast(pa.string()).unique().to_pylist()) - set(world.by_id)
-    if strange:
+
+
+def _check(file: Path, table: pq.ParquetFile) -> None:
+    """Raise `StreamError` unless the columns and their types are those of such a table, and its size too."""
+    have = table.schema_arrow
+    for name in COLUMNS:
+        at = have.get_field_index(name)
+        if at < 0:
+            how = "there twice" if name in have.names else "missing"
+            raise StreamError(f"stream.known={file}: column {name!r} is {how}; it has {have.names}.")
+        kind = have.field(at).type
+        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+        fits, wanted = _TYPES.get(name, (lambda t: pa.types.is_string(t) or pa.types.is_large_string(t), "texts"))
+        if not fits(plain):
+            raise StreamError(f"stream.known={file}: column {name!r} holds {kind}; expected {wanted}.")
+    rows = table.metadata.num_rows
+    groups = [table.metadata.row_group(i) for i in range(table.metadata.num_row_groups)]
+    size = sum(g.column(i).total_uncompressed_size for g in groups for i in range(g.num_columns))
+    if rows > MOST_ROWS or size > MOST_BYTES:
         raise StreamError(
-            f"stream.known={file}: entity {min(strange)!r} is not in the atlas; made for another world?"
+            f"stream.known={file}: {rows} rows and {size} bytes; such a table has at most {MOST_ROWS} rows and "
+            f"{MOST_BYTES} bytes. Give the file that `lifelong model eval --table FILE` wrote."
         )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    right = table.filter(pc.cast(table["correct"], pa.bool_()))
-    texts = (right[c].cast(pa.string()).to_pylist() for c in ("entity", "relation", "rendering", "template_split"))
-    entity, relation, rendering, split = texts
-    return _collect(digest, zip(entity, relation, rendering, split, right["template"].to_pylist(), strict=True))
+
+
+def _rows(file: Path, table: pq.ParquetFile, world: World) -> Iterator[tuple[str, str, str, str, int]]:
+    """Yield the questions that were answered correctly, batch by batch; raises `StreamError` for strange values."""
+    splits = {(r.name, s): len(w) for r in RELATIONS.values() for s, w in (("train", r.train), _held_out(r))}
+    splits |= {(hop_relation(h), s): len(w) for h in HOPS for s, w in (("train", h.train), _held_out(h))}
+    relations = {relation for relation, _ in splits}
+    for batch in table.iter_batches(batch_size=_BATCH, columns=list(COLUMNS)):
+        columns = {name: batch.column(name) for name in COLUMNS}
+        for name, column in columns.items():
+            if column.null_count:
+                raise StreamError(f"stream.known={file}: column {name!r} has {column.null_count} empty values.")
+            if pa.types.is_dictionary(column.type):
+                columns[name] = column.dictionary_decode()
+        for name, known in (("entity", world.by_id), ("relation", relations), ("template_split", _SPLITS)):
+            strange = set(columns[name].unique().to_pylist()) - set(known)
+            if strange:
+                what = printable(min(strange)[:60])
+                raise StreamError(
+                    f"stream.known={file}, column {name!r}: {name} '{what}' is not in the atlas; made for another "
+                    "world? Write the table anew with `lifelong model eval --table FILE`."
+                )
+        right = pa.table(columns).filter(columns["correct"])
+        for row in zip(*(right[name].to_pylist() for name in _ROW), strict=True):
+            if not 0 <= row[4] < splits[row[1], row[3]]:
+                raise StreamError(
+                    f"stream.known={file}, column 'template': relation {row[1]!r} has "
+                    f"{splits[row[1], row[3]]} wordings of split {row[3]!r}, counted from 0; got {row[4]}."
+                )
+            yield row
+
+
+def _held_out(worded: Relation | Hop) -> tuple[str, tuple[str, ...]]:
+    return "held_out", worded.held_out
 
 
 def shipped() -> Path:
@@ -119,7 +175,7 @@ def _all_rows(entity) -> Iterable[tuple[str, str, str, str, int]]:
 
 
 def _collect(digest: str, rows: Iterable[tuple[str, str, str, str, int]]) -> Known:
-    found: dict[tuple[str, str], list[tuple[str, str, int]]] = defaultdict(list)
+    found: dict[tuple[str, str], dict[tuple[str, str, int], None]] = defaultdict(dict)
     for entity, relation, rendering, split, template in rows:
-        found[entity, relation].append((rendering, split, template))
+        found[entity, relation][rendering, split, template] = None  # once, however often it was asked
     return Known(digest, {key: tuple(value) for key, value in found.items()})

@@ -23,7 +23,7 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
 from streams.order import generator
-from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of
+from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of, probe_with_id
 
 _COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
 
@@ -53,6 +53,16 @@ def probes_of(edit: Edit, wording: Wording, scene: Scene) -> tuple[Probe, ...]:
     return _Maker(edit, wording, scene).make()
 
 
+def drawn_by(edit: Edit) -> str:
+    """Return what an edit's probes are drawn by: its question, target, fact, and what it replaces.
+
+    This is no identity: shipped fits were learnt from pools that were drawn by it, so it stays as it is.
+    """
+    image = edit.query.image.digest if edit.query.image else ""
+    asked = digest_of(edit.query.prompt, image)
+    return "e" + digest_of(asked, edit.target, edit.subject, edit.relation, edit.supersedes or "")
+
+
 def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
     """Return a random training question of a relation that contains no forbidden answer, or None."""
     templates = RELATIONS[relation].train
@@ -68,7 +78,7 @@ class _Maker:
         self.catalogue, self.world = scene.catalogue, scene.catalogue.world
         self.fact: WorldFact = (edit.subject, edit.relation)
         self.entity = self.world.by_id[edit.subject]
-        self.rng = generator(scene.seed, "atlas", "probes", edit.id)
+        self.rng = generator(scene.seed, "atlas", "probes", drawn_by(edit))
         self.found: list[Probe] = []
 
     def make(self) -> tuple[Probe, ...]:
@@ -88,13 +98,10 @@ class _Maker:
             return False
         if (query.prompt, query.image and query.image.digest) in known:
             return False
-        name = "p" + digest_of(self.edit.id, axis, variant, query.digest)
         modality = modality_of(axis, query, self.edit.query)
         reference, hops = "baseline" if keep else "target", 1 if axis == "portability" else 0
-        accepted = tuple(answers[1:])
-        self.found.append(
-            Probe(name, self.edit.id, axis, variant, modality, query, answers[0], reference, accepted, hops)
-        )
+        probe = Probe("", self.edit.id, axis, variant, modality, query, answers[0], reference, answers[1:], hops)
+        self.found.append(probe_with_id(probe))
         return True
 
     def wordings(self) -> list[str]:

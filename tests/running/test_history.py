@@ -53,7 +53,7 @@ def test_what_the_model_said_of_an_edit_is_what_the_facts_say(folder: Path) -> N
 def test_an_edit_is_asked_by_its_id_or_its_number(folder: Path) -> None:
     second = edits_told(folder)[1]
     by_id, by_number = ask(folder, edit=second["edit_id"]), ask(folder, edit="2")
-    assert by_id.answer == by_number.answer and by_id.told.target == second["target"]
+    assert by_id.answer == by_number.answer and by_id.told is not None and by_id.told.target == second["target"]
     assert by_id.route[0].edit_id == second["edit_id"], "the edit serves its own question"
     with pytest.raises(ConfigError, match=f"edit={second['edit_id'][:-1]}.*Did you mean {second['edit_id']}"):
         ask(folder, edit=second["edit_id"][:-1])

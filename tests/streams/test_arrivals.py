@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.arrivals import arrival_names, arrival_offsets, offsets_until, timetable
+from streams.arrivals import arrival_names, arrival_offsets, offsets_until, timetable, trace_origin
 from streams.types import Edit, Query
 
 DRAWN = [name for name in arrival_names() if name != "trace"]
@@ -107,13 +107,55 @@ def test_a_trace_is_replayed_as_recorded_or_at_a_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("1\nx\n", "line 2: 'x' is no number"), ("2\n1\n", "line 2"), ("1\n", "1 moments for 2"), ("nan\n1", "line 1")],
+    [
+        ("1\nx\n", "line 2: 'x' is no number"),
+        ("2\n1\n", "line 2: '1' is before the line above"),
+        ("1\n", "1 moments for 2"),
+        ("nan\n1", "line 1"),
+        ("1\r\n\r\n1e999\r\n", "line 3: '1e999' is not from 0 to"),
+        ("-1\n2\n", "line 1: '-1' is not from 0"),
+        ("1\n1700000000000\n", "line 2.*not milliseconds"),
+        ("1_0\n2\n", "line 1: '1_0' is no number"),
+        ("1\u20282\n3\n", r"line 1: '1\\u20282' is no number"),
+    ],
 )
 def test_a_wrong_trace_is_named_by_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "trace.txt"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     with pytest.raises(ValueError, match=said):
         arrival_offsets("trace", 2, file=str(path))
+
+
+def test_a_trace_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_bytes(b"\xef\xbb\xbf10\r\n12.5\r\n")
+    assert arrival_offsets("trace", 2, file=str(path)).tolist() == [0.0, 2.5]
+    path.write_bytes(b"1\n\xff\n")
+    with pytest.raises(ValueError, match=r"arrivals\.file=.*line 2: byte 0xff is no UTF-8"):
+        arrival_offsets("trace", 2, file=str(path))
+    with pytest.raises(ValueError, match="it is a folder"):
+        arrival_offsets("trace", 2, file=str(tmp_path))
+
+
+def test_traces_of_one_run_keep_their_distance(tmp_path: Path) -> None:
+    for name, text in (("edits", "100\n110\n"), ("asked", "90\n105\n500\n")):
+        (tmp_path / name).write_text(text)
+    files = {name: str(tmp_path / name) for name in ("edits", "asked")}
+    origin = trace_origin({"arrivals": files["edits"], "queries": files["asked"]})
+    assert arrival_offsets("trace", 2, file=files["edits"], origin_s=origin).tolist() == [10, 20]
+    asked = offsets_until("trace", 20.0, file=files["asked"], origin_s=origin, purpose="queries")
+    assert asked.tolist() == [0, 15, 410]  # also what comes after the last edit
+    with pytest.raises(ValueError, match=r"queries\.origin_s=95"):
+        arrival_offsets("trace", 1, file=files["asked"], origin_s=95.0, purpose="queries")
+    with pytest.raises(ValueError, match=r"queries\.file=nowhere"):
+        trace_origin({"arrivals": files["edits"], "queries": "nowhere"})
+
+
+def test_a_rate_stretches_the_whole_of_a_trace_that_comes_whole(tmp_path: Path) -> None:
+    (tmp_path / "trace.txt").write_text("0\n1\n5\n")
+    assert offsets_until("trace", 1.0, 0.3, file=str(tmp_path / "trace.txt")).tolist() == pytest.approx([0, 2, 10])
+    with pytest.raises(ValueError, match="rate=1e-20: the last moment"):
+        offsets_until("trace", 1.0, 1e-20, file=str(tmp_path / "trace.txt"))
 
 
 def test_a_wrong_name_option_or_rate_is_an_error_that_helps() -> None:
@@ -152,11 +194,6 @@ def test_arrivals_until_a_moment_are_all_that_come_before_it(name, options) -> N
     if name != "ramp":  # a ramp is as long as its stream
         longer = arrival_offsets(name, len(offsets) + 1, 4.0, seed=3, **options.get(name, {}))
         assert np.array_equal(longer[:-1], offsets) and longer[-1] >= 1000
-
-
-def test_a_trace_until_a_moment_is_the_part_before_it(tmp_path: Path) -> None:
-    (tmp_path / "trace.txt").write_text("0\n1\n5\n9\n")
-    assert offsets_until("trace", 6.0, file=str(tmp_path / "trace.txt")).tolist() == [0, 1, 5]
 
 
 def test_a_wrong_option_is_named_after_what_arrives() -> None:

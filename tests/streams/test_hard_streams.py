@@ -12,7 +12,7 @@ import pytest
 from streams.atlas.looks import difference
 from streams.atlas.world import load_world
 from streams.order import ADDING, ORDERS, ordered, with_id
-from streams.order_mix import BURST
+from streams.order_mix import BURST, STRETCH
 from streams.order_near import letters
 from streams.stream import Stream, StreamError, load_stream
 from streams.toy import _answer
@@ -100,17 +100,15 @@ def test_bursts_of_one_kind_meet_only_where_nothing_else_is_left() -> None:
     assert sum(runs) == 180 and all(n == BURST for n in runs[:-1]) and runs[-1] % BURST == 0
 
 
-def test_drift_moves_the_mix_slowly_from_one_end_to_another() -> None:
+def test_drift_moves_the_mix_slowly_from_one_kind_to_others() -> None:
     edits = ordered(made(dict.fromkeys("abcdefgh", 100)), "drift", 0)
-    kinds = "abcdefgh"
-    windows = np.array([[sum(e.relation == k for e in part) for k in kinds] for part in _cut(edits, 10)]) / 80
-    steps = np.abs(np.diff(windows, axis=0)).sum(1) / 2
-    assert steps.max() < 0.55 and np.abs(windows[0] - windows[-1]).sum() / 2 > 0.95
-    assert (windows[4] > 0).sum() >= 3  # a mix, not one kind after another
-
-
-def _cut(edits: tuple[Edit, ...], n: int) -> list[tuple[Edit, ...]]:
-    return [edits[i * len(edits) // n : (i + 1) * len(edits) // n] for i in range(n)]
+    parts = [edits[i : i + STRETCH] for i in range(0, 8 * STRETCH, STRETCH)]
+    windows = np.array([[sum(e.relation == k for e in part) for k in "abcdefgh"] for part in parts]) / STRETCH
+    apart = [[float(np.abs(a - b).sum()) / 2 for a in windows] for b in windows]
+    assert max(apart[i][i + 1] for i in range(7)) < 0.8 < 0.95 < min(apart[i][i + 4] for i in range(4))
+    assert all((window > 0).sum() >= 2 for window in windows)  # a mix, not one kind after another
+    assert set(windows.argmax(1).tolist()) == set(range(8))  # each has its turn
+    assert set(edits) == set(made(dict.fromkeys("abcdefgh", 100)))
 
 
 @pytest.mark.parametrize("name", ["toy", "atlas"])

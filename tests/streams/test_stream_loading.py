@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streams.images import open_image
-from streams.order import grouped, reedited, shuffled, with_id
+from streams.order import grouped, shuffled, with_id, with_reedits
 from streams.stream import Source, Stream, StreamError, load_stream, stream_names, stream_options
 from streams.types import Edit, Query
 
@@ -46,7 +46,7 @@ def test_a_reedit_comes_after_what_it_supersedes_and_is_never_reordered_before_i
     def again(edit, rng: np.random.Generator):
         return with_id(Edit("", edit.query, f"b{rng.integers(1 << 40)}", edit.subject, "r", "", edit.id))
 
-    edits = reedited(_edits(10), 15, 0, again)
+    edits = with_reedits(_edits(10), 25, 0.6, 0, again)
     for order in (edits, shuffled(edits, 3), grouped(edits, 3)):
         places = {e.id: i for i, e in enumerate(order)}
         assert len(places) == 25
@@ -55,9 +55,22 @@ def test_a_reedit_comes_after_what_it_supersedes_and_is_never_reordered_before_i
         assert len(set(olds)) == len(olds)
 
 
-def test_impossible_reedits_are_an_error():
-    with pytest.raises(ValueError, match="only 0 are possible"):
-        reedited(_edits(3), 2, 0, lambda edit, rng: None)
+def test_reedits_have_their_share_and_fresh_edits_come_where_none_is_possible():
+    def again(edit, rng: np.random.Generator):
+        return with_id(Edit("", edit.query, f"b{rng.integers(1 << 40)}", edit.subject, "r", "", edit.id))
+
+    edits = with_reedits(_edits(400), 200, 0.3, 0, again)
+    assert sum(bool(e.supersedes) for e in edits) == 60 and len({e.id for e in edits}) == 200
+    assert with_reedits(_edits(3), 5, 0.5, 0, lambda edit, rng: None) == tuple(_edits(3))
+
+
+def test_when_fresh_edits_are_at_an_end_all_are_edited_anew_in_their_order():
+    def again(edit, rng: np.random.Generator):
+        return with_id(Edit("", edit.query, edit.target + "'", edit.subject, "r", "", edit.id))
+
+    edits = with_reedits(_edits(4), 12, 0.0, 0, again)
+    assert [e.target for e in edits[:8]] == ["a0", "a1", "a2", "a3", "a0'", "a1'", "a2'", "a3'"]
+    assert [e.supersedes for e in edits[4:]] == [e.id for e in edits[:8]]
 
 
 def test_the_toy_stream_replays_and_has_every_axis():
