@@ -108,8 +108,7 @@ def draw_plan(points: Sequence[Point], slo_s: float, caption: str, along: str = 
     goodput.plot(x, [p.goodput_per_s for p in points], color="#0072B2", marker="o", markersize=3.5, label="goodput")
     goodput.set_ylabel("queries per second")
     if by_load and min(x) > 0 and max(x) > 4 * min(x):
-        goodput.set_yscale("log")
-        style.plain_ticks(goodput.yaxis)
+        style.log_axis(goodput.yaxis)
     for name, colour in (("p50", "#56B4E9"), ("p99", "#D55E00")):
         known = [(at(p), getattr(p, name)) for p in points if not np.isnan(getattr(p, name).value)]
         places, found = [k for k, _ in known], [v for _, v in known]
@@ -118,15 +117,14 @@ def draw_plan(points: Sequence[Point], slo_s: float, caption: str, along: str = 
             places, [v.low * 1e3 for v in found], [v.high * 1e3 for v in found], color=colour, alpha=0.2
         )
     response.axhline(slo_s * 1e3, color="#000000", linewidth=0.8, linestyle="--", label="SLO")
-    response.set_yscale("log")
+    style.log_axis(response.yaxis)
     response.set_ylabel("response time (ms)")
     stale.plot(x, [p.stale for p in points], color="#CC79A7", marker="o", markersize=3.5, label="stale by version")
     stale.set_ylabel("share of queries")
-    stale.set_ylim(bottom=0)
+    stale.set_ylim(0, 1.1 * max(0.01, *(p.stale for p in points)))
     for ax in (goodput, response, stale):
         if max(x) > 4 * min(x) > 0:
-            ax.set_xscale("log")
-            style.plain_ticks(ax.xaxis)
+            style.log_axis(ax.xaxis)
         ax.set_xlabel("offered load (queries per second)" if by_load else "replicas")
         ax.legend(fontsize=8, frameon=False)
     figure.suptitle(caption, fontsize=9)
