@@ -122,7 +122,7 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def log_axis(axis: Axis) -> None:
-    """Make an axis logarithmic, with plain numbers; called when everything is drawn. Without a value above 0 it stays."""
+    """Make an axis logarithmic, with plain numbers, where it has values above 0; called when everything is drawn."""
     if not 0 < axis.get_minpos() < math.inf:
         return
     (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
