@@ -18,7 +18,7 @@ from reports.figures import cost as figures_cost
 from reports.figures import rollback as figures_rollback
 from reports.figures import scores as figures
 from reports.figures import traffic as figures_traffic
-from reports.figures.style import Drawn, picture
+from reports.figures.style import Drawn, image_bytes
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.numbers.expected import CheckedClaim, expected
 from reports.numbers.summary import LAST, TAKEN_OVER, summary
@@ -94,9 +94,9 @@ def figure(drawn: Drawn, making: Path, sizes: str = "") -> str:
     links = f"<a href='tables/{drawn.name}.csv'>numbers</a>"
     image = ""
     if drawn.figure is not None:
-        png = picture(drawn.figure)
+        png = image_bytes(drawn.figure)
         put(making, f"figures/{drawn.name}.png", png)
-        put(making, f"figures/{drawn.name}.svg", picture(drawn.figure, "svg"))
+        put(making, f"figures/{drawn.name}.svg", image_bytes(drawn.figure, "svg"))
         data = base64.b64encode(png).decode()
         image = f"<img alt='{html_text(drawn.title)}' src='data:image/png;base64,{data}'>"
         links += f" · <a href='figures/{drawn.name}.svg'>SVG</a>"

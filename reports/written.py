@@ -61,9 +61,11 @@ def _no_command(text: str) -> str:
 def write_whole(path: Path, data: bytes) -> Path:
     """Write one file of results, whole or not at all, and return its path; folders above it are made.
 
-    A link is followed. Raises `LogError` with the file's name.
+    A link is followed. Raises `LogError` with the file's name, also where a device, a pipe or a folder has it.
     """
     target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise LogError(f"{path}: no file is there but a folder, a pipe or a device. Give another -o.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

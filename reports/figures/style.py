@@ -1,7 +1,7 @@
 """How every figure looks: one colour and marker per editor, axis labels with units, one legend. Knows no data.
 
 Words in a figure are words: matplotlib reads no mathematics in them, and drops no name that begins with an
-underscore. Every picture is made by `picture`, which sees to that.
+underscore. Every picture is made by `image_bytes`, which sees to that.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(tables) if tables else pl.DataFrame()
 
 
-def picture(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float = PNG_DPI) -> bytes:
+def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float = PNG_DPI) -> bytes:
     """Return a figure as the bytes of a PNG or an SVG: the only way in which one is made.
 
     All its words are shown as they are. An SVG made after a PNG keeps the places that the PNG was given.
@@ -216,4 +216,4 @@ def picture(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float = PN
 def save(figure: Figure, target: str | Path) -> Path:
     """Write a figure as PNG, or as SVG where the name ends so, whole or not at all; return its path."""
     path = Path(target)
-    return write_whole(path, picture(figure, "svg" if path.suffix.lower() == ".svg" else "png"))
+    return write_whole(path, image_bytes(figure, "svg" if path.suffix.lower() == ".svg" else "png"))

@@ -109,8 +109,8 @@ def stress_load(
         if queries and rate > max(queries) and 2 * queries[max(queries)] > MOST_QUERIES:
             raise ConfigError(
                 f"{good:.0%} of queries are answered within {slo_s:g} s at up to {max(queries):g} a second, perhaps "
-                f"at more: no search simulates over {MOST_QUERIES:,} queries at once. Replay fewer edits (edits=20), or "
-                "more of them in less time (arrivals.rate)."
+                f"at more: no search simulates over {MOST_QUERIES:,} queries at once. Replay fewer edits (edits=20), "
+                "or more of them in less time (arrivals.rate)."
             )
         config, settings = settings_of(log, {**changes, "queries.rate": rate, "seed": seed})
         done = replay_with(config, settings, fits)
