@@ -1,31 +1,29 @@
 """A report: run folders in; one self-contained page, its figures and a table behind every figure out.
 
-Knows the order of the page. Reads facts through `reports.table` and writes only below the folder it is given.
+Knows the order of the page. Reads facts through `reports.table` and writes only below the folder it is given, whole
+or not at all (`reports.written`). Every text on the page goes through `html_text`.
 """
 
 from __future__ import annotations
 
 import base64
-import html
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from reports.figures import cost as figures_cost
 from reports.figures import rollback as figures_rollback
 from reports.figures import scores as figures
 from reports.figures import traffic as figures_traffic
-from reports.figures.style import Drawn
+from reports.figures.style import Drawn, image_bytes
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, to_json
 from reports.numbers.expected import CheckedClaim, expected
-from reports.numbers.summary import summary
+from reports.numbers.summary import LAST, TAKEN_OVER, summary
 from reports.table import Facts, RunInfo, finished_runs, load_runs
+from reports.written import csv_bytes, html_text, put, report_folder
 
 DRAW = (
     figures.degradation,
@@ -41,7 +39,6 @@ DRAW = (
 )
 TRAFFIC = (figures_traffic.waiting, figures_traffic.staleness, figures_traffic.lag)
 
-PNG_DPI = 130
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}
 h1{margin-bottom:.2rem} .meta{color:#555} figure{margin:2.2rem 0} figure img{max-width:100%;height:auto}
@@ -55,116 +52,115 @@ th:first-child,td:first-child,.words th,.words td{text-align:left}
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write `index.html`, `figures/*.png|svg` and `tables/*.csv` below `out` and return the page's path.
 
-    Raises `ValueError` naming the folder when a run has no committed panel.
+    All of it or nothing: where it fails, `out` keeps what it had. Raises `ValueError` naming the folder when a run
+    has no committed panel, `LogError` naming the file when it cannot be written.
     """
     facts, runs = load_runs(folders)
-    for name in ("figures", "tables"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    numbers = summary(facts)
-    numbers.write_csv(out / "tables" / "summary.csv")
     whole, whole_runs = finished_runs(facts, runs)
-    proof = evidence(whole, whole_runs)
-    flat(proof).write_csv(out / "tables" / "evidence.csv")
-    (out / "tables" / "evidence.json").write_text(to_json(proof, whole_runs), encoding="utf-8")
-    parts = [
-        _head(runs),
-        _evidence(proof),
-        _expected(expected(whole)),
-        "<h2>All numbers at the last panel</h2>",
-        _table(numbers),
-    ]
-    traffic = () if facts.served.is_empty() else TRAFFIC
-    taken_back = (figures_rollback.rollback,) if figures_rollback.happened(facts) else ()
-    for draw in (*DRAW, *traffic, *taken_back):
-        if draw in (figures_cost.latency, figures_cost.latency_split) and facts.timed.is_empty():
-            continue  # a run without latency samples still has curves
-        drawn = draw(facts)
-        drawn.table.write_csv(out / "tables" / f"{drawn.name}.csv")
-        parts.append(figure(drawn, out / "figures", _sizes(facts, runs)))
-    page = out / "index.html"
-    page.write_text(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Degradation report</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style>"
-        f"<body>{''.join(parts)}</body></html>",
-        encoding="utf-8",
-    )
-    return page
+    with report_folder(out) as making:
+        # Tables first, then a figure after another: each is let go when it is written.
+        numbers, proof = summary(facts), evidence(whole, whole_runs)
+        put(making, "tables/summary.csv", csv_bytes(numbers))
+        put(making, "tables/evidence.csv", csv_bytes(flat(proof)))
+        put(making, "tables/evidence.json", to_json(proof, whole_runs).encode())
+        parts = [_head(runs), _evidence(proof), _expected(expected(whole, whole_runs)), _table(numbers)]
+        parts += [
+            figure(draw(facts), making, _sizes(facts, runs))
+            for draw in (*DRAW, *(() if facts.served.is_empty() else TRAFFIC), *_taken_back(facts))
+        ]
+        put(making, "index.html", document("Degradation report", "".join(parts)).encode())
+    return out / "index.html"
 
 
-def figure(drawn: Drawn, folder: Path, sizes: str) -> str:
-    """Save a figure as PNG and SVG into a folder and return it as a piece of a page; `sizes` ends its caption."""
-    # The canvases' own printing draws once per format; `savefig` draws everything twice.
-    buffer = io.BytesIO()
-    drawn.figure.set_dpi(PNG_DPI)
-    FigureCanvasAgg(drawn.figure).print_png(buffer)
-    drawn.figure.set_layout_engine("none")  # the SVG keeps the places that the PNG was given
-    FigureCanvasSVG(drawn.figure).print_svg(folder / f"{drawn.name}.svg", metadata={"Date": None})
-    (folder / f"{drawn.name}.png").write_bytes(buffer.getvalue())
-    data = base64.b64encode(buffer.getvalue()).decode()
-    caption = html.escape(f"{drawn.caption} {sizes}")
+def _taken_back(facts: Facts) -> tuple[Any, ...]:
+    return (figures_rollback.rollback,) if figures_rollback.happened(facts) else ()
+
+
+def document(title: str, body: str) -> str:
+    """Return a whole page of a title (text) and a body (HTML) that needs no other file."""
     return (
-        f"<figure id='{drawn.name}'><h2>{html.escape(drawn.title)}</h2>"
-        f"<img alt='{html.escape(drawn.title)}' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{caption} <a href='tables/{drawn.name}.csv'>numbers</a> · "
-        f"<a href='figures/{drawn.name}.svg'>SVG</a></figcaption></figure>"
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html_text(title)}</title>"
+        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style><body>{body}</body></html>"
+    )
+
+
+def figure(drawn: Drawn, making: Path, sizes: str = "") -> str:
+    """Write a figure as PNG and SVG and its table into a report's folder, and return it as a piece of the page.
+
+    Its caption ends with what its n is of, and with `sizes`.
+    """
+    put(making, f"tables/{drawn.name}.csv", csv_bytes(drawn.table))
+    words = f"{drawn.caption} {'; '.join(x for x in (drawn.counted, sizes) if x)}".strip()
+    links = f"<a href='tables/{drawn.name}.csv'>numbers</a>"
+    image = ""
+    if drawn.figure is not None:
+        png = image_bytes(drawn.figure)
+        put(making, f"figures/{drawn.name}.png", png)
+        put(making, f"figures/{drawn.name}.svg", image_bytes(drawn.figure, "svg"))
+        data = base64.b64encode(png).decode()
+        image = f"<img alt='{html_text(drawn.title)}' src='data:image/png;base64,{data}'>"
+        links += f" · <a href='figures/{drawn.name}.svg'>SVG</a>"
+    return (
+        f"<figure id='{drawn.name}'><h2>{html_text(drawn.title)}</h2>{image}"
+        f"<figcaption>{html_text(words)} {links}</figcaption></figure>"
     )
 
 
 def _head(runs: Sequence[RunInfo]) -> str:
+    names = ("editor", "stream", "seed", "model", "clock", "finished", "run", "hardware")
     lines = "".join(
-        f"<tr><td>{html.escape(r.editor)}</td><td>{html.escape(r.stream)}</td><td>{r.seed}</td>"
-        f"<td>{html.escape(r.model)}</td><td>{html.escape(r.clock)}</td><td>{html.escape(r.hardware)}</td>"
-        f"<td>{'yes' if r.done else 'no'}</td><td>{html.escape(r.folder.name)}</td></tr>"
+        _row((r.editor, r.stream, r.seed, r.model, r.clock, "yes" if r.done else "no", r.folder.name, r.hardware))
         for r in runs
     )
     return (
         "<h1>Degradation report</h1><p class='meta'>What happens to a multimodal model that is edited one fact after "
-        "another while it is in use. x-axes count edits visible so far.</p><div class='wide'><table>"
-        "<tr><th>editor</th><th>stream</th><th>seed</th><th>model</th><th>clock</th><th>hardware</th><th>finished</th><th>run</th></tr>"
-        f"{lines}</table></div>"
+        "another while it is in use. x-axes count edits visible so far. Runs of one name are seeds of each other: "
+        "equal in all but their seed. Means are taken within a seed, then over seeds.</p><div class='wide'><table>"
+        f"{_row(names, 'th')}{lines}</table></div>"
     )
+
+
+def _row(cells: Sequence[object], tag: str = "td") -> str:
+    """Return a row of a table whose cells are texts or numbers."""
+    return "<tr>" + "".join(f"<{tag}>{html_text(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _sizes(facts: Facts, runs: Sequence[RunInfo]) -> str:
     seeds = facts.gauged["seed"].n_unique()
     hardware = ", ".join(sorted({r.hardware for r in runs}))
-    return f"n = {len(facts.probed):,} scored probes, {seeds} seed{'s' if seeds > 1 else ''}; {hardware}."
+    return f"{seeds} seed{'s' if seeds > 1 else ''}; {hardware}."
 
 
 def _evidence(records: Sequence[dict[str, Any]]) -> str:
-    names = (*QUALITY, *COST)
-    head = "".join(f"<th>{html.escape(n)}</th>" for n in ("editor", "edits", "collapsed", *names))
+    names = [name for name in (*QUALITY, *COST) if name != "specificity"]  # its halves ask for the opposite
+    head = _row(("editor", "edits", "collapsed", *names), "th")
     body = "".join(
-        f"<tr><td>{html.escape(r['editor'])}</td><td>{r['edits']:,}</td><td>{r['collapsed edits']}</td>"
+        f"<tr><td>{html_text(r['editor'])}</td><td>{r['edits']:,}</td><td>{r['collapsed edits']}</td>"
         + "".join(f"<td>{_with_spread(r[n], quality=n in QUALITY)}</td>" for n in names)
         + "</tr>"
         for r in records
     )
     seeds = sorted({len(r["seeds"]) for r in records})
     return (
-        "<h2>Evidence</h2><p class='meta'>The papers' five metrics, portability and specificity after the last edit, "
-        "teacher forced (token accuracy, as published): the mean over seeds, below it 95 % of Student's t from five "
-        "seeds on, else the seeds' own numbers. Route latencies are those of the last panel; a fit's seconds are "
-        f"those of the fit that was used, whenever it was made. Seeds: {', '.join(map(str, seeds))}. "
+        "<h2>Evidence</h2><p class='meta'>The papers' five metrics, portability and both halves of specificity after "
+        "the last edit, teacher forced (token accuracy, as published), and general, the accuracy of free answers to "
+        "untouched questions: the mean over seeds, below it 95 % of Student's t from five seeds on, else the seeds' "
+        "own numbers. Route latencies are those of the last panel; a fit's seconds are those of the fit that was "
+        f"used, whenever it was made. Seeds: {', '.join(map(str, seeds))}. A dash: not asked, or too few samples. "
         "<a href='tables/evidence.csv'>numbers</a></p>"
-        f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+        f"<div class='wide'><table>{head}{body}</table></div>"
     )
 
 
 def _expected(found: Sequence[CheckedClaim]) -> str:
     if not found:
         return ""
-    rows = "".join(
-        "<tr>"
-        + "".join(f"<td>{html.escape(x)}</td>" for x in (f.editor, f.expected, f.source, f.numbers))
-        + f"<td>{'agrees' if f.agrees else 'does not agree'}</td></tr>"
-        for f in found
-    )
-    head = "".join(f"<th>{x}</th>" for x in ("editor", "published behaviour", "source", "here", ""))
+    rows = "".join(_row((f.editor, f.expected, f.source, f.numbers, f.verdict)) for f in found)
+    head = _row(("editor", "published behaviour", "source", "here", "verdict"), "th")
     return (
         "<h2>What the papers lead to expect</h2><p class='meta'>Kept and right at once are shares of edits answered "
         "exactly by free generation; everything else is teacher forced.</p>"
-        f"<div class='wide'><table class='words'><tr>{head}</tr>{rows}</table></div>"
+        f"<div class='wide'><table class='words'>{head}{rows}</table></div>"
     )
 
 
@@ -182,15 +178,19 @@ def _with_spread(found: dict[str, Any], *, quality: bool) -> str:
 
 def _table(numbers: pl.DataFrame) -> str:
     shown = [c for c in numbers.columns if not c.startswith("n ")]
-    head = "".join(f"<th>{html.escape(r['editor'])}</th>" for r in numbers.iter_rows(named=True))
+    head = _row(("", "taken over", *numbers["editor"]), "th")
     body = []
     for column in shown[1:]:
-        cells = []
+        cells = [html_text(column), TAKEN_OVER.get(column, LAST)]
         for r in numbers.iter_rows(named=True):
             n = r.get(f"n {column.split(' p')[0] if '(ms)' in column else column}")
-            cells.append(f"<td>{_number(r[column])}{f' <small>n={n:,}</small>' if n is not None else ''}</td>")
-        body.append(f"<tr><td>{html.escape(column)}</td>{''.join(cells)}</tr>")
-    return f"<div class='wide'><table><tr><th></th>{head}</tr>{''.join(body)}</table></div>"
+            cells.append(f"{_number(r[column])}{f' <small>n={n:,}</small>' if n is not None else ''}")
+        body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return (
+        "<h2>All numbers</h2><p class='meta'>n counts probes, and latency samples of encode and route. A dash: not "
+        "asked, or too few samples. <a href='tables/summary.csv'>numbers</a></p>"
+        f"<div class='wide'><table>{head}{''.join(body)}</table></div>"
+    )
 
 
 def _number(value: float | int | None) -> str:

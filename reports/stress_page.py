@@ -5,8 +5,6 @@ Knows what a search found as plain data; measures nothing.
 
 from __future__ import annotations
 
-import html
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import Any
 from reports.figures import bank as figures_bank
 from reports.figures import stress as figures_stress
 from reports.figures.stress import MEASURE_WORDS, at_capacity, limits_said, said
-from reports.page import STYLE, figure
+from reports.page import document, figure
+from reports.written import html_text, json_bytes, put, report_folder
 
 RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."
 
@@ -66,39 +65,43 @@ def decay_said(shape: Mapping[str, Any]) -> str:
 
 
 def write_edits(found: Mapping[str, Any], out: Path) -> Path:
-    """Write index.html, record.json, figures/*.png|svg and tables/*.csv into a folder and return the page's path."""
-    for name in ("figures", "tables"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    (out / "record.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    """Write index.html, record.json, figures/*.png|svg and tables/*.csv into a folder and return the page's path.
+
+    All of it or nothing; raises `LogError` naming what could not be written.
+    """
     drawn = [figures_stress.card(found), figures_stress.curves(found)]
     drawn += [figures_stress.pareto(found)] if any(_costs(one) for one in found["editors"]) else []
-    body = "".join(_with_table(one, out, sizes(found)) for one in drawn)
-    return page(out, "Stress report: edits", f"How many edits each editor bears. {RULE}", edits_lines(found), body)
+    about = f"How many edits each editor bears. {RULE}"
+    return _page(out, "Stress report: edits", about, edits_lines(found), found, drawn, sizes(found))
 
 
 def write_bank(found: Mapping[str, Any], out: Path) -> Path:
     """Write the same for a bank's record and return the page's path."""
-    for name in ("figures", "tables"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    (out / "record.json").write_text(json.dumps(plain_data(found), indent=1) + "\n", encoding="utf-8")
     n = sum(size["n"] for size in found["sizes"])
     words = f"n = {n:,} searches, generated keys (1 seed), {found['clock']} clock, one thread."
-    body = _with_table(figures_bank.bank(found), out, words)
-    said_so = "How large a bank may grow before the p99 of a search or its bytes break a budget."
-    return page(out, "Stress report: bank", said_so, figures_bank.bank_lines(plain_data(found)), body)
+    about = "How large a bank may grow before the p99 of a search or its bytes break a budget."
+    lines, drawn = figures_bank.bank_lines(plain_data(found)), [figures_bank.bank(found)]
+    return _page(out, "Stress report: bank", about, lines, found, drawn, words)
 
 
-def page(out: Path, title: str, about: str, table: Sequence[str], body: str) -> Path:
-    """Write a page of a title, a sentence, a table of text and a body, and return its path."""
-    path = out / "index.html"
-    path.write_text(
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{STYLE}</style><body><h1>{title}</h1>"
-        f"<p class='meta'>{html.escape(about)}</p><div class='wide'><pre>{html.escape(chr(10).join(table))}</pre>"
-        f"</div>{body}</body></html>",
-        encoding="utf-8",
-    )
-    return path
+def _page(
+    out: Path,
+    title: str,
+    about: str,
+    table: Sequence[str],
+    found: Mapping[str, Any],
+    drawn: Sequence[figures_stress.Drawn],
+    words: str,
+) -> Path:
+    """Write a page of a title, a sentence, a table of text and figures, and the record; return its path."""
+    with report_folder(out) as making:
+        put(making, "record.json", json_bytes(plain_data(found)))
+        body = "".join(figure(one, making, words) for one in drawn)
+        head = f"<h1>{html_text(title)}</h1><p class='meta'>{html_text(about)}</p>"
+        text = "\n".join(html_text(line) for line in table)
+        whole = document(title, f"{head}<div class='wide'><pre>{text}</pre></div>{body}")
+        put(making, "index.html", whole.encode())
+    return out / "index.html"
 
 
 def sizes(found: Mapping[str, Any]) -> str:
@@ -115,11 +118,6 @@ def sizes(found: Mapping[str, Any]) -> str:
 
 def _costs(one: Mapping[str, Any]) -> bool:
     return not all(math.isnan(at_capacity(one, name)) for name in ("route_p99_s", "bytes_per_edit"))
-
-
-def _with_table(drawn: figures_stress.Drawn, out: Path, words: str) -> str:
-    drawn.table.write_csv(out / "tables" / f"{drawn.name}.csv")
-    return figure(drawn, out / "figures", words)
 
 
 def plain_data(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Run folders to fact tables: reads run logs, adds `editor` and `seed` to every row. Computes no metric.
 
-`editor` is the run's label: the editor and what sets its options apart, as the manifest has it.
+`editor` is the run's label: the editor and its options as the manifest has them, what sets it apart from other runs
+of that label (`reports.alike`), and a mark where it is not finished. Texts of people are made printable here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from typing import Any, cast
 
 import polars as pl
 
-from lifelong.log import Edited, Gauged, Probed, RunLog, Served, Timed
+from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Served, Timed
+from reports.alike import made_of, told_apart
+from streams.text import printable
+
+UNFINISHED = " (unfinished)"
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Facts:
     """All fact tables of a report's runs, with the columns `editor` and `seed` added.
 
     `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
-    taken back.
+    taken back. `names` has the editor's own name for each label.
     """
 
     probed: pl.DataFrame
@@ -32,12 +37,13 @@ class Facts:
     timed: pl.DataFrame
     served: pl.DataFrame
     withdrawals: pl.DataFrame
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def editors(self) -> list[str]:
         """Editors (labels) in the order of the legend: the unedited reference first, numbers by their value."""
-        names = self.gauged["editor"].unique().to_list()
-        return sorted(names, key=lambda e: (e != "none", _naturally(e)))
+        labels = self.gauged["editor"].unique().to_list()
+        return sorted(labels, key=lambda e: (self.names.get(e, e) != "none", _naturally(e)))
 
 
 GAUGES = (
@@ -67,17 +73,16 @@ SINCE = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """Where a run's facts come from: what a caption must say. `editor` is the run's label, `options` its editor's.
-
-    `source` is its stream with the stream's options, by key.
+    """Where a run's facts come from: what a caption must say. `editor` is the run's label, `name` its editor's name.
 
     `wall_s` are the run's measured seconds (nan while it is not finished), `fit_wall_s` those of the fit that it
-    used, whenever that was made (nan where there is none, or where nobody noted them).
+    used, whenever that was made (nan where there is none, or where nobody noted them). `made` is all that it was made
+    of but its seed.
     """
 
     folder: Path
     editor: str
-    options: Mapping[str, Any]
+    name: str
     stream: str
     model: str
     clock: str
@@ -86,22 +91,26 @@ class RunInfo:
     done: bool
     wall_s: float = math.nan
     fit_wall_s: float = math.nan
-    source: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+
+
+_TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
+"""Columns whose few values become titles and names of columns."""
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     """Return the facts of all runs in one set of tables, and what each run was.
 
-    Several seeds of one label are averaged. Raises `ValueError` when no folder is given, when a run has no committed
-    panel, or when two runs of one label and seed would be averaged although they differ in configuration.
+    Runs of one label are seeds of each other: equal in everything else. Raises `ValueError` when no folder is given,
+    when a run has no committed panel, or when two runs are equal in everything and in their seed too.
     """
     if not folders:
         raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
     parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: [], Served: []}
     runs: list[RunInfo] = []
     logs = [RunLog.open(folder) for folder in folders]
-    for folder, log, info in zip(folders, logs, told_apart([_info(log) for log in logs]), strict=True):
-        twin = next((r for r in runs if (r.editor, r.seed, r.stream) == (info.editor, info.seed, info.stream)), None)
+    for folder, log, info in zip(folders, logs, labelled([_info(log) for log in logs]), strict=True):
+        twin = next((r for r in runs if (r.editor, r.seed) == (info.editor, info.seed)), None)
         if twin is not None:
             raise ValueError(
                 f"{folder} and {twin.folder} are both {info.editor} with seed {info.seed} on {info.stream}: their "
@@ -113,11 +122,20 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
             frames.append(frame.with_columns(pl.lit(info.editor).alias("editor"), pl.lit(info.seed).alias("seed")))
         if parts[Gauged][-1].is_empty():
             raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
-    tables = {fact: pl.concat(frames) for fact, frames in parts.items()}
+    tables = {fact: _printable(pl.concat(frames)) for fact, frames in parts.items()}
     asked_back = pl.col("kind") == "withdrawn"  # told when it happens; everything else is gauged at panels
     gauged, withdrawals = _wide(tables[Gauged].filter(~asked_back)), tables[Gauged].filter(asked_back)
-    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals)
+    names = {r.editor: r.name for r in runs}
+    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names)
     return facts, runs
+
+
+def _printable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose texts that people wrote hold no control characters."""
+    texts = [name for name in _TEXTS if name in frame.columns]
+    told = {name: {v: printable(v) for v in frame[name].unique().drop_nulls()} for name in texts}
+    changed = {name: {k: v for k, v in values.items() if k != v} for name, values in told.items()}
+    return frame.with_columns(pl.col(name).replace(values) for name, values in changed.items() if values)
 
 
 def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
@@ -132,35 +150,28 @@ def _wide(gauged: pl.DataFrame) -> pl.DataFrame:
 
 
 def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[RunInfo]]:
-    """Return the facts without unfinished runs of editors that have finished ones.
+    """Return the facts without unfinished runs of editors that have finished ones of the same kind.
 
-    Last panels of both are at different steps, and a mean over them would be of nothing.
+    Their last panels are at other steps: beside each other they would be compared.
     """
     whole = {r.editor for r in runs if r.done}
-    kept = [r for r in runs if r.done or r.editor not in whole]
+    kept = [r for r in runs if r.done or r.editor.removesuffix(UNFINISHED) not in whole]
     pairs = pl.DataFrame(
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
     ).unique()
-    tables = (getattr(facts, f.name) for f in fields(facts))
-    return Facts(*(table.join(pairs, on=["editor", "seed"], how="semi") for table in tables)), kept
+    tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}
+    found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in tables.items()}
+    return replace(facts, **found), kept
 
 
-def told_apart(runs: Sequence[RunInfo]) -> list[RunInfo]:
-    """Return the runs, labels followed by what runs of one label do not share: options of editors, and streams.
-
-    So runs written before there were labels, under other defaults, or over another stream are never averaged with
-    different ones.
-    """
-    out = []
-    for run in runs:
-        alike = [r.options for r in runs if r.editor == run.editor]
-        apart = [k for k, v in run.options.items() if any(o.get(k, v) != v for o in alike)]
-        words = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in run.options.items() if k in apart]
-        sources = [r.source for r in runs if r.editor == run.editor]  # what a stream does not say is its default
-        words += [f"{k}={v}" for k, v in run.source.items() if any(o.get(k) != v for o in sources)]
-        out.append(replace(run, editor=" ".join([run.editor, *words])))
-    return out
+def labelled(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """Return the runs with labels that only seeds of each other share; unfinished ones are marked as such."""
+    labels = told_apart([r.editor for r in runs], [r.made for r in runs])
+    return [
+        replace(run, editor=printable(label) + ("" if run.done else UNFINISHED))
+        for run, label in zip(runs, labels, strict=True)
+    ]
 
 
 def _naturally(label: str) -> list[tuple[int, float, str]]:
@@ -172,22 +183,25 @@ def _naturally(label: str) -> list[tuple[int, float, str]]:
 def _info(log: RunLog) -> RunInfo:
     config = log.config()
     done = log.folder / "DONE"
-    notes = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
-    stream = config.get("stream", "")
-    of = dict(stream) if isinstance(stream, dict) else {"name": stream}
+    try:
+        notes = json.loads(done.read_text(encoding="utf-8")) if done.exists() else {}
+        wall_s = sum(notes["wall_s"].values()) if "wall_s" in notes else math.nan
+        fit_wall_s, seed = float(notes.get("fit_wall_s", math.nan)), int(config.get("seed", 0))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise LogError(f"{done}: cannot be read ({error}). Run again with --fresh.") from error
     return RunInfo(
         folder=log.folder,
-        editor=log.manifest.get("label") or _name(config, "editor"),
-        options=editor if isinstance(editor := config.get("editor"), dict) else {},
-        stream=_name(config, "stream"),
-        model=_name(config, "model"),
-        clock=_name(config, "clock"),
-        seed=int(config.get("seed", 0)),
-        hardware=hardware_line(log.manifest.get("hardware", "")),
+        editor=str(log.manifest.get("label") or Path(_name(config, "editor")).stem),
+        name=_name(config, "editor"),
+        stream=printable(_name(config, "stream")),
+        model=printable(_name(config, "model")),
+        clock=printable(_name(config, "clock")),
+        seed=seed,
+        hardware=printable(hardware_line(log.manifest.get("hardware", ""))),
         done=done.exists(),
-        wall_s=sum(notes["wall_s"].values()) if "wall_s" in notes else math.nan,
-        fit_wall_s=float(notes.get("fit_wall_s", math.nan)),
-        source={"stream" if k == "name" else f"stream.{k}": v for k, v in of.items()},
+        wall_s=wall_s,
+        fit_wall_s=fit_wall_s,
+        made=made_of(config, log.manifest),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.log import Edited, Gauged, RunLog, Served
+from reports.written import write_whole
 
 MICRO = 1e6
 WAITING, CHANGES, QUERIES = 1, 2, 3
@@ -59,9 +60,9 @@ def _spans(spans: Iterable[tuple[float, float, str, dict[str, Any]]], pid: int) 
 
 
 def write_trace(folder: Path, out: Path) -> Path:
-    """Write a run's timeline as JSON and return its path; raises `LogError` for a folder that is no run."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        json.dumps({"traceEvents": events(RunLog.open(folder)), "displayTimeUnit": "ms"}), encoding="utf-8"
-    )
-    return out
+    """Write a run's timeline as JSON, whole or not at all, and return its path.
+
+    Raises `LogError` for a folder that is no run, and where it cannot be written.
+    """
+    found = {"traceEvents": events(RunLog.open(folder)), "displayTimeUnit": "ms"}
+    return write_whole(out, json.dumps(found).encode())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -70,31 +71,45 @@ def fake_run(
     label: str = "",
     options: str = "",
     steps: tuple[int, ...] = STEPS,
+    *,
+    first: float = 1.0,
+    probes: Sequence[tuple[str, str, str]] = PROBES,
+    routed: bool = True,
+    samples: int = 60,
+    kinds: tuple[str, str, str] = ("partial", "generic", "text"),
+    on: tuple[str, str] = ("tiny", "toy"),
+    said: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
-    """Write a run whose answers are right with probability `keep` ** (age / 20); without a label as before labels."""
+    """Write a run whose answers are right with probability `first` * `keep` ** (age / 20).
+
+    Without a label as before there were labels. `probes` (axis, variant, modality) are asked of every edit; routes
+    and latency `samples` may be left out; `on` is its model and stream, `said` more of its manifest.
+    """
     rng = np.random.default_rng(seed)
-    config = f'editor = {{ name = "{editor}"{options} }}\nstream = {{ name = "toy" }}\nmodel = {{ name = "tiny" }}\n'
-    manifest = {"hardware": "here"} | ({"label": label} if label else {})
-    log = RunLog.create(folder / editor, config + f'clock = {{ name = "modelled" }}\nseed = {seed}\n', manifest)
+    model, stream = on
+    config = f'editor = {{ name = "{editor}"{options} }}\nstream = {{ name = "{stream}" }}\n'
+    config += f'model = {{ name = "{model}" }}\nclock = {{ name = "modelled" }}\nseed = {seed}\n'
+    manifest = {"hardware": "here"} | ({"label": label} if label else {}) | dict(said)
+    log = RunLog.create(folder / Path(editor).name, config, manifest)
     for panel, step in enumerate(steps):
         facts: list[Edited | Probed | Gauged | Timed] = []
         facts += [Edited(step, float(step), f"e{step}", 0.0, float(step), 0.01 * (1 + rng.random()))]
-        bank = 0 if editor == "none" else step
+        bank = step if routed and editor != "none" else 0
         gauges = (("bank_len", bank), ("bank_bytes", 100 * bank), ("rss_bytes", 1e8))
         facts += [Gauged(step, float(step), "system", name, float(value)) for name, value in gauges]
         for edit in range(1, step + 1):
-            for i, (axis, variant, modality) in enumerate(PROBES):
-                right = rng.random() < keep ** ((step - edit) / 20)
+            for i, (axis, variant, modality) in enumerate(probes):
+                right = rng.random() < first * keep ** ((step - edit) / 20)
                 for scorer in ("generated", "teacher_forced", "locality_top1_answer")[
                     : 3 if axis == "locality" else 2
                 ]:
-                    kind = ("partial", "generic", "text")[edit % 3]
+                    kind = kinds[edit % 3]
                     cell = (step, 0.0, f"p{edit}.{i}", f"e{edit}", step - edit, axis, variant, modality, kind, scorer)
-                    home = int(editor != "none")
-                    facts.append(Probed(*cell, float(right), routed_n=home, routed_home=right))
+                    home = int(bank > 0)
+                    facts.append(Probed(*cell, float(right), routed_n=home, routed_home=bool(home and right)))
         for operation in ("encode", "route", "apply", "answer"):
             facts += [
-                Timed(step, bank, operation, 1e-4 * (1 + rng.random()) * max(1, bank) ** 0.5) for _ in range(60)
+                Timed(step, bank, operation, 1e-4 * (1 + rng.random()) * max(1, bank) ** 0.5) for _ in range(samples)
             ]
         log.commit(panel, facts, State({}, {}))
     log.finish()

@@ -50,7 +50,11 @@ def replay_command(
     from lifelong.simulation.recorded import fidelities, fits_of, samples_of
     from lifelong.studies.replay import replay_with, settings_of
     from reports.figures import capacity
+    from reports.figures.style import save
+    from reports.written import csv_bytes, write_whole
 
+    if not 0 < slo_s < math.inf:
+        raise ConfigError(f"--slo {slo_s}: seconds above 0 are needed.")
     varied, cells = one_list(parse_words(words or ()), ("replicas", "queries.rate"))
     log = RunLog.open(run)
     samples = samples_of(log)
@@ -63,19 +67,16 @@ def replay_command(
         done = replay_with(config, settings, fits)
         points.append(
             capacity.point(
-                settings.replicas, settings.workers, done.response_s(), done.outcome.stale, done.lag_s(),
-                done.busy_s(), done.span_s(), slo_s,
+                settings.replicas, done.response_s(), done.outcome.stale, done.lag_s(),
+                busy=done.busy(), load=done.offered(), span_s=done.span_s(), slo_s=slo_s,
             )
         )  # fmt: skip
     print("\n".join(capacity.plan_lines(points, slo_s)))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        capacity.table(points).write_csv(out / "capacity.csv")
         words_said = " ".join(words or ())
-        capacity.draw_plan(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas").savefig(
-            out / "capacity.png", dpi=150
-        )
-        print(out / "capacity.png")
+        drawn = capacity.draw_plan(points, slo_s, f"{log.name} {words_said}", along=varied or "replicas")
+        write_whole(out / "capacity.csv", csv_bytes(capacity.table(points)))
+        print(save(drawn, out / "capacity.png"))
 
 
 def trace_command(
@@ -93,7 +94,6 @@ def fidelity_text(found: Fidelity) -> str:
     from reports.numbers.percentiles import percentile
 
     p99, mean_s = percentile(found.measured_s, 0.99), float(found.measured_s.mean())
-    known = not math.isnan(p99.value)
-    tail = f"p99 {p99.text(1e3, 3)} ms ({found.p99_error:.1%} off)" if known else "too few for a p99"
+    tail = f"p99 {p99.text(1e3, 3)} ms ({found.p99_error:.1%} off)" if p99.known else "too few for a p99"
     begin = f"{found.operation}: fitted to every second window, held-out n={p99.n}: "
     return begin + f"mean {mean_s * 1e3:.3f} ms ({found.mean_error:.1%} off), {tail}"

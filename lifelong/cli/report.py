@@ -5,7 +5,6 @@ Finds run folders and hands them to the reports; computes nothing itself.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +26,10 @@ def evidence_command(
     tables: Annotated[list[Path], typer.Argument(help="evidence.json files of reports, each of seeds of its own.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the joined table goes.")],
 ) -> None:
-    """Join the evidence of seeds that were run apart; costs stay those of the file that is named first."""
-    from reports.numbers.evidence import joined_evidence
+    """Join the evidence of seeds that were run apart, and print it; costs stay those of the file named first."""
+    from reports.numbers.evidence import joined_evidence, read_evidence, table_lines
+    from reports.written import json_bytes, write_whole
 
-    table = joined_evidence([json.loads(path.read_text(encoding="utf-8")) for path in tables])
-    out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    table = joined_evidence([read_evidence(path) for path in tables])
+    write_whole(out, json_bytes(table))
+    print("\n".join(table_lines(table)))

@@ -27,7 +27,7 @@ def stress_load_command(
     """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
     from lifelong.studies.stress.load import stress_load
 
-    found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds))
+    found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
     spread = found.interval()
     by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)
     said = f"95 % [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else f"seeds: {by_seed}; too few for an interval"
@@ -96,11 +96,14 @@ def stress_bank_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data.")] = False,
 ) -> None:
     """Double a bank of generated keys until the p99 of a search or its bytes break a budget; says which."""
-    from lifelong.studies.stress.bank import stress_bank, width_of
+    from lifelong.studies.stress.bank import check_bank, stress_bank, width_of
     from reports import stress_page
     from reports.figures import bank as figures_bank
 
-    width = width or width_of(*split_words(words))
+    check_bank(width, p99_s, most_bytes, first, most, searches, k, index)
+    if not width:
+        say("asking the editor how wide its keys are")
+        width = width_of(*split_words(words))
     budgets: dict[str, Any] = {"p99_s": p99_s, "most_bytes": most_bytes}
     sizes: dict[str, Any] = {"first": first, "most": most, "searches": searches}
     clock = "cpu" if cpu else "wall"

@@ -5,6 +5,7 @@ Knows every part by its contract and does none of their work.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,6 +108,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "name": ready.resolved.title,
         "label": ready.resolved.label,
         "digests": dict(ready.digests),
+        "sources": dict(sources_of(config)),
         "versions": made_with.versions(),
         "hardware": made_with.hardware(),
         "threads": torch.get_num_threads(),
@@ -118,6 +120,14 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "git": made_with.git_state(),
         "load_average": made_with.load_average(),
     }
+
+
+def sources_of(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yield the files that a stream is read from, by their key, with digests: the same ones for every seed."""
+    for key, value in config.stream.options.items():
+        if isinstance(value, str) and value and Path(value).expanduser().is_file():
+            data = Path(value).expanduser().read_bytes()
+            yield f"stream.{key}", hashlib.sha256(data).hexdigest()[:16]
 
 
 def time_matters(ready: Prepared) -> Iterator[str]:

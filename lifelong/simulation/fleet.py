@@ -68,8 +68,8 @@ class Load:
 class FleetOutcome:
     """What became of a load: per query its replica, the moments of its service, the bank it met, and staleness.
 
-    `visible_at` (replicas, changes) is when each change became visible where (`NEVER`: it did not); `changing` are
-    the nanoseconds that all replicas spent on changes.
+    `visible_at` (replicas, changes) is when each change became visible where (`NEVER`: it did not). `serving` are the
+    nanoseconds that all workers served until the last arrival, `offered` those that they served in all.
     """
 
     replica: np.ndarray
@@ -78,7 +78,8 @@ class FleetOutcome:
     bank_len: np.ndarray
     stale: np.ndarray
     visible_at: np.ndarray
-    changing: int
+    serving: int
+    offered: int
 
 
 def simulate_fleet(load: Load, settings: FleetSettings) -> FleetOutcome:
@@ -101,7 +102,7 @@ class _Fleet:
         self.bank = [0] * r
         self.made = np.zeros(len(load.ready_at), np.int64)
         self.stations = [Station(settings.workers, settings.policy, self._begins(k), self._ends(k)) for k in range(r)]
-        self.turn = self.changing = 0
+        self.turn = self.served = self.serving = 0
         # Plain lists: a single element of an array costs ten times as much to read.
         self._about, self._sizes = load.about.tolist(), load.sizes.tolist()
         self._query_s = load.queries.constant_s.sum(1).tolist(), load.queries.entry_s.sum(1).tolist()
@@ -115,9 +116,23 @@ class _Fleet:
         numbers = np.concatenate([np.arange(len(load.ready_at)) + self.queries, np.arange(self.queries)])[
             order
         ].tolist()
-        play(self.stations, moments[order].tolist(), lambda event: self._happens(numbers[event]))
+        moments = moments[order].tolist()
+
+        def happens(event: int) -> None:
+            self._happens(numbers[event])
+            if event == len(moments) - 1:
+                self.serving = self.served + sum(station.begun_work(moments[event]) for station in self.stations)
+
+        play(self.stations, moments, happens)
         return FleetOutcome(
-            self.replica, self.begun, self.ended, self.bank_len, self.stale, self.visible_at, self.changing
+            self.replica,
+            self.begun,
+            self.ended,
+            self.bank_len,
+            self.stale,
+            self.visible_at,
+            self.serving,
+            self.served,
         )
 
     def _happens(self, job: int) -> None:
@@ -162,10 +177,10 @@ class _Fleet:
 
     def _ends(self, replica: int) -> Callable[[int, Service], None]:
         def end(job: int, service: Service) -> None:
+            self.served += service.service
             if job < self.queries:
                 self.begun[job], self.ended[job] = service.begun, service.ended
             else:
-                self.changing += service.service
                 self._made(job - self.queries, replica, service.ended)
 
         return end

@@ -130,6 +130,11 @@ class Station:
         if self._lacking():
             self._interrupt()
 
+    def begun_work(self, now: int) -> int:
+        """Return the nanoseconds that jobs which are not done have been served until now."""
+        begun = [known for known in self._open.values() if known.begun is not None]
+        return sum(known.service - (known.left if known.until is None else known.until - now) for known in begun)
+
     def left(self) -> tuple[dict[int, Waiting], int]:
         """Return the jobs that are not done, and how many were ever submitted: what `run` needs to go on."""
         return dict(self._open), self._submitted

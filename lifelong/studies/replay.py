@@ -51,11 +51,19 @@ class Replayed:
         """Return the seconds during which things arrive."""
         return float(max(self.load.queries_at.max(initial=0), self.load.ready_at.max(initial=1))) / NANO
 
-    def busy_s(self) -> float:
-        """Return the seconds that all workers served, queries and changes."""
-        queries = self.load.queries
-        served = queries.constant_s.sum() + (queries.entry_s.sum(1) * self.outcome.bank_len).sum()
-        return float(served) + self.outcome.changing / NANO
+    def busy(self) -> float:
+        """Return the share of all workers' time until the last arrival that they served, queries and changes."""
+        return self._share(self.outcome.serving)
+
+    def offered(self) -> float:
+        """Return the offered load: all work that arrived, as a share of all workers' time until the last arrival.
+
+        Above 1 more comes than can be served.
+        """
+        return self._share(self.outcome.offered)
+
+    def _share(self, nanoseconds: int) -> float:
+        return nanoseconds / NANO / (self.span_s() * self.settings.replicas * self.settings.workers)
 
     def lag_s(self) -> np.ndarray:
         """Return seconds from an edit's arrival until it was visible on every replica that will have it."""

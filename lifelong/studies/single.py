@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from statistics import median
+from statistics import median_low
 from typing import Any
 
 from lifelong.log import Probed
@@ -83,4 +83,4 @@ def single(
                 say(f"{number}/{len(stream.edits)} edits")
     finally:
         editor.close()
-    return Single(ready.resolved.label, five(facts), len(stream.edits), median(spent), collapsed, tuple(facts))
+    return Single(ready.resolved.label, five(facts), len(stream.edits), median_low(spent), collapsed, tuple(facts))

@@ -13,15 +13,16 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reports.figures import style
-from reports.numbers.percentiles import Percentile, percentile
+from reports.numbers.percentiles import Percentile, percentiles
 
 
 @dataclass(frozen=True)
 class Point:
     """One fleet under one load: `goodput_per_s` counts answers within `slo_s` that are not stale.
 
-    `in_slo` and `stale` are shares of all queries, `busy` of all workers' time, `lag` from an edit's arrival until it
-    is visible everywhere.
+    `in_slo` and `stale` are shares of all queries. `busy` is the share of all workers' time that they served until
+    the last arrival, `load` the work that was offered in the same units: above 1 more comes than can be served.
+    `lag` is from an edit's arrival until it is visible everywhere.
     """
 
     replicas: int
@@ -30,6 +31,7 @@ class Point:
     in_slo: float
     stale: float
     busy: float
+    load: float
     p50: Percentile
     p99: Percentile
     p999: Percentile
@@ -49,18 +51,19 @@ class Point:
 
 def point(
     replicas: int,
-    workers: int,
     response_s: np.ndarray,
     stale: np.ndarray,
     lag_s: np.ndarray,
-    service_s: float,
+    *,
+    busy: float,
+    load: float,
     span_s: float,
     slo_s: float,
 ) -> Point:
     """Return the summary of one replay.
 
-    `response_s` and `stale` are by query, `lag_s` by edit; `service_s` is all time that workers served, `span_s` the
-    length of the load.
+    `response_s` and `stale` are by query, `lag_s` by edit; `busy` and `load` as in `Point`, `span_s` is the time
+    until the last arrival.
     """
     good = (response_s <= slo_s) & ~stale
     return Point(
@@ -69,9 +72,10 @@ def point(
         float(good.sum()) / span_s,
         float((response_s <= slo_s).mean()) if len(response_s) else 0.0,
         float(stale.mean()) if len(stale) else 0.0,
-        service_s / (span_s * replicas * workers),
-        *(percentile(response_s, share) for share in (0.5, 0.99, 0.999)),
-        *(percentile(lag_s, share) for share in (0.5, 0.99)),
+        busy,
+        load,
+        *percentiles(response_s, (0.5, 0.99, 0.999)),
+        *percentiles(lag_s, (0.5, 0.99)),
     )
 
 
@@ -82,13 +86,15 @@ def table(points: Sequence[Point]) -> pl.DataFrame:
 
 def plan_lines(points: Sequence[Point], slo_s: float) -> list[str]:
     """Return the plan as lines of text; a percentile of too few samples is shown by its n alone."""
-    head = f"{'replicas':>8}  {'queries/s':>9}  {'goodput/s':>9}  {'in SLO':>6}  {'stale':>7}  {'busy':>5}  "
+    head = f"{'replicas':>8}  {'queries/s':>9}  {'goodput/s':>9}  {'in SLO':>6}  {'stale':>7}  "
+    head += f"{'busy':>5}  {'load':>5}  "
     out = [
         f"goodput: answered within {slo_s:g} s and not stale by version; in brackets 95 % intervals",
+        "busy: share of the workers' time until the last arrival; load: all work that arrived, in the same units",
         head + "p50, p99 ms; edit lag p50, p99 s",
     ]
     for p in points:
-        shares = f"{p.in_slo:>6.3f}  {p.stale:>7.5f}  {p.busy:>5.2f}"
+        shares = f"{p.in_slo:>6.3f}  {p.stale:>7.5f}  {p.busy:>5.2f}  {p.load:>5.2f}"
         times = f"{p.p50.text(1e3, 1)}, {p.p99.text(1e3, 1)}; {p.lag_p50.text(1, 3)}, {p.lag_p99.text(1, 3)}"
         out.append(f"{p.replicas:>8}  {p.offered_per_s:>9.1f}  {p.goodput_per_s:>9.1f}  {shares}  {times}")
     return out
@@ -108,25 +114,23 @@ def draw_plan(points: Sequence[Point], slo_s: float, caption: str, along: str = 
     goodput.plot(x, [p.goodput_per_s for p in points], color="#0072B2", marker="o", markersize=3.5, label="goodput")
     goodput.set_ylabel("queries per second")
     if by_load and min(x) > 0 and max(x) > 4 * min(x):
-        goodput.set_yscale("log")
-        style.plain_ticks(goodput.yaxis)
+        style.log_axis(goodput.yaxis)
     for name, colour in (("p50", "#56B4E9"), ("p99", "#D55E00")):
-        known = [(at(p), getattr(p, name)) for p in points if not np.isnan(getattr(p, name).value)]
+        known = [(at(p), getattr(p, name)) for p in points if getattr(p, name).known]
         places, found = [k for k, _ in known], [v for _, v in known]
         response.plot(places, [v.value * 1e3 for v in found], color=colour, marker="o", markersize=3.5, label=name)
         response.fill_between(
             places, [v.low * 1e3 for v in found], [v.high * 1e3 for v in found], color=colour, alpha=0.2
         )
     response.axhline(slo_s * 1e3, color="#000000", linewidth=0.8, linestyle="--", label="SLO")
-    response.set_yscale("log")
+    style.log_axis(response.yaxis)
     response.set_ylabel("response time (ms)")
     stale.plot(x, [p.stale for p in points], color="#CC79A7", marker="o", markersize=3.5, label="stale by version")
     stale.set_ylabel("share of queries")
-    stale.set_ylim(bottom=0)
+    stale.set_ylim(0, 1.1 * max(0.01, *(p.stale for p in points)))
     for ax in (goodput, response, stale):
         if max(x) > 4 * min(x) > 0:
-            ax.set_xscale("log")
-            style.plain_ticks(ax.xaxis)
+            style.log_axis(ax.xaxis)
         ax.set_xlabel("offered load (queries per second)" if by_load else "replicas")
         ax.legend(fontsize=8, frameon=False)
     figure.suptitle(caption, fontsize=9)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from reports.figures.style import grid
+from reports.figures.style import grid, save
 
 _COLUMNS = ("stage", "step", "wall_s", "name", "value")
 SMOOTH = 5  # recorded points in the running median that is drawn thick
@@ -40,5 +40,4 @@ def draw_losses(source: str | Path, target: str | Path) -> Path:
         ax.set_title(f"{stage}: {name}", fontsize=9)
         ax.set_xlabel("training step")
     figure.suptitle(f"Training, as recorded (thin) and running median of {SMOOTH} records (thick)", fontsize=10)
-    figure.savefig(target, dpi=130)
-    return Path(target)
+    return save(figure, target)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.figures.style import grid, palette, plain_ticks
+from reports.figures.style import grid, log_axis, palette, save
 
 TARGET_MS, TARGET_RECALL = 1.0, 0.99
 
@@ -24,8 +24,7 @@ def draw_frontier(rows: Sequence[Mapping[str, Any]], target: str | Path) -> Path
         for index in dict.fromkeys(row["index"] for row in here):
             points = sorted((row["wall_p50_s"] * 1e3, row["recall_at_1"]) for row in here if row["index"] == index)
             ax.plot(*zip(*points, strict=True), label=index, linewidth=1.1, **looks[index].line())
-        ax.set_xscale("log")
-        plain_ticks(ax.xaxis)
+        log_axis(ax.xaxis)
         ax.axvline(TARGET_MS, color="#888888", linewidth=0.8, linestyle=":")
         ax.axhline(TARGET_RECALL, color="#888888", linewidth=0.8, linestyle=":")
         mixed = here[0].get("mixed", 0)
@@ -33,5 +32,4 @@ def draw_frontier(rows: Sequence[Mapping[str, Any]], target: str | Path) -> Path
         ax.set_xlabel("one query, wall p50 (ms)")
         ax.set_ylabel("recall@1")
     axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(target, dpi=130)
-    return Path(target)
+    return save(figure, target)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reports.figures.style import COLOURS, grid
+from reports.figures.style import COLOURS, grid, save
 
 
 class _Space(Protocol):
@@ -53,5 +53,4 @@ def draw_spaces(spaces: Sequence[_Space], target: Path) -> Path:
             ax.set_yticks([])
             ax.set_xlabel(space.about, fontsize=7)
         axes[2 * i].legend(fontsize=7, loc="best")
-    figure.savefig(target, dpi=130)
-    return target
+    return save(figure, target)

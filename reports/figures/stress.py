@@ -119,7 +119,9 @@ def curves(record: Mapping[str, Any]) -> Drawn:
                     continue
                 steps, values, _ = zip(*points, strict=True)
                 last, smallest = max(last, *steps), min(smallest, *values)
-                ax.plot(steps, values, **look.line(), linewidth=1.1, label=one["editor"] if i == 0 else None)
+                ax.plot(
+                    steps, values, **look.line(), linewidth=1.1, label=style.named(one["editor"]) if i == 0 else None
+                )
                 about = {"editor": one["editor"], "seed": climb["seed"], "measure": name}
                 rows += [{**about, "step": at, "value": value / scale, "n": n} for at, value, n in points]
                 if name == "retention" and climb["decay"]["between"]:
@@ -156,7 +158,7 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
                 continue
             cost, edits = points[one["editor"]]
             look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, _FLOOR)
-            ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=one["editor"])
+            ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=style.named(one["editor"]))
             if one["at_least"]:
                 arrow = {"arrowstyle": "->", "color": look.colour}
                 ax.annotate("", (x, y * 1.35), (x, y * 1.06), arrowprops=arrow)

@@ -1,18 +1,36 @@
-"""How every figure looks: one colour and marker per editor, axis labels with units, one legend. Knows no data."""
+"""How every figure looks: one colour and marker per editor, axis labels with units, one legend. Knows no data.
+
+Words in a figure are words: matplotlib reads no mathematics in them, and drops no name that begins with an
+underscore. Every picture is made by `image_bytes`, which sees to that.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import matplotlib
 import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from reports.written import write_whole
+from streams.text import printable
+
+PNG_DPI = 130
+_KEPT = "\u2060"  # before a legend's label that matplotlib would drop; no printable text has it
 
 # Okabe and Ito's colours, readable with colour-blind eyes; black is for the unedited reference.
 COLOURS = (
@@ -56,11 +74,14 @@ class Look(NamedTuple):
 def palette(editors: Sequence[str]) -> dict[str, Look]:
     """Return the look of each editor in the order given, the same for every figure of a report.
 
+    The unedited model is black, of several (on other models, streams ...) the first.
+
     >>> palette(["ft", "none"])["none"].colour
     '#000000'
     """
-    others = [e for e in dict.fromkeys(editors) if e != "none"]
-    out = {"none": Look("#000000", "x")} if "none" in editors else {}
+    plain = next((e for e in editors if e.split(" ")[0] == "none"), "")
+    others = [e for e in dict.fromkeys(editors) if e != plain]
+    out = {plain: Look("#000000", "x")} if plain else {}
     for i, editor in enumerate(others):
         again, at = divmod(i, len(COLOURS))
         marker, dash = MARKERS[(at + again) % len(MARKERS)], DASHES[again % len(DASHES)]
@@ -71,6 +92,11 @@ def palette(editors: Sequence[str]) -> dict[str, Look]:
 def title(ax: Axes, text: str) -> None:
     """Write a title over an axis, in several lines where it is longer than the axis is wide."""
     ax.set_title(fill(text, 34), fontsize=10)
+
+
+def named(label: str) -> str:
+    """Return the label that an artist is given so that the legend shows exactly this text."""
+    return _KEPT + label if label.startswith("_") else label
 
 
 def grid(n: int, columns: int = 4, width: float = 3.4, height: float = 2.7) -> tuple[Figure, list[Axes]]:
@@ -95,6 +121,14 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def log_axis(axis: Axis) -> None:
+    """Make an axis logarithmic, with plain numbers, where it has values above 0; called when everything is drawn."""
+    if not 0 < axis.get_minpos() < math.inf:
+        return
+    (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
+    plain_ticks(axis)
+
+
 def edits_axis(ax: Axes, last: int) -> None:
     """Label the x-axis in edits, logarithmic from the first edit when the stream is long."""
     count_axis(ax, last, "edits so far (step)")
@@ -103,8 +137,9 @@ def edits_axis(ax: Axes, last: int) -> None:
 def count_axis(ax: Axes, last: int, label: str) -> None:
     """Label an x-axis that counts up to `last`, logarithmic when that is more than 20."""
     if last > 20:
-        ax.set_xscale("log")
-        plain_ticks(ax.xaxis)
+        log_axis(ax.xaxis)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel(label)
 
 
@@ -119,19 +154,66 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     seen: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            seen.setdefault(label, handle)
+            seen.setdefault(label.removeprefix(_KEPT), handle)
     widest = max(map(len, seen), default=0) * CHARACTER + 0.6
     columns = max(1, min(6, len(seen), int(figure.get_figwidth() / widest)))
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(seen) // columns) - 1))
-    figure.legend(list(seen.values()), list(seen), loc="outside lower center", ncols=columns, frameon=False)
+    if not seen:
+        return
+    drawn = figure.legend(
+        list(seen.values()), ["-"] * len(seen), loc="outside lower center", ncols=columns, frameon=False
+    )
+    for text, label in zip(drawn.get_texts(), seen, strict=True):
+        text.set_text(label)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure: its file name, title, caption, picture, and the table of every number in it."""
+    """One figure: its file name, title, caption, picture, the table of every number in it, and what n it is of.
+
+    Without a picture nothing was asked that it could show; the caption says what.
+    """
 
     name: str
     title: str
     caption: str
-    figure: Figure
+    figure: Figure | None
     table: pl.DataFrame
+    counted: str = ""
+
+
+def not_asked(name: str, title: str, what: str, table: pl.DataFrame) -> Drawn:
+    """Return what stands in a figure's place where its runs asked nothing that it could show."""
+    return Drawn(name, title, f"Not asked: these runs have no {what}.", None, table)
+
+
+def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return tables of equal columns as one; an empty one where there are none."""
+    return pl.concat(tables) if tables else pl.DataFrame()
+
+
+def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float = PNG_DPI) -> bytes:
+    """Return a figure as the bytes of a PNG or an SVG: the only way in which one is made.
+
+    All its words are shown as they are. An SVG made after a PNG keeps the places that the PNG was given.
+    """
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is a box, and no message
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text("\n".join(printable(line) for line in text.get_text().split("\n")))
+        # The canvases' own printing draws once per format; `savefig` draws everything twice.
+        if kind == "png":
+            figure.set_dpi(dpi)
+            FigureCanvasAgg(figure).print_png(buffer)
+            figure.set_layout_engine("none")
+        else:
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, target: str | Path) -> Path:
+    """Write a figure as PNG, or as SVG where the name ends so, whole or not at all; return its path."""
+    path = Path(target)
+    return write_whole(path, image_bytes(figure, "svg" if path.suffix.lower() == ".svg" else "png"))

@@ -11,7 +11,7 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.percentiles import percentile
+from reports.numbers.percentiles import percentiles
 from reports.table import Facts
 
 WINDOWS = 20  # equal stretches of simulated time
@@ -34,42 +34,41 @@ def waiting(facts: Facts) -> Drawn:
             if not len(times):
                 continue
             ax.step(times * 1e3, 1 - np.arange(1, len(times) + 1) / len(times), where="post", color=look.colour,
-                    linestyle=look.dash, linewidth=1.3, label=editor)  # fmt: skip
-            for share, name in _SHARES:
-                found = percentile(times, share)
+                    linestyle=look.dash, linewidth=1.3, label=style.named(editor))  # fmt: skip
+            found_all = percentiles(times, [share for share, _ in _SHARES])
+            for found, (_, name) in zip(found_all, _SHARES, strict=True):
                 rows.append((editor, title, name, found.value, found.low, found.high, found.n))
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        style.log_axis(ax.xaxis)
+        style.log_axis(ax.yaxis)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("simulated time (ms)")
         ax.set_ylabel("share of queries that took longer")
     style.legend(figure, axes)
-    names = ["editor", "time", "percentile", "value_s", "low_s", "high_s", "n"]
+    words, numbers = ("editor", "time", "percentile"), ("value_s", "low_s", "high_s")
+    names = dict.fromkeys(words, pl.String) | dict.fromkeys(numbers, pl.Float64) | {"n": pl.Int64}
     table = pl.DataFrame(rows, schema=names, orient="row")
     caption = (
         "Response counts from the intended arrival. The table has 95 % intervals; a percentile that too few queries "
         "lie beyond is left out of it."
     )
-    return Drawn("waiting", "How long queries take, and how long people wait", caption, figure, table)
+    heading = "How long queries take, and how long people wait"
+    return Drawn("waiting", heading, caption, figure, table, f"n = {len(served):,} queries")
 
 
 def staleness(facts: Facts) -> Drawn:
     """Draw, over simulated time, the shares of queries about edits that are right, stale by version and by answer."""
     looks = style.palette(facts.editors)
     inside = _windows(facts.served.filter(pl.col("scope").is_in(INSIDE)), "arrived_sim_s")
-    table = (
-        inside.group_by("editor", "window", "at_s")
-        .agg(
-            pl.col("right").mean(), pl.col("stale_version").mean(), pl.col("stale_answer").mean(), pl.len().alias("n")
-        )
-        .sort("editor", "window")
-    )
+    shares = ("right", "stale_version", "stale_answer")
+    place = ("editor", "window", "at_s")
+    each = inside.group_by(*place, "seed").agg(*(pl.col(c).mean() for c in shares), pl.len().alias("n"))
+    table = each.group_by(place).agg(*(pl.col(c).mean() for c in shares), pl.col("n").sum()).sort("editor", "window")
     figure, axes = style.grid(3, columns=3, height=3.0)
     titles = ("right", "stale by version", "stale by answer")
-    for ax, column, title in zip(axes, ("right", "stale_version", "stale_answer"), titles, strict=True):
+    for ax, column, title in zip(axes, shares, titles, strict=True):
         for editor, look in looks.items():
             mine = table.filter((pl.col("editor") == editor) & pl.col(column).is_not_null())
-            ax.plot(mine["at_s"], mine[column], **look.line(), linewidth=1.3, label=editor)
+            ax.plot(mine["at_s"], mine[column], **look.line(), linewidth=1.3, label=style.named(editor))
         ax.set_ylim(-0.02, 1.02)
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("simulated time (s)")
@@ -79,7 +78,8 @@ def staleness(facts: Facts) -> Drawn:
         f"Queries about an edited fact, by {WINDOWS} equal stretches of time. Stale by version: the edit had arrived "
         "and was not visible when service began. Stale by answer: right by what was true before, wrong by what is."
     )
-    return Drawn("staleness", "What people are told about edited facts", caption, figure, table)
+    n = f"n = {len(inside):,} queries about edited facts"
+    return Drawn("staleness", "What people are told about edited facts", caption, figure, table, n)
 
 
 def lag(facts: Facts) -> Drawn:
@@ -89,25 +89,29 @@ def lag(facts: Facts) -> Drawn:
     edits = _windows(
         facts.edited.with_columns((pl.col("visible_sim_s") - pl.col("arrived_sim_s")).alias("lag_s")), "arrived_sim_s"
     )
-    lags = edits.group_by("editor", "window", "at_s").agg(
-        pl.col("lag_s").median().alias("lag_p50_s"), pl.col("lag_s").max().alias("lag_max_s"), pl.len().alias("edits")
+    within = edits.group_by("editor", "window", "at_s", "seed").agg(
+        pl.col("lag_s").mean().alias("lag_mean_s"), pl.col("lag_s").max().alias("lag_max_s"), pl.len().alias("edits")
+    )
+    lags = within.group_by("editor", "window", "at_s").agg(
+        pl.col("lag_mean_s").mean(), pl.col("lag_max_s").max(), pl.col("edits").sum()
     )
     depth = _depth(_timed(facts.served))
     table = lags.join(depth, on=["editor", "window"], how="full", coalesce=True).sort("editor", "window")
     for editor, look in looks.items():
         mine = table.filter(pl.col("editor") == editor)
-        axes[0].plot(mine["at_s"], mine["lag_p50_s"], **look.line(), linewidth=1.3, label=editor)
+        axes[0].plot(mine["at_s"], mine["lag_mean_s"], **look.line(), linewidth=1.3, label=style.named(editor))
         axes[0].plot(mine["at_s"], mine["lag_max_s"], **look.line(":"), linewidth=1.0)
-        axes[1].plot(mine["at_s"], mine["queries_inside"], **look.line(), linewidth=1.3, label=editor)
+        axes[1].plot(mine["at_s"], mine["queries_inside"], **look.line(), linewidth=1.3, label=style.named(editor))
     axes[0].set_ylabel("arrival to visible (s)")
     axes[1].set_ylabel("queries in the system")
-    for ax, title in zip(axes, ("edit lag: median, longest dotted", "queue depth"), strict=True):
+    for ax, title in zip(axes, ("edit lag: mean, longest dotted", "queue depth"), strict=True):
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("simulated time (s)")
         ax.set_ylim(bottom=0)
     style.legend(figure, axes)
     caption = f"By {WINDOWS} equal stretches of simulated time. Queries in the system: the time average."
-    return Drawn("edit_lag", "How long edits take to be visible, and who waits meanwhile", caption, figure, table)
+    n = f"n = {len(edits):,} edits, {len(facts.served):,} queries"
+    return Drawn("edit_lag", "How long edits take to be visible, and who waits meanwhile", caption, figure, table, n)
 
 
 def _timed(served: pl.DataFrame) -> pl.DataFrame:
@@ -117,8 +121,8 @@ def _timed(served: pl.DataFrame) -> pl.DataFrame:
 
 
 def _windows(rows: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Number equal stretches of each editor's time, `at_s` their middles."""
-    span = pl.col(column).max().over("editor") / WINDOWS
+    """Number equal stretches of each editor's time, `at_s` their middles; all of it is one where it has no length."""
+    span = pl.col(column).max().over("editor").clip(1e-9) / WINDOWS
     window = (pl.col(column) / span).floor().clip(0, WINDOWS - 1).cast(pl.Int64)
     return rows.with_columns(window.alias("window"), ((window + 0.5) * span).alias("at_s"))
 
@@ -126,8 +130,9 @@ def _windows(rows: pl.DataFrame, column: str) -> pl.DataFrame:
 def _depth(served: pl.DataFrame) -> pl.DataFrame:
     """Return the time average of queries in the system, per run and stretch, averaged over seeds (Little's law)."""
     out = []
+    ends = dict(served.group_by("editor").agg(pl.col("arrived_sim_s").max()).rows())
     for (editor, _), rows in served.group_by("editor", "seed"):
-        edges = np.linspace(0, float(rows["arrived_sim_s"].max() or 0), WINDOWS + 1)  # type: ignore[arg-type]
+        edges = np.linspace(0, float(ends[editor] or 0), WINDOWS + 1)
         came, went = rows["arrived_sim_s"].to_numpy(), rows["sim_s"].to_numpy()
         for window, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
             inside = np.clip(np.minimum(went, high) - np.maximum(came, low), 0, None).sum()

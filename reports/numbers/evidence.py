@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from reports.numbers import metrics
+from reports.numbers.percentiles import percentiles
+from reports.numbers.seeds import mean_of, of_seeds, over_seeds
 from reports.table import Facts, RunInfo
+from streams.text import printable
 
 _SCORER = "teacher_forced"
-ENOUGH = 5
-# Two-sided 95 % quantiles of Student's t by degrees of freedom, from four on.
-T95 = (2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
 
 
-def _of(axis: str, modality: str | None = None) -> pl.Expr:
-    chosen = metrics.HOLDS & (pl.col("axis") == axis) & (pl.col("scorer") == _SCORER)
-    return chosen if modality is None else chosen & (pl.col("modality") == modality)
+def _of(axis: str, modality: str | None = None, variant: str | None = None, scorer: str = _SCORER) -> pl.Expr:
+    chosen = metrics.HOLDS & (pl.col("axis") == axis) & (pl.col("scorer") == scorer)
+    chosen = chosen if modality is None else chosen & (pl.col("modality") == modality)
+    return chosen if variant is None else chosen & (pl.col("variant") == variant)
 
 
 QUALITY = {
@@ -35,7 +37,11 @@ QUALITY = {
     "M-Loc": _of("locality", "image"),
     "portability": _of("portability"),
     "specificity": _of("specificity"),
+    "must change": _of("specificity", variant="must"),
+    "must not change": _of("specificity", variant="must-not"),
+    "general": _of("general", scorer="generated"),
 }
+"""`specificity` is both of its halves together; `general` is the accuracy of free answers to untouched questions."""
 COST = ("edit (s)", "bytes per edit", "route p50 (ms)", "route p99 (ms)", "fit (s)", "run (s)")
 
 
@@ -43,7 +49,7 @@ def evidence(facts: Facts, runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
     """Return one object per editor and measure: mean, n, the `seeds`' own numbers and, from five on, `low`, `high`.
 
     Quality is teacher forced (token accuracy, as published) at the last panel of each seed; route latencies are
-    pooled over the last panels' samples and p99 needs 100 of them. Unknown numbers are nan.
+    percentiles of the last panels' samples together (`reports.numbers.percentiles`). Unknown numbers are nan.
     """
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     out = []
@@ -53,7 +59,7 @@ def evidence(facts: Facts, runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
         last = frame.filter(pl.col("step") == pl.col("step").max().over("seed"))
         record: dict[str, Any] = {
             "editor": editor,
-            "edits": int(last["step"].max() or 0),  # pyright: ignore[reportArgumentType]
+            "edits": int(facts.gauged.filter(pl.col("editor") == editor)["step"].max()),  # pyright: ignore[reportArgumentType]
             "seeds": sorted(r.seed for r in mine),
             "collapsed edits": int(facts.edited.filter(pl.col("editor") == editor)["collapsed"].sum()),
         }
@@ -71,45 +77,15 @@ def _cost(facts: Facts, editor: str, runs: Sequence[RunInfo]) -> dict[str, Any]:
     ends = gauged.filter(pl.col("step") == pl.col("step").max().over("seed"))
     routes = own(facts.timed).filter(pl.col("operation") == "route")
     routes = routes.filter(pl.col("step") == pl.col("step").max().over("seed"))["wall_s"]
-    p99 = routes.quantile(0.99, "linear") if len(routes) >= 100 else None
+    p50, p99 = percentiles(routes, (0.5, 0.99))
     return {
         "edit (s)": over_seeds(own(facts.edited), lambda p: float((p["edit_wall_s"] / p["batch_len"]).mean())),  # pyright: ignore[reportArgumentType]
         "bytes per edit": over_seeds(ends, lambda p: float((p["bank_bytes"] / p["step"]).mean())),  # pyright: ignore[reportArgumentType]
-        "route p50 (ms)": {"mean": float(routes.median()) * 1e3 if len(routes) else math.nan, "n": len(routes)},  # pyright: ignore[reportArgumentType]
-        "route p99 (ms)": {"mean": p99 * 1e3 if p99 is not None else math.nan, "n": len(routes)},
-        "fit (s)": _mean_of([r.fit_wall_s for r in runs if not math.isnan(r.fit_wall_s)]),
-        "run (s)": _mean_of([r.wall_s for r in runs if not math.isnan(r.wall_s)]),
+        "route p50 (ms)": {"mean": p50.value * 1e3, "n": p50.n},
+        "route p99 (ms)": {"mean": p99.value * 1e3, "n": p99.n},
+        "fit (s)": mean_of([r.fit_wall_s for r in runs if not math.isnan(r.fit_wall_s)]),
+        "run (s)": mean_of([r.wall_s for r in runs if not math.isnan(r.wall_s)]),
     }
-
-
-def over_seeds(frame: pl.DataFrame, value: Callable[[pl.DataFrame], float]) -> dict[str, Any]:
-    """Return the mean over seeds of a value of a seed's rows, the number of rows, and the spread."""
-    per = [value(part) for _, part in sorted(frame.group_by("seed"))]
-    return of_seeds(per, len(frame))
-
-
-def of_seeds(per: Sequence[float], n: int) -> dict[str, Any]:
-    """Return mean, n and the seeds' own numbers, with Student's interval from five seeds on."""
-    out = _mean_of(per) | {"n": n, "seeds": list(per)}
-    if len(per) < ENOUGH:
-        return out
-    half = half_width(per)
-    return out | {"low": out["mean"] - half, "high": out["mean"] + half}
-
-
-def half_width(values: Sequence[float]) -> float:
-    """Return half of Student's 95 % interval of a mean of five or more values.
-
-    >>> round(half_width([1.0, 2.0, 3.0, 4.0, 5.0]), 3)
-    1.963
-    """
-    n, mean = len(values), sum(values) / len(values)
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
-    return T95[min(n - ENOUGH, len(T95) - 1)] * deviation / math.sqrt(n)
-
-
-def _mean_of(values: Sequence[float]) -> dict[str, Any]:
-    return {"mean": sum(values) / len(values) if values else math.nan, "n": len(values)}
 
 
 def to_json(records: Sequence[dict[str, Any]], runs: Sequence[RunInfo]) -> str:
@@ -125,7 +101,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(v) for v in value]
     if isinstance(value, float):
-        return None if math.isnan(value) else float(f"{value:.5g}")
+        return float(f"{value:.5g}") if math.isfinite(value) else None
     return value
 
 
@@ -140,6 +116,48 @@ def flat(records: Sequence[dict[str, Any]]) -> pl.DataFrame:
             seeds = " ".join(f"{v:.4g}" for v in found.get("seeds", ()))
             rows.append({"editor": record["editor"], "measure": name, **own, "seeds": seeds})
     return pl.DataFrame(rows)
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """Return the evidence of a report from its JSON, to be joined with that of others.
+
+    Raises `ValueError` naming the file for one that is not there or is no such table.
+    """
+    wrong = f"{path}: this is no table of evidence; expected the tables/evidence.json of a report"
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; expected the tables/evidence.json of a report.")
+    try:
+        table = json.loads(path.read_bytes().decode("utf-8-sig"))
+        said = [name for name in _ABOUT if not _texts(table[name])] + ([] if table["editors"] else ["editors"])
+        said += [f"{r['editor']}: {name}" for r in table["editors"] for name in (*QUALITY, *COST) if _wrong(r, name)]
+    except OSError as error:
+        raise ValueError(f"{path}: it cannot be read ({error.strerror or error}).") from error
+    except KeyError as error:
+        raise ValueError(f"{wrong} of this version (it lacks {error}). Write that report again.") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{wrong} ({error}).") from error
+    if said:
+        raise ValueError(f"{wrong} ({printable(', '.join(said[:5]))} cannot be understood).")
+    return table
+
+
+_ABOUT = ("stream", "model", "hardware")
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+
+
+def _wrong(record: Mapping[str, Any], name: str) -> bool:
+    """Whether a measure of an editor is not what a report writes of it."""
+    found, seeds = record[name], record["seeds"]
+    whole = [record["edits"], record["collapsed edits"], found["n"], *seeds]
+    told = isinstance(record["editor"], str) and all(type(v) is int for v in whole)
+    return not (told and all(map(_number, [found["mean"], *found.get("seeds", ())])))
 
 
 def joined_evidence(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -175,6 +193,8 @@ def _united(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     out = {**old, "seeds": seeds, "collapsed edits": old["collapsed edits"] + new["collapsed edits"]}
     out["cost seeds"] = old.get("cost seeds", old["seeds"])
     for name in QUALITY:
+        if not old[name]["n"] and not new[name]["n"]:
+            continue  # neither asked it
         values = _by_seed(old, name) | _by_seed(new, name)
         out[name] = _plain(of_seeds([values[seed] for seed in seeds], old[name]["n"] + new[name]["n"]))
     return out | {name: old[name] for name in COST}
@@ -187,3 +207,20 @@ def _by_seed(record: Mapping[str, Any], name: str) -> dict[int, float]:
             f"{record['editor']}: {name} has {len(own)} numbers for seeds {record['seeds']}; write the report again."
         )
     return dict(zip(record["seeds"], own, strict=True))
+
+
+def table_lines(table: Mapping[str, Any]) -> list[str]:
+    """Return a table of evidence as lines of equal columns: the means, how many seeds, and what they are of."""
+    rows = [["editor", "edits", "seeds", *QUALITY, *COST]]
+    for r in table["editors"]:
+        means = [r[name]["mean"] for name in (*QUALITY, *COST)]
+        shown = ["-" if v is None else f"{v:.2f}" if n in QUALITY else f"{v:.4g}"
+                 for n, v in zip((*QUALITY, *COST), means, strict=True)]  # fmt: skip
+        rows.append([printable(r["editor"]), str(r["edits"]), str(len(r["seeds"])), *shown])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    about = f"{', '.join(table['model'])} on {', '.join(table['stream'])}; {'; '.join(table['hardware'])}"
+    return [*lines, f"Means over seeds after the last edit, {printable(str(table['scorer']))}: {printable(about)}."]

@@ -8,18 +8,19 @@ import polars as pl
 
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from reports.numbers.metrics import HOLDS
+from reports.numbers.percentiles import percentile
 
 _AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
 SCORERS = ("generated", "teacher_forced")
-_LEAST = 100  # latency samples for a p99
 
 
 def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, tuple[float, int]]]:
     """Return the step of a run's last panel, and value and n of each measure there (left out where n is 0).
 
     retention, generality, locality: mean scores over all past edits probed there, those replaced or taken back left
-    out; `route_p99_s` from 100 samples on, measured; `encode_p99_s` likewise; `bytes_per_edit`; `edit_s`, the mean
-    measured seconds of the edits of this log. Raises `ValueError` for an unknown scorer or a run without a panel.
+    out; `route_p99_s` and `encode_p99_s`, measured, where there are samples enough for one; `bytes_per_edit`;
+    `edit_s`, the mean measured seconds of the edits of this log. Raises `ValueError` for an unknown scorer or a run
+    without a panel.
     """
     if scorer not in SCORERS:
         raise ValueError(f"scorer={scorer!r}: expected one of {', '.join(SCORERS)}.")
@@ -38,8 +39,9 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
             found[name] = (float(cast(float, scores.mean())), len(scores))
     for operation in ("route", "encode"):
         samples = timed.filter((pl.col("step") == step) & (pl.col("operation") == operation))["wall_s"]
-        if len(samples) >= _LEAST:
-            found[f"{operation}_p99_s"] = (float(cast(float, samples.quantile(0.99, "linear"))), len(samples))
+        p99 = percentile(samples, 0.99)
+        if p99.known:
+            found[f"{operation}_p99_s"] = (p99.value, p99.n)
     held = gauged.filter((pl.col("step") == step) & (pl.col("name") == "bank_bytes"))["value"]
     if len(held):
         found["bytes_per_edit"] = (float(held[-1]) / max(1, step), step)

@@ -1,7 +1,7 @@
 """The numbers of a degradation report, as pure functions of fact tables (polars frames).
 
-Knows the columns of `lifelong.log`'s facts and the field's definitions; reads no files and draws nothing. A mean
-always comes with its n; an interval over probes is Wilson's 95 % interval.
+Knows the columns of `lifelong.log`'s facts and the field's definitions; reads no files and draws nothing. A mean is
+taken within each seed and then over seeds, and always comes with its n.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import math
 
 import numpy as np
 import polars as pl
+
+from reports.numbers.percentiles import percentiles
+from reports.numbers.seeds import ENOUGH, half_width
 
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 CURVE_KEYS = ("editor", "step", "axis", "variant", "modality", "scorer")
@@ -47,31 +50,51 @@ def instant_rows(probed: pl.DataFrame) -> pl.DataFrame:
 
 
 def curve(rows: pl.DataFrame, keys: tuple[str, ...] = CURVE_KEYS) -> pl.DataFrame:
-    """Return mean score, n and Wilson interval per combination of `keys`, sorted by them."""
-    out = rows.group_by(list(keys)).agg(pl.col("score").mean().alias("mean"), pl.len().alias("n")).sort(list(keys))
-    bounds = [wilson(m * n, n) for m, n in zip(out["mean"], out["n"], strict=True)]
+    """Return mean score, n and a 95 % band per combination of `keys`, sorted by them.
+
+    A mean is taken within each seed, then over seeds. The band is Wilson's over the probes of a single seed, reaches
+    from the lowest to the highest of up to four seeds, and is Student's over five and more.
+    """
+    within = rows.group_by([*keys, "seed"]).agg(pl.col("score").mean().alias("mean"), pl.len().alias("n"))
+    out = within.group_by(list(keys)).agg(pl.col("mean").sort(), pl.col("n").sum()).sort(list(keys))
+    means = out["mean"].to_list()
+    bands = [_band(m, n) for m, n in zip(means, out["n"], strict=True)]
     return out.with_columns(
-        pl.Series("low", [b[0] for b in bounds], dtype=pl.Float64),
-        pl.Series("high", [b[1] for b in bounds], dtype=pl.Float64),
+        pl.Series("mean", [sum(m) / len(m) for m in means], dtype=pl.Float64),
+        pl.Series("low", [b[0] for b in bands], dtype=pl.Float64),
+        pl.Series("high", [b[1] for b in bands], dtype=pl.Float64),
+        pl.Series("seeds", [len(m) for m in means], dtype=pl.Int64),
     )
+
+
+def _band(means: list[float], n: int) -> tuple[float, float]:
+    """Return the band about the means of seeds, in order, over n probes of all of them."""
+    if len(means) == 1:
+        return wilson(means[0] * n, n)
+    if len(means) < ENOUGH:
+        return means[0], means[-1]
+    mean, half = sum(means) / len(means), half_width(means)
+    return max(0.0, mean - half), min(1.0, mean + half)
 
 
 def retention_matrix(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return R in long form: one row (step, edit_id, age, score) per cell, from generated reliability probes."""
+    """Return R in long form: one row (seed, step, edit_id, age, score) per cell, from generated reliability probes.
+
+    Seeds are streams of their own: an edit of one is another edit than that of the same id in another.
+    """
     keep = (pl.col("axis") == "reliability") & (pl.col("scorer") == "generated")
-    return (
-        rows.filter(HOLDS & keep).group_by("step", "edit_id", "age", maintain_order=True).agg(pl.col("score").mean())
-    )
+    cell = ("seed", "step", "edit_id", "age")
+    return rows.filter(HOLDS & keep).group_by(cell, maintain_order=True).agg(pl.col("score").mean())
 
 
 def forgetting_first(matrix: pl.DataFrame) -> float:
-    """Return the mean over edits of R[first probed] - R[last probed] (Avalanche's stream forgetting)."""
+    """Return, of one seed, the mean over edits of R[first probed] - R[last probed] (Avalanche's forgetting)."""
     per = _ends(matrix)
     return float((per["first"] - per["last"]).mean()) if len(per) else math.nan  # pyright: ignore[reportArgumentType]
 
 
 def forgetting_max(matrix: pl.DataFrame) -> float:
-    """Return the mean over edits of max_t R[t, edit] - R[last probed] (mammoth's forgetting)."""
+    """Return, of one seed, the mean over edits of max_t R[t, edit] - R[last probed] (mammoth's forgetting)."""
     per = _ends(matrix)
     return float((per["best"] - per["last"]).mean()) if len(per) else math.nan  # pyright: ignore[reportArgumentType]
 
@@ -88,9 +111,10 @@ def _ends(matrix: pl.DataFrame) -> pl.DataFrame:
 
 
 def half_life(matrix: pl.DataFrame) -> float:
-    """Return the smallest age at which mean retention has fallen to half of its value at age 0, or infinity.
+    """Return, of one seed, the smallest age at which mean retention has fallen to half of its value at age 0.
 
-    Ages are binned at `AGE_EDGES`; the lower edge of the first bin at or below half is returned.
+    Ages are binned at `AGE_EDGES`; the lower edge of the first bin at or below half is returned, infinity where there
+    is none, and not a number where nothing was right to begin with.
     """
     by_age = (
         retention_by_age(matrix)
@@ -98,7 +122,7 @@ def half_life(matrix: pl.DataFrame) -> float:
         .agg((pl.col("mean") * pl.col("n")).sum().alias("sum"), pl.col("n").sum())
     )
     points = [(r["age_low"], r["sum"] / r["n"]) for r in by_age.sort("age_low").iter_rows(named=True)]
-    if not points:
+    if not points or points[0][1] <= 0:
         return math.nan
     start = points[0][1]
     return next((float(age) for age, mean in points if mean <= start / 2), math.inf)
@@ -108,12 +132,8 @@ def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
     """Return mean retention and n per (step, age bin); `age_low` is the bin's lower edge in edits."""
     edges = np.asarray(AGE_EDGES)
     index = np.searchsorted(edges, matrix["age"].to_numpy(), side="right") - 1
-    return (
-        matrix.with_columns(pl.Series("age_low", edges[np.maximum(index, 0)]))
-        .group_by("step", "age_low")
-        .agg(pl.col("score").mean().alias("mean"), pl.len().alias("n"))
-        .sort("step", "age_low")
-    )
+    binned = matrix.with_columns(pl.Series("age_low", edges[np.maximum(index, 0)]))
+    return curve(binned, ("step", "age_low")).select("step", "age_low", "mean", "n", "seeds")
 
 
 _IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
@@ -131,6 +151,7 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     one = rows.filter(pl.col("scorer") == "generated")
     home = one.filter(_IN_SCOPE).select(
         "editor",
+        "seed",
         "step",
         "prompt_kind",
         pl.lit("recall").alias("measure"),
@@ -138,6 +159,7 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     )
     fire = one.filter(OUT_OF_SCOPE).select(
         "editor",
+        "seed",
         "step",
         "prompt_kind",
         pl.lit("false fires").alias("measure"),
@@ -146,26 +168,26 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([home, fire])
 
 
-def latency_bins(
-    timed: pl.DataFrame, edges: tuple[int, ...] = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
-) -> pl.DataFrame:
-    """Return p50, p90 and p99 of each operation per bank-size bin, with n; p99 only from 100 samples on.
+_BINS = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
+_TIMES = {"bank_len": pl.Float64, "p50_s": pl.Float64, "p90_s": pl.Float64, "p99_s": pl.Float64, "n": pl.Int64}
 
-    Samples of all panels whose bank size falls into a bin are pooled; `bank_len` is the bin's median size.
+
+def latency_bins(timed: pl.DataFrame, edges: tuple[int, ...] = _BINS) -> pl.DataFrame:
+    """Return p50, p90 and p99 of each operation per bank-size bin, with n; null where there are too few samples.
+
+    Samples of all panels and seeds whose bank size falls into a bin are pooled: a percentile is one of them.
+    `bank_len` is the bin's median size.
     """
     index = np.searchsorted(np.asarray(edges), timed["bank_len"].to_numpy(), side="right") - 1
-    binned = timed.with_columns(pl.Series("bin", index))
-    out = binned.group_by("editor", "operation", "bin").agg(
-        pl.col("bank_len").median(),
-        pl.col("wall_s").quantile(0.5, "linear").alias("p50_s"),
-        pl.col("wall_s").quantile(0.9, "linear").alias("p90_s"),
-        pl.col("wall_s").quantile(0.99, "linear").alias("p99_s"),
-        pl.len().alias("n"),
-    )
-    few = pl.col("n") < 100
-    return out.with_columns(pl.when(few).then(None).otherwise(pl.col("p99_s")).alias("p99_s")).sort(
+    rows = []
+    for (editor, operation, at), part in timed.with_columns(pl.Series("bin", index)).group_by(
         "editor", "operation", "bin"
-    )
+    ):
+        found = percentiles(part["wall_s"], (0.5, 0.9, 0.99))
+        size = float(part["bank_len"].median())  # pyright: ignore[reportArgumentType]
+        rows.append((editor, operation, at, size, *(p.value if p.known else None for p in found), len(part)))
+    names = {"editor": pl.String, "operation": pl.String, "bin": pl.Int64} | _TIMES
+    return pl.DataFrame(rows, schema=names, orient="row").sort("editor", "operation", "bin")
 
 
 def slope(x: np.ndarray, y: np.ndarray) -> float:
@@ -192,6 +214,7 @@ SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("modal locality: far", "locality", "image", ("far",)),
     ("specificity: must change", "specificity", None, ("must",)),
     ("specificity: must not", "specificity", None, ("must-not",)),
+    ("general: untouched questions, accuracy", "general", None, None),
 )
 
 

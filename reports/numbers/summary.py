@@ -1,49 +1,78 @@
-"""The table of all numbers: one row per editor, every measure at the last panel with its n. Reads no files."""
+"""The table of all numbers: one row per editor, every measure with its n. Reads no files.
+
+Every number is taken within each seed and then averaged over seeds; percentiles are of all seeds' samples together.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from reports.numbers import metrics
 from reports.numbers.metrics import SHOWN_AXES, on_axis
+from reports.numbers.percentiles import percentiles
+from reports.numbers.seeds import mean_of, over_seeds
 from reports.table import Facts
+
+LAST, ALL, WHOLE = "last panel", "all panels", "whole run"
+TAKEN_OVER = {
+    "reliability right after the edit": WHOLE,
+    "forgetting (first)": ALL,
+    "forgetting (max)": ALL,
+    "half-life (edits)": ALL,
+    "edit (s)": WHOLE,
+    "collapsed edits": WHOLE,
+    "answers not finite": WHOLE,
+    "edits/s": WHOLE,
+    "probes/s": WHOLE,
+    "answers kept by an unchanged route": WHOLE,
+    "simulator overhead": WHOLE,
+    "encode p50 (ms)": ALL,
+    "encode p99 (ms)": ALL,
+    "route p50 (ms)": ALL,
+    "route p99 (ms)": ALL,
+}
+"""What each number is taken over; those that are not named are of each seed's last panel."""
 
 
 def summary(facts: Facts) -> pl.DataFrame:
-    """Return one row per editor: quality at the last panel, forgetting, and cost (units in the column names)."""
+    """Return one row per editor: quality, forgetting, and cost (units in the column names); nan where not asked."""
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
     out = []
     for editor in facts.editors:
         mine = rows.filter(pl.col("editor") == editor)
-        last = mine.filter(pl.col("step") == mine["step"].max())
-        record: dict[str, object] = {"editor": editor, "edits": int(mine["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
+        gauges = facts.gauged.filter(pl.col("editor") == editor)
+        last = at_the_end(mine, gauges)
+        record: dict[str, object] = {"editor": editor, "edits": int(gauges["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
         for title, axis, modality, variants in SHOWN_AXES:
-            part = on_axis(last, axis, modality, variants)
-            record[title] = float(part["score"].mean()) if len(part) else math.nan  # pyright: ignore[reportArgumentType]
-            record[f"n {title}"] = len(part)
-        instant = metrics.instant_rows(
-            facts.probed.filter((pl.col("editor") == editor) & (pl.col("scorer") == "generated"))
-        )
-        instant = instant.filter(pl.col("axis") == "reliability")
-        matrix = metrics.retention_matrix(
-            facts.probed.filter(pl.col("editor") == editor).unique(
-                subset=["seed", "step", "probe_id", "scorer"], maintain_order=True
-            )
-        )
-        record["reliability right after the edit"] = float(instant["score"].mean()) if len(instant) else math.nan  # pyright: ignore[reportArgumentType]
-        record["n reliability right after the edit"] = len(instant)
-        record["forgetting (first)"] = metrics.forgetting_first(matrix)
-        record["forgetting (max)"] = metrics.forgetting_max(matrix)
-        record["half-life (edits)"] = metrics.half_life(matrix)
-        record |= _cost(facts, editor)
-        out.append(record)
-    return pl.DataFrame(out)
+            record |= _counted(title, on_axis(last, axis, modality, variants))
+        probed = facts.probed.filter(pl.col("editor") == editor)
+        instant = metrics.instant_rows(probed.filter(pl.col("scorer") == "generated"))
+        record |= _counted("reliability right after the edit", instant.filter(pl.col("axis") == "reliability"))
+        once = ["seed", "step", "probe_id", "scorer"]
+        matrix = metrics.retention_matrix(probed.unique(subset=once, maintain_order=True))
+        record["forgetting (first)"] = over_seeds(matrix, metrics.forgetting_first)["mean"]
+        record["forgetting (max)"] = over_seeds(matrix, metrics.forgetting_max)["mean"]
+        record["half-life (edits)"] = over_seeds(matrix, metrics.half_life)["mean"]
+        out.append(record | _cost(facts, editor, gauges))
+    return pl.DataFrame(out, infer_schema_length=None)
+
+
+def at_the_end(rows: pl.DataFrame, gauges: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of each seed's last panel, of one editor's rows."""
+    ends = gauges.group_by("seed").agg(pl.col("step").max())
+    return rows.join(ends, on=["seed", "step"], how="semi")
+
+
+def _counted(title: str, rows: pl.DataFrame) -> dict[str, object]:
+    return {title: over_seeds(rows, lambda part: float(part["score"].mean()))["mean"], f"n {title}": len(rows)}  # pyright: ignore[reportArgumentType]
 
 
 def speed(gauges: pl.DataFrame, timed: pl.DataFrame, edits: int) -> dict[str, object]:
-    """Return how fast one editor's runs went, nan where they did not say; rates count measured seconds.
+    """Return how fast one seed's run went, nan where it did not say; rates count measured seconds.
 
     `edits/s` over the whole loop, `probes/s` over probing (latency samples left out); the share of probes whose
     answer an unchanged route kept; the share of all time outside edit, encode, route, answer and latency samples.
@@ -62,52 +91,64 @@ def speed(gauges: pl.DataFrame, timed: pl.DataFrame, edits: int) -> dict[str, ob
     }
 
 
+WRONG_THOUGH_FOUND, WRONG_UNROUTED = "lost: found, answered wrongly", "lost: answered wrongly (nothing is routed)"
 LOST = {
     "index recall": "index_recall",
     "lost: not found": "lost_router_miss",
     "lost: missed by the index": "lost_index_miss",
     "lost: no longer stored": "lost_overwritten",
-    "lost: found, answered wrongly": "lost_wrong_answer",
+    WRONG_THOUGH_FOUND: "lost_wrong_answer",
+    WRONG_UNROUTED: "lost_wrong_answer",
 }
 
 
 def lost_edits(gauges: pl.DataFrame) -> dict[str, object]:
     """Return, at the last panel of one editor's runs, the index's recall and how many edits are lost why (means).
 
-    Lost: right when first asked, wrong now. Nan where a run did not say.
+    Lost: right when first asked, wrong now. Nan where a run did not say. An editor that searches no bank finds
+    nothing and misses nothing: only its wrong answers are counted, under a name of their own.
     """
     out: dict[str, object] = {}
-    last = gauges.filter(pl.col("step") == pl.col("step").max()) if len(gauges) else gauges
+    last = at_the_end(gauges, gauges)
+    routes = "index_recall" in last.columns and last["index_recall"].null_count() < len(last)
     for title, name in LOST.items():
-        told = last[name].drop_nulls() if name in last.columns else pl.Series([], dtype=pl.Float64)
-        out[title] = _mean(told.to_list())
+        told = last[name].drop_nulls().to_list() if name in last.columns else []
+        searches = title not in ("lost: no longer stored", WRONG_UNROUTED)
+        out[title] = mean_of(told)["mean"] if title == "lost: no longer stored" or searches == routes else math.nan
     return out
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _cost(facts: Facts, editor: str) -> dict[str, object]:
+def _cost(facts: Facts, editor: str, gauges: pl.DataFrame) -> dict[str, object]:
     edited = facts.edited.filter(pl.col("editor") == editor)
     timed = facts.timed.filter(pl.col("editor") == editor)
-    gauges = facts.gauged.filter(pl.col("editor") == editor).sort("step")
-    paired = timed.filter(pl.col("operation").is_in(["encode", "route"]))
-    last = gauges.row(-1, named=True) if len(gauges) else {"bank_bytes": 0, "step": 1, "rss_bytes": 0}
+    last = at_the_end(gauges, gauges)
+
+    def mean(frame: pl.DataFrame, value: Callable[[pl.DataFrame], Any]) -> float:
+        return over_seeds(frame, lambda part: float(value(part)))["mean"]
+
     out: dict[str, object] = {
-        "edit (s)": _mean((edited["edit_wall_s"] / edited["batch_len"]).to_list()),  # a batch's time, shared
-        "bytes per edit": last["bank_bytes"] / max(1, last["step"]),
+        "edit (s)": mean(edited, lambda p: (p["edit_wall_s"] / p["batch_len"]).mean()),  # a batch's time, shared
+        "bytes per edit": mean(last, lambda p: (p["bank_bytes"] / p["step"].clip(1)).mean()),
         "collapsed edits": int(edited["collapsed"].sum()),
-        "answers not finite": int(gauges["answers_not_finite"].sum())
-        if "answers_not_finite" in gauges.columns
-        else 0,
+        "answers not finite": int(gauges["answers_not_finite"].sum()),
     }
     out |= lost_edits(gauges)
-    out |= speed(gauges, timed, len(edited))
+    out |= _speeds(gauges, timed, edited)
     for operation in ("encode", "route"):
-        part = paired.filter(pl.col("operation") == operation)["wall_s"]
-        out[f"{operation} p50 (ms)"] = float(part.median() or 0) * 1e3 if len(part) else math.nan  # pyright: ignore[reportArgumentType]
-        p99 = part.quantile(0.99, "linear") if len(part) >= 100 else None
-        out[f"{operation} p99 (ms)"] = p99 * 1e3 if p99 is not None else math.nan
-        out[f"n {operation}"] = len(part)
+        p50, p99 = percentiles(timed.filter(pl.col("operation") == operation)["wall_s"], (0.5, 0.99))
+        out[f"{operation} p50 (ms)"], out[f"{operation} p99 (ms)"] = p50.value * 1e3, p99.value * 1e3
+        out[f"n {operation}"] = p50.n
     return out
+
+
+def _speeds(gauges: pl.DataFrame, timed: pl.DataFrame, edited: pl.DataFrame) -> dict[str, object]:
+    """Return the means over seeds of `speed`; numbers of answers are those of all seeds."""
+
+    def of(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+        return frame.filter(pl.col("seed") == seed)
+
+    per = [speed(of(gauges, s), of(timed, s), len(of(edited, s))) for s in sorted(gauges["seed"].unique())]
+    return {
+        name: sum(one[name] for one in per) if name.startswith("n ") else mean_of([one[name] for one in per])["mean"]  # pyright: ignore[reportArgumentType,reportCallIssue]
+        for name in per[0]
+    }

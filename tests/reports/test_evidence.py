@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,19 +16,9 @@ from runs_made_up import fake_run
 from lifelong.cli.listed import MEASURES, evidence_lines
 from lifelong.editing.find import editor_names
 from lifelong.running.catalog import shipped_evidence as kept
-from reports.numbers.evidence import (
-    COST,
-    ENOUGH,
-    QUALITY,
-    T95,
-    evidence,
-    flat,
-    half_width,
-    joined_evidence,
-    over_seeds,
-    to_json,
-)
-from reports.numbers.expected import expected
+from reports.numbers.evidence import COST, QUALITY, evidence, flat, joined_evidence, to_json
+from reports.numbers.expected import AGREES, DIFFERS, expected
+from reports.numbers.seeds import ENOUGH, T95, half_width, over_seeds
 from reports.table import finished_runs, load_runs
 
 
@@ -99,28 +90,47 @@ def test_what_ships_names_editors_and_holds_every_column():
     assert set(shipped) <= set(editor_names())
     for row in (row for rows in shipped.values() for row in rows):
         assert set(MEASURES) <= set(row)
-        assert all(0 <= row[name]["mean"] <= 1 for name in QUALITY if not math.isnan(row[name]["mean"] or math.nan))
+        told = [row[name]["mean"] for name in QUALITY if name in MEASURES]
+        assert all(mean is None or 0 <= mean <= 1 for mean in told)
+
+
+FEW = [("reliability", "edit", "image"), ("generality", "template", "text"), ("generality", "seen", "image"),
+       ("locality", "near", "image")]  # fmt: skip
+
+
+def claims(folder: Path, keeps: Mapping[str, float], steps=(1, 10, 1000), **said: Any) -> dict[str, Any]:
+    told: dict[str, Any] = {"probes": FEW, "samples": 0, "on": ("atlas", "atlas")} | said
+    folders = [fake_run(folder / editor, editor, keep, steps=steps, **told) for editor, keep in keeps.items()]
+    return {x.editor: x for x in expected(*load_runs(folders))}
 
 
 def test_published_behaviour_is_held_against_the_runs(tmp_path):
-    steps = (1, 10, 60)
-    flat, falling = (
-        fake_run(tmp_path / "a", "none", 1.0, steps=steps),
-        fake_run(tmp_path / "b", "ft", 0.3, steps=steps),
-    )
-    best = fake_run(tmp_path / "c", "oracle", 1.0, steps=steps)
-    found = {x.editor: x for x in expected(load_runs([flat, falling, best])[0])}
+    found = claims(tmp_path, {"none": 1.0, "ft": 0.9, "oracle": 1.0})
     assert list(found) == ["none", "oracle", "ft"], "claims of editors that were not run are left out"
-    assert all(x.agrees for x in found.values()) and "right at once 1.00" in found["ft"].numbers
+    assert all(x.verdict == AGREES for x in found.values()) and "right at once 1.00" in found["ft"].numbers
 
 
 def test_runs_that_contradict_the_papers_are_said_to(tmp_path):
-    steps = (1, 10, 60)
-    names = {"none": 0.5, "oracle": 0.5, "ft": 1.0, "liveedit": 0.3, "serac": 1.0, "grace": 0.3}
-    folders = [fake_run(tmp_path / name, name, keep, steps=steps) for name, keep in names.items()]
-    found = expected(load_runs(folders)[0])
-    assert len(found) == len(names) and not any(x.agrees for x in found)
-    assert "surpassed by" in next(x.numbers for x in found if x.editor == "oracle")
+    found = claims(tmp_path, {"none": 0.98, "oracle": 0.98, "ft": 1.0, "liveedit": 0.9, "serac": 1.0, "grace": 0.98})
+    assert len(found) == 6 and {x.verdict for x in found.values()} == {DIFFERS}
+    assert "surpassed by" in next(x.numbers for x in found.values() if x.editor == "oracle")
+
+
+def test_too_few_edits_a_made_up_model_or_nothing_learnt_are_no_verdict(tmp_path):
+    keeps = {"none": 1.0, "ft": 0.9, "liveedit": 1.0}
+    short = claims(tmp_path / "short", keeps, steps=(1, 10, 200))
+    assert [short[e].verdict for e in keeps] == [AGREES, *["too few edits to tell (200 of 1,000)"] * 2]
+    toys = claims(tmp_path / "toys", keeps, on=("tiny", "toy"))
+    assert toys["ft"].verdict == "cannot tell: model tiny is made up" and toys["none"].verdict == AGREES
+    never = claims(tmp_path / "never", {"ft": 1.0}, first=0.0)
+    assert never["ft"].verdict == "cannot tell: no edit was ever right at once"
+    assert claims(tmp_path / "one", {"none": 1.0}, steps=(9,))["none"].verdict == "too few panels to tell (1)"
+
+
+def test_a_file_of_a_shipped_name_is_held_to_no_claim(tmp_path):
+    folder = fake_run(tmp_path, "mine/ft.py", 0.9, label="ft", steps=(1, 9))
+    facts, runs = load_runs([folder])
+    assert facts.editors == ["ft"] and expected(facts, runs) == []
 
 
 def test_seeds_run_apart_join_into_the_table_of_all(tmp_path):

@@ -1,12 +1,18 @@
 """Metrics on hand-computed matrices: every expected number was worked out on paper."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from reports.numbers import metrics
+from reports.numbers.percentiles import percentiles
+from reports.numbers.seeds import half_width, over_seeds
+
+ROOT = Path(__file__).parents[2]
 
 # R[step, edit], edits a, b, c made visible at steps 1, 2, 3; a is lost at 3 and comes back at 4, b is lost at 4.
 CELLS = [
@@ -24,7 +30,7 @@ BORN = {"a": 1, "b": 2, "c": 3}
 
 
 def matrix() -> pl.DataFrame:
-    rows = [{"step": s, "edit_id": e, "age": s - BORN[e], "score": float(v)} for s, e, v in CELLS]
+    rows = [{"seed": 0, "step": s, "edit_id": e, "age": s - BORN[e], "score": float(v)} for s, e, v in CELLS]
     return pl.DataFrame(rows)
 
 
@@ -47,21 +53,23 @@ def test_edits_probed_once_do_not_count_as_kept() -> None:
 def test_half_life_is_the_first_age_bin_at_half_of_the_start() -> None:
     ages = [0, 1, 2, 5, 10]
     frame = pl.DataFrame(
-        {"step": [20] * 5, "edit_id": list("abcde"), "age": ages, "score": [1.0, 0.9, 0.6, 0.5, 0.1]}
+        {"seed": [0] * 5, "step": [20] * 5, "edit_id": list("abcde"), "age": ages, "score": [1.0, 0.9, 0.6, 0.5, 0.1]}
     )
     assert metrics.half_life(frame) == 5
     assert metrics.half_life(frame.with_columns(pl.lit(1.0).alias("score"))) == math.inf
 
 
 def test_age_bins_are_closed_below() -> None:
-    frame = pl.DataFrame({"step": [9, 9, 9], "edit_id": list("abc"), "age": [4, 5, 9], "score": [0.0, 1.0, 0.0]})
+    frame = pl.DataFrame(
+        {"seed": [0] * 3, "step": [9, 9, 9], "edit_id": list("abc"), "age": [4, 5, 9], "score": [0.0, 1.0, 0.0]}
+    )
     got = {r["age_low"]: (r["mean"], r["n"]) for r in metrics.retention_by_age(frame).iter_rows(named=True)}
     assert got == {2: (0.0, 1), 5: (0.5, 2)}
 
 
 def test_routing_counts_home_and_false_fires() -> None:
     def row(axis: str, variant: str, home: bool, n: int) -> dict[str, object]:
-        base = {"editor": "x", "step": 1, "prompt_kind": "text", "scorer": "generated"}
+        base = {"editor": "x", "seed": 0, "step": 1, "prompt_kind": "text", "scorer": "generated"}
         return base | {"axis": axis, "variant": variant, "routed_home": home, "routed_n": n}
 
     rows = pl.DataFrame(
@@ -83,12 +91,70 @@ def test_routing_counts_home_and_false_fires() -> None:
     assert means == {"recall": pytest.approx(1 / 2), "false fires": pytest.approx(1 / 3)}
 
 
-def test_p99_is_withheld_below_100_samples() -> None:
-    timed = pl.DataFrame(
-        {"editor": ["x"] * 150, "operation": ["route"] * 150, "bank_len": [5] * 99 + [20] * 51, "wall_s": [1.0] * 150}
+def timed(wall_s: list[float], bank_len: int = 5) -> pl.DataFrame:
+    n = len(wall_s)
+    return pl.DataFrame(
+        {"editor": ["x"] * n, "operation": ["route"] * n, "bank_len": [bank_len] * n, "wall_s": wall_s}
     )
-    assert metrics.latency_bins(timed)["p99_s"].to_list() == [None, None]
-    assert metrics.latency_bins(pl.concat([timed, timed]))["p99_s"].to_list() == [1.0, 1.0]
+
+
+def test_a_percentile_in_a_table_is_a_value_that_was_measured_or_none() -> None:
+    few = metrics.latency_bins(timed([1e-3] * 99 + [1.0]))
+    assert few.select("p50_s", "p90_s", "p99_s", "n").rows() == [(1e-3, 1e-3, None, 100)]
+    many = metrics.latency_bins(pl.concat([timed([1e-3] * 990 + [1.0] * 10), timed([2e-3] * 7, 20)]))
+    assert many["p99_s"].to_list() == [1e-3, None] and many["p50_s"].to_list() == [1e-3, None]
+
+
+@pytest.mark.parametrize("n", [0, 7, 8, 52, 53, 100, 562, 563, 1000])
+def test_every_table_and_page_has_the_same_percentiles_as_the_one_function(n: int) -> None:
+    """Of samples between which nothing was measured: metrics, evidence, summary and the last panel agree."""
+    wall_s = [2.0**-k for k in np.random.default_rng(n).integers(0, 20, n)]
+    wanted = [p.value if p.known else None for p in percentiles(wall_s, (0.5, 0.9, 0.99))]
+    assert all(v is None or v in wall_s for v in wanted) and [v is None for v in wanted] == [n < 8, n < 53, n < 563]
+    rows = metrics.latency_bins(timed(wall_s)).select("p50_s", "p90_s", "p99_s").rows()
+    assert rows == ([tuple(wanted)] if n else [])
+
+
+def test_no_other_file_makes_percentiles_of_its_own() -> None:
+    """Quantiles that are drawn from, or cut scores, are no percentiles of what was measured: those are named here."""
+    may = {"reports/numbers/percentiles.py", "lifelong/simulation/service_times.py",
+           "lifelong/editors/liveedit/calibration.py", "reports/figures/cost.py"}  # fmt: skip
+    found = {
+        str(path.relative_to(ROOT))
+        for package in ("lifelong", "reports", "streams")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(r"\.quantile\(|percentile\(.*linear|np\.(nan)?(percentile|median)\(", path.read_text())
+    }
+    assert found <= may
+
+
+def two_seeds() -> pl.DataFrame:
+    """Seed 0 asks three edits and keeps all, seed 1 asks one and forgets it: ids are alike."""
+    cells = [(0, 1, e, 1.0) for e in "abc"] + [(0, 2, e, 1.0) for e in "abc"] + [(1, 1, "a", 1.0), (1, 2, "a", 0.0)]
+    names = ["seed", "step", "edit_id", "score"]
+    rows = pl.DataFrame(cells, schema=names, orient="row")
+    told = {"axis": "reliability", "scorer": "generated", "variant": "edit", "editor": "x"}
+    return rows.with_columns(age=pl.col("step") - 1, **{k: pl.lit(v) for k, v in told.items()})
+
+
+def test_statistics_are_taken_within_a_seed_and_then_over_seeds() -> None:
+    matrix = metrics.retention_matrix(two_seeds())
+    assert over_seeds(matrix, metrics.forgetting_first)["seeds"] == [0.0, 1.0]
+    assert over_seeds(matrix, metrics.forgetting_max)["mean"] == 0.5
+    at_two = metrics.curve(two_seeds(), ("editor", "step")).row(1, named=True)
+    assert (at_two["mean"], at_two["n"], at_two["seeds"]) == (0.5, 4, 2), "pooled probes would give 3 / 4"
+    assert (at_two["low"], at_two["high"]) == (0.0, 1.0)
+    assert metrics.retention_by_age(matrix).filter(pl.col("step") == 2)["mean"].to_list() == [0.5]
+
+
+def test_the_band_of_five_seeds_is_students() -> None:
+    rows = pl.DataFrame({"seed": range(5), "step": [1] * 5, "score": [0.5, 0.6, 0.7, 0.8, 0.9]})
+    found = metrics.curve(rows, ("step",)).row(0, named=True)
+    assert found["high"] - found["mean"] == pytest.approx(half_width([0.5, 0.6, 0.7, 0.8, 0.9]))
+
+
+def test_what_was_never_right_has_no_half_life() -> None:
+    assert math.isnan(metrics.half_life(matrix().with_columns(pl.lit(0.0).alias("score"))))
 
 
 def test_wilson_covers_the_true_proportion_at_its_rate() -> None:

@@ -89,6 +89,22 @@ def test_the_command_prints_the_plan_and_draws_it(run: Path, tmp_path: Path) -> 
     assert len((tmp_path / "capacity.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("policy", ["fifo", "preempt"])
+@pytest.mark.parametrize("rate", [1.0, 16.0, 400.0])
+def test_workers_are_busy_at_most_all_the_time_and_the_offered_load_is_told_apart(run: Path, rate, policy) -> None:
+    """By hand: work is what all services took; until the last arrival workers served what the queue then lacks."""
+    for replicas, workers in ((1, 1), (2, 3)):
+        done = replay(run, {"queries.rate": rate, "replicas": replicas, "workers": workers, "policy": policy})
+        assert 0 < done.busy() <= 1 and done.busy() <= done.offered()
+        if replicas == workers == 1 and policy == "fifo":  # one worker, never idle while something waits
+            spans = sorted([*zip(done.outcome.begun.tolist(), done.outcome.ended.tolist(), strict=True)])
+            end = done.span_s() * 1e9
+            queries = sum(min(e, end) - min(b, end) for b, e in spans)
+            assert done.busy() >= queries / end - 1e-9
+    crowded = replay(run, {"queries.rate": 400.0, "policy": policy})
+    assert crowded.busy() > 0.95 and crowded.offered() > 2
+
+
 def test_goodput_follows_the_offered_load_until_it_cannot(run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lifelong.cli", "replay", str(run), "queries.rate=1,4,400", "-o", str(tmp_path)]
     subprocess.run([*command, "--slo", "5"], capture_output=True, text=True, check=True)

@@ -50,6 +50,33 @@ def test_the_load_that_a_queue_bears_is_that_of_theory(tmp_path, monkeypatch) ->
     assert found.busy == pytest.approx(found.rates_per_s[-1] / 5, rel=0.06) and found.interval() is None
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    words: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 12, "panels.at": [12], "queries.rate": 2.0}
+    return str(lifelong.run(None, quiet=True, out=str(tmp_path_factory.mktemp("runs")), **words))
+
+
+def test_a_cause_is_said_under_its_own_name(run, tmp_path) -> None:
+    """A misspelt policy is no lack of a query rate, nor is a run without latency samples."""
+    with pytest.raises(ConfigError, match="policy") as found:
+        stress_load(run, {"policy": "premt"}, slo_s=1.0, seeds=(0,))
+    assert "no query rate" not in str(found.value)
+    with pytest.raises(ConfigError, match=r"queries\.rate: it is what is searched for"):
+        stress_load(run, {"queries.rate": 3}, slo_s=1.0)
+    words: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 2, "panels.latency_routes": 0}
+    bare = lifelong.run(None, quiet=True, out=str(tmp_path), **words, **{"panels.latency_answers": 0})
+    with pytest.raises(ConfigError, match="^the run has measured no"):
+        stress_load(str(bare), {}, slo_s=1.0, seeds=(0,))
+
+
+def test_where_no_rate_is_slow_enough_or_too_fast_it_says_so(run, monkeypatch) -> None:
+    with pytest.raises(ConfigError, match=r"no query rate keeps 99% of queries within 1e-09 s \(seed 0\)"):
+        stress_load(run, {}, slo_s=1e-9, seeds=(0,))
+    monkeypatch.setattr(stress, "MOST_QUERIES", 50)
+    with pytest.raises(ConfigError, match="no search simulates over 50 queries"):
+        stress_load(run, {}, slo_s=1e6, seeds=(0,))
+
+
 def test_seeds_give_an_interval_from_five_on() -> None:
     rates = tuple(math.exp(x) for x in (0.0, 0.1, -0.1, 0.05, -0.05))
     low, high = Bearing(rates, (0, 1, 2, 3, 4), 0.99, 0.5).interval() or (math.nan, math.nan)

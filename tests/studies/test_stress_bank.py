@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from lifelong.cli.main import app
 from lifelong.running.words import ConfigError
 from lifelong.studies.stress.bank import searched, stress_bank, width_of
+from reports.figures.bank import bank_lines
 from reports.numbers.bank_law import law, size_at
+from reports.stress_page import plain_data, write_bank
 
 
 def linear(bank, queries, k) -> np.ndarray:
@@ -29,7 +31,11 @@ def test_a_bank_is_doubled_until_a_budget_breaks_and_it_says_which(p99_s, most_b
     sizes = [s.entries for s in found.sizes]
     assert found.broke == (broke,) and sizes == [1024 * 2**i for i in range(len(sizes))]
     assert found.entries == sizes[-2] <= found.expected[broke] < sizes[-1]
-    assert found.law.per_entry_s == pytest.approx(2e-8) and found.law.fixed_s == pytest.approx(1e-5)
+    assert (
+        found.law is not None
+        and found.law.per_entry_s == pytest.approx(2e-8)
+        and found.law.fixed_s == pytest.approx(1e-5)
+    )
     assert found.sizes[-1].bytes == found.sizes[0].bytes * 2 ** (len(sizes) - 1)
 
 
@@ -44,7 +50,7 @@ def test_a_real_bank_is_measured_at_every_size_and_its_law_is_read_from_what_was
     assert [s.entries for s in found.sizes] == [1024, 2048, 4096] and {s.n for s in found.sizes} == {600}
     assert all(0 < s.p50_s <= s.p99_s and s.p99_low_s <= s.p99_s <= s.p99_high_s for s in found.sizes)
     again = law([s.entries for s in found.sizes], [s.p50_s for s in found.sizes])
-    assert found.law == again
+    assert found.law == again and set(found.expected) == {"search p99", "bytes"}
 
 
 def test_the_linear_law_is_found_and_read_backwards() -> None:
@@ -61,6 +67,37 @@ def test_what_is_no_line_is_said_to_be_off() -> None:
     assert law(entries, [1e-3] * 4).per_entry_s == pytest.approx(0, abs=1e-12)
     assert size_at(law(entries, [1e-3] * 4), 2e-3) > 1e9 or math.isinf(size_at(law(entries, [1e-3] * 4), 2e-3))
     assert size_at(law(entries, [1e-3 + n * 1e-6 for n in entries]), 5e-4) == 0
+
+
+def wavering(bank, queries, k) -> np.ndarray:
+    """Searches of which every hundredth or so takes 4 ms, else 1 ms: the p99 may be either."""
+    taken = np.full(1000, 1e-3)
+    taken[::100] = 4e-3
+    return taken
+
+
+def test_where_the_interval_of_the_p99_includes_the_budget_nobody_can_tell() -> None:
+    found = stress_bank(8, p99_s=2e-3, first=1024, most=2048, measure=wavering)
+    assert found.unsure == (1024, 2048) and found.broke == () and found.entries == 0
+    said = "\n".join(bank_lines(plain_data(found.plain())))
+    assert "cannot tell of 1,024, 2,048 entries" in said and "try --cpu" in said
+    assert stress_bank(8, p99_s=5e-3, first=1024, most=2048, measure=wavering).entries == 2048
+
+
+def test_two_sizes_give_no_law_and_nothing_is_extrapolated(tmp_path: Path) -> None:
+    found = stress_bank(8, p99_s=10, first=1024, most=2048, measure=linear)
+    assert found.law is None and found.expected == {}
+    plain = plain_data(found.plain())
+    assert "too few sizes for a line (2 of 3)" in bank_lines(plain)[-1]
+    assert "too few sizes" in write_bank(plain, tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize("words", [["--searches", "200"], ["--first", "9", "--most", "3"], ["--p99", "nan"],
+                                   ["--index", "flatt"], ["--bytes", "0"]])  # fmt: skip
+def test_what_makes_no_sense_is_refused_before_anything_is_loaded(words, monkeypatch) -> None:
+    monkeypatch.setattr("lifelong.studies.stress.bank.prepare", lambda _: pytest.fail("the model was loaded"))
+    said = CliRunner().invoke(app, ["stress", "bank", "model=tiny", "stream=toy", "editor=grace", *words])
+    assert isinstance(said.exception, ValueError) and words[0].strip("-") in str(said.exception)
 
 
 def test_searches_are_timed_one_by_one_without_a_memo() -> None:

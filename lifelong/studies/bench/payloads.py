@@ -18,6 +18,8 @@ from torch import Tensor
 from lifelong.bank import Bank
 from lifelong.bank.storage.payloads import RESIDENT_BYTES, PayloadTables
 from lifelong.log.machine import load_average, processor, rss_bytes, versions
+from reports.numbers.percentiles import percentiles
+from reports.written import json_bytes, write_whole
 
 _BATCH = 16  # experts generated at a time
 
@@ -49,7 +51,7 @@ def fill_and_read(
     place: str = "disk",
     resident_bytes: int = RESIDENT_BYTES,
     routed: int = 8,
-    reads: int = 500,
+    reads: int = 600,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -109,13 +111,13 @@ def fill_and_read(
     }
 
 
-def _spread(samples: list[float]) -> dict[str, float]:
-    array = np.array(samples)
+def _spread(samples: list[float]) -> dict[str, float | None]:
+    p50, p99 = percentiles(samples, (0.5, 0.99))
     return {
-        "n": len(array),
-        "p50_s": float(np.median(array)),
-        "p99_s": float(np.quantile(array, 0.99)),
-        "max_s": float(array.max()),
+        "n": p50.n,
+        "p50_s": p50.value if p50.known else None,
+        "p99_s": p99.value if p99.known else None,
+        "max_s": max(samples),
     }
 
 
@@ -149,16 +151,12 @@ mapped; pages are given back to the system when more than a budget of them is he
 """
 
 
-def _ms(spread: dict[str, float]) -> str:
-    return f"{spread['p50_s'] * 1e3:.3g} / {spread['p99_s'] * 1e3:.3g} ms (n={spread['n']})"
+def _ms(spread: dict[str, float | None]) -> str:
+    p50, p99 = ("too few" if x is None else f"{x * 1e3:.3g} ms" for x in (spread["p50_s"], spread["p99_s"]))
+    return f"{p50} / {p99} (n={spread['n']})"
 
 
 def write_payloads(found: dict[str, Any], folder: Path) -> list[Path]:
     """Write `payloads.md` and `payloads.json` into a folder and return their paths."""
-    import json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    page, raw = folder / "payloads.md", folder / "payloads.json"
-    page.write_text(payloads_document(found))
-    raw.write_text(json.dumps(found, indent=1) + "\n")
-    return [page, raw]
+    page = write_whole(folder / "payloads.md", payloads_document(found).encode())
+    return [page, write_whole(folder / "payloads.json", json_bytes(found))]

@@ -13,10 +13,10 @@ from typing import Any
 
 from lifelong.bank.search.engine_faiss import search_settings
 from lifelong.bank.search.spec import IndexSpec
-from lifelong.log.files import write_atomic
 from lifelong.log.machine import load_average, processor, versions
 from lifelong.studies.bench.keys import TOKENS, KeySource, atlas_states, key_source
 from lifelong.studies.bench.routing import MeasuredRow, change_rows, flat_rows, frontier_rows
+from reports.written import json_bytes, write_whole
 
 SIZES = (1, 10**3, 10**4, 10**5, 10**6)
 MOST_NUMBERS = 10**9  # keys x width on the CPU
@@ -47,9 +47,9 @@ def routing_rows(
     for row in _rows(sources, parts, most, device, families):
         found = keep_row(folder / "routing.json", row)
         say(f"{row['what']} {row.get('index', '')} {row.get('by', '')} n={row['n']} d={row['width']} "
-            f"b={row.get('batch', '')} {row.get('setting', '')} cpu {row['cpu_p50_s'] * US:.1f} us")  # fmt: skip
+            f"b={row.get('batch', '')} {row.get('setting', '')} cpu {_time(row['cpu_p50_s'])}")  # fmt: skip
     found = keep_row(folder / "routing.json", None)
-    (folder / "routing.md").write_text(routing_document(found))
+    write_whole(folder / "routing.md", routing_document(found).encode())
     return found
 
 
@@ -80,9 +80,7 @@ def keep_row(file: Path, row: MeasuredRow | None) -> dict[str, Any]:
         about = [row.get(name) for name in SAME]
         found["rows"] = [r for r in found["rows"] if [r.get(name) for name in SAME] != about] + [row]
     found |= {"machine": processor(), "versions": versions(), "search": search_settings(IndexSpec())}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    data = (json.dumps(found, indent=1) + "\n").encode()
-    write_atomic(file, lambda f: f.write(data))
+    write_whole(file, json_bytes(found))
     return found
 
 
@@ -175,7 +173,9 @@ def _flat_lines(rows: Sequence[MeasuredRow]) -> list[str]:
     return lines
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "too few"
     return f"{seconds * US:.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
 
 
@@ -184,6 +184,6 @@ def _change_line(r: MeasuredRow) -> str:
     fills = r.get("fills", 1)
     again = f"{r['cpu_again_max_s'] * 1e3:.2f} ms ({fills})" if fills > 1 else ""
     return (
-        f"| {r['n']:,} | {r['width']} | {r['index']} | {r['what']} | {r['cpu_p50_s'] * US:.1f} us | "
-        f"{r['cpu_p999_s'] * US:.1f} us | {r['cpu_max_s'] * 1e3:.2f} ms | {again} | {r['samples']:,} | {whole} |"
+        f"| {r['n']:,} | {r['width']} | {r['index']} | {r['what']} | {_time(r['cpu_p50_s'])} | "
+        f"{_time(r['cpu_p999_s'])} | {r['cpu_max_s'] * 1e3:.2f} ms | {again} | {r['samples']:,} | {whole} |"
     )

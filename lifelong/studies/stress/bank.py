@@ -1,5 +1,8 @@
 """How large a bank may grow: sizes are doubled until the p99 of a search or its bytes break a budget.
 
+A size keeps the budget of p99 where the whole interval of its p99 does, and breaks it where none of the interval
+does; in between nobody can tell, and the search goes on.
+
 Keys are generated: directions drawn at random, of the width that an editor routes by. Knows the bank and nothing of
 what an editor stores beside its keys, nor of its scopes. A flat index compares a query with every key, so seconds
 should be a fixed part and a part for every entry; how far they are from that line is part of the answer.
@@ -7,6 +10,7 @@ should be a fixed part and a part for every entry; how far they are from that li
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,9 +23,10 @@ from lifelong.log.machine import rss_bytes
 from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
 from reports.numbers.bank_law import Law, law, size_at
-from reports.numbers.percentiles import percentile
+from reports.numbers.percentiles import percentiles
 
 LEAST_SEARCHES = 600  # fewer give no p99 with an interval
+LEAST_SIZES = 3  # for a law: through two any line goes
 _WARM_UP = 5
 RECALLED = 100  # queries that recall is taken over
 _BLOCK = 1 << 16  # keys drawn at a time
@@ -50,7 +55,10 @@ class Sized:
 
 @dataclass(frozen=True)
 class BankStress:
-    """What a bank of one width bears: the sizes tried, which budgets the last one broke (none: ''), and the law."""
+    """What a bank of one width bears: the sizes tried, which budgets the last one broke (none: ()), and the law.
+
+    The law, and the sizes at which budgets are `expected` to break by it, are there from three sizes on.
+    """
 
     width: int
     k: int
@@ -60,24 +68,56 @@ class BankStress:
     bytes: int
     sizes: tuple[Sized, ...]
     broke: tuple[str, ...]
-    law: Law
+    law: Law | None
     expected: Mapping[str, float]
 
     @property
     def entries(self) -> int:
-        """The largest size tried that kept both budgets; 0 where none did."""
-        kept = [s.entries for s in self.sizes if not broken(s, self.p99_s, self.bytes)]
+        """The largest size tried that surely kept both budgets; 0 where none did."""
+        unsure = self.unsure
+        kept = [s.entries for s in self.sizes if not broken(s, self.p99_s, self.bytes) and s.entries not in unsure]
         return max(kept, default=0)
+
+    @property
+    def unsure(self) -> tuple[int, ...]:
+        """The sizes of which nobody can tell: the interval of their p99 has the budget inside."""
+        return tuple(s.entries for s in self.sizes if s.p99_low_s <= self.p99_s < s.p99_high_s)
 
     def plain(self) -> dict[str, Any]:
         """Return it all as plain data."""
-        return {**asdict(self), "entries": self.entries}
+        return {**asdict(self), "entries": self.entries, "unsure": list(self.unsure)}
 
 
 def broken(size: Sized, p99_s: float, most_bytes: int) -> tuple[str, ...]:
-    """Return which budgets a size breaks."""
-    late = ("search p99",) if size.p99_s > p99_s else ()
+    """Return which budgets a size surely breaks."""
+    late = ("search p99",) if size.p99_low_s > p99_s else ()
     return (*late, *(("bytes",) if size.bytes > most_bytes else ()))
+
+
+def check_bank(
+    width: int, p99_s: float, most_bytes: int, first: int, most: int, searches: int, k: int, index: str
+) -> None:
+    """Raise for budgets, sizes or an index that make no sense, before anything is loaded; width 0 is not known yet.
+
+    Raises `ConfigError` for numbers, `ValueError` for an unknown index.
+    """
+    from lifelong.bank.search.spec import IndexSpec
+
+    IndexSpec.parse(index)
+    wrong = [
+        said
+        for said, bad in (
+            (f"width={width}: 1 or more", width < 0),
+            (f"p99={p99_s}: seconds above 0", not 0 < p99_s < math.inf),
+            (f"bytes={most_bytes}: 1 or more", most_bytes < 1),
+            (f"first={first}, most={most}: 1 <= first <= most", not 1 <= first <= most),
+            (f"searches={searches}: at least {LEAST_SEARCHES}, fewer give no p99", searches < LEAST_SEARCHES),
+            (f"k={k}: 1 or more", k < 1),
+        )
+        if bad
+    ]
+    if wrong:
+        raise ConfigError("; ".join(wrong) + ".")
 
 
 def stress_bank(
@@ -102,11 +142,7 @@ def stress_bank(
     """
     from lifelong.bank import Bank
 
-    if width < 1 or p99_s <= 0 or most_bytes < 1 or not 1 <= first <= most or searches < LEAST_SEARCHES:
-        raise ConfigError(
-            f"width={width}, p99={p99_s}, bytes={most_bytes}, first={first}, most={most}, searches={searches}: "
-            f"expected a width of 1 or more, budgets above 0, 1 <= first <= most, at least {LEAST_SEARCHES} searches."
-        )
+    check_bank(width or -1, p99_s, most_bytes, first, most, searches, k, index)
     timed = measure or partial(searched, clock=clock)
     bank, rng, before = Bank(width, index=index), np.random.default_rng(seed), rss_bytes()
     queries = _directions(rng, searches + _WARM_UP, width)
@@ -117,7 +153,7 @@ def stress_bank(
             n = min(_BLOCK, entries - start)
             bank.add([f"k{i}" for i in range(start, start + n)], _directions(rng, n, width))
         taken = timed(bank, queries, k)
-        p50, p99 = percentile(taken, 0.5), percentile(taken, 0.99)
+        p50, p99 = percentiles(taken, (0.5, 0.99))
         grown = max(0, rss_bytes() - before)
         size = Sized(
             entries,
@@ -136,9 +172,11 @@ def stress_bank(
         if broke or entries >= most:
             break
         entries = min(2 * entries, most)
-    found = law([s.entries for s in sizes], [s.p50_s for s in sizes])
-    tail = law([s.entries for s in sizes], [s.p99_s for s in sizes])
-    expected = {"search p99": size_at(tail, p99_s), "bytes": most_bytes / (sizes[-1].bytes / sizes[-1].entries)}
+    found, expected = None, {}
+    if len(sizes) >= LEAST_SIZES:
+        found = law([s.entries for s in sizes], [s.p50_s for s in sizes])
+        tail = law([s.entries for s in sizes], [s.p99_s for s in sizes])
+        expected = {"search p99": size_at(tail, p99_s), "bytes": most_bytes / (sizes[-1].bytes / sizes[-1].entries)}
     return BankStress(width, k, index, clock, p99_s, most_bytes, tuple(sizes), broke, found, expected)
 
 

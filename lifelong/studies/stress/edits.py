@@ -25,7 +25,7 @@ from reports.numbers.last_panel import SCORERS, last_panel
 from reports.numbers.seeds import log_interval, log_mean
 
 # A limit is on the p99 of routing at each panel: enough samples for one, at every panel.
-LATENCY = {"latency_routes": 200, "latency_answers": 0, "latency_growth": 1.0}
+LATENCY = {"latency_routes": 600, "latency_answers": 0, "latency_growth": 1.0}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ answer is known to within `tolerance`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from lifelong.studies.replay import Replayed, replay_with, settings_of
 from reports.numbers.seeds import log_interval, log_mean
 
 MOST = 60  # doublings: beyond, a size is no answer
+MOST_QUERIES = 2_000_000  # of one replay: minutes
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Knee:
 def knee(is_fine: Callable[[float], bool], first: float, tolerance: float = 0.02) -> Knee:
     """Return where a system stops being fine: doubled (or halved) from `first`, then bisected to a relative width.
 
-    Raises `ValueError` where it never stops, or never was.
+    Raises `ValueError` where it never stops within so many doublings, or never was fine, and for a first size or a
+    tolerance that is none.
     """
     if not first > 0 or not 0 < tolerance < 1:
         raise ValueError(f"first={first}, tolerance={tolerance}: a size above 0 and a share of it are needed.")
@@ -45,14 +48,14 @@ def knee(is_fine: Callable[[float], bool], first: float, tolerance: float = 0.02
         return tried[-1][1]
 
     rises = ask(first)
-    size = first
-    for _ in range(MOST):
+    before = size = first
+    while len(tried) <= MOST:
         before, size = size, size * (2.0 if rises else 0.5)
         if ask(size) != rises:
             break
     else:
         said = "fine" if rises else "not fine"
-        raise ValueError(f"no end was found: it is {said} from {first:g} to {size:g}.")
+        raise ValueError(f"no end was found: it is {said} from {min(first, size):g} to {max(first, size):g}.")
     low, high = min(before, size), max(before, size)
     while high / low > 1 + tolerance:
         middle = float(np.sqrt(low * high))
@@ -80,34 +83,53 @@ class Bearing:
 
 
 def stress_load(
-    run: str, changes: Mapping[str, Any], *, slo_s: float, good: float = 0.99, seeds: Sequence[int] = (0, 1, 2, 3, 4)
+    run: str,
+    changes: Mapping[str, Any],
+    *,
+    slo_s: float,
+    good: float = 0.99,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Bearing:
     """Return the largest `queries.rate` at which a share `good` of queries is answered within `slo_s` seconds.
 
-    Replays the run with `changes` (see `lifelong.studies.replay`) at other rates. Raises `ConfigError` where no
-    rate is fine.
+    Replays the run with `changes` (see `lifelong.studies.replay`) at other rates; every seed's answer is told to
+    `say`. Raises `ConfigError` for what cannot be replayed, and where no rate is fine or none is too much.
     """
-    if not 0 < good < 1 or slo_s <= 0:
+    if not 0 < good < 1 or not 0 < slo_s < math.inf:
         raise ConfigError(f"slo={slo_s}, good={good}: seconds above 0, and a share between 0 and 1, are needed.")
+    if "queries.rate" in changes:
+        raise ConfigError("queries.rate: it is what is searched for; leave it out.")
     log = RunLog.open(run)
     fits = fits_of(samples_of(log))
     last: list[tuple[float, Replayed]] = []
+    queries: dict[float, int] = {}  # by rate, of the seed at hand
 
     def at(rate: float, seed: int) -> bool:
+        if queries and rate > max(queries) and 2 * queries[max(queries)] > MOST_QUERIES:
+            raise ConfigError(
+                f"{good:.0%} of queries are answered within {slo_s:g} s at up to {max(queries):g} a second, perhaps "
+                f"at more: no search simulates over {MOST_QUERIES:,} queries at once. Replay fewer edits (edits=20), "
+                "or more of them in less time (arrivals.rate)."
+            )
         config, settings = settings_of(log, {**changes, "queries.rate": rate, "seed": seed})
         done = replay_with(config, settings, fits)
-        share = float((done.response_s() <= slo_s).mean()) if len(done.load.queries_at) else 1.0
+        queries[rate] = len(done.load.queries_at)
+        share = float((done.response_s() <= slo_s).mean()) if queries[rate] else 1.0
         if share >= good:
             last.append((share, done))
         return share >= good
 
     rates = []
     for seed in seeds:
-        try:
-            rates.append(knee(lambda rate, seed=seed: at(rate, seed), 1.0).fine)
-        except ValueError as error:
-            raise ConfigError(f"no query rate keeps {good:.0%} within {slo_s:g} s: {error}") from error
+        queries.clear()
+        found = knee(lambda rate, seed=seed: at(rate, seed), 1.0).fine
+        if not queries[found]:
+            raise ConfigError(
+                f"no query rate keeps {good:.0%} of queries within {slo_s:g} s (seed {seed}): even a single one "
+                "takes longer, or waits for edits. Try a larger --slo, or policy=preempt."
+            )
+        rates.append(found)
+        say(f"seed {seed}: {found:.3g} queries a second")
     share, done = last[-1]
-    settings = done.settings
-    busy = done.busy_s() / (done.span_s() * settings.replicas * settings.workers)
-    return Bearing(tuple(rates), tuple(seeds), share, busy)
+    return Bearing(tuple(rates), tuple(seeds), share, done.busy())
