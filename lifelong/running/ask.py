@@ -76,8 +76,8 @@ def ask(
     scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
     served = []
     for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
-        edit = ready.stream.edit(edit_id)
-        served.append(Serving(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
+        one = ready.stream.edit(edit_id)
+        served.append(Serving(edit_id, float(score), float(weight), one.query.prompt, one.target))
     told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
     return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served), told)
 
