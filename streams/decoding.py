@@ -1,7 +1,8 @@
 """From the bytes of a picture file to what a viewer shows of it, as RGB. Knows no file, no stream and no model.
 
-A picture is turned as its EXIF says, laid on white where it is transparent, and scaled to 8 bits where it has more. Of
-several frames or pages the first one counts. Colour profiles and gamma are not applied: no model was trained with them.
+A picture is turned as its EXIF says, laid on white where it is transparent, and scaled to 8 bits where it has more.
+Of several frames or pages the first one counts. Colour profiles and gamma are not applied: what models are trained on
+is read without them.
 
 Grey of more than 8 bits: white is 65535 in 16 bits and 4095 in 12. Floats and 32-bit whole numbers do not say what
 white is; there it is the least of 1 (floats only), 255 and 65535 that no value exceeds. Negative values, larger ones,
@@ -20,7 +21,7 @@ from streams.text import printable
 from streams.types import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # JPEG with MPO; none of them starts a program
-MAX_PIXELS = 1 << 26  # 67 million, such as 8192 x 8192: at most 1 GiB while it is decoded
+MAX_PIXELS = 1 << 26  # 67 million, such as 8192 x 8192: below 1.5 GB while it is decoded
 MAX_RATIO = 100  # of the longer side to the shorter one: processors scale the shorter one up to theirs
 MAX_SCANS = 100  # of a JPEG: each one is a pass over all its pixels, and a few bytes are enough for one
 
@@ -144,7 +145,7 @@ def _shown(image: Image.Image, what: str) -> Image.Image:
 
 
 def _scale_clear_value(image: Image.Image, data: bytes) -> None:
-    """Bring the value that a PNG calls transparent to the 8 bits of its pixels; Pillow leaves it in the file's own."""
+    """Bring the value that a PNG calls transparent to the 8 bits of its pixels: Pillow leaves it as in the file."""
     clear = image.info.get("transparency")
     if image.format != "PNG" or image.mode not in ("1", "L", "RGB") or not isinstance(clear, (int, tuple)):
         return

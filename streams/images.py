@@ -74,7 +74,7 @@ def _named(relative: str, path: Path) -> str:
 def _from_file(ref: ImageRef, relative: str) -> Image.Image:
     data, path = read_file(ref.root, relative)
     if _digest(data) != ref.digest:
-        raise ImageError(f"{_named(relative, path)}: it is another picture than when the stream was read. Start again.")
+        raise ImageError(f"{_named(relative, path)}: another picture than when the stream was read. Start again.")
     return decode(data, _named(relative, path))
 
 

@@ -1,10 +1,11 @@
 """Where the path of a picture leads below its root, and the bytes that lie there. Knows no picture format.
 
-The rule. A path is judged as it is written: it is relative, `/` stands between its folders, and `..` takes away the name
-before it and never more than there are, so that it stays below the root. What then lies there is the user's: a link
-is followed wherever it leads (a hub's cache and `ln -s val2014 images` are such links), but only to a regular file,
-and never into /proc, /sys or /dev. Whether a link came out of an archive cannot be told; what it leads to is only ever
-decoded as a picture, and no error repeats any of it. Nothing is opened that could block.
+The rule. A path is judged as it is written: it is relative, `/` stands between its folders, and `..` takes away the
+name before it and never more than there are, so that it stays below the root. What then lies there is the user's: a
+link is followed wherever it leads (a hub's cache and `ln -s val2014 images` are such links), but only to a regular
+file, and never into /proc, /sys or /dev (/dev/shm is memory for files). Whether a link came out of an archive cannot
+be told; what it leads to is only ever decoded as a picture, and no error repeats any of it. Nothing is opened that
+could block.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from streams.decoding import decode
 from streams.types import ImageError
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
+NOISE = np.random.default_rng(0).integers(0, 256, (9, 9), np.uint8)
 STEPS = np.array([[0, 10, 200, 255]])
 
 
@@ -161,7 +163,9 @@ def test_a_turned_picture_is_upright(kind, orientation, place):
     notes[0x0112] = orientation
     image = decode(encoded(drawn, kind, exif=notes, **({"lossless": True} if kind == "WEBP" else {})), "x")
     assert image.size == ((3, 2) if orientation < 5 else (2, 3))
-    assert [(x, y) for x in range(image.width) for y in range(image.height) if image.getpixel((x, y)) == RED] == [place]
+    assert [(x, y) for x in range(image.width) for y in range(image.height) if image.getpixel((x, y)) == RED] == [
+        place
+    ]
 
 
 def test_a_turned_picture_of_16_bits_is_upright_too():
@@ -207,7 +211,10 @@ def test_what_the_first_frame_of_a_gif_leaves_open_is_white():
         (encoded(np.zeros((1, 101), np.uint8), "PNG"), "101 x 1 pixels; one side may be 100 times"),
         (encoded(np.zeros((101, 1), np.uint8), "PNG"), "1 x 101 pixels; one side may be 100 times"),
         (encoded(Image.new("L", (16, 16)), "JPEG") + b"\xff\xda" * 101, "more than 100 scans"),
-        (encoded(np.random.default_rng(0).integers(0, 256, (9, 9), np.uint8), "PNG")[:90], "broken picture.*truncated"),
+        (
+            encoded(NOISE, "PNG")[:90],
+            "broken picture.*truncated",
+        ),
     ],
 )
 def test_what_is_not_read_is_refused_with_its_kind(data, words):
@@ -242,7 +249,9 @@ def test_whatever_a_decoder_raises_names_the_picture(monkeypatch, error):
         decode(encoded(np.zeros((2, 2), np.uint8), "PNG"), "a.png")
 
 
-GOOD = [encoded(Image.new("RGB", (9, 7), "red"), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")]
+GOOD = [
+    encoded(Image.new("RGB", (9, 7), "red"), kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -257,3 +266,11 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(data, changes, draw):
             assert decode(some, "x").mode == "RGB"
         except ImageError as error:
             assert str(error).startswith("x: ")
+
+
+def test_nothing_opens_pictures_by_another_door():
+    top = Path(decoding.__file__).parents[1]
+    files = [file for folder in ("streams", "lifelong", "reports") for file in (top / folder).rglob("*.py")]
+    assert len(files) > 100
+    opened = [line for file in files for line in file.read_text().splitlines() if "Image.open(" in line]
+    assert opened and all("formats=" in line for line in opened), opened

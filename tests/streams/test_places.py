@@ -23,7 +23,9 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
-@pytest.mark.parametrize("relative", ["img/a.png", "./img/a.png", "img//a.png", "img/../img/a.png", "no/../img/a.png"])
+@pytest.mark.parametrize(
+    "relative", ["img/a.png", "./img/a.png", "img//a.png", "img/../img/a.png", "no/../img/a.png"]
+)
 def test_a_path_below_the_root_is_read(root, relative):
     assert file_path(str(root), relative) == root / "img" / "a.png"
 
@@ -56,7 +58,9 @@ def test_a_path_that_means_another_place_is_refused(root, relative):
         open_image(ImageRef(f"file:{relative}", "0", str(root)))
 
 
-@pytest.mark.parametrize("relative", ["%2e%2e/beside/a.png", "%2fetc%2fpasswd", "~/a.png", "$HOME/a.png", "a\ud800.png"])
+@pytest.mark.parametrize(
+    "relative", ["%2e%2e/beside/a.png", "%2fetc%2fpasswd", "~/a.png", "$HOME/a.png", "a\ud800.png"]
+)
 def test_nothing_in_a_path_is_expanded(root, relative):
     with pytest.raises(ImageError, match="cannot read"):
         file_path(str(root), relative)
