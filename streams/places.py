@@ -49,7 +49,7 @@ def file_path(root: str, relative: str) -> Path:
         raise ImageError(f"{name}: cannot read {printable(f'{root}/{below}')} ({_why(error)}).") from error
     led = printable(str(real))
     if any(real.is_relative_to(s) for s in _SYSTEM) and not real.is_relative_to(_SHARED):
-        raise ImageError(f"{name}: it leads to {led}, which belongs to the system. Copy the picture below {root}.")
+        raise ImageError(f"{name}: it leads to {led}, which belongs to the system. Give a picture elsewhere.")
     if kind != stat.S_IFREG:
         raise ImageError(f"{name}: {led} is {_KINDS.get(kind, 'no file')}; expected a regular file.")
     return real

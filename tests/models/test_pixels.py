@@ -65,7 +65,7 @@ def test_a_small_budget_of_pixels_gives_the_same_scores(way: str) -> None:
         with vlm.swap(changed):
             found.append(scores(vlm))
         widest.append(max(seen))
-    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
+    assert all(np.allclose(one, other, atol=1e-5) for one, other in zip(*found, strict=True))
     assert widest[0] == len(REFS) and widest[1] <= 2
 
 
@@ -78,7 +78,7 @@ def test_features_that_were_lost_are_computed_within_the_budget() -> None:
     vlm.reader.pixel_bytes, seen = 3 * EACH, spied(vlm)
     found = vlm.reader.features(prompts, encoded)
     assert max(seen) == 3 and sum(seen) == len(REFS)
-    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
 
 
 def test_opened_pictures_of_any_size_are_held_within_the_budget() -> None:
@@ -108,7 +108,7 @@ def test_an_encoder_from_a_folder_opens_pictures_within_the_budget(tmp_path: Pat
     vlm.cache.clear()
     vlm.reader.pixel_bytes, embed = 3 * 4 * 32 * 32, encoder._embed
     encoder._embed = lambda images: (seen.append(len(images)), embed(images))[1]
-    assert np.array_equal(encoder.encode(REFS), rows)
+    assert np.allclose(encoder.encode(REFS), rows, atol=1e-6)
     assert seen == [3, 3, 3, 1]
 
 

@@ -89,6 +89,7 @@ class PromptReader:
                     continue
                 if kept is None:
                     kept, values = self._process(prompt)
+                    self._check_fits(prompt, kept.ids)
                     # 3. See what has gathered, a chunk at a time, so that pixel values do not pile up.
                     if sum(map(tensor_bytes, pixels.values())) + tensor_bytes(values) > self.pixel_bytes:
                         self._fill_features(found, pixels)
@@ -271,7 +272,6 @@ class PromptReader:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
         held = tensor_bytes(pixels)
         self._bytes_each = held // max(len(pictures), 1) or self._bytes_each
-        self._check_fits(prompt, ids)
         return Encoded(ids, aligned, extras, pictures, held), pixels
 
     def _check_fits(self, prompt: Prompt, ids: Tensor) -> None:
