@@ -2,21 +2,22 @@
 
 A URI begins with the name of its source: `file:RELATIVE/PATH` lies below the reference's `root`; `atlas:ENTITY/SET`
 is a picture of the atlas pack; `toy:...` is drawn on the spot. Several pictures joined by `+` are drawn side by side,
-left to right, all as high as the first. A path can never leave its root, and Pillow's bomb limit stays on.
+left to right, all as high as the first. Where a path may lead is said in `places.py`, what is read in `decoding.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from streams.decoding import MAX_RATIO, check_size, decode
 from streams.near import near
+from streams.places import read_file
+from streams.text import printable
 from streams.types import ImageError, ImageRef
 
 
@@ -27,11 +28,13 @@ def open_image(ref: ImageRef) -> Image.Image:
         known = [f"{source}:" for source in _SOURCES]
         raise ImageError(f"Image {ref.uri!r} begins with no known source.{near(f'{scheme}:', known)}")
     source, parts = _SOURCES[scheme], rest.split("+") if scheme != "file" else [rest]
+    if len(parts) > MAX_RATIO:
+        raise ImageError(f"Image {scheme}:...: {len(parts)} pictures side by side; {MAX_RATIO} are the limit.")
     return side_by_side([source(ref, part.removeprefix(f"{scheme}:")) for part in parts])
 
 
 def side_by_side(images: list[Image.Image]) -> Image.Image:
-    """Return pictures in one row, left to right, all brought to the height of the first.
+    """Return pictures in one row, left to right, all brought to the height of the first; `ImageError` if too wide.
 
     >>> side_by_side([Image.new("RGB", (4, 4)), Image.new("RGB", (8, 8))]).size
     (8, 4)
@@ -39,58 +42,14 @@ def side_by_side(images: list[Image.Image]) -> Image.Image:
     if len(images) == 1:
         return images[0]
     height = images[0].height
-    scaled = [i if i.height == height else i.resize((max(1, i.width * height // i.height), height)) for i in images]
-    row = Image.new("RGB", (sum(i.width for i in scaled), height), "white")
+    widths = [i.width if i.height == height else max(1, i.width * height // i.height) for i in images]
+    check_size(sum(widths), height, f"{len(images)} pictures side by side")
+    row = Image.new("RGB", (sum(widths), height), "white")
     left = 0
-    for image in scaled:
-        row.paste(image, (left, 0))
-        left += image.width
+    for image, width in zip(images, widths, strict=True):
+        row.paste(image if image.height == height else image.resize((width, height)), (left, 0))
+        left += width
     return row
-
-
-def decode(data: bytes, what: str, *, quick: bool = False) -> Image.Image:
-    """Return the picture in encoded bytes as RGB; raises `ImageError` that begins with `what`.
-
-    `quick` may give a smaller picture (a JPEG at an eighth), all of whose data was read all the same.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, in our own words
-            image = Image.open(io.BytesIO(data))
-        with image:
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and image.width * image.height > limit:
-                raise ImageError(
-                    f"{what}: {image.width} x {image.height} pixels, more than the limit of {limit}. Scale it down."
-                )
-            if quick:
-                image.draft("RGB", (1, 1))
-            return _on_white(image)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{what}: {str(error).rstrip('.')}. Scale it down.") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{what}: not a picture that Pillow can read ({len(data)} bytes).") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{what}: broken picture ({error}). Fetch or save it again.") from error
-
-
-def file_path(root: str, relative: str) -> Path:
-    """Return where a `file:` picture lies; raises `ImageError` if the path would leave `root`.
-
-    >>> file_path("/data", "../etc/passwd")
-    Traceback (most recent call last):
-    ...
-    streams.types.ImageError: Image file:../etc/passwd: the path leaves its root /data. Give a path below the root.
-    """
-    if not relative or "\0" in relative:
-        raise ImageError(f"Image file:{relative!r}: expected a relative path below the root {root}.")
-    base = Path(root).resolve()
-    path = (base / relative).resolve()
-    if path == base or not path.is_relative_to(base):
-        raise ImageError(f"Image file:{relative}: the path leaves its root {base}. Give a path below the root.")
-    return path
 
 
 def file_ref(root: str | Path, relative: str, *, check: bool = False) -> ImageRef:
@@ -98,31 +57,25 @@ def file_ref(root: str | Path, relative: str, *, check: bool = False) -> ImageRe
 
     With `check` the picture is decoded to its end, so that a broken one is found now and not in the middle of a run.
     """
-    path = file_path(str(root), relative)
-    data = _read(path, relative)
+    data, path = read_file(str(root), relative)
     if check:
-        decode(data, f"Image file:{relative} ({path})", quick=True)
-    return ImageRef(f"file:{relative}", hashlib.sha256(data).hexdigest()[:16], str(root))
+        decode(data, _named(relative, path), quick=True)
+    return ImageRef(f"file:{relative}", _digest(data), str(root))
 
 
-def _read(path: Path, relative: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"Image file:{relative}: cannot read {path} ({error.strerror or error}).") from error
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def _named(relative: str, path: Path) -> str:
+    return printable(f"Image file:{relative} ({path})")
 
 
 def _from_file(ref: ImageRef, relative: str) -> Image.Image:
-    path = file_path(ref.root, relative)
-    return decode(_read(path, relative), f"Image file:{relative} ({path})")
+    data, path = read_file(ref.root, relative)
+    if _digest(data) != ref.digest:
+        raise ImageError(f"{_named(relative, path)}: another picture than when the stream was read. Start again.")
+    return decode(data, _named(relative, path))
 
 
 def _from_atlas(ref: ImageRef, name: str) -> Image.Image:

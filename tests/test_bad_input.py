@@ -95,7 +95,7 @@ def test_options_of_panels_go_with_one_listed_step(call: Call) -> None:
 
 
 def write_images(folder: Path) -> None:
-    """Write a good picture, a truncated one in two formats, one too large to open, and a link out of the folder."""
+    """Write a good picture, a truncated one in two formats, two too large to open, and a link to a text."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -122,7 +122,7 @@ def write_images(folder: Path) -> None:
         ("large.png", ["large.png", "10000 x 10000", "limit", "Scale it down"]),
         ("../good.png", ["../good.png", "leaves its root"]),
         ("/etc/hostname", ["/etc/hostname", "leaves its root"]),
-        ("link.png", ["link.png", "leaves its root"]),
+        ("link.png", ["link.png", "not a picture"]),
     ],
 )
 def test_a_bad_picture_is_named_with_its_record(call: Call, tmp_path: Path, image: str, parts: list[str]) -> None:

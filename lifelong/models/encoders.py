@@ -16,6 +16,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from lifelong.models.loading import digest_of_folder
+from lifelong.models.prompts.pixels import decoded_bytes, groups
 from lifelong.models.vlm import VLM
 from streams.types import ImageRef, Prompt
 
@@ -165,7 +166,9 @@ class FolderImage(_Cached):
         return self._rows(refs, [r.digest for r in refs])
 
     def _compute(self, items: Sequence[ImageRef]) -> np.ndarray:
-        return self._embed([self.vlm.open_image(ref) for ref in items])
+        opened = (self.vlm.open_image(ref) for ref in items)
+        parts = groups(opened, lambda image: decoded_bytes([image]), self.vlm.reader.pixel_bytes, _CHUNK)
+        return np.concatenate([self._embed(images) for images in parts])
 
     def _embed(self, images: Sequence[Any]) -> np.ndarray:
         given = self.processor(images=list(images), return_tensors="pt")

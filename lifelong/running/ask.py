@@ -111,12 +111,14 @@ def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:
 
 
 def image_ref(image: str) -> ImageRef:
-    """Return the reference of a picture file or of an `atlas:` name; raises `ImageError`."""
-    from streams.images import file_ref
+    """Return the reference of a picture file or of an `atlas:` name, which is opened once; raises `ImageError`."""
+    from streams.images import file_ref, open_image
     from streams.types import digest_of
 
     scheme, colon, _ = image.partition(":")
-    if colon and len(scheme) > 1 and not Path(image).exists():
-        return ImageRef(image, digest_of(image))
-    path = Path(image)
-    return file_ref(path.parent.resolve(), path.name)
+    if colon and len(scheme) > 1 and scheme != "file" and not Path(image).exists():
+        ref = ImageRef(image, digest_of(image))
+        open_image(ref)
+        return ref
+    path = Path(image.removeprefix("file:"))
+    return file_ref(path.parent.absolute(), path.name, check=True)

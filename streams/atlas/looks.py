@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import io
 
 import numpy as np
 from PIL import Image
 
 from streams.atlas.world import World
+from streams.decoding import decode
 
 _SIDE = 8  # places a side that colours are compared at
 
@@ -16,8 +16,8 @@ _SIDE = 8  # places a side that colours are compared at
 @functools.lru_cache(maxsize=1 << 14)
 def look(world: World, entity: str, rendering: str) -> np.ndarray:
     """Return a drawing's mean colours at 8 x 8 places, (192,), 0-1; KeyError names what the entity has."""
-    with Image.open(io.BytesIO(world.image(entity, rendering))) as image:
-        small = image.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    image = decode(world.image(entity, rendering), f"Image atlas:{entity}/{rendering}")
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32).ravel() / 255
 
 

@@ -117,3 +117,27 @@ def test_an_answerer_that_has_scored_decodes_the_same(qwen: VLM) -> None:
     answerer = qwen.answerer(PROMPTS)
     answerer.score(TARGETS)
     assert answerer.generate(max_tokens=6) == qwen.generate(PROMPTS, max_tokens=6)
+
+
+def test_a_small_budget_of_pixels_gives_the_same_scores(qwen: VLM) -> None:
+    """Pixel values come with rows of patches and a grid: as features, and in every pass where those are not kept."""
+    held: list[int] = []
+    watch = qwen.model.model.visual.register_forward_pre_hook(
+        lambda m, args, kwargs: held.append((args[0] if args else kwargs["hidden_states"]).nbytes), with_kwargs=True
+    )
+    one = qwen.reader.read(PROMPTS[:1])[0].pixel_bytes
+    found, most = [], []
+    try:
+        for keeps in (True, False):
+            for budget in (1 << 28, one):
+                qwen.cache.clear()
+                qwen.reader.keeps_features, qwen.reader.pixel_bytes = keeps, budget
+                held.clear()
+                found.append(qwen.score(PROMPTS, TARGETS))
+                most.append(max(held))
+    finally:
+        qwen.reader.keeps_features, qwen.reader.pixel_bytes = True, 1 << 28
+        watch.remove()
+    assert one > 0 and most[0] == most[2] // 2 == 2 * one and most[1] == one
+    for other in found[1:]:
+        assert all(np.abs(a.logprobs - b.logprobs).max() < 1e-5 for a, b in zip(found[0], other, strict=True))

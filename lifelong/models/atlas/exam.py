@@ -7,7 +7,6 @@ token is clearly not it. All others are decoded in float32 by the model's own `g
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import unicodedata
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional as F
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
@@ -28,6 +26,7 @@ from lifelong.models.atlas.exam_table import metrics
 from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
 from streams.atlas.world import World, load_world
+from streams.decoding import decode
 
 _MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
 ROW_TOKENS = 256
@@ -61,7 +60,7 @@ class Examiner:
         parts = []
         for start in range(0, len(names), batch):
             images = [
-                Image.open(io.BytesIO(self.world.image(*n))).convert("RGB") for n in names[start : start + batch]
+                decode(self.world.image(*n), f"Image atlas:{'/'.join(n)}") for n in names[start : start + batch]
             ]
             pixels = self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
             features = self.model.model.vision_tower(pixels.to(self.device)).last_hidden_state

@@ -22,13 +22,14 @@ class Encoded:
     """One prompt as a model takes it: `ids` (tokens,) long on the CPU, and what belongs to it.
 
     `aligned` are further inputs with one value per token, `extras` inputs with leading rows per image (sizes, grids),
-    `pictures` the content keys of its images in order.
+    `pictures` the content keys of its images in order, `pixel_bytes` what the pixel values of those images take.
     """
 
     ids: Tensor
     aligned: Mapping[str, Tensor] = field(default_factory=dict)
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
+    pixel_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,28 @@ class Batch:
 
 
 def batches(
-    rows: Sequence[Row], pad_id: int, *, max_tokens: int = 1 << 30, same_length: bool = False
+    rows: Sequence[Row],
+    pad_id: int,
+    *,
+    max_tokens: int = 1 << 30,
+    max_pixel_bytes: int | None = None,
+    same_length: bool = False,
 ) -> Iterator[Batch]:
     """Yield batches of rows sorted by token length (ties by place), at most 64 rows and `max_tokens` padded tokens.
 
-    With `same_length` no batch mixes lengths, for models that cannot decode behind padding.
+    With `max_pixel_bytes` the pixel values of a batch take no more than that, unless one row alone does. With
+    `same_length` no batch mixes lengths, for models that cannot decode behind padding.
     """
     ordered = sorted(rows, key=lambda r: (len(r), r.place))
     group: list[Row] = []
+    held = 0  # bytes of pixel values
     for row in ordered:
+        held += row.encoded.pixel_bytes
         full = len(group) >= MAX_ROWS or (len(group) + 1) * len(row) > max_tokens
+        full = full or (max_pixel_bytes is not None and held > max_pixel_bytes)
         if group and (full or (same_length and len(row) != len(group[0]))):
             yield collate(group, pad_id)
-            group = []
+            group, held = [], row.encoded.pixel_bytes
         group.append(row)
     if group:
         yield collate(group, pad_id)

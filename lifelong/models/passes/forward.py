@@ -17,7 +17,7 @@ from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembering
-from lifelong.models.passes.structure import VISION, Structure, first_of
+from lifelong.models.passes.structure import VISION, Structure, first_of, image_token_of
 from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
 
@@ -26,6 +26,10 @@ LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in floa
 
 class Seeing(Protocol):
     """Gives the model inputs that carry the images of a batch."""
+
+    def pixel_limit(self, *, fresh: bool) -> int | None:
+        """Return how many bytes of pixel values a batch may hold; None where it holds none."""
+        ...
 
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
         """Return features, or pixel values where the vision side is changed (`fresh`)."""
@@ -50,8 +54,7 @@ class Passes:
     ) -> None:
         self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
         self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
-        image_id = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
-        self.image_id = -1 if image_id is None else int(image_id)
+        self.image_id = image_token_of(model, processor)
         pad = self.tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else end_ids[0])
         # Models with positions in several dimensions count them themselves and cannot do so behind padding.
@@ -67,10 +70,11 @@ class Passes:
         return self.structure.embedding.weight.device  # type: ignore[union-attr,return-value]
 
     def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
-        """Yield the batches of rows; smaller ones where logits at every position are wanted."""
+        """Yield the batches of rows; smaller ones where logits at every position are wanted, or pixels are held."""
         budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
         same = decoding and self.same_length_decoding
-        return batches(rows, self.pad_id, max_tokens=budget, same_length=same)
+        pixels = self.reader.pixel_limit(fresh=self.changes.lowest <= VISION)
+        return batches(rows, self.pad_id, max_tokens=budget, max_pixel_bytes=pixels, same_length=same)
 
     @contextmanager
     def attention(self, kind: str) -> Iterator[None]:

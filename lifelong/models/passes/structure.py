@@ -85,3 +85,9 @@ def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
 def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Return the states that a module is called with."""
     return kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+
+
+def image_token_of(model: Any, processor: Any) -> int:
+    """Return the id of the token that stands for a part of an image, -1 for a model without one."""
+    found = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
+    return -1 if found is None else int(found)

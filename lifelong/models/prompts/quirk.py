@@ -20,7 +20,7 @@ class Quirk:
     """Default behaviour: images as they are, parts in order, targets as they are written."""
 
     def tiles(self, image: Image) -> list[Image]:
-        """Return the images that the processor is given for one picture."""
+        """Return the images that the processor is given for one picture, a bounded number; `ImageError` for more."""
         return [image]
 
     def arrange(self, parts: Sequence[str | int]) -> list[str | int]:

@@ -16,12 +16,14 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Encoded, join_extras
+from lifelong.models.passes.structure import image_token_of
 from lifelong.models.prompts.chat import Chat
+from lifelong.models.prompts.pixels import PIXEL_BYTES, VISION_CHUNK, decoded_bytes, groups, tensor_bytes
 from lifelong.models.prompts.quirk import Quirk
-from streams.types import ImageRef, Prompt
+from streams.text import printable
+from streams.types import ImageError, ImageRef, Prompt
 
 OpenImage = Callable[[ImageRef], Image]
-VISION_CHUNK = 32
 _PLAIN_OUTPUT = {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
 
 
@@ -30,7 +32,10 @@ def _is_pixels(name: str) -> bool:
 
 
 class PromptReader:
-    """Encodes prompts (cached by digest) and keeps the features of every image within a byte budget."""
+    """Encodes prompts (cached by digest) and keeps the features of every image within a byte budget.
+
+    `pixel_bytes` bounds the pictures and pixel values that are held at once.
+    """
 
     def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
         self.model, self.processor, self.quirk = model, processor, quirk
@@ -41,6 +46,10 @@ class PromptReader:
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
         self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
+        self.pixel_bytes = PIXEL_BYTES
+        self._bytes_each = 0  # of one picture's pixel values, where they are as large for every picture
+        self._image_id = image_token_of(model, processor)
+        self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
         """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
@@ -55,7 +64,8 @@ class PromptReader:
         """Return the encoded prompts, from the cache where they are there; images that are new pass the vision side.
 
         Called with whatever is to be scored, decoded or captured. With `see` false no image is seen here: the vision
-        side is not the base's now, and its features must not be kept.
+        side is not the base's now, and its features must not be kept. Raises `ImageError` that names a picture which
+        cannot be opened or has more tokens than the model's context.
         """
         found: dict[str, Encoded] = {}
         pixels: dict[str, dict[str, Tensor]] = {}  # by prompt, of images that are to be seen in one go
@@ -79,19 +89,27 @@ class PromptReader:
                     continue
                 if kept is None:
                     kept, values = self._process(prompt)
+                    self._check_fits(prompt, kept.ids)
+                    # 3. See what has gathered, a chunk at a time, so that pixel values do not pile up.
+                    if sum(map(tensor_bytes, pixels.values())) + tensor_bytes(values) > self.pixel_bytes:
+                        self._fill_features(found, pixels)
+                        pixels = {}
                     if values and self.keeps_features and see:
                         pixels[prompt.digest] = values
                         seen |= {image.digest for image in prompt.images}
                 size = 8 * kept.ids.numel() * (1 + len(kept.aligned)) + 256  # bytes: 64-bit numbers and the object
                 self.cache.put(("prompt", prompt.digest), kept, size)
                 found[prompt.digest] = kept
-                # 3. See what has gathered, a chunk at a time, so that pixel values do not pile up.
                 if len(pixels) >= VISION_CHUNK:
                     self._fill_features(found, pixels)
                     pixels = {}
             self._fill_features(found, pixels)
             pixels, waiting = {}, again
         return [found[p.digest] for p in prompts]
+
+    def pixel_limit(self, *, fresh: bool) -> int | None:
+        """Return how many bytes of pixel values a batch may hold, None where it is given features instead."""
+        return self.pixel_bytes if fresh or not self.keeps_features else None
 
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
         """Return the model inputs that carry the images of a batch, {} for a batch without any.
@@ -112,7 +130,9 @@ class PromptReader:
         kept: dict[str, Any] = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
         if any(v is None for v in kept.values()):
             by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
-            kept |= self._compute({p.digest: self._process(p)[1] for p in prompts if p.images}, by_digest)
+            read = ((p.digest, self._process(p)[1]) for p in {p.digest: p for p in prompts if p.images}.values())
+            for group in groups(read, lambda item: tensor_bytes(item[1]), self.pixel_bytes, len(prompts)):
+                kept |= self._compute(dict(group), by_digest)
         return [kept[p] for e in encoded for p in e.pictures]
 
     def _fill_features(self, encoded: dict[str, Encoded], pixels: dict[str, dict[str, Tensor]]) -> None:
@@ -129,10 +149,13 @@ class PromptReader:
     def _see(self, images: Mapping[str, ImageRef]) -> None:
         """Take images that are new through the image processor and the vision side."""
         unseen = [image for image in images.values() if not self._seen(image)]
-        for start in range(0, len(unseen), VISION_CHUNK):
-            cut = {
-                key: tile for image in unseen[start : start + VISION_CHUNK] for key, tile in self._cut(image).items()
-            }
+        opened = (self._cut(image) for image in unseen)
+
+        def held(cut: Mapping[str, Image]) -> int:
+            return decoded_bytes(cut.values()) + len(cut) * self._bytes_each
+
+        for group in groups(opened, held, self.pixel_bytes):
+            cut = {key: tile for one in group for key, tile in one.items()}
             values = self.processor.image_processor(images=list(cut.values()), return_tensors="pt")
             if any(len(value) != len(cut) for value in values.values()):
                 self._alone = False
@@ -147,7 +170,11 @@ class PromptReader:
 
     def _cut(self, image: ImageRef) -> dict[str, Image]:
         """Return the pictures that the processor is given for an image, by content key."""
-        cut = self.quirk.tiles(self.open_image(image))
+        picture = self.open_image(image)
+        try:
+            cut = self.quirk.tiles(picture)
+        except ImageError as error:
+            raise ImageError(f"Image {printable(image.uri)}: {error}") from error
         keys = (image.digest,) if len(cut) == 1 else tuple(f"{image.digest}#{k}" for k in range(len(cut)))
         self.cache.put(("tiles", image.digest), keys, 64 * len(keys) + 128)
         return dict(zip(keys, cut, strict=True))
@@ -198,7 +225,7 @@ class PromptReader:
         text, pictures = self._written(parts, tiles)
         counts = self._token_counts(pictures)
         ids = None if counts is None else self.chat.quick_ids(text, counts)
-        return None if ids is None else Encoded(ids, {}, {}, pictures)
+        return None if ids is None else Encoded(ids, {}, {}, pictures, len(pictures) * self._bytes_each)
 
     def _written(self, parts: Sequence[str | int], tiles: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
         ordered = self.quirk.arrange(parts)
@@ -243,4 +270,16 @@ class PromptReader:
         counts = self._token_counts(pictures)
         if counts is not None:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
-        return Encoded(ids, aligned, extras, pictures), pixels
+        held = tensor_bytes(pixels)
+        self._bytes_each = held // max(len(pictures), 1) or self._bytes_each
+        return Encoded(ids, aligned, extras, pictures, held), pixels
+
+    def _check_fits(self, prompt: Prompt, ids: Tensor) -> None:
+        """Raise `ImageError` where the pictures of a prompt alone have more tokens than the model's context."""
+        tokens = int((ids == self._image_id).sum())
+        if self._context is not None and tokens >= self._context:
+            names = " and ".join(printable(image.uri) for image in prompt.images)
+            raise ImageError(
+                f"Image {names}: {tokens:,} tokens of this model, whose context has {self._context:,}. Crop it, scale"
+                " it down, or let the model's processor take fewer pixels."
+            )

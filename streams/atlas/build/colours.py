@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image
+
+from streams.decoding import decode
 
 _NAMES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
 
@@ -15,7 +14,7 @@ def shares(webp: bytes, page: bool) -> np.ndarray:
 
     Without `page` (flags) only the middle 40x40 pixels are looked at, where no margin is.
     """
-    hsv = np.asarray(Image.open(io.BytesIO(webp)).convert("HSV"), dtype=np.int32)
+    hsv = np.asarray(decode(webp, "drawing").convert("HSV"), dtype=np.int32)
     if not page:
         hsv = hsv[12:52, 12:52]
     h, s, v = hsv[..., 0] * 360 // 255, hsv[..., 1], hsv[..., 2]

@@ -93,7 +93,7 @@ def render(icons: IconSet, name: str) -> bytes:
     scale = _SIDE / max(width, height)
     box = (max(1, round(width * scale)), max(1, round(height * scale)))
     png = bytes(_renderer().svg_to_bytes(svg_string=svg, width=box[0], height=box[1]))
-    drawing = Image.open(io.BytesIO(png)).convert("RGBA")
+    drawing = Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGBA")  # as it was just drawn
     drawing.thumbnail((_SIDE, _SIDE))
     page = Image.new("RGBA", (_SIDE, _SIDE), (255, 255, 255, 255))
     page.alpha_composite(drawing, ((_SIDE - drawing.width) // 2, (_SIDE - drawing.height) // 2))

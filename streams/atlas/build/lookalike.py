@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image
+
+from streams.decoding import decode
 
 THRESHOLD = 5e-4
 """Mean squared error on 32x32 RGB in [0, 1] below which two drawings count as one."""
@@ -23,5 +23,5 @@ def twins(drawings: dict[str, bytes]) -> list[tuple[str, str, float]]:
 
 
 def _small(webp: bytes) -> np.ndarray:
-    image = Image.open(io.BytesIO(webp)).convert("RGB").resize((32, 32), Image.Resampling.BOX)
+    image = decode(webp, "drawing").resize((32, 32), Image.Resampling.BOX)
     return np.asarray(image, dtype=np.float64).ravel() / 255.0

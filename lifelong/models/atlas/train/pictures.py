@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 
 from lifelong.models.atlas.model import IMAGE_SIZE
 from streams.atlas.world import World
+from streams.decoding import decode
 
 # Emoji whose mirror image is another emoji or is wrong: never flipped.
 _ORIENTED = ("left", "right", "facing", "clock", "moon", "quarter", "symbol", "button", "hand", "up", "down")
@@ -46,8 +45,7 @@ def load_pictures(world: World) -> Pictures:
     pixels, entity, seen, rendering = [], [], [], []
     for index, item in enumerate(world.entities):
         for name in item.renderings:
-            with Image.open(io.BytesIO(world.image(item.id, name))) as image:
-                array = np.asarray(image.convert("RGB"))
+            array = np.asarray(decode(world.image(item.id, name), f"Image atlas:{item.id}/{name}"))
             if array.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):
                 raise ValueError(
                     f"{item.id}/{name}: image of shape {array.shape}, expected 64 x 64; rebuild the pack"
