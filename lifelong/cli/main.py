@@ -19,9 +19,11 @@ from lifelong.cli.bench import bench_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
-from lifelong.cli.words import Fresh, Words, say, split_words
+from lifelong.cli.words import Fresh, Words, say, show, split_words
+from lifelong.log.files import write_atomic
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
+from streams.text import printable
 
 _LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
 
@@ -52,7 +54,7 @@ def main() -> None:
     except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = printable(" ".join(str(error).split())) or type(error).__name__
         if isinstance(error, ModuleNotFoundError):
             text += ". Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
         print(f"lifelong: {text if len(text) < _LONGEST else text[:_LONGEST] + ' ...'}", file=sys.stderr)
@@ -71,9 +73,9 @@ def run_command(
 
     source, changes = split_words(words)
     if dry_run:
-        print(compose.dry_run(source, **changes))
+        show(str(compose.dry_run(source, say=say, **changes)))
         return
-    print(compose.run(source, resume=resume, fresh=fresh, **changes))
+    show(str(compose.run(source, resume=resume, fresh=fresh, **changes)))
 
 
 @app.command("sweep")
@@ -92,7 +94,7 @@ def sweep_command(
     started = time.perf_counter()
     outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=say)
     for done in outcomes:
-        print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+        show(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
     folders = [done.folder for done in outcomes if done.folder is not None]
     if report_to is not None and folders:
         before = time.perf_counter()
@@ -155,7 +157,7 @@ def tune_command(
     found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=say)
     text = recipe_of(editor, found, edits=edits, seed=seed)
     if recipe is not None:
-        recipe.write_text(text)
+        write_atomic(recipe, lambda file: file.write(text.encode()))
     print(text, end="")
 
 
@@ -194,12 +196,12 @@ def ask_command(
     from lifelong.running.ask import ask
 
     found = ask(run, question, image=image, step=step)
-    print(f"after {found.step} edits: {found.answer}")
-    print(f"unedited: {found.unedited}")
+    show(f"after {found.step} edits: {printable(found.answer)}")
+    show(f"unedited: {printable(found.unedited)}")
     if not found.route:
         print("route: none (out of scope of every edit, or the editor does not route)")
     for served in found.route:
-        print(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
+        show(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
 
 
 @app.command("spaces")

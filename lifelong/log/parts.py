@@ -5,6 +5,7 @@ Knows tables and files; nothing about panels or what the facts mean.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Mapping
@@ -66,6 +67,12 @@ def write_part(path: Path, table: pa.Table) -> Part:
     return Part(table.num_rows, len(data), digest_of_bytes(data))
 
 
+def part_of(path: Path) -> Part:
+    """Return what is vouched for of a file as it is now; nothing is said of its rows."""
+    with path.open("rb") as file:
+        return Part(0, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()[:32])
+
+
 def check_sizes(folder: Path, ledger: Mapping[str, Part]) -> None:
     """Raise `LogError` naming a part that is missing, or of another size than was written; nothing is read."""
     for name, part in ledger.items():
@@ -73,7 +80,7 @@ def check_sizes(folder: Path, ledger: Mapping[str, Part]) -> None:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise LogError(f"{path}: this part of the run is missing ({error.strerror}). {FIX}") from error
+            raise LogError(f"{path}: this file of the run is missing ({error.strerror}). {FIX}") from error
         if size != part.bytes:
             raise LogError(f"{path}: damaged, it has {size} bytes where {part.bytes} were written. {FIX}")
 

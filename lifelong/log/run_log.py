@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
@@ -38,12 +39,12 @@ from lifelong.log.parts import (
     ledger_of,
     panel_of_part,
     part_name,
-    plain_ledger,
+    part_of,
     read_part,
     read_verified,
     write_part,
 )
-from lifelong.log.sealed import DIGEST, digest_of_bytes, read_object, read_sealed, unsealed, write_sealed
+from lifelong.log.sealed import DIGEST, read_object, read_sealed, unsealed, write_sealed
 from lifelong.log.vouched import (
     COMMITTED,
     Vouched,
@@ -76,11 +77,12 @@ class RunLog:
         folder: str | Path,
         config_toml: str,
         manifest: Mapping[str, Any],
-        files: Mapping[str, bytes] | None = None,
+        files: Mapping[str, bytes | Callable[[BinaryIO], object]] | None = None,
     ) -> RunLog:
         """Make a new run folder; raises `LogError` when a run, or what is left of one, is there already.
 
-        `files` are kept beside the configuration under their names, which are those of `folder.AT_THE_TOP`.
+        `files` are kept beside the configuration and vouched for: bytes, or a function that writes them into a file,
+        under names of `folder.AT_THE_TOP`.
         """
         folder = Path(folder)
         unknown = set(files or {}) - set(AT_THE_TOP)
@@ -94,10 +96,11 @@ class RunLog:
             (folder / "checkpoint" / "objects").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LogError(f"{folder}: could not be made ({error.strerror}). Try out=FOLDER.") from error
-        beside = {"config.toml": config_toml.encode(), **(files or {})}
-        for name, data in beside.items():
-            write_atomic(folder / name, lambda f, data=data: f.write(data))
-        kept = plain_ledger({name: Part(0, len(data), digest_of_bytes(data)) for name, data in beside.items()})
+        kept = {}
+        for name, given in {"config.toml": config_toml.encode(), **(files or {})}.items():
+            write = given if callable(given) else lambda f, data=given: f.write(data)
+            write_atomic(folder / name, write)
+            kept[name] = asdict(part_of(folder / name))
         write_sealed(folder / MANIFEST, {**manifest, "facts_schema": FACTS_SCHEMA, "files": kept}, indent=1)
         return cls._described(folder)
 
@@ -172,8 +175,8 @@ class RunLog:
         except LogError as error:
             raise LogError(f"{error} {FIX}") from error
         log = cls(folder, manifest, str(found[DIGEST]))
-        for name in ledger_of(path, manifest.get("files")):
-            log.beside(name)
+        check_sizes(folder, ledger_of(path, manifest.get("files")))
+        log.beside("config.toml")
         return log
 
     def beside(self, name: str) -> bytes:

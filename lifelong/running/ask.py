@@ -12,6 +12,7 @@ from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
+from lifelong.running.unchanged import check_unchanged
 from lifelong.running.words import ConfigError
 from streams.types import ImageRef, Query
 
@@ -47,22 +48,25 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
     ready = prepare(resolve(from_table(log.config(), {})))
+    check_unchanged(log, ready.digests)
     query = Query(question, None if image is None else image_ref(image))
-    editor = ready.editor()
-    try:
-        editor.load(saved.part("editor"))
-        route = editor.route(editor.encode([query]))[0]
-        with editor.applied([query], [route]) as answerer:
-            answer = answerer.generate()[0]
-    finally:
-        editor.close()
+    with ready.computing():
+        editor = ready.editor()
+        try:
+            editor.load(saved.part("editor"))
+            route = editor.route(editor.encode([query]))[0]
+            with editor.applied([query], [route]) as answerer:
+                answer = answerer.generate()[0]
+        finally:
+            editor.close()
+        unedited = ready.vlm.generate([query])[0]
     padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
     scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
     served = []
     for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
         edit = ready.stream.edit(edit_id)
         served.append(Serving(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
-    return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served))
+    return Answered(len(simulation["history"]), answer, unedited, tuple(served))
 
 
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from lifelong.running.arrivals import arrivals_of, check_arrivals
 from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
 from lifelong.running.labels import label_of
 from lifelong.running.parts import load_model, make_clock, make_stream, options_of
-from lifelong.running.threads import settle_threads
+from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
 
 if TYPE_CHECKING:
@@ -42,11 +42,8 @@ class Resolved:
 
     @property
     def title(self) -> str:
-        """The name of the run's folder without its hash: the label with dashes, and the stream.
-
-        There is no `=` in it, so that a path into the folder is never taken for a key=value word.
-        """
-        return self.config.title(re.sub(r"[^\w.]+", "-", self.label))
+        """The name of the run's folder without its hash: the run's own name, or the label and the stream."""
+        return self.config.title(self.label)
 
     def editor(self, vlm: VLM) -> Editor:
         """Return a new editor on a model, seeded by the run, which has learnt nothing."""
@@ -85,9 +82,9 @@ class Prepared:
         """The run's configuration."""
         return self.resolved.config
 
-    def learnt(self) -> State | None:
+    def learnt(self, say: Callable[[str], None] = lambda _: None) -> State | None:
         """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
-        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
+        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit", say)[0]
 
     def editor(self) -> Editor:
         """Return a new editor with what it learnt beforehand."""
@@ -97,23 +94,24 @@ class Prepared:
             editor.load_fitted(learnt)
         return editor
 
-    def settle_threads(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Choose the number of threads where the run does not say it; called once, before its work begins."""
-        if not self.config.threads:
-            edits = self.stream.edits[:THREAD_EDITS]
-            probes = [probe for edit in edits for probe in self.stream.probes(edit.id)]
-            settle_threads(self.vlm, probes, say)
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context with the run's threads: whatever asks its model or its editor does so inside."""
+        return computing_with(self.config.threads)
 
 
-def prepare(resolved: Resolved) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, measured or written."""
-    import torch
+def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Load model and stream and find the run's folder; nothing is learnt.
 
+    The number of threads is spelt out afterwards: where the configuration leaves it open it is taken from the cache,
+    or measured and kept there, which `say` is told.
+    """
+    stream = make_stream(resolved.config)
+    vlm = load_model(resolved.config)
+    if not resolved.config.threads:
+        probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
+        threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
+        resolved = replace(resolved, config=resolved.config.model_copy(update={"threads": threads}))
     config, kind, options = resolved.config, resolved.kind, resolved.options
-    stream = make_stream(config)
-    vlm = load_model(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
@@ -121,6 +119,7 @@ def prepare(resolved: Resolved) -> Prepared:
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
+    digests["arithmetic"] = arithmetic_of(vlm)
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
     return Prepared(resolved, vlm, stream, fit, digests, folder)
 
@@ -149,7 +148,7 @@ def baseline_of(
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
     say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
     folder = config.cache_folder() / "baseline"
-    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
+    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress, say=say)
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:

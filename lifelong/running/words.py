@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
+from lifelong.log.files import read_regular
+
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """Return nested plain tables as TOML text; None values are left out.
+    """Return nested plain tables as TOML text that reads back as they are; None values are left out.
+
+    Raises `ConfigError` for what TOML cannot hold: None in a list, half a surrogate pair, another kind of object.
 
     >>> print(to_toml({"seed": 1, "editor": {"name": "grace"}}), end="")
     seed = 1
@@ -19,7 +26,7 @@ def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
     name = "grace"
     """
     scalars = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
-    text = "".join(f"{_toml_key(k)} = {_toml_value(v)}\n" for k, v in scalars.items())
+    text = "".join(f"{_toml_key(k)} = {_toml_value(v, f'{prefix}{k}')}\n" for k, v in scalars.items())
     for key, below in table.items():
         if isinstance(below, Mapping):
             name = f"{prefix}{_toml_key(key)}"
@@ -28,15 +35,32 @@ def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
 
 
 def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_text(key, key)
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: Any, place: str) -> str:
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    if isinstance(value, str | bool):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+        return "[" + ", ".join(_toml_value(v, place) for v in value) + "]"
+    if isinstance(value, Mapping):  # in a list, where a table of its own has no place
+        held = ((k, v) for k, v in value.items() if v is not None)
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v, place)}" for k, v in held) + "}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _toml_text(value, place)
+    if isinstance(value, int | float):
+        return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
+    if isinstance(value, date | clock_time):
+        return value.isoformat()
+    raise ConfigError(
+        f"{place}: {value!r} cannot be written into a TOML file. Expected text, numbers, lists, tables."
+    )
+
+
+def _toml_text(value: str, place: str) -> str:
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigError(f"{place}: {value!r} has half a character in it, which no file can hold.")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class ConfigError(ValueError):
@@ -96,8 +120,8 @@ def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's tables; raises `ConfigError` with the file's name."""
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_regular(path).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error}).") from error
 
 

@@ -41,7 +41,13 @@ def write_run(folder: Path, done: bool) -> Path:
 
 def everything(log: RunLog) -> object:
     """All that a command reads of a run."""
-    return log.config(), log.manifest, log.notes, [log.table(fact).to_pylist() for fact in FACTS]
+    return (
+        log.config(),
+        log.beside("editor.py"),
+        log.manifest,
+        log.notes,
+        [log.table(fact).to_pylist() for fact in FACTS],
+    )
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -65,7 +71,7 @@ def test_a_flipped_bit_anywhere_is_named_or_changes_nothing(done: bool, tmp_path
                 assert file.name in str(error) and "\n" not in str(error)
                 noticed[str(file)] += 1
         (whole / file).write_bytes(data)
-    assert all(noticed[str(f)] == FLIPS for f in files_of(whole) if f.suffix == ".parquet" or f.name == "config.toml")
+    assert all(noticed[str(f)] == FLIPS for f in files_of(whole) if f.suffix in (".parquet", ".toml", ".py"))
     assert noticed["manifest.json"] > FLIPS // 2
 
 

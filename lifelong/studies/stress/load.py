@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import RunLog
+from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.studies.replay import Replayed, replay_with, settings_of
@@ -90,6 +91,7 @@ def stress_load(
     if not 0 < good < 1 or slo_s <= 0:
         raise ConfigError(f"slo={slo_s}, good={good}: seconds above 0, and a share between 0 and 1, are needed.")
     log = RunLog.open(run)
+    check_stream(log)
     fits = fits_of(samples_of(log))
     last: list[tuple[float, Replayed]] = []
 
