@@ -60,10 +60,18 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
+    check_writable(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
+
+
+def check_writable(options: EditorOptions) -> None:
+    """Raise `ConfigError` for an option that config.toml cannot hold: None, where leaving it out means a default."""
+    for key, field in type(options).model_fields.items():
+        if getattr(options, key) is None and field.get_default(call_default_factory=True) is not None:
+            raise ConfigError(f"editor.{key}: None cannot be written into a run's config.toml; give a value.")
 
 
 @dataclass(frozen=True)
