@@ -53,7 +53,7 @@ def question(folder: Path) -> object:
 
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
-    "report": lambda folder: lifelong.report(folder.parent, folder.parent / "page"),
+    "report": lambda folder: lifelong.report([folder], folder.parent / "page"),
     "replay": lambda folder: lifelong.replay(folder, {"queries.rate": 2}),
     "ask": question,
 }

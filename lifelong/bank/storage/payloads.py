@@ -57,9 +57,9 @@ class PayloadTables:
         try:
             mapped = self._mapped(nbytes)
         except OSError as error:
-            raise OSError(
-                error.errno, f"no {nbytes:,} bytes for payloads ({error.strerror})", str(self.folder)
-            ) from error
+            # All in the text: the event loop raises errors again with nothing but their arguments.
+            text = f"payloads=disk:{self.folder}: no room for {nbytes:,} bytes ({error.strerror})"
+            raise OSError(error.errno, text) from error
         self._maps.add(mapped)
         return torch.frombuffer(mapped, dtype=like.dtype).reshape(shape)
 
