@@ -6,7 +6,7 @@ Knows the plain objects of `lifelong.running.catalog`; nothing of where they com
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.problems import shown

@@ -23,9 +23,11 @@ from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
-from lifelong.cli.words import Fresh, SkipBad, Words, say, split_words
+from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
+from lifelong.log.files import write_atomic
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
+from streams.text import printable
 
 RUN_NEEDS = """Usage: lifelong run [RECIPE or FILE.toml] [KEY=VALUE ...]
 
@@ -138,9 +140,9 @@ def run_command(
         raise typer.Exit(2)
     source, changes = split_words(words, skip_bad=skip_bad)
     if dry_run:
-        print(compose.dry_run(source, say=say, **changes))
+        show(str(compose.dry_run(source, say=say, **changes)))
         return
-    print(compose.run(source, resume=resume, fresh=fresh, **changes))
+    show(str(compose.run(source, resume=resume, fresh=fresh, **changes)))
 
 
 @app.command("sweep")
@@ -160,7 +162,7 @@ def sweep_command(
     started = time.perf_counter()
     outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=say)
     for done in outcomes:
-        print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+        show(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
     folders = [done.folder for done in outcomes if done.folder is not None]
     if report_to is not None and folders:
         before = time.perf_counter()
@@ -205,7 +207,7 @@ def tune_command(
     found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=say)
     text = recipe_of(editor, found, edits=edits, seed=seed)
     if recipe is not None:
-        recipe.write_text(text)
+        write_atomic(recipe, lambda file: file.write(text.encode()))
     print(text, end="")
 
 
@@ -249,13 +251,13 @@ def ask_command(
 
     found = ask(run, question, image=image, step=step, edit=edit)
     if found.told is not None:
-        print(f"told: {found.told.prompt!r} -> {found.told.target!r}  ({found.told.edit_id})")
-    print(f"after {found.step} edits: {found.answer}")
-    print(f"unedited: {found.unedited}")
+        show(f"told: {found.told.prompt!r} -> {found.told.target!r}  ({found.told.edit_id})")
+    show(f"after {found.step} edits: {printable(found.answer)}")
+    show(f"unedited: {printable(found.unedited)}")
     if not found.route:
         print("route: none (out of scope of every edit, or the editor does not route)")
     for served in found.route:
-        print(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
+        show(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
 
 
 @app.command("spaces")

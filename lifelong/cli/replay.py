@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lifelong.cli.words import say
 from lifelong.running.words import ConfigError, parse_words
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def replay_command(
     One of `replicas` and `queries.rate` may be a list.
     """
     from lifelong.log import RunLog
+    from lifelong.running.unchanged import check_stream, editor_changed
     from lifelong.simulation.recorded import fidelities, fits_of, samples_of
     from lifelong.studies.replay import replay_with, settings_of
     from reports.figures import capacity
@@ -57,6 +59,9 @@ def replay_command(
         raise ConfigError(f"--slo {slo_s}: seconds above 0 are needed.")
     varied, cells = one_list(parse_words(words or ()), ("replicas", "queries.rate"))
     log = RunLog.open(run)
+    check_stream(log)
+    if editor_changed(log):
+        say("the editor's file changed since the run; its times are those that were measured then")
     samples = samples_of(log)
     fits = fits_of(samples)
     for found in fidelities(samples):

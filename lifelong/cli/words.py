@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.running.words import parse_words
+from streams.text import printable
 
 Words = Annotated[list[str] | None, typer.Argument(help="[RECIPE or FILE.toml] then key=value words")]
 SkipBad = Annotated[
@@ -25,5 +26,10 @@ def split_words(words: Iterable[str] | None, *, skip_bad: bool = False) -> tuple
 
 
 def say(text: str) -> None:
-    """Print a line on standard error at once: what is said while a command works."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line on standard error at once: what is said while a command works, control characters escaped."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print a result on standard output, control characters escaped; several lines stay several."""
+    print("\n".join(map(printable, text.split("\n"))), flush=True)

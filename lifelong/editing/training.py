@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from lifelong.log.checkpoint import State, load_state, save_state
+from lifelong.log.files import LogError, clear_leftovers
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -46,11 +47,22 @@ class Unfinished:
         """Return the measured seconds that earlier processes spent in loops that are kept."""
         return sum(float(load_state(path).meta["wall_s"]) for path in self.folder.glob("*.safetensors"))
 
+    def tidy(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Remove what a kill left half written, and loops that are damaged, which is said; before the first loop."""
+        clear_leftovers(self.folder)
+        for path in self.folder.glob("*.safetensors"):
+            try:
+                load_state(path)
+            except LogError as error:
+                say(f"{error} That loop begins again.")
+                path.unlink()
+
     def clear(self) -> None:
-        """Forget all loops."""
+        """Forget all loops; a file of somebody else stays, and the folder with it."""
+        clear_leftovers(self.folder)
         for path in self.folder.glob("*.safetensors"):
             path.unlink()
-        if self.folder.is_dir():
+        with suppress(OSError):  # never made, or not empty
             self.folder.rmdir()
 
 

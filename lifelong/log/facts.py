@@ -1,6 +1,6 @@
 """The facts that a run appends to its log, and their Arrow schemas; readable without torch.
 
-Knows nothing about files, editors or streams. Schema (version 1; `step` = edits visible so far; `_s` simulated
+Knows nothing about files, editors or streams. Schema (version 2; `step` = edits visible so far; `_s` simulated
 seconds, `_wall_s` measured seconds):
 
 edited: one row per edit, when it becomes visible
@@ -60,7 +60,7 @@ from typing import Any, get_type_hints
 
 import pyarrow as pa
 
-FACTS_SCHEMA = 1
+FACTS_SCHEMA = 2
 
 
 @dataclass(frozen=True)

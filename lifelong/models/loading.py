@@ -14,6 +14,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import cached_file  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
+from lifelong.log.files import LogError
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _TEXT_FILES = (".json", ".jinja", ".txt", ".model")
 
@@ -30,11 +32,27 @@ def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, st
     transformers_logging.disable_progress_bar()  # a run has a display of its own
     atlas.register()  # folders of this architecture load like any other
     source = str(atlas.atlas_folder()) if name_or_path == "atlas" else name_or_path
+    if name_or_path == "atlas":
+        check_shipped(atlas.atlas_folder())
     processor = AutoProcessor.from_pretrained(source)
     auto: Any = AutoModelForImageTextToText
     model = auto.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
     folder = Path(source) if Path(source).is_dir() else Path(str(cached_file(source, "config.json"))).parent
     return model.to(device), processor, digest_of_folder(folder, dtype)
+
+
+def check_shipped(folder: Path) -> None:
+    """Raise `LogError` naming a file of a shipped folder that is missing or is not the one its SHA256SUMS lists."""
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        told, name = line.split()
+        path = folder / name
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            found = error.strerror
+        if found != told:
+            raise LogError(f"{path}: damaged, this is not the file that came with the package. Install it again.")
 
 
 def digest_of_folder(folder: Path, dtype: str) -> str:

@@ -2,20 +2,23 @@
 
 Knows nothing about editors, steps or scores. Answers lie as Parquet files of one chunk each in a folder named by
 the model's digest and the scorer version; a file's name is the digest of what it answers, it is written whole and
-renamed into place, so any number of processes may share the folder.
+renamed into place, so any number of processes may share the folder. Each holds a digest of its rows: one that is
+damaged is made again.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from lifelong.log.files import held, write_atomic
+from lifelong.log.files import clear_leftovers, held, read_regular, write_atomic
+from lifelong.log.parts import parquet_bytes, read_parquet
 from lifelong.models.passes.layout import Scored
 from lifelong.probing.asking import Ask, Reply, chunks_of, gathered, replies, rows_of
 from lifelong.probing.scorers import SCORER_VERSION, wanted_top
@@ -68,12 +71,13 @@ class Baseline:
         *,
         max_tokens: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Baseline:
         """Return the answers to all probes, from the cache where it has them, else from the model as it is now.
 
         `cache` is the folder of all models' baselines (None: nothing is kept). `max_tokens` is the length of a
-        decoded answer, by default 16 or twice the longest target. `on_progress(done, total)` counts queries. Must
-        be called before any `fit` or `edit`.
+        decoded answer, by default 16 or twice the longest target. `on_progress(done, total)` counts queries; `say`
+        is told which file of the cache is damaged and made again. Must be called before any `fit` or `edit`.
         """
         probes = list(probes)
         limit = answer_tokens(vlm, {p.target for p in probes}) if max_tokens is None else max_tokens
@@ -86,7 +90,7 @@ class Baseline:
             put_off = []
             for part in todo:
                 path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
-                known = _answers(vlm, part, limit, path, wait)
+                known = _answers(vlm, part, limit, path, wait, say)
                 if known is None:
                     put_off.append(part)
                     continue
@@ -131,7 +135,9 @@ def answer_tokens(vlm: VLM, targets: Iterable[str]) -> int:
     return max([16, *(2 * len(vlm.target_ids(target)) for target in sorted(set(targets)))])
 
 
-def _answers(vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, wait: bool) -> list[Reply] | None:
+def _answers(
+    vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, wait: bool, say: Callable[[str], None]
+) -> list[Reply] | None:
     """Return the replies of a chunk, read or computed; None while another process computes it and `wait` is off."""
     if path is None:
         return _compute(vlm, asks, max_tokens)
@@ -141,8 +147,11 @@ def _answers(vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, 
     with held(path.with_suffix(".lock"), wait=wait) as ours:
         if not ours:
             return None
+        clear_leftovers(path.parent, path.name)
         known = _read(path, asks)  # another process may have finished it since
         if known is None:
+            if path.exists():
+                say(f"{path}: damaged; the frozen model is asked again")
             known = _compute(vlm, asks, max_tokens)
             _write(path, asks, known)
     return known
@@ -180,14 +189,36 @@ def _write(path: Path, asks: Sequence[Ask], known: Sequence[Reply]) -> None:
     arrays = [pa.array(c, type=f.type) for c, f in zip(columns, _SCHEMA, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=_SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    data = parquet_bytes(table.replace_schema_metadata({"digest": _content_digest(table)}))
+    write_atomic(path, lambda file: file.write(data))
+
+
+def _content_digest(table: pa.Table) -> str:
+    """Return 32 hexadecimal digits of a table's rows, alike before they are written and after they are read."""
+    found = hashlib.sha256()
+    for name in _SCHEMA.names:
+        column = table.column(name).combine_chunks()
+        if pa.types.is_list(column.type):
+            lengths = pc.list_value_length(column).fill_null(-1)
+            arrays = [lengths, column.flatten()]
+        elif pa.types.is_string(column.type):
+            arrays = [pc.binary_length(column)]
+            found.update("".join(column.to_pylist()).encode("utf-8", "surrogatepass"))
+        else:
+            arrays = [column]
+        for array in arrays:
+            found.update(array.to_numpy(zero_copy_only=False).tobytes())
+    return found.hexdigest()[:32]
 
 
 def _read(path: Path, asks: Sequence[Ask]) -> list[Reply] | None:
     """Return the replies in a file, or None when it is absent or damaged (it is then computed and written again)."""
     try:
-        table = pq.ParquetFile(path).read().select(_SCHEMA.names)
-    except (FileNotFoundError, pa.ArrowException, KeyError):
+        table = read_parquet(read_regular(path)).select(_SCHEMA.names)
+        told = (table.schema.metadata or {}).get(b"digest", b"")
+        if table.schema.types != _SCHEMA.types or told != _content_digest(table).encode():
+            return None
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
     columns = {name: table.column(name).combine_chunks() for name in _SCHEMA.names}
     texts, tops = columns["text"].to_pylist(), columns["top"].to_pylist()

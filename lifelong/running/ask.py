@@ -14,6 +14,7 @@ from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
+from lifelong.running.unchanged import check_unchanged
 from lifelong.running.words import ConfigError
 from streams.types import Edit, ImageRef, Query
 
@@ -61,17 +62,20 @@ def ask(
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
     ready = prepare(resolve(from_table(log.config(), {})))
+    check_unchanged(log, ready.digests)
     about = found_edit(ready.stream.edits, edit) if edit else None
     own = about.query if about is not None else Query("")
     query = Query(question or own.prompt, own.image if image is None else image_ref(image))
-    editor = ready.editor()
-    try:
-        editor.load(saved.part("editor"))
-        route = editor.route(editor.encode([query]))[0]
-        with editor.applied([query], [route]) as answerer:
-            answer = answerer.generate()[0]
-    finally:
-        editor.close()
+    with ready.computing():
+        editor = ready.editor()
+        try:
+            editor.load(saved.part("editor"))
+            route = editor.route(editor.encode([query]))[0]
+            with editor.applied([query], [route]) as answerer:
+                answer = answerer.generate()[0]
+        finally:
+            editor.close()
+        unedited = ready.vlm.generate([query])[0]
     padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
     scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
     served = []
@@ -79,7 +83,7 @@ def ask(
         one = ready.stream.edit(edit_id)
         served.append(Serving(edit_id, float(score), float(weight), one.query.prompt, one.target))
     told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
-    return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served), told)
+    return Answered(len(simulation["history"]), answer, unedited, tuple(served), told)
 
 
 def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:

@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -25,6 +26,7 @@ from streams.near import near
 from streams.problems import shown
 from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, said_text
 from streams.stream import stream_names
+from streams.text import printable
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -120,6 +122,7 @@ class FitOptions(Frozen):
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+LONGEST_NAME = 160  # bytes: a hash and the names of locks come on top, and file systems take 255
 NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
 
 
@@ -158,9 +161,25 @@ class RunConfig(Frozen):
         """Return where baselines and fits are kept for all runs: `cache`, or `.cache` beside the runs."""
         return Path(self.cache) if self.cache else Path(self.out) / ".cache"
 
+    @field_validator("name")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        within = len(value.encode("utf-8", "surrogatepass")) <= LONGEST_NAME and value == value.strip()
+        if value and (not within or value != printable(value) or set(value) & set("/\\=") or value[0] in ".-"):
+            raise ValueError(
+                f"expected the name of a folder inside `out`: at most {LONGEST_NAME} bytes, without / \\ = or "
+                "control characters, not beginning with a dot or a dash"
+            )
+        return value
+
     def title(self, label: str = "") -> str:
-        """Return the name of the run folder without its hash; `label` stands for the editor's bare name."""
-        return self.name or f"{label or Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
+        """Return the name of the run folder without its hash; `label` stands for the editor's bare name.
+
+        There is no `=` in it, so that a path into the folder is never taken for a key=value word.
+        """
+        words = f"{label or Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
+        plain = re.sub(r"[^\w.]+", "-", words).strip("-.") or "run"
+        return self.name or plain.encode("utf-8", "replace")[:LONGEST_NAME].decode("utf-8", "ignore")
 
     def table(self) -> dict[str, Any]:
         """Return the configuration as nested plain tables, as `toml.to_toml` writes and `load_config` reads it."""
@@ -177,7 +196,12 @@ MAYBE = ("queries", "withdrawals")
 
 
 def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
-    """Return 8 hexadecimal digits of a configuration and of the digests of what it uses (model, stream, fit).
+    """Return 8 hexadecimal digits of a configuration and of the digests of what it uses: the name of a run.
+
+    What changes a number is in it: every key but `NOT_HASHED`, the number of threads spelt out; the content of model,
+    stream, fit and an editor's file; and the arithmetic (version of this package and of torch, kind of device,
+    instructions of the processor, whose matrix products). Not in it, but in the manifest, and said when a run is gone
+    on with: the processor's model and the versions of other packages, which change last digits at most.
 
     Where a file lies does not count once its content does: a path is left out if `digests` has its key
     (`arrivals.file`), and of a stream, whose own digest is of all that it reads.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
-from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
+from lifelong.running.arrivals import arrivals_of, check_arrivals
 from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
 from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
-from lifelong.running.threads import settle_threads
+from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ class Resolved:
 
     @property
     def title(self) -> str:
-        """The name of the run's folder without its hash: the label with dashes, and the stream.
-
-        There is no `=` in it, so that a path into the folder is never taken for a key=value word.
-        """
-        return self.config.title(re.sub(r"[^\w.]+", "-", self.label))
+        """The name of the run's folder without its hash: the run's own name, or the label and the stream."""
+        return self.config.title(self.label)
 
     def editor(self, vlm: VLM) -> Editor:
         """Return a new editor on a model, seeded by the run, which has learnt nothing."""
@@ -66,10 +63,18 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
     check_model_named(config)
+    check_writable(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
+
+
+def check_writable(options: EditorOptions) -> None:
+    """Raise `ConfigError` for an option that config.toml cannot hold: None, where leaving it out means a default."""
+    for key, field in type(options).model_fields.items():
+        if getattr(options, key) is None and field.get_default(call_default_factory=True) is not None:
+            raise ConfigError(f"editor.{key}: None cannot be written into a run's config.toml; give a value.")
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,9 @@ class Prepared:
         """The run's configuration."""
         return self.resolved.config
 
-    def learnt(self) -> State | None:
+    def learnt(self, say: Callable[[str], None] = lambda _: None) -> State | None:
         """Return what the editor learns beforehand, if anything; it is learnt now where it is kept nowhere."""
-        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit")[0]
+        return None if self.fit is None else self.fit.state(self.vlm, self.config.cache_folder() / "fit", say)[0]
 
     def editor(self) -> Editor:
         """Return a new editor with what it learnt beforehand."""
@@ -100,29 +105,29 @@ class Prepared:
             editor.load_fitted(learnt)
         return editor
 
-    def settle_threads(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Choose the number of threads where the run does not say it; called once, before its work begins."""
-        if not self.config.threads:
-            edits = self.stream.edits[:THREAD_EDITS]
-            probes = [probe for edit in edits for probe in self.stream.probes(edit.id)]
-            settle_threads(self.vlm, probes, say)
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context with the run's threads: whatever asks its model or its editor does so inside."""
+        return computing_with(self.config.threads)
 
 
 def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, measured or written.
+    """Load model and stream and find the run's folder; nothing is learnt.
 
     What the stream's data should be known for (records left out or joined) is said as soon as it is loaded.
-    """
-    import torch
 
-    config, kind, options = resolved.config, resolved.kind, resolved.options
-    stream = make_stream(config)
-    check_amounts(config, len(stream.edits))
+    The number of threads is spelt out afterwards: where the configuration leaves it open it is taken from the cache,
+    or measured and kept there, which `say` is told.
+    """
+    stream = make_stream(resolved.config)
+    check_amounts(resolved.config, len(stream.edits))
     for note in stream.notes:
         say(note)
-    vlm = load_model(config)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    vlm = load_model(resolved.config)
+    if not resolved.config.threads:
+        probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
+        threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
+        resolved = replace(resolved, config=resolved.config.model_copy(update={"threads": threads}))
+    config, kind, options = resolved.config, resolved.kind, resolved.options
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
@@ -131,6 +136,7 @@ def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> 
     digests |= contents_of(config, resolved.options)
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
+    digests["arithmetic"] = arithmetic_of(vlm)
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
     return Prepared(resolved, vlm, stream, fit, digests, folder)
 
@@ -159,7 +165,7 @@ def baseline_of(
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
     say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
     folder = config.cache_folder() / "baseline"
-    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
+    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress, say=say)
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:

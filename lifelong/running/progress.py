@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from lifelong.log import Fact, Gauged, Probed
+from streams.text import printable
 
 PLAIN_EVERY_S = 30.0
 
@@ -44,10 +45,11 @@ class Progress:
         """Show one line that stays: what is being prepared, or what went wrong."""
         if self.quiet:
             return
+        line = printable(f"{self.title}: {text}")
         if self._live is not None:
-            self._live.console.print(f"{self.title}: {text}", highlight=False, markup=False)
+            self._live.console.print(line, highlight=False, markup=False)
         else:
-            print(f"{self.title}: {text}", file=self.stream, flush=True)
+            print(line, file=self.stream, flush=True)
 
     def begin(self, step: int) -> None:
         """Start counting at a step (0, or where a resumed run goes on)."""
@@ -79,7 +81,7 @@ class Progress:
         parts = [f"{self.title}: {self._step}/{self.total} edits", f"{rate:.1f} edits/s"]
         parts += [f"{name} {value:.3f}" for name, value in self.numbers.items() if name != "bank"]
         parts += [f"bank {self.numbers['bank']:.0f}"] if "bank" in self.numbers else []
-        return "  ".join([*parts, left]).rstrip()
+        return printable("  ".join([*parts, left]).rstrip())
 
     def close(self) -> None:
         """Take the live line down."""

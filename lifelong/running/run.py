@@ -6,7 +6,6 @@ Knows every part by its contract and does none of their work.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from lifelong.log import Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.files import held
+from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import write_stream_tables
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
@@ -30,7 +30,8 @@ def dry_run(
 ) -> Path:
     """Check a configuration and everything it names, and return the folder that `run` would use.
 
-    `say` is told what is odd but no mistake. Raises what `run` raises before its work begins; nothing is written.
+    `say` is told what is odd but no mistake. Where the number of threads is left open, that is measured and kept as
+    `run` would do it. Raises what `run` raises before its work begins; no run folder is made.
     """
     ready = prepare(resolve(source, changes), say)
     check_ready(ready, say)
@@ -59,7 +60,7 @@ def run(
         with watch.on("load"):
             ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
-        with locked(ready.folder):
+        with locked(ready.folder), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if not log.done():
                 notes = _work(ready, log, progress, watch)
@@ -69,31 +70,35 @@ def run(
 
 
 def open_log(ready: Prepared, *, resume: bool, fresh: bool, say: Callable[[str], None] = lambda _: None) -> RunLog:
-    """Return the run's log, new or to go on with, and settle the number of threads that its manifest tells.
+    """Return the run's log, new or to go on with; `say` is told of files that are not the run's, and stay.
 
-    Raises `LogError` for a partial run without `resume`, or one of another version of this package.
+    Raises `LogError` for a partial run without `resume`, one of another version of this package, and a damaged one.
     """
-    import torch
-
     folder = ready.folder
-    if fresh and (folder / "manifest.json").exists():
-        shutil.rmtree(folder)
+    others = remove_run(folder) if fresh else strangers(folder)
+    if others:
+        say(
+            f"{folder}: not this run's, left as they are: {', '.join(str(p.relative_to(folder)) for p in others[:9])}"
+        )
     if not (folder / "manifest.json").exists():
-        ready.settle_threads(say)
         return RunLog.create(folder, to_toml(ready.config.table()), manifest_of(ready))
-    log = RunLog.open(folder)
-    if log.done():
+    if resume and not (folder / "DONE").exists():
+        log = RunLog.go_on(folder, say)
+        for name, (before, now) in other_machine(log.manifest).items():
+            say(f"begun with {name} {before}, going on with {now}: last digits may differ")
         return log
-    if not resume:
+    log = RunLog.open(folder)
+    if not log.done():
         raise LogError(f"{folder}: this run is not finished. Go on with --resume, or start over with --fresh.")
-    theirs, ours = log.manifest.get("versions", {}).get("lifelong-edit"), made_with.package_version()
-    if theirs != ours:
-        raise LogError(f"{folder}: begun with version {theirs}, this is {ours}. Start over with --fresh.")
-    if not ready.config.threads and log.manifest.get("threads"):
-        # Sums over threads round differently: the same number again.
-        torch.set_num_threads(int(log.manifest["threads"]))
-    log.discard_uncommitted()
     return log
+
+
+def other_machine(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return what is not in a run's name and is otherwise now than where the run began: before and now, by name."""
+    before = {**manifest.get("versions", {}), "processor": manifest.get("hardware", {}).get("cpu", "")}
+    now = {**made_with.versions(), "processor": made_with.hardware()["cpu"]}
+    names = sorted(before.keys() & now.keys())
+    return {n: (str(before[n]), str(now[n])) for n in names if before[n] != now[n]}
 
 
 def manifest_of(ready: Prepared) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
                 progress.say(
                     f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}"
                 )
-            learnt = ready.learnt()
+            learnt = ready.learnt(progress.say)
             if learnt is not None:
                 editor.load_fitted(learnt)
         panel = panel_of(ready, editor, baseline)
@@ -207,10 +212,13 @@ class Stopwatch:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; raises `LogError` when another one is running in it."""
     with ExitStack() as stack:
+        if folder.parent.exists() and not folder.parent.is_dir():
+            raise LogError(f"{folder.parent}: expected a folder, this is a file or a device. Try out=FOLDER.")
         try:
             ours = stack.enter_context(held(folder.parent / f".{folder.name}.lock"))
         except OSError as error:
-            raise LogError(f"{folder}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
+            where = error.filename or folder
+            raise LogError(f"{where}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
         if not ours:
             raise LogError(f"{folder}: another process is running this run now.")
         yield

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
-from datetime import time as dt_time
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from streams.text import TextError, read_text
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
-    """Return nested plain tables as TOML text; None values are left out.
+    """Return nested plain tables as TOML text that reads back as they are; None values are left out.
+
+    Raises `ConfigError` for what TOML cannot hold: None in a list, half a surrogate pair, another kind of object.
 
     >>> print(to_toml({"seed": 1, "editor": {"name": "grace"}}), end="")
     seed = 1
@@ -24,7 +27,7 @@ def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
     name = "grace"
     """
     scalars = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
-    text = "".join(f"{_toml_key(k)} = {_toml_value(v)}\n" for k, v in scalars.items())
+    text = "".join(f"{_toml_key(k)} = {_toml_value(v, f'{prefix}{k}')}\n" for k, v in scalars.items())
     for key, below in table.items():
         if isinstance(below, Mapping):
             name = f"{prefix}{_toml_key(key)}"
@@ -33,15 +36,32 @@ def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
 
 
 def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_text(key, key)
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: Any, place: str) -> str:
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
-    if isinstance(value, str | bool):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+        return "[" + ", ".join(_toml_value(v, place) for v in value) + "]"
+    if isinstance(value, Mapping):  # in a list, where a table of its own has no place
+        held = ((k, v) for k, v in value.items() if v is not None)
+        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v, place)}" for k, v in held) + "}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _toml_text(value, place)
+    if isinstance(value, int | float):
+        return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)
+    if isinstance(value, date | clock_time):
+        return value.isoformat()
+    raise ConfigError(
+        f"{place}: {value!r} cannot be written into a TOML file. Expected text, numbers, lists, tables."
+    )
+
+
+def _toml_text(value: str, place: str) -> str:
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ConfigError(f"{place}: {value!r} has half a character in it, which no file can hold.")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class ConfigError(ValueError):
@@ -63,7 +83,7 @@ def parse_value(text: str) -> Any:
     if listed and not set(text) & set("\"'[{"):
         return said([parse_value(item) for item in text.split(",") if item.strip()], text)
     found = _toml(f"[{text}]" if listed else text)
-    return text if found is None or isinstance(found, date | dt_time) else said(found, text)
+    return text if found is None or isinstance(found, date | clock_time) else said(found, text)
 
 
 def _toml(text: str) -> Any:

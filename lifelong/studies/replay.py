@@ -18,6 +18,7 @@ from lifelong.log import Edited, RunLog
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
 from lifelong.running.config import NamedPart, RunConfig, from_table
 from lifelong.running.parts import make_stream
+from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import PARTS
 from lifelong.simulation.fleet import NEVER, FleetOutcome, FleetSettings, Load, simulate_fleet
@@ -75,9 +76,11 @@ class Replayed:
 def replay(run: str | Path, changes: Mapping[str, Any] | None = None) -> Replayed:
     """Replay a run with changes by dotted key: those of arrivals, queries, withdrawals, workers, policy and fleet.
 
-    Raises `ConfigError` for a key that a replay cannot change, `LogError` for a folder that is no run.
+    Raises `ConfigError` for a key that a replay cannot change, `LogError` for a folder that is no run, or one whose
+    stream changed since.
     """
     log = RunLog.open(run)
+    check_stream(log)
     config, settings = settings_of(log, changes or {})
     return replay_with(config, settings, fits_of(samples_of(log)))
 

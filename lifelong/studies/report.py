@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from lifelong.log.folder import strangers
 from lifelong.running.words import ConfigError
 
 
@@ -25,13 +26,17 @@ def run_folders(given: Iterable[str | Path], say: Callable[[str], None] = lambda
         if not inside:
             raise ConfigError(f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it).")
         found.update(dict.fromkeys(inside))
+    for folder in found:
+        others = [str(path.relative_to(folder)) for path in strangers(folder)]
+        if others:
+            say(f"{folder}: left out, as it is not of the run: {', '.join(others[:9])}")
     return list(found)
 
 
 def _panels(folder: Path) -> int:
-    from lifelong.log import Gauged, RunLog
+    from lifelong.log import RunLog
 
-    return len(RunLog.open(folder).table(Gauged))
+    return RunLog.open(folder).last_panel() + 1
 
 
 def report(runs: Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None) -> Path:

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from statistics import median_low
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifelong.log import Probed
 from lifelong.log.checkpoint import State
 from lifelong.running.config import RunConfig
 from lifelong.studies.five import five
+
+if TYPE_CHECKING:
+    from lifelong.running.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,17 @@ def single(
     `changes` are keys of the configuration (`editor="grace"`, `edits=200`). With `fitted` false a trained editor
     stays untrained. Raises what `run` raises; an edit that collapses counts with the answers of the editor as it is.
     """
-    from lifelong.probing.baseline import Baseline
-    from lifelong.probing.panel import Panel, PanelSettings
     from lifelong.running.prepare import prepare, resolve
 
     ready = prepare(resolve(source, changes), say)
-    ready.settle_threads(say)
+    with ready.computing():
+        return _each_alone(ready, fitted, say)
+
+
+def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Single:
+    from lifelong.probing.baseline import Baseline
+    from lifelong.probing.panel import Panel, PanelSettings
+
     config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
     baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")

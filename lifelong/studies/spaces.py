@@ -25,10 +25,11 @@ def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
     name = ready.config.editor.name
     if not issubclass(editor_class(name), HasSpaces):
         raise ValueError(f"editor={name} has no spaces to show: its class must be a HasSpaces and define `spaces`.")
-    editor = ready.editor()
-    assert isinstance(editor, HasSpaces)
-    try:
-        items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
-        return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
-    finally:
-        editor.close()
+    with ready.computing():
+        editor = ready.editor()
+        assert isinstance(editor, HasSpaces)
+        try:
+            items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
+            return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
+        finally:
+            editor.close()

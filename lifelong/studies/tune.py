@@ -129,9 +129,9 @@ def last_probes(folder: Path) -> list[Any]:
 
 def simulated_wall_s(folder: Path) -> float:
     """Return the measured seconds of a finished run's loop."""
-    import json
+    from lifelong.log import RunLog
 
-    return float(json.loads((folder / "DONE").read_text()).get("wall_s", {}).get("simulate", 0.0))
+    return float(RunLog.open(folder).notes.get("wall_s", {}).get("simulate", 0.0))
 
 
 def line_of(trial: Trial) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lifelong.bank.storage.payloads as payload_files
 from lifelong.bank import Bank
 from lifelong.bank.search.exact import exact_scores
 
@@ -231,3 +233,19 @@ def test_payloads_on_disk_are_those_in_ram_and_leave_no_file(tmp_path) -> None:
         Bank(2, payloads=f"disk:{tmp_path}/nowhere")
     with pytest.raises(ValueError, match="torch device"):
         Bank(2, payloads="attic")
+
+
+def test_a_full_disk_is_said_when_payloads_need_room_and_kills_nothing(tmp_path, monkeypatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(payload_files.os, "posix_fallocate", lambda _, start, nbytes: taken.append(nbytes))
+    Bank(2, payloads=f"disk:{tmp_path}").add(["a"], np.ones((1, 2)), {"v": torch.ones(1, 50)})
+    assert taken and taken[0] >= 200
+
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(payload_files.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=f"{tmp_path}: no room for .* bytes .No space left") as caught:
+        Bank(2, payloads=f"disk:{tmp_path}").add(["a"], np.ones((1, 2)), {"v": torch.ones(1, 50)})
+    assert str(tmp_path) in str(type(caught.value)(*caught.value.args)), "as the event loop raises it again"
+    assert not list(tmp_path.iterdir())

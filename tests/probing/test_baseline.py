@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
+import numpy as np
 import pytest
 
 import lifelong.probing.baseline as module
@@ -45,3 +47,32 @@ def test_a_chunk_that_another_process_computes_is_put_off_and_read(tmp_path, mon
     thread.join(60)
     assert seen[-1] == (len(plain), len(plain))
     assert all(results[0].text(p.query) == plain.text(p.query) for p in probes)
+
+
+def test_a_damaged_answer_of_the_cache_is_asked_again_and_said(tmp_path):
+    stream = load_stream("toy", edits=1, seed=3)
+    probes = [p for p in stream.every_probe() if p.axis == "locality"][:1]
+    plain = Baseline.prepare(tiny_vlm(), probes, tmp_path, max_tokens=4)
+    (file,) = tmp_path.rglob("*.parquet")
+    data, random_bit = file.read_bytes(), random.Random(24)
+    asks = module._asks_of(probes)
+    noticed = 0
+    for _ in range(200):
+        flipped = bytearray(data)
+        flipped[random_bit.randrange(len(data))] ^= 1 << random_bit.randrange(8)
+        file.write_bytes(flipped)
+        found = module._read(file, asks)
+        noticed += found is None
+        if found is not None:
+            assert [r.text for r in found] == [plain.text(ask.query) for ask in asks]
+            for ask, reply in zip(asks, found, strict=True):
+                for target in ask.targets:
+                    assert np.array_equal(reply.forced[target].logprobs, plain.forced(ask.query, target).logprobs)
+    assert noticed > 100
+    file.write_bytes(data[:-20])
+    (file.parent / f".{file.name}.4242.tmp").write_text("torn")
+    said: list[str] = []
+    again = Baseline.prepare(tiny_vlm(), probes, tmp_path, max_tokens=4, say=said.append)
+    assert said == [f"{file}: damaged; the frozen model is asked again"] and file.read_bytes() == data
+    assert [again.text(p.query) for p in probes] == [plain.text(p.query) for p in probes]
+    assert [p.name for p in file.parent.iterdir()] == [file.name]

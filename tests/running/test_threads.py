@@ -1,8 +1,9 @@
-"""How many threads a run takes: the better of one and all where it names none, and the same again after a resume."""
+"""How many threads a run takes: what it names, or the better of one and all, chosen once and part of its name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import lifelong
 from lifelong.log import RunLog
 from lifelong.running import threads
 
-FREE = {k: v for k, v in SMALL.items() if k != "threads"}
+FREE = {k: v for k, v in SMALL.items() if k != "threads"} | {"edits": 2, "panels": [1]}
 
 
 @pytest.fixture(autouse=True)
@@ -35,36 +36,49 @@ def measured(monkeypatch, one_s: float, all_s: float) -> list[str]:
 def test_a_run_takes_the_better_of_one_and_all_and_says_so(one_s, all_s, best, monkeypatch, tmp_path, capsys) -> None:
     calls = measured(monkeypatch, one_s, all_s)
     folder = lifelong.run(out=str(tmp_path), **FREE)
-    assert RunLog.open(folder).manifest["threads"] == torch.get_num_threads() == best and calls == ["measured"]
+    log = RunLog.open(folder)
+    assert log.manifest["threads"] == log.config()["threads"] == best and calls == ["measured"]
     assert f"threads: {best}" in capsys.readouterr().err
+
+
+def test_the_choice_is_made_once_and_equal_commands_find_the_same_folder(monkeypatch, tmp_path) -> None:
+    said: list[str] = []
+    calls = measured(monkeypatch, 1.0, 0.5)
+    planned = lifelong.dry_run(out=str(tmp_path), say=said.append, **FREE)
+    assert "threads: 2" in said[0]
+    measured(monkeypatch, 1.0, 9.0)
+    assert lifelong.run(quiet=True, out=str(tmp_path), **FREE) == planned and calls == ["measured"]
+    assert lifelong.dry_run(out=str(tmp_path), threads=2, **FREE) == planned
+    assert lifelong.dry_run(out=str(tmp_path), threads=1, **FREE) != planned
+
+
+def test_a_run_leaves_the_process_as_many_threads_as_it_found(monkeypatch, tmp_path) -> None:
+    measured(monkeypatch, 1.0, 9.0)
+    alone = lifelong.run(quiet=True, out=str(tmp_path), **FREE)
+    assert RunLog.open(alone).manifest["threads"] == 1 and torch.get_num_threads() == 2
+    edit = lifelong.load_stream("toy", edits=2, seed=0).edits[0]
+    lifelong.ask(alone, edit.query.prompt)
+    lifelong.single(cache=str(tmp_path / ".cache"), **FREE)
+    assert torch.get_num_threads() == 2
+
+
+def test_a_damaged_choice_is_measured_again_and_said(monkeypatch, tmp_path) -> None:
+    measured(monkeypatch, 1.0, 0.5)
+    lifelong.dry_run(out=str(tmp_path), **FREE)
+    (kept,) = (tmp_path / ".cache" / "threads").iterdir()
+    kept.write_text(kept.read_text().replace('"threads": 2', '"threads": 1'))
+    said: list[str] = []
+    lifelong.dry_run(out=str(tmp_path), say=said.append, **FREE)
+    assert "damaged" in said[0] and "threads: 2" in said[1]
 
 
 def test_the_measurement_runs_the_model_with_each_number(tiny_vlm) -> None:
     probes = lifelong.load_stream("toy", edits=2).every_probe()[:4]
     found = threads.seconds_of(tiny_vlm, probes, (1, 2))
-    assert len(found) == 2 and min(found) > 0
+    assert len(found) == 2 and min(found) > 0 and torch.get_num_threads() == 2
 
 
-def test_what_has_a_number_or_does_no_work_measures_nothing(monkeypatch, tmp_path) -> None:
+def test_a_run_with_a_number_measures_nothing(monkeypatch, tmp_path) -> None:
     calls = measured(monkeypatch, 1.0, 0.5)
-    lifelong.dry_run(out=str(tmp_path), **FREE)
-    lifelong.run(quiet=True, out=str(tmp_path / "one"), threads=1, **FREE)
-    assert not calls and torch.get_num_threads() == 1
-
-
-def test_a_resumed_run_computes_with_the_threads_it_began_with(monkeypatch, tmp_path) -> None:
-    measured(monkeypatch, 1.0, 9.0)
-    commit = RunLog.commit
-
-    def killed(self, panel_index, *others):
-        if panel_index == 1:
-            raise KeyboardInterrupt
-        commit(self, panel_index, *others)
-
-    monkeypatch.setattr(RunLog, "commit", killed)
-    with pytest.raises(KeyboardInterrupt):
-        lifelong.run(quiet=True, out=str(tmp_path), **FREE)
-    monkeypatch.setattr(RunLog, "commit", commit)
-    torch.set_num_threads(2)
-    lifelong.run(quiet=True, resume=True, out=str(tmp_path), **FREE)
-    assert torch.get_num_threads() == 1
+    folder = lifelong.dry_run(out=str(tmp_path), threads=1, **FREE)
+    assert not calls and not Path(folder).exists() and not (tmp_path / ".cache").exists()

@@ -46,20 +46,32 @@ class PayloadTables:
         return torch.device("cpu") if self.on_disk else self.device or first.device
 
     def table(self, rows: int, like: Tensor) -> Tensor:
-        """Return a table of so many rows shaped as those of `like`; what is in it means nothing yet."""
+        """Return a table of so many rows shaped as those of `like`; what is in it means nothing yet.
+
+        Raises `OSError` with the folder's name where the disk has no room for it.
+        """
         shape = (rows, *like.shape[1:])
         nbytes = like.element_size() * torch.Size(shape).numel()
         if not self.on_disk or not nbytes:
             return torch.empty(shape, dtype=like.dtype, device=like.device)
+        try:
+            mapped = self._mapped(nbytes)
+        except OSError as error:
+            # All in the text: the event loop raises errors again with nothing but their arguments.
+            text = f"payloads=disk:{self.folder}: no room for {nbytes:,} bytes ({error.strerror})"
+            raise OSError(error.errno, text) from error
+        self._maps.add(mapped)
+        return torch.frombuffer(mapped, dtype=like.dtype).reshape(shape)
+
+    def _mapped(self, nbytes: int) -> mmap.mmap:
         handle, name = tempfile.mkstemp(prefix="bank-", dir=self.folder)
         try:
             os.unlink(name)
-            os.truncate(handle, nbytes)
-            mapped = mmap.mmap(handle, nbytes)
+            # Takes the space now: where a disk is full when a mapped page is written, the process is killed.
+            os.posix_fallocate(handle, 0, nbytes)
+            return mmap.mmap(handle, nbytes)
         finally:
             os.close(handle)
-        self._maps.add(mapped)
-        return torch.frombuffer(mapped, dtype=like.dtype).reshape(shape)
 
     def picked(self, table: Tensor, slots: Tensor) -> Tensor:
         """Return a copy of some slots of a table: on disk, if the table is."""

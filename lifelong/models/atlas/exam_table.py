@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lifelong.log.files import write_atomic
 from lifelong.models.atlas.exam_questions import ExamQuestion
 from streams.atlas.hops import HOPS
 from streams.atlas.known import hop_relation
@@ -81,4 +82,5 @@ def write_table(asked: Sequence[ExamQuestion], right: np.ndarray, path: Path) ->
     arrays["template"] = pa.array(columns["template"], pa.int8())
     arrays["correct"] = pa.array(columns["correct"], pa.bool_())
     order = (*words[:3], "template", *words[3:], "correct")
-    pq.write_table(pa.table({n: arrays[n] for n in order}), path, compression="zstd", compression_level=9)
+    table = pa.table({n: arrays[n] for n in order})
+    write_atomic(path, lambda file: pq.write_table(table, file, compression="zstd", compression_level=9))

@@ -170,10 +170,11 @@ def compare_run(
     Returns what `compare` does, with the names of editor, stream and model; raises what `run` and `compare` raise.
     """
     ready, baseline, settings, steps, names = ready_to_compare(source, changes)
-    found = compare(
-        ready.vlm, ready.editor(), ready.stream, steps, baseline=baseline, settings=settings,
-        seed=ready.config.seed, on_progress=on_progress,
-    )  # fmt: skip
+    with ready.computing():
+        found = compare(
+            ready.vlm, ready.editor(), ready.stream, steps, baseline=baseline, settings=settings,
+            seed=ready.config.seed, on_progress=on_progress,
+        )  # fmt: skip
     return names | found
 
 
@@ -184,9 +185,9 @@ def ready_to_compare(
     from lifelong.running.prepare import prepare, resolve
 
     ready = prepare(resolve(source, changes))
-    ready.settle_threads()
     config, stream = ready.config, ready.stream
-    baseline = Baseline.prepare(ready.vlm, stream.every_probe(), config.cache_folder() / "baseline")
+    with ready.computing():
+        baseline = Baseline.prepare(ready.vlm, stream.every_probe(), config.cache_folder() / "baseline")
     settings = config.panels.model_copy(update={"latency_routes": 0, "latency_answers": 0})
     names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
     return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names

@@ -197,11 +197,12 @@ def searched(bank: Any, queries: np.ndarray, k: int, clock: _Clock = "wall") -> 
 def width_of(source: str | None, changes: Mapping[str, Any]) -> int:
     """Return the width of the widest keys that a configuration's editor routes by; raises `ConfigError` for none."""
     ready = prepare(resolve(source, changes))
-    editor = ready.editor()
-    try:
-        keys = editor.encode([ready.stream.edits[0].query])
-    finally:
-        editor.close()
+    with ready.computing():
+        editor = ready.editor()
+        try:
+            keys = editor.encode([ready.stream.edits[0].query])
+        finally:
+            editor.close()
     width = max((array.shape[1] for array in keys.arrays.values()), default=0)
     if not width:
         raise ConfigError(

@@ -6,13 +6,13 @@ the run of `edits` edits is climbed as far as its limits allow, so every panel i
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lifelong.log.folder import remove_run
 from lifelong.running.config import Panels, RunConfig, hash8
 from lifelong.running.prepare import Prepared, prepare, resolve
 from lifelong.running.run import locked
@@ -182,10 +182,10 @@ def _capacity(
 ) -> Capacity:
     label, climbs, most = resolve(config).label, [], config.edits
     for seed in seeds:
-        ready = prepare(resolve(config.model_copy(update={"seed": seed})))
-        ready.settle_threads(say)
+        ready = prepare(resolve(config.model_copy(update={"seed": seed})), say)
         most = len(ready.stream.edits)
-        climbs.append(_climbed(ready, f"{label} seed {seed}", bounds, search, fresh, say))
+        with ready.computing():
+            climbs.append(_climbed(ready, f"{label} seed {seed}", bounds, search, fresh, say))
     return Capacity(label, config.stream.name, config.clock.name, most, tuple(climbs))
 
 
@@ -196,7 +196,8 @@ def _climbed(
     folder = Path(ready.config.out) / f"stress-{ready.resolved.title}-{hash8(ready.config, ready.digests)}"
     with locked(folder):
         if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
+            for rung in folder.glob("step-*"):
+                remove_run(rung)
         ladder = Ladder(ready, folder, say)
 
         def at(step: int) -> Measured:

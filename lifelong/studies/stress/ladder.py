@@ -7,7 +7,6 @@ never made again, so a ladder that was stopped goes on, and other questions abou
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lifelong.log import Fact, LogError, RunLog, schema_of
+from lifelong.log.folder import remove_run
 from lifelong.log.machine import package_version
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, run_loop
 from lifelong.running.run import manifest_of
@@ -143,7 +143,7 @@ class _Rungs:
         """Make a rung of a panel; what an earlier attempt left unfinished there is replaced."""
         ready = self._ladder.ready
         path = self._ladder.path(len(checkpoint.meta["simulation"]["history"]))
-        shutil.rmtree(path, ignore_errors=True)
+        remove_run(path)
         log = RunLog.create(path, to_toml(ready.config.table()), manifest_of(ready))
         log.commit(0, facts, checkpoint)
         log.finish()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import RunLog
+from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.studies.replay import Replayed, replay_with, settings_of
@@ -101,6 +102,7 @@ def stress_load(
     if "queries.rate" in changes:
         raise ConfigError("queries.rate: it is what is searched for; leave it out.")
     log = RunLog.open(run)
+    check_stream(log)
     fits = fits_of(samples_of(log))
     last: list[tuple[float, Replayed]] = []
     queries: dict[float, int] = {}  # by rate, of the seed at hand
