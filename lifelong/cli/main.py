@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, Words, say, split_words
+from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.report import report
 
@@ -42,13 +44,15 @@ app.command("trace")(trace_command)
 app.add_typer(stress_app, name="stress")
 
 
-def main() -> None:
-    """Run the command line; the only place where errors become lines and exit codes."""
+def main(work: Callable[[], object] = app) -> None:
+    """Run the command line; the only place where errors and signals become lines and exit codes."""
     try:
-        app()
-    except KeyboardInterrupt:
-        print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
-        sys.exit(130)
+        with stoppable():
+            work()
+    except Stopped as stop:
+        if not stop.told:
+            print("lifelong: stopped.", file=sys.stderr)
+        sys.exit(stop.code)
     except (ValueError, OSError, RuntimeError, KeyError, FloatingPointError, ModuleNotFoundError) as error:
         if os.environ.get("LIFELONG_TRACEBACK"):
             raise
@@ -80,19 +84,24 @@ def run_command(
 def sweep_command(
     words: Words = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with partial runs.")] = False,
     fresh: Fresh = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every run, print folders and time.")] = False,
     report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
 ) -> None:
-    """Run the product of a grid, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    """Run the product of lists, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    from lifelong.studies.planned import plan
     from lifelong.studies.sweep import sweep
 
     source, changes = split_words(words)
-    if source is None:
-        raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
+    if dry_run:
+        for line in plan(source, changes, jobs=jobs, say=say).lines():
+            print(line)
+        return
     started = time.perf_counter()
-    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=say)
+    outcomes = sweep(source, jobs=jobs, resume=resume, fresh=fresh, say=say, **changes)
     for done in outcomes:
-        print(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+        print(done.line())
     folders = [done.folder for done in outcomes if done.folder is not None]
     if report_to is not None and folders:
         before = time.perf_counter()

@@ -105,13 +105,48 @@ class Prepared:
             settle_threads(self.vlm, probes, say)
 
 
-def prepare(resolved: Resolved) -> Prepared:
-    """Load model and stream and find the run's folder; nothing is learnt, measured or written."""
+class Loaded:
+    """The model and the stream that were loaded last: configurations that share them load them once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[object, Any]] = {}
+
+    def model(self, config: RunConfig) -> VLM:
+        """Return a configuration's model; raises what `load_model` raises."""
+        return self._same("model", model_key(config), lambda: load_model(config))
+
+    def stream(self, config: RunConfig) -> Stream:
+        """Return a configuration's stream; raises what `make_stream` raises."""
+        return self._same("stream", stream_key(config), lambda: make_stream(config))
+
+    def _same(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+        if self._kept.get(what, (None,))[0] != key:
+            self._kept.pop(what, None)  # before the next one comes into memory
+            self._kept[what] = (key, make())
+        return self._kept[what][1]
+
+
+def model_key(config: RunConfig) -> str:
+    """Return what decides which model a configuration loads, as text."""
+    return repr((config.model, config.dtype, config.device, config.cache_bytes))
+
+
+def stream_key(config: RunConfig) -> str:
+    """Return what decides which stream a configuration has, as text."""
+    return repr((config.stream, config.edits, config.seed))
+
+
+def prepare(resolved: Resolved, loaded: Loaded | None = None) -> Prepared:
+    """Load model and stream and find the run's folder; nothing is learnt, measured or written.
+
+    `loaded` keeps both for a next configuration that shares them.
+    """
     import torch
 
     config, kind, options = resolved.config, resolved.kind, resolved.options
-    stream = make_stream(config)
-    vlm = load_model(config)
+    loaded = loaded or Loaded()
+    stream = loaded.stream(config)
+    vlm = loaded.model(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     fit = None
@@ -147,9 +182,15 @@ def baseline_of(
     kind, options = ready.resolved.kind, ready.resolved.options
     if steps is not None and kind.turn_of(options) == 1 and not other:
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
-    say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
+    say(f"{len(stream.edits)} edits, {len(probes)} probes")
     folder = config.cache_folder() / "baseline"
-    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
+    found = Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
+    if found.from_cache == len(found):
+        say(f"the frozen model's answers to all {len(found)} queries are in the cache")
+    else:
+        kept = f" ({found.from_cache} from the cache)" if found.from_cache else ""
+        say(f"asked the frozen model {len(found)} queries{kept}")
+    return found
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
