@@ -22,7 +22,7 @@ from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, Words, say, split_words
 from lifelong.running.signals import Stopped, stoppable
-from lifelong.running.words import ConfigError, parse_words
+from lifelong.running.words import parse_words
 from lifelong.studies.report import report
 
 _LONGEST = 1500  # characters of an error: a library's list of everything it knows helps nobody
@@ -202,7 +202,7 @@ def ask_command(
     """Ask the edited model of a run, and show which edits served the question."""
     from lifelong.running.ask import ask
 
-    found = ask(run, question, image=image, step=step)
+    found = ask(run, question, image=image, step=step, say=say)
     print(f"after {found.step} edits: {found.answer}")
     print(f"unedited: {found.unedited}")
     if not found.route:
@@ -221,7 +221,7 @@ def spaces_command(
     from reports.figures.spaces import draw_spaces
 
     source, changes = split_words(words)
-    print(draw_spaces(spaces_of(source, **changes), out))
+    print(draw_spaces(spaces_of(source, say=say, **changes), out))
 
 
 @model_app.command("eval")

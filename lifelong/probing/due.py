@@ -214,7 +214,7 @@ class DueProbes:
                 self._replaced_at[place[edit.supersedes]] = n
 
     def at_once(self, before: int, step: int) -> int:
-        """Return how many probes are asked as soon as their edit is visible, of the edits after `before` to `step`."""
+        """Return how many probes are asked as soon as an edit is visible, of the edits after `before` to `step`."""
         return int(self._at_once[min(step, self._edits)] - self._at_once[min(before, self._edits)])
 
     def at_panel(self, before: int, step: int) -> tuple[int, int]:

@@ -5,13 +5,16 @@ Knows run folders and the contracts of editor and model; nothing of panels, cloc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
+from lifelong.log.shown import short_repr
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
+from lifelong.running.progress import heartbeat
 from lifelong.running.words import ConfigError
 from streams.types import ImageRef, Query
 
@@ -26,6 +29,8 @@ class Serving:
     prompt: str
     target: str
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -36,8 +41,17 @@ class Answered:
     unedited: str
     route: tuple[Serving, ...]
 
+    __repr__ = short_repr
 
-def ask(run: str | Path, question: str, *, image: str | None = None, step: int | None = None) -> Answered:
+
+def ask(
+    run: str | Path,
+    question: str,
+    *,
+    image: str | None = None,
+    step: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Answered:
     """Return the answer of a run's edited model after `step` edits (default: the last kept).
 
     `image` is a file or an `atlas:ENTITY/SET` name. Raises `LogError` for a folder that is no run, `ConfigError` when
@@ -46,9 +60,10 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
-    ready = prepare(resolve(from_table(log.config(), {})))
     query = Query(question, None if image is None else image_ref(image))
-    editor = ready.editor()
+    with heartbeat(say, "loading the stream, the model and the edits"):
+        ready = prepare(resolve(from_table(log.config(), {})))
+        editor = ready.editor()
     try:
         editor.load(saved.part("editor"))
         route = editor.route(editor.encode([query]))[0]

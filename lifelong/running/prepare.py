@@ -14,7 +14,8 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_arrivals
-from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
+from lifelong.running.changes import flat_changes, has_class, with_editor_files
+from lifelong.running.config import NamedPart, RunConfig, find_table, from_table, hash8, load_config
 from lifelong.running.labels import label_of
 from lifelong.running.parts import load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import settle_threads
@@ -56,8 +57,11 @@ class Resolved:
 def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> Resolved:
     """Return a recipe, a file or a configuration checked, with its editor found.
 
-    Raises `ConfigError`, `UnknownEditorError` and the parts' own errors: one line each, with near names.
+    `changes` may be nested dictionaries, and an editor among them a class. Raises `ConfigError`,
+    `UnknownEditorError` and the parts' own errors: one line each, with near names.
     """
+    if not isinstance(source, RunConfig):
+        changes = plain_changes(source, changes or {})
     config = source if isinstance(source, RunConfig) else load_config(source, changes)
     if isinstance(source, RunConfig) and changes:
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
@@ -67,6 +71,19 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
+
+
+def plain_changes(source: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes as words would give them: by dotted key, and editors that are classes as files of the cache.
+
+    Raises `ConfigError` for a class that cannot be written to a file.
+    """
+    if has_class(changes := flat_changes(changes)):
+        here = {key: value for key, value in changes.items() if key in ("out", "cache")}
+        table = find_table(source) if source else {}
+        where = from_table({k: v for k, v in table.get("run", table).items() if k in ("out", "cache")}, here)
+        changes = with_editor_files(changes, where.cache_folder())
+    return flat_changes(changes)
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,9 @@ class Remaining:
         fixed, each = line_through([(s.asked, s.rest_wall_s) for s in (seen if len(seen) > 1 else self._seen)])
         at_once = [(s.asked - s.old_asked - s.new_asked, s.answered - s.old_answered - s.new_answered) for s in seen]
         at_once_share = _share(at_once)
-        new_share = _share([(s.new_asked, s.new_answered) for s in seen])
         old_share = _share([(s.old_asked, s.old_answered) for s in seen[-2:]])
+        # No new one was asked again yet: all were asked at once, so that by now they are like old ones.
+        new_share = _share([(s.new_asked, s.new_answered) for s in seen], old_share)
         sampled = [s.latency_wall_s for s in self._seen if s.latency_wall_s]
         latency = sampled[-1] if sampled else 0.0
         sampled_at = max((s.step for s in self._seen if s.latency_wall_s), default=0)
@@ -139,10 +140,10 @@ def _ratio(seen: Sequence[Stretch], wall: str, count: str) -> float:
     return sum(wall_s[first:]) / max(1, sum(counts[first:]))
 
 
-def _share(pairs: Sequence[tuple[int, int]]) -> float:
-    """Return which share of what was asked had to be answered; all of it where nothing was asked."""
+def _share(pairs: Sequence[tuple[int, int]], otherwise: float = 1.0) -> float:
+    """Return which share of what was asked had to be answered; `otherwise` where nothing was asked."""
     asked, answered = (sum(pair[i] for pair in pairs) for i in (0, 1))
-    return min(1.0, max(0.0, answered / asked)) if asked > 0 else 1.0
+    return min(1.0, max(0.0, answered / asked)) if asked > 0 else otherwise
 
 
 def line_through(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

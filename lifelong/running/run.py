@@ -48,7 +48,10 @@ def run(
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
     resolved = resolve(source, changes)
-    with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress, _says_what_is_kept(progress) as logs:
+    with (
+        Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress,
+        _says_what_is_kept(progress) as logs,
+    ):
         watch = Stopwatch()
         with watch.on("load"), progress.doing("loading the stream and the model"):
             ready = prepare(resolved)

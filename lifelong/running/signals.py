@@ -22,9 +22,12 @@ class Stopped(BaseException):  # not a KeyboardInterrupt: libraries of command l
     """A signal asked this process to stop; `told` is set by whoever has said what is kept and how to go on."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(number)  # nothing else: libraries make exceptions anew from their `args`
         self.number = number
         self.told = False
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}"
 
     @property
     def code(self) -> int:

@@ -13,9 +13,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from lifelong.running.changes import flat_changes
 from lifelong.running.config import NamedPart, RunConfig, find_table, from_table
 from lifelong.running.parts import CLOCKS
-from lifelong.running.prepare import resolve
+from lifelong.running.prepare import plain_changes, resolve
 from lifelong.running.words import ConfigError, words_of
 from streams.near import near
 
@@ -44,7 +45,7 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
     is checked before anything runs; raises `ConfigError` with the label of the cell.
     """
     table = find_table(source) if source else {}
-    changes = dict(changes or {})
+    changes = plain_changes(source, changes or {})
     if "grid" in table:
         for key in table:
             if key not in SWEEP_KEYS:
@@ -71,7 +72,7 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
         own = dict(zip(grid, values, strict=True))
         name = " ".join(words_of(own))
         try:
-            resolved = resolve(from_table(run, {**fixed, **own}))
+            resolved = resolve(from_table(run, flat_changes({**fixed, **own})))
         except (ValueError, OSError, ImportError) as error:
             raise ConfigError(f"{name}: {error}") from error
         rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
@@ -109,7 +110,7 @@ def _takes_list(key: str, names: Mapping[str, Sequence[str]]) -> bool:
 
 
 def _options_model(part: str, name: str) -> type[BaseModel] | None:
-    """Return the options of an editor, a stream or a clock; None where it has none, or is misspelt: that is said later."""
+    """Return the options of an editor, a stream or a clock; None for a misspelt one: that is said later."""
     from lifelong.editing.find import editor_class
     from streams.stream import stream_options
 

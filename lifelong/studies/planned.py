@@ -76,7 +76,7 @@ def plan(
     request = {"check": [cell.config.table() for cell in todo]}
     errors: list[str] = []
     with heartbeat(say, f"checking {len(todo)} runs"):
-        (ended,) = run_processes([request], environment_of=jobs, on_line=lambda _, line: errors.append(line))
+        (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
     _raise_unless_checked(ended, todo, errors)
     found: dict[str, Cell] = {}
     planned: dict[int, Planned] = {}
@@ -85,7 +85,9 @@ def plan(
             cell, folder = todo[told["cell"]], Path(told["folder"])
             planned[told["cell"]] = Planned(cell, folder, told["state"], _taken_wall_s(cell.config))
             if told["folder"] in found:
-                raise ConfigError(f"{found[told['folder']].label} and {cell.label} are one run ({folder}): leave one out.")
+                raise ConfigError(
+                    f"{found[told['folder']].label} and {cell.label} are one run ({folder}): leave one out."
+                )
             found[told["folder"]] = cell
     return Plan(tuple(planned[number] for number in range(len(todo))), jobs)
 

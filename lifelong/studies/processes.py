@@ -44,7 +44,7 @@ def run_processes(
     requests: Sequence[Mapping[str, Any]],
     jobs: int = 1,
     *,
-    environment_of: int = 1,
+    sharing: int = 0,
     live: bool = False,
     on_start: Callable[[int], None] = lambda _: None,
     on_line: Callable[[int, str], None] = lambda _, __: None,
@@ -52,14 +52,13 @@ def run_processes(
 ) -> list[Ended]:
     """Start a process for each request, `jobs` at a time, and return how each ended, in the order of the requests.
 
-    Each gets its share of the cores where `environment_of` of them are meant to run at a time; `live` leaves standard
-    error to them where it is a terminal. Callbacks get a request's place: when it starts, for each line of its standard error (from another
-    thread), and when it ends. Whatever is raised meanwhile,
-    `KeyboardInterrupt` included, asks those that run to stop, kills them `GRACE_S` later, and passes on; `on_end` is
-    called for them, too.
+    Each gets its share of the cores among `sharing` processes (by default `jobs`). Where standard error is a terminal,
+    `live` leaves it to them. Callbacks get a request's place: when it starts, for each line of its standard error
+    (from another thread), and when it ends. Whatever is raised meanwhile, `KeyboardInterrupt` included, asks those
+    that run to stop, kills them `GRACE_S` later, and passes on; `on_end` is called for them, too.
     """
     words = [sys.executable, "-m", "lifelong.cli.cell"]
-    environment = _environment(environment_of)
+    environment = _environment(sharing or jobs)
     live = live and sys.stderr.isatty()
     found: dict[int, Ended] = {}
     arrived: queue.SimpleQueue[tuple[int, Ended]] = queue.SimpleQueue()
@@ -98,7 +97,7 @@ def run_processes(
 
 
 def end_all(processes: Iterable[subprocess.Popen[str]]) -> None:
-    """Ask processes to stop, and kill those that have not ended `GRACE_S` later, or at once when interrupted again."""
+    """Ask processes to stop; kill those that have not ended `GRACE_S` later, or at once when interrupted again."""
     alive = [process for process in processes if process.poll() is None]
     until = time.monotonic() + GRACE_S
     try:
@@ -128,7 +127,7 @@ def _attend(
     on_line: Callable[[str], None],
     arrived: queue.SimpleQueue[tuple[int, Ended]],
 ) -> None:
-    """Tell a process what to do, read what it says, and pass on how it ended; its standard input stays open so long."""
+    """Tell a process what to do, read what it says, pass on how it ended; its standard input stays open so long."""
     started = time.monotonic()
     last_words: list[str] = []
     output: list[str] = []

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lifelong.log.shown import Shown, short_repr
 from lifelong.running.signals import mark_told
 from lifelong.running.words import ConfigError
 from lifelong.studies.grid import cells as cells
 from lifelong.studies.grid import is_sweep as is_sweep
 from lifelong.studies.planned import Planned, plan
 from lifelong.studies.processes import Ended, run_processes
-from lifelong.studies.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class CellOutcome:
     error: str
     wall_s: float
     state: Literal["done", "finished already", "interrupted", "failed"] = "done"
+
+    __repr__ = short_repr
 
     def line(self) -> str:
         """Return it as a row."""
@@ -79,7 +81,6 @@ def sweep(
         run_processes(
             [{"run": planned[n].cell.config.table(), "resume": not fresh, "fresh": fresh} for n in todo],
             jobs,
-            environment_of=jobs,
             live=jobs == 1,
             on_start=lambda place: say(f"{planned[todo[place]].cell.label}: started"),
             on_line=lambda place, line: say(f"[{planned[todo[place]].cell.label}] {line}"),
@@ -108,6 +109,8 @@ def _outcome(planned: Planned, how: Ended) -> CellOutcome:
 def _what_is_kept(outcomes: dict[int, CellOutcome], of: int) -> str:
     states = [one.state for one in outcomes.values()]
     done = sum(state in ("done", "finished already") for state in states)
-    counts = f"{done} of {of} runs are done, {states.count('interrupted')} interrupted, {of - len(states)} not started"
+    counts = (
+        f"{done} of {of} runs are done, {states.count('interrupted')} interrupted, {of - len(states)} not started"
+    )
     failed = f", {states.count('failed')} failed" if "failed" in states else ""
     return f"sweep: stopped; committed panels are kept: {counts}{failed}. Go on with --resume."

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import RunLog
+from lifelong.log.shown import short_repr
 from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.studies.replay import Replayed, replay_with, settings_of
@@ -68,6 +69,8 @@ class Bearing:
     seeds: tuple[int, ...]
     in_slo: float
     busy: float
+
+    __repr__ = short_repr
 
     @property
     def mean_per_s(self) -> float:
