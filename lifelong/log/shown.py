@@ -20,13 +20,13 @@ class Shown(list[_T]):
         return shortened(f"[{len(self)} results{first}]")
 
 
-def short_repr(thing: Any) -> str:
+def short_repr(self: Any) -> str:
     """Return a dataclass in one line of at most `LONGEST_REPR` characters; to be a class's `__repr__`.
 
     Of many items only their number is shown, and texts are cut.
     """
-    shown = [f"{f.name}={_short(getattr(thing, f.name))}" for f in fields(thing) if f.repr]
-    return shortened(f"{type(thing).__name__}({', '.join(shown)})")
+    shown = [f"{f.name}={_short(getattr(self, f.name))}" for f in fields(self) if f.repr]
+    return shortened(f"{type(self).__name__}({', '.join(shown)})")
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,7 @@ from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import Progress, busy_machine, every_tenth
 from lifelong.running.remaining import Remaining
-from lifelong.running.signals import Stopped, mark_told
+from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
 from lifelong.running.words import ConfigError, to_toml
 
 
@@ -76,7 +76,12 @@ def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
     logs: list[RunLog] = []
     try:
         yield logs
-    except (KeyboardInterrupt, Stopped) as error:
+    except BaseException as error:
+        stop = error
+        if not isinstance(error, KeyboardInterrupt | Stopped):
+            if not asked_to_stop():
+                raise
+            stop = Stopped(asked_to_stop())  # a library made something else of it
         if logs:
             saved = logs[0].checkpoint()
             edits = 0 if saved is None else len(saved.meta["simulation"]["history"])
@@ -84,8 +89,8 @@ def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
             progress.say(f"stopped; {kept}. Go on with --resume.")
         else:
             progress.say("stopped before it began.")
-        mark_told(error)
-        raise
+        mark_told(stop)
+        raise stop from error.__cause__
 
 
 def open_log(ready: Prepared, *, resume: bool, fresh: bool, say: Callable[[str], None] = lambda _: None) -> RunLog:
@@ -196,6 +201,7 @@ def _learnt(ready: Prepared, progress: Progress) -> State | None:
 
 
 def _show(progress: Progress, event: Mapping[str, Any]) -> None:
+    stop_if_asked()
     if event["kind"] == "note":
         progress.say(str(event["text"]))
     elif event["kind"] == "panel":

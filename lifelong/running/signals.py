@@ -35,30 +35,56 @@ class Stopped(BaseException):  # not a KeyboardInterrupt: libraries of command l
         return 128 + self.number
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn the first of Ctrl-C, SIGTERM and SIGHUP into `Stopped`, raised in the body; a second Ctrl-C ends at once.
+class _Handler:
+    """What handles signals while a command works; `number` is the first one that came."""
 
-    To be entered in the main thread, by a command; in Python a `KeyboardInterrupt` remains what it is.
-    """
-    stopped: list[int] = []
+    def __init__(self) -> None:
+        self.number = 0
 
-    def on_signal(number: int, _: FrameType | None) -> None:
-        if not stopped:
-            stopped.append(number)
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        if not self.number:
+            self.number = number
             raise Stopped(number)
         if number == signal.SIGINT:
             os._exit(128 + number)
 
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn the first of Ctrl-C, SIGTERM and SIGHUP into `Stopped`, raised in the body; a second Ctrl-C ends at once.
+
+    To be entered in the main thread, by a command; in Python a `KeyboardInterrupt` remains what it is. What a library
+    makes of an exception that meets it at work (a file that cannot be written, say) is `Stopped` again afterwards.
+    """
+    handler = _Handler()
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, on_signal)
+    for number, known in before.items():
+        if known != signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
+    except Stopped:
+        raise
+    except BaseException as error:
+        if handler.number:
+            raise Stopped(handler.number) from error
+        raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, known in before.items():
+            signal.signal(number, known)
+
+
+def asked_to_stop() -> int:
+    """Return the signal that asked this process to stop, 0 where none did."""
+    handlers = (signal.getsignal(number) for number in STOP_SIGNALS)
+    return max((handler.number for handler in handlers if isinstance(handler, _Handler)), default=0)
+
+
+def stop_if_asked() -> None:
+    """Raise `Stopped` where a signal came and something swallowed the exception; to be called in long loops."""
+    number = asked_to_stop()
+    if number:
+        raise Stopped(number)
 
 
 def mark_told(error: BaseException) -> None:

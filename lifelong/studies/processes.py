@@ -52,8 +52,8 @@ def run_processes(
 ) -> list[Ended]:
     """Start a process for each request, `jobs` at a time, and return how each ended, in the order of the requests.
 
-    Each gets its share of the cores among `sharing` processes (by default `jobs`). Where standard error is a terminal,
-    `live` leaves it to them. Callbacks get a request's place: when it starts, for each line of its standard error
+    Each gets its share of the cores among `sharing` processes (by default `jobs`). Where standard error is a
+    terminal, `live` leaves it to them. Callbacks get a request's place: when it starts, for each line of its standard error
     (from another thread), and when it ends. Whatever is raised meanwhile, `KeyboardInterrupt` included, asks those
     that run to stop, kills them `GRACE_S` later, and passes on; `on_end` is called for them, too.
     """

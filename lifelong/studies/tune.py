@@ -21,6 +21,7 @@ from lifelong.running.changes import editor_file
 from lifelong.running.config import NamedPart, Panels, RunConfig
 from lifelong.running.parts import options_of
 from lifelong.running.progress import heartbeat
+from lifelong.running.signals import stop_if_asked
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.five import five
 from streams.near import near
@@ -86,6 +87,7 @@ def tune(
                 folder = compose.run(config, resume=True, quiet=True)
             done.append(Trial(options, five(last_probes(folder)), simulated_wall_s(folder)))
         except (ValueError, RuntimeError, FloatingPointError) as error:
+            stop_if_asked()
             done.append(Trial(options, error=" ".join(str(error).split())[:200]))
         say(f"trial {number}/{trials}: {line_of(done[-1])}")
     return Shown(sorted(done, key=lambda t: -t.objective))  # stable: of equal ones the earlier, the defaults first
