@@ -12,6 +12,7 @@ import builtins
 import hashlib
 import importlib
 import inspect
+import linecache
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -106,13 +107,12 @@ def _collect(thing: Any, owner: type, imports: dict[str, None], bodies: dict[int
     """Add a class or function with what it names to the module; what it names comes first."""
     if id(thing) in bodies:
         return
-    try:
-        text = textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError) as error:
+    text = _source(thing)
+    if not text:
         raise ConfigError(
             f"editor={owner.__name__}: the source of {thing.__name__} cannot be found. Write the class into a Python "
             "file and give that, editor=FILE.py."
-        ) from error
+        )
     bodies[id(thing)] = ""  # what names itself, or is named by what it names, is not begun twice
     tree = ast.parse(text)
     known = dict(vars(sys.modules.get(thing.__module__, builtins))) | _enclosed(thing)
@@ -122,6 +122,29 @@ def _collect(thing: Any, owner: type, imports: dict[str, None], bodies: dict[int
             _define(name, known[name], thing.__module__, owner, imports, bodies)
     del bodies[id(thing)]
     bodies[id(thing)] = "\n\n" + text.rstrip() + "\n"
+
+
+def _source(thing: Any) -> str:
+    """Return the source of a class or function, '' where there is none.
+
+    A notebook's module has no file: its cells are known by the code of functions, and to `linecache`.
+    """
+    try:
+        return textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        own = [f.__code__.co_filename for f in vars(thing).values() if inspect.isfunction(f)]
+        cells = [name for name in linecache.cache if name.startswith("<") or "ipykernel" in name]
+    for file in own[:1] or reversed(cells):
+        lines = linecache.getlines(file)
+        try:
+            tree = ast.parse("".join(lines))
+        except SyntaxError:  # a cell with %magic words
+            continue
+        for node in reversed(list(ast.walk(tree))):
+            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
+    return ""
 
 
 def _define(name: str, value: Any, home: str, owner: type, imports: dict[str, None], bodies: dict[int, str]) -> None:

@@ -53,9 +53,9 @@ def run_processes(
     """Start a process for each request, `jobs` at a time, and return how each ended, in the order of the requests.
 
     Each gets its share of the cores among `sharing` processes (by default `jobs`). Where standard error is a
-    terminal, `live` leaves it to them. Callbacks get a request's place: when it starts, for each line of its standard error
-    (from another thread), and when it ends. Whatever is raised meanwhile, `KeyboardInterrupt` included, asks those
-    that run to stop, kills them `GRACE_S` later, and passes on; `on_end` is called for them, too.
+    terminal, `live` leaves it to them. Callbacks get a request's place: when it starts, for each line of its
+    standard error (from another thread), and when it ends. Whatever is raised meanwhile, also `KeyboardInterrupt`,
+    asks those that run to stop, kills them `GRACE_S` later, and passes on; `on_end` is called for them, too.
     """
     words = [sys.executable, "-m", "lifelong.cli.cell"]
     environment = _environment(sharing or jobs)

@@ -63,11 +63,11 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a command in a process group of its own, which is killed afterwards whatever happens."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*words: str, temporary: Path) -> subprocess.Popen[str]:
+    def start(*words: str, temporary: Path, command: list[str] = COMMAND) -> subprocess.Popen[str]:
         temporary.mkdir(exist_ok=True)
         processes.append(
             subprocess.Popen(
-                [*COMMAND, *words],
+                [*command, *words],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -151,6 +151,17 @@ def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
     (folder,) = committed(out)
     last = said.splitlines()[-1]
     assert process.returncode == code and "Traceback" not in said, said
-    assert (
-        f"of 400 edits in {folder}. Go on with --resume." in last and "stopped; committed panels are kept: " in last
-    )
+    assert "stopped; committed panels are kept: " in last and f" of 400 edits in {folder}. Go on with" in last
+
+
+def test_in_python_an_interrupt_passes_on_when_the_cells_have_ended(started, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    changes = dict(word.split("=") for word in WORDS) | {"seed": [1, 2], "out": str(out)}
+    code = f"import lifelong\ntry:\n    lifelong.sweep(**{changes!r})\nexcept KeyboardInterrupt:\n    print('passed on')"
+    process = started("-c", code, temporary=tmp_path / "tmp", command=[sys.executable])
+    until(lambda: len(committed(out)) == 1, "no cell came to a panel")
+    below = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=BOUND_S)
+    assert process.returncode == 0 and said.splitlines()[-1] == "passed on", said
+    assert below and not any(map(alive, below))
