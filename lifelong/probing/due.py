@@ -199,6 +199,7 @@ class DueProbes:
     def __init__(self, stream: Stream, panels: PanelSettings, *, routed: bool) -> None:
         edits = stream.edits
         self._most = panels.most if routed else panels.sample
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
         self._general, self._edits = len(stream.general), len(edits)
         probes = [stream.probes(edit.id) for edit in edits]
         self._whole = np.array([len(some) for some in probes])
@@ -219,6 +220,11 @@ class DueProbes:
 
     def at_panel(self, before: int, step: int) -> tuple[int, int]:
         """Return how many probes the panel after `step` edits asks: of older edits, and of those after `before`."""
+        if (before, step) not in self._known:
+            self._known[before, step] = self._counted(before, step)
+        return self._known[before, step]
+
+    def _counted(self, before: int, step: int) -> tuple[int, int]:
         step = min(step, self._edits)
         places = np.arange(step)
         if self._most and step < self._edits:

@@ -36,7 +36,7 @@ def flat_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for key, value in changes.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and "." not in key:
             flat |= {key if below == "name" else f"{key}.{below}": one for below, one in value.items()}
         else:
             flat[key] = value

@@ -157,7 +157,8 @@ def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
 def test_in_python_an_interrupt_passes_on_when_the_cells_have_ended(started, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     changes = dict(word.split("=") for word in WORDS) | {"seed": [1, 2], "out": str(out)}
-    code = f"import lifelong\ntry:\n    lifelong.sweep(**{changes!r})\nexcept KeyboardInterrupt:\n    print('passed on')"
+    call = f"lifelong.sweep(**{changes!r})"
+    code = f"import lifelong\ntry:\n    {call}\nexcept KeyboardInterrupt:\n    print('passed on')"
     process = started("-c", code, temporary=tmp_path / "tmp", command=[sys.executable])
     until(lambda: len(committed(out)) == 1, "no cell came to a panel")
     below = descendants(process.pid)
