@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from runs_alike import SMALL
 
+import lifelong
 from lifelong.log import Fact, Gauged, Probed, Timed
 from lifelong.probing.due import DueProbes, PanelSettings, ever_asked
 from lifelong.running.config import Panels
@@ -133,6 +137,17 @@ def test_a_run_shows_what_it_does_before_it_begins_with_it() -> None:
             assert shown.getvalue() == "a run: loading the stream and the model\n"
         progress.say("a\x1b[31mb")
     assert shown.getvalue().splitlines()[-1] == "a run: a\\x1b[31mb"
+
+
+def test_the_last_line_about_the_frozen_model_is_a_finished_one(tmp_path: Path, capsys) -> None:
+    said = []
+    for again in ({}, {"name": "again"}, {"name": "again"}):
+        lifelong.run(**{**SMALL, "editor": "none", "edits": 2, "panels": [2], "out": str(tmp_path), **again})
+        said.append(capsys.readouterr().err)
+    asked, cached = r"asked the frozen model (\d+) queries\n", r"answers to all (\d+) queries are in the cache\n"
+    first, second = re.search(asked, said[0]), re.search(cached, said[1])
+    assert first and second and first[1] == second[1] and not re.search(asked, said[1])
+    assert said[2].splitlines()[-1] == "again: finished already"
 
 
 def test_a_machine_with_more_work_than_cores_is_said_to_be_one(monkeypatch: Any) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from lifelong.running.words import parse_words
+
 WORDS = ["model=tiny", "stream=toy", "edits=400", "threads=1", "panels.every=1", "panels.latency_routes=0",
          "panels.latency_answers=0"]  # fmt: skip
 COMMAND = [sys.executable, "-m", "lifelong.cli"]
@@ -156,7 +158,7 @@ def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
 
 def test_in_python_an_interrupt_passes_on_when_the_cells_have_ended(started, tmp_path: Path) -> None:
     out = tmp_path / "runs"
-    changes = dict(word.split("=") for word in WORDS) | {"seed": [1, 2], "out": str(out)}
+    changes = parse_words(WORDS) | {"seed": [1, 2], "out": str(out)}
     call = f"lifelong.sweep(**{changes!r})"
     code = f"import lifelong\ntry:\n    {call}\nexcept KeyboardInterrupt:\n    print('passed on')"
     process = started("-c", code, temporary=tmp_path / "tmp", command=[sys.executable])
