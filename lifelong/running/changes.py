@@ -8,7 +8,6 @@ find it in the cache.
 from __future__ import annotations
 
 import ast
-import builtins
 import hashlib
 import importlib
 import inspect
@@ -115,7 +114,8 @@ def _collect(thing: Any, owner: type, imports: dict[str, None], bodies: dict[int
         )
     bodies[id(thing)] = ""  # what names itself, or is named by what it names, is not begun twice
     tree = ast.parse(text)
-    known = dict(vars(sys.modules.get(thing.__module__, builtins))) | _enclosed(thing)
+    home = sys.modules.get(thing.__module__)
+    known = ({} if home is None else vars(home)) | _enclosed(thing)
     wanted = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
     for name in dict.fromkeys(wanted):
         if name in known and known[name] is not thing:
@@ -132,9 +132,9 @@ def _source(thing: Any) -> str:
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
-        own = [f.__code__.co_filename for f in vars(thing).values() if inspect.isfunction(f)]
         cells = [name for name in linecache.cache if name.startswith("<") or "ipykernel" in name]
-    for file in own[:1] or reversed(cells):
+        own = {f.__code__.co_filename for f in vars(thing).values() if inspect.isfunction(f)}
+    for file in [*own.intersection(cells), *reversed(cells)]:
         lines = linecache.getlines(file)
         try:
             tree = ast.parse("".join(lines))
@@ -170,10 +170,12 @@ def _define(name: str, value: Any, home: str, owner: type, imports: dict[str, No
 
 
 def _enclosed(thing: Any) -> dict[str, Any]:
-    """Return the local variables around a class or function that it uses, by name."""
+    """Return the variables around a class or function that its code uses, by name: of its module, and local ones."""
     functions = [thing] if inspect.isfunction(thing) else [f for f in vars(thing).values() if inspect.isfunction(f)]
     found: dict[str, Any] = {}
     for function in functions:
+        if function.__module__ == thing.__module__:  # not one that a library put there
+            found |= function.__globals__
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
             if name != "__class__":
                 found[name] = cell.cell_contents

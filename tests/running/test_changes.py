@@ -64,12 +64,12 @@ def test_nested_dictionaries_are_dotted_keys(nested: dict[str, Any], words: dict
 def test_a_class_of_a_notebook_runs_and_is_found_by_a_later_process(tmp_path: Path, monkeypatch) -> None:
     mine = notebook(monkeypatch)
     folder = lifelong.run(quiet=True, **{**QUICK, "editor": mine, "editor.rate": 0.25, "out": str(tmp_path)})
+    assert lifelong.single(**{**QUICK, "editor": mine, "out": str(tmp_path)}).editor == "Mine"
     path = RunLog.open(folder).config()["editor"]["name"]
     assert path.endswith("Mine.py") and "Mine-rate-0.25" in folder.name
     monkeypatch.delitem(sys.modules, "notebook")
     assert editor_class(path).Options.model_fields["rate"].default == 0.5
     assert lifelong.ask(folder, "Who?").step == 2
-    assert lifelong.single(**{**QUICK, "editor": mine, "out": str(tmp_path)}).editor == "Mine"
 
 
 def test_a_class_is_named_by_all_that_it_uses(tmp_path: Path, monkeypatch) -> None:
