@@ -25,11 +25,11 @@ setup: .venv/ready
 	@touch $@
 
 curves: setup
-	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --jobs $(JOBS) --report $(CURVES)/report
+	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --resume --jobs $(JOBS) --report $(CURVES)/report
 
 editors: setup
-	@$(BIN)/lifelong sweep editors out=$(EDITORS) --jobs $(JOBS)
-	@$(BIN)/lifelong sweep editors-slow out=$(EDITORS) --jobs $(JOBS)
+	@$(BIN)/lifelong sweep editors out=$(EDITORS) --resume --jobs $(JOBS)
+	@$(BIN)/lifelong sweep editors-slow out=$(EDITORS) --resume --jobs $(JOBS)
 	@$(BIN)/lifelong report $(EDITORS) -o $(EDITORS)/report
 
 test: setup

@@ -4,7 +4,8 @@
 
     import lifelong
     folder = lifelong.run(editor="grace", edits=200)
-    lifelong.report([folder], "report")
+    lifelong.report(folder, "report")
+    lifelong.sweep(editor=[MyEditor, "grace"], seed=[0, 1])  # a class, also of a notebook; lists vary
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
 `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing `measure_routing`,

@@ -28,8 +28,9 @@ class RecordFields:
         for name in self._given:
             if name not in known:
                 self.note(name, f"no such field.{near(printable(name), known)}")
-        if getattr(value, "twice", ""):
-            self.note(value.twice, "it is given twice. Keep one of them.")
+        twice: str = getattr(value, "twice", "")
+        if twice:
+            self.note(twice, "it is given twice. Keep one of them.")
 
     def note(self, name: str, problem: str) -> None:
         """Note what is wrong with a field."""

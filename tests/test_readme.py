@@ -161,7 +161,7 @@ def test_the_keys_of_every_run_that_is_shown_exist(page: str) -> None:
         if command not in CONFIGURED:
             continue
         source, changes = split_words(given["words"])
-        if command != "run" and source and is_sweep(source):
+        if command == "sweep" or (command != "run" and source and is_sweep(source)):
             for cell in cells(source, changes):
                 resolve(cell.config)
             continue

@@ -11,11 +11,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
@@ -25,7 +25,8 @@ from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.log.files import write_atomic
-from lifelong.running.words import ConfigError, parse_words
+from lifelong.running.signals import Stopped, stoppable
+from lifelong.running.words import parse_words
 from lifelong.studies.report import report
 from streams.text import printable
 
@@ -39,21 +40,8 @@ A run needs an editor, at least:
 `lifelong list keys` names every key; `list editors`, `list streams` and `list recipes` what there is."""
 
 
-class _InterruptedError(Exception):
-    """Ctrl-C, on its way past typer, which would end the process without a word."""
-
-
-class _Commands(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _InterruptedError from error
-
-
 app = typer.Typer(
     name="lifelong",
-    cls=_Commands,
     help="A lifelong streaming-edit simulator for multimodal LLMs.",
     no_args_is_help=True,
     add_completion=False,
@@ -70,16 +58,18 @@ app.command("trace")(trace_command)
 app.add_typer(stress_app, name="stress")
 
 
-def main() -> None:
-    """Run the command line; the only place where errors become lines and exit codes."""
+def main(work: Callable[[], object] = app) -> None:
+    """Run the command line; the only place where errors and signals become lines and exit codes."""
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its escape
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _invoke()
-    except KeyboardInterrupt:
-        print("lifelong: stopped; committed panels are kept, go on with --resume.", file=sys.stderr)
-        sys.exit(130)
+        with stoppable():
+            _invoke(work)
+    except Stopped as stop:
+        if not stop.told:
+            print("lifelong: stopped.", file=sys.stderr)
+        sys.exit(stop.code)
     except BrokenPipeError:  # whoever read the output has enough
         _give_up_output()
         sys.exit(1)
@@ -92,11 +82,9 @@ def main() -> None:
         sys.exit(2)
 
 
-def _invoke() -> None:
+def _invoke(work: Callable[[], object]) -> None:
     try:
-        app()
-    except _InterruptedError as stopped:
-        raise KeyboardInterrupt from stopped
+        work()
     finally:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -149,20 +137,25 @@ def run_command(
 def sweep_command(
     words: Words = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with partial runs.")] = False,
     fresh: Fresh = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every run, print folders and time.")] = False,
     report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Run the product of a grid, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    """Run the product of lists, one process per run; finished ones are skipped. Exit code 1 when any failed."""
+    from lifelong.studies.planned import plan
     from lifelong.studies.sweep import sweep
 
     source, changes = split_words(words, skip_bad=skip_bad)
-    if source is None:
-        raise ConfigError("sweep needs a recipe or a FILE.toml with a [grid], for example: lifelong sweep curves.")
+    if dry_run:
+        for line in plan(source, changes, jobs=jobs, say=say).lines():
+            show(line)
+        return
     started = time.perf_counter()
-    outcomes = sweep(source, changes, jobs=jobs, fresh=fresh, say=say)
+    outcomes = sweep(source, jobs=jobs, resume=resume, fresh=fresh, say=say, **changes)
     for done in outcomes:
-        show(f"{done.wall_s:8.1f} s  {done.label}  {done.folder or 'FAILED: ' + done.error}")
+        show(done.line())
     folders = [done.folder for done in outcomes if done.folder is not None]
     if report_to is not None and folders:
         before = time.perf_counter()
@@ -249,7 +242,7 @@ def ask_command(
     """Ask the edited model of a run, and show which edits served the question."""
     from lifelong.running.ask import ask
 
-    found = ask(run, question, image=image, step=step, edit=edit)
+    found = ask(run, question, image=image, step=step, edit=edit, say=say)
     if found.told is not None:
         show(f"told: {found.told.prompt!r} -> {found.told.target!r}  ({found.told.edit_id})")
     show(f"after {found.step} edits: {printable(found.answer)}")
@@ -270,7 +263,7 @@ def spaces_command(
     from reports.figures.spaces import draw_spaces
 
     source, changes = split_words(words)
-    print(draw_spaces(spaces_of(source, **changes), out))
+    print(draw_spaces(spaces_of(source, say=say, **changes), out))
 
 
 @model_app.command("eval")

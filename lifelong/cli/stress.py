@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.cli.words import say, split_words
+from lifelong.running.progress import heartbeat
 from lifelong.running.words import parse_words
 
 stress_app = typer.Typer(help="How much a system bears before it breaks.", no_args_is_help=True)
@@ -27,7 +28,8 @@ def stress_load_command(
     """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
     from lifelong.studies.stress.load import stress_load
 
-    found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
+    with heartbeat(say, f"searching the largest rate, by replays with {seeds} seeds"):
+        found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
     spread = found.interval()
     by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)
     said = f"95 % [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else f"seeds: {by_seed}; too few for an interval"

@@ -45,7 +45,7 @@ def editor_class(name: str) -> type[Editor]:
     """Return the editor class of a shipped name or of a Python file.
 
     Raises `UnknownEditorError` with near names, `FileNotFoundError`, or `ValueError` when the module does not define
-    exactly one editor.
+    exactly one editor (those that another one of it is derived from do not count).
     """
     if name.endswith(".py"):
         module = _module_of(Path(name))
@@ -62,6 +62,7 @@ def editor_class(name: str) -> type[Editor]:
         and c is not Editor
         and c.__module__.startswith(module.__name__)
     ]
+    found = [c for c in found if not any(other is not c and issubclass(other, c) for other in found)]
     if len(found) != 1:
         names = ", ".join(c.__name__ for c in found) or "none"
         raise ValueError(

@@ -61,6 +61,7 @@ class Baseline:
     def __init__(self, replies_by_query: dict[str, Reply], max_tokens: int) -> None:
         self._replies = replies_by_query
         self.max_tokens = max_tokens
+        self.from_cache = 0  # how many queries were not asked now
 
     @classmethod
     def prepare(
@@ -84,21 +85,26 @@ class Baseline:
         folder = None if cache is None else Path(cache) / f"{vlm.digest}-{SCORER_VERSION}"
         asks = _asks_of(probes)
         found: dict[str, Reply] = {}
+        from_cache = 0
         todo = [[asks[i] for i in chunk] for chunk in chunks_of(asks, CHUNK_ROWS)]
         # What another process is computing now is put off and read when all else is done.
         for wait in (False, True):
             put_off = []
             for part in todo:
                 path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
+                kept = wait or (path is not None and path.is_file())
                 known = _answers(vlm, part, limit, path, wait, say)
                 if known is None:
                     put_off.append(part)
                     continue
+                from_cache += len(part) if kept else 0
                 found.update((ask.query.digest, reply) for ask, reply in zip(part, known, strict=True))
                 if on_progress is not None:
                     on_progress(len(found), len(asks))
             todo = put_off
-        return cls(found, limit)
+        baseline = cls(found, limit)
+        baseline.from_cache = from_cache
+        return baseline
 
     def reply(self, query: Query) -> Reply:
         """Return all that the frozen model answered to a query; raises `MissingBaselineError`."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streams.stream import Stream
 
 
+_T = TypeVar("_T")
 READ_TOGETHER = 64  # edits whose probes are encoded and then answered, when they are asked for the first time
 
 
@@ -139,7 +140,7 @@ def draw_queries(queries: Sequence[Query], n: int, seed: int, step: int) -> list
     return [queries[int(i)] for i in picked]
 
 
-def log_age_sample(history: Sequence[str], n: int) -> list[str]:
+def log_age_sample(history: Sequence[_T], n: int) -> list[_T]:
     """Return n edits whose ages are spread evenly on a logarithmic axis, in order of history (all when fewer).
 
     Age 1 is the newest. Young ages come whole; the same history always gives the same sample.
@@ -184,3 +185,48 @@ def ever_asked(stream: Stream, panels: PanelSettings, steps: Sequence[int], *, r
         axes = AXES if n in whole else {*at_once, *(("reliability",) if n in kept else ())}
         probes += [p for p in stream.probes(edit.id) if p.axis in axes]
     return [*probes, *stream.general]
+
+
+class DueProbes:
+    """How many probes are asked when edits become visible one by one: at once, and at each panel.
+
+    Counts only; `ever_asked` has the probes themselves. `at_panel` splits those about edits that are new since the
+    panel before from all others, the general set among them.
+    """
+
+    def __init__(self, stream: Stream, panels: PanelSettings, *, routed: bool) -> None:
+        edits = stream.edits
+        self._most = panels.most if routed else panels.sample
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
+        self._general, self._edits = len(stream.general), len(edits)
+        probes = [stream.probes(edit.id) for edit in edits]
+        self._whole = np.array([len(some) for some in probes])
+        self._kept = np.array([sum(p.axis == "reliability" for p in some) for some in probes])
+        axes = (panels.instant_axes or AXES) if panels.instant else ()
+        gaps = 1 + len(panels.gaps)
+        at_once = np.array([sum(p.axis in axes for p in some) for some in probes]) * gaps
+        self._at_once = np.concatenate([[0], np.cumsum(at_once)])
+        place = {edit.id: n for n, edit in enumerate(edits)}
+        self._replaced_at = np.full(len(edits), len(edits))
+        for n, edit in enumerate(edits):
+            if edit.supersedes in place:
+                self._replaced_at[place[edit.supersedes]] = n
+
+    def at_once(self, before: int, step: int) -> int:
+        """Return how many probes are asked as soon as an edit is visible, of the edits after `before` to `step`."""
+        return int(self._at_once[min(step, self._edits)] - self._at_once[min(before, self._edits)])
+
+    def at_panel(self, before: int, step: int) -> tuple[int, int]:
+        """Return how many probes the panel after `step` edits asks: of older edits, and of those after `before`."""
+        if (before, step) not in self._known:
+            self._known[before, step] = self._counted(before, step)
+        return self._known[before, step]
+
+    def _counted(self, before: int, step: int) -> tuple[int, int]:
+        step = min(step, self._edits)
+        places = np.arange(step)
+        if self._most and step < self._edits:
+            places = np.array(log_age_sample(range(step), self._most))
+        asked = np.where(self._replaced_at[places] >= step, self._whole[places], self._kept[places])
+        new = int(asked[places >= before].sum())
+        return int(asked.sum()) - new + self._general, new

@@ -20,7 +20,7 @@ from streams.types import Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-_WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
+LATENCY_WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
 
 
 def samples(
@@ -34,7 +34,7 @@ def samples(
     bank_len = editor.bank_len()
     out: list[Timed] = []
     with vlm.serving_with() as cache:
-        warm_up = [queries[i % len(queries)] for i in range(_WARM_UP)] if queries else []
+        warm_up = [queries[i % len(queries)] for i in range(LATENCY_WARM_UP)] if queries else []
         for position, query in enumerate([*warm_up, *queries]):
             cache.clear()
             sample = position - len(warm_up)

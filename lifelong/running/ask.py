@@ -6,14 +6,16 @@ Knows run folders and the contracts of editor and model; nothing of panels, cloc
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
+from lifelong.log.shown import short_repr
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
+from lifelong.running.progress import heartbeat
 from lifelong.running.unchanged import check_unchanged
 from lifelong.running.words import ConfigError
 from streams.types import Edit, ImageRef, Query
@@ -29,6 +31,8 @@ class Serving:
     prompt: str
     target: str
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -40,6 +44,8 @@ class Answered:
     route: tuple[Serving, ...]
     told: Serving | None = None  # the edit that was asked about, if one was named
 
+    __repr__ = short_repr
+
 
 def ask(
     run: str | Path,
@@ -48,6 +54,7 @@ def ask(
     image: str | None = None,
     step: int | None = None,
     edit: str = "",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Answered:
     """Return the answer of a run's edited model after `step` edits (default: the last kept).
 
@@ -61,12 +68,13 @@ def ask(
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
-    ready = prepare(resolve(from_table(log.config(), {})))
+    with heartbeat(say, "loading the stream and the model"):
+        ready = prepare(resolve(from_table(log.config(), {})))
     check_unchanged(log, ready.digests)
     about = found_edit(ready.stream.edits, edit) if edit else None
     own = about.query if about is not None else Query("")
     query = Query(question or own.prompt, own.image if image is None else image_ref(image))
-    with ready.computing():
+    with ready.computing(), heartbeat(say, "loading the edits and answering"):
         editor = ready.editor()
         try:
             editor.load(saved.part("editor"))

@@ -13,8 +13,9 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
-from lifelong.running.arrivals import arrivals_of, check_arrivals
-from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled
+from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
+from lifelong.running.changes import flat_changes, has_class, with_editor_files
+from lifelong.running.config import NamedPart, RunConfig, find_table, from_table, hash8, load_config, settled
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
@@ -55,8 +56,11 @@ class Resolved:
 def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | None = None) -> Resolved:
     """Return a recipe, a file or a configuration checked, with its editor found.
 
-    Raises `ConfigError`, `UnknownEditorError` and the parts' own errors: one line each, with near names.
+    `changes` may be nested dictionaries, and an editor among them a class. Raises `ConfigError`,
+    `UnknownEditorError` and the parts' own errors: one line each, with near names.
     """
+    if not isinstance(source, RunConfig):
+        changes = plain_changes(source, changes or {})
     if isinstance(source, RunConfig) and changes:
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
     config = settled(source) if isinstance(source, RunConfig) else load_config(source, changes)
@@ -75,6 +79,19 @@ def check_writable(options: EditorOptions) -> None:
     for key, field in type(options).model_fields.items():
         if getattr(options, key) is None and field.get_default(call_default_factory=True) is not None:
             raise ConfigError(f"editor.{key}: None cannot be written into a run's config.toml; give a value.")
+
+
+def plain_changes(source: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes as words would give them: by dotted key, and editors that are classes as files of the cache.
+
+    Raises `ConfigError` for a class that cannot be written to a file.
+    """
+    if has_class(changes := flat_changes(changes)):
+        here = {key: value for key, value in changes.items() if key in ("out", "cache")}
+        table = find_table(source) if source else {}
+        where = from_table({k: v for k, v in table.get("run", table).items() if k in ("out", "cache")}, here)
+        changes = with_editor_files(changes, where.cache_folder())
+    return flat_changes(changes)
 
 
 @dataclass(frozen=True)
@@ -110,19 +127,55 @@ class Prepared:
         return computing_with(self.config.threads)
 
 
-def prepare(resolved: Resolved, say: Callable[[str], None] = lambda _: None) -> Prepared:
+class Loaded:
+    """The model and the stream that were loaded last: configurations that share them load them once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[object, Any]] = {}
+
+    def model(self, config: RunConfig) -> VLM:
+        """Return a configuration's model; raises what `load_model` raises."""
+        return self._same("model", model_key(config), lambda: load_model(config))
+
+    def stream(self, config: RunConfig) -> Stream:
+        """Return a configuration's stream; raises what `make_stream` raises."""
+        return self._same("stream", stream_key(config), lambda: make_stream(config))
+
+    def _same(self, what: str, key: str, make: Callable[[], Any]) -> Any:
+        if self._kept.get(what, (None,))[0] != key:
+            self._kept.pop(what, None)  # before the next one comes into memory
+            self._kept[what] = (key, make())
+        return self._kept[what][1]
+
+
+def model_key(config: RunConfig) -> str:
+    """Return what decides which model a configuration loads, as text."""
+    return repr((config.model, config.dtype, config.device, config.cache_bytes))
+
+
+def stream_key(config: RunConfig) -> str:
+    """Return what decides which stream a configuration has, as text."""
+    return repr((config.stream, config.edits, config.seed))
+
+
+def prepare(
+    resolved: Resolved, say: Callable[[str], None] = lambda _: None, loaded: Loaded | None = None
+) -> Prepared:
     """Load model and stream and find the run's folder; nothing is learnt.
+
 
     What the stream's data should be known for (records left out or joined) is said as soon as it is loaded.
 
     The number of threads is spelt out afterwards: where the configuration leaves it open it is taken from the cache,
-    or measured and kept there, which `say` is told.
+    or measured and kept there, which `say` is told. `loaded` keeps model and stream for a next configuration that
+    shares them.
     """
-    stream = make_stream(resolved.config)
+    loaded = loaded or Loaded()
+    stream = loaded.stream(resolved.config)
     check_amounts(resolved.config, len(stream.edits))
     for note in stream.notes:
         say(note)
-    vlm = load_model(resolved.config)
+    vlm = loaded.model(resolved.config)
     if not resolved.config.threads:
         probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
         threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
@@ -163,9 +216,15 @@ def baseline_of(
     kind, options = ready.resolved.kind, ready.resolved.options
     if steps is not None and kind.turn_of(options) == 1 and not other:
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
-    say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
+    say(f"{len(stream.edits)} edits, {len(probes)} probes")
     folder = config.cache_folder() / "baseline"
-    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress, say=say)
+    found = Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress, say=say)
+    if found.from_cache == len(found):
+        say(f"the frozen model's answers to all {len(found)} queries are in the cache")
+    else:
+        kept = f" ({found.from_cache} from the cache)" if found.from_cache else ""
+        say(f"asked the frozen model {len(found)} queries{kept}")
+    return found
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:

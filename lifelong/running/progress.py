@@ -1,39 +1,58 @@
 """What a run shows while it works: one live line on a terminal, plain lines elsewhere. Always on standard error.
 
-Knows facts by their names only; nothing about how they come about. Edits per second and the time left count edits
-and panels together, as they pass on the wall.
+Knows facts by their names only; nothing about how they come about. Something is shown at least every ten seconds.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 from lifelong.log import Fact, Gauged, Probed
+from lifelong.running.remaining import Remaining, Stretch
 from streams.text import printable
 
-PLAIN_EVERY_S = 30.0
+PLAIN_EVERY_S = 10.0
 
 
 class Progress:
     """The display of one run; `close` it, also after an error (or use it as a context)."""
 
-    def __init__(self, title: str, total: int, *, stream: IO[str] | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        stream: IO[str] | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.title, self.total = title, total
         self.stream = stream if stream is not None else sys.stderr
-        self.quiet = quiet
+        self.quiet, self.clock = quiet, clock
         self.numbers: dict[str, float] = {}
-        self._step, self._first_step, self._shown_at = 0, 0, 0.0
-        self._started = time.perf_counter()
+        self.remaining: Remaining | None = None
+        self._step, self._first_step, self._shown_at = 0, 0, clock()
+        self._started = self._panel_at = self._doing_since = clock()
+        self._panel_step, self._edit_wall_s, self._panels_left = 0, 0.0, [math.nan]
+        self._doing = ""
         self._live: Any = None
-        if not quiet and self.stream.isatty():
+        self._over = threading.Event()
+        if quiet:
+            return
+        if self.stream.isatty():
             from rich.console import Console
             from rich.live import Live
 
             self._live = Live("", console=Console(file=self.stream), refresh_per_second=8, transient=False)
             self._live.start()
+        threading.Thread(target=self._beat, daemon=True, name="progress").start()
 
     def __enter__(self) -> Progress:
         return self
@@ -46,53 +65,126 @@ class Progress:
         if self.quiet:
             return
         line = printable(f"{self.title}: {text}")
+        self._shown_at = self.clock()
         if self._live is not None:
             self._live.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=self.stream, flush=True)
 
-    def begin(self, step: int) -> None:
-        """Start counting at a step (0, or where a resumed run goes on)."""
-        self._step = self._first_step = step
-        self._started = self._shown_at = time.perf_counter()
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Show what is being prepared in the body: before it begins, and then every ten seconds how long it takes."""
+        self.say(what)
+        self._doing, self._doing_since = what, self.clock()
+        try:
+            yield
+        finally:
+            self._doing = ""
 
-    def at(self, step: int) -> None:
-        """Say that `step` edits are visible now."""
+    def begin(self, step: int, remaining: Remaining | None = None) -> None:
+        """Start counting at a step (0, or where a resumed run goes on); `remaining` says how long the rest takes."""
+        self._step = self._first_step = self._panel_step = step
+        self._started = self._shown_at = self._panel_at = self.clock()
+        self.remaining = remaining
+
+    def at(self, step: int, edit_wall_s: float = 0.0) -> None:
+        """Say that `step` edits are visible now, the last of which took so many seconds."""
         self._step = step
+        self._edit_wall_s += edit_wall_s
         if self._live is not None:
             self._live.update(self.line())
-        elif time.perf_counter() - self._shown_at > PLAIN_EVERY_S:
+        elif self.clock() - self._shown_at > PLAIN_EVERY_S:
             self._print()
 
     def panel(self, step: int, facts: Sequence[Fact]) -> None:
         """Take the numbers of a panel's facts and show them."""
+        now = self.clock()
         self._step = step
         self.numbers |= numbers_of(facts)
+        if self.remaining is not None:
+            passed = now - self._panel_at
+            self.remaining.panel(Stretch.of(step, self._panel_step, facts, passed, self._edit_wall_s))
+            self._panels_left = self.remaining.panels_wall_s()
+        self._panel_step, self._panel_at, self._edit_wall_s = step, now, 0.0
         if self._live is not None:
             self._live.update(self.line())
         else:
             self._print()
 
+    @property
+    def kept(self) -> int:
+        """How many edits are committed: those up to the last panel."""
+        return self._panel_step
+
+    def left_wall_s(self) -> float:
+        """Return about how many seconds are left; nan before it can be said."""
+        first, *later = self._panels_left or [0.0]
+        if math.isnan(first):
+            return first
+        return max(0.0, first - (self.clock() - self._panel_at)) + sum(later)
+
     def line(self) -> str:
         """Return the line as it is shown now."""
-        passed = time.perf_counter() - self._started
-        rate = (self._step - self._first_step) / passed if passed > 0 else 0.0
-        left = f"{_clock((self.total - self._step) / rate)} left" if rate and self._step < self.total else ""
-        parts = [f"{self.title}: {self._step}/{self.total} edits", f"{rate:.1f} edits/s"]
+        passed = self.clock() - self._started
+        parts = [f"{self.title}: {self._step}/{self.total} edits", pace(self._step - self._first_step, passed)]
         parts += [f"{name} {value:.3f}" for name, value in self.numbers.items() if name != "bank"]
         parts += [f"bank {self.numbers['bank']:.0f}"] if "bank" in self.numbers else []
-        return printable("  ".join([*parts, left]).rstrip())
+        left = self.left_wall_s()
+        if self._step < self.total and not math.isnan(left):
+            parts.append(f"about {in_clock(left)} left")
+        return printable("  ".join(part for part in parts if part))
 
     def close(self) -> None:
         """Take the live line down."""
+        self._over.set()
         if self._live is not None:
             self._live.stop()
             self._live = None
 
+    def _beat(self) -> None:
+        """Show that something works, where nothing was shown for a while."""
+        while not self._over.wait(1.0):
+            passed = self.clock() - self._doing_since
+            live, doing = self._live, self._doing
+            if live is not None:
+                live.update(printable(f"{self.title}: {doing} ({in_clock(passed)})") if doing else self.line())
+            elif self.clock() - self._shown_at > PLAIN_EVERY_S:
+                if doing:
+                    self.say(f"{doing}: {passed:.0f} s so far")
+                else:
+                    self._print()
+
     def _print(self) -> None:
-        self._shown_at = time.perf_counter()
+        self._shown_at = self.clock()
         if not self.quiet:
             print(self.line(), file=self.stream, flush=True)
+
+
+@contextmanager
+def heartbeat(say: Callable[[str], None], what: str, every_s: float = PLAIN_EVERY_S) -> Iterator[None]:
+    """Say what is done in the body before it begins, and every `every_s` seconds how long it has taken so far."""
+    over = threading.Event()
+    began = time.perf_counter()
+
+    def beat() -> None:
+        while not over.wait(every_s):
+            say(f"{what}: {time.perf_counter() - began:.0f} s so far")
+
+    say(what)
+    beating = threading.Thread(target=beat, daemon=True, name="heartbeat")
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def busy_machine() -> str:
+    """Return a line about a machine with more work than cores, or an empty text."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return ""
+    return f"others work here too (load average {load:.1f} on {cores} cores): this takes longer than it would alone"
 
 
 def every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
@@ -120,7 +212,23 @@ def numbers_of(facts: Sequence[Fact]) -> dict[str, float]:
     return found | ({"bank": sizes[-1]} if sizes else {})
 
 
-def _clock(seconds: float) -> str:
+def pace(edits: int, passed_s: float) -> str:
+    """Return how fast edits pass, panels included: edits a second, or seconds an edit where they are slower.
+
+    >>> pace(30, 10.0), pace(1, 12.0), pace(0, 5.0)
+    ('3.0 edits/s', '12.0 s an edit', '')
+    """
+    if edits <= 0 or passed_s <= 0:
+        return ""
+    return f"{edits / passed_s:.1f} edits/s" if edits >= passed_s else f"{passed_s / edits:.1f} s an edit"
+
+
+def in_clock(seconds: float) -> str:
+    """Return seconds as minutes and seconds, with hours where there are any.
+
+    >>> in_clock(75), in_clock(7384)
+    ('1:15', '2:03:04')
+    """
     whole = int(seconds)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

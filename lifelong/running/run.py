@@ -14,13 +14,17 @@ from typing import Any
 
 from lifelong.log import Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
+from lifelong.log.checkpoint import State
 from lifelong.log.files import held
 from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import write_stream_tables
+from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
-from lifelong.running.progress import Progress, every_tenth
+from lifelong.running.progress import Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
+from lifelong.running.remaining import Remaining
+from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
 from lifelong.running.words import ConfigError, to_toml
 from streams.rows import edit_rows, probe_rows
 
@@ -48,25 +52,58 @@ def run(
 ) -> Path:
     """Run a recipe, a TOML file or a configuration to its end and return the run folder.
 
-    `changes` are keys of the configuration (`editor="grace"`, `**{"editor.radius": 0.8}`). A finished run is
-    returned as it is. `resume` goes on with a partial one, `fresh` replaces what is there. Raises `ConfigError`,
-    `LogError` and the parts' own errors; committed panels are kept.
+    `changes` are keys of the configuration: `editor="grace"`, `**{"editor.radius": 0.8}`, or nested dictionaries; an
+    editor may be a class. A finished run is returned as it is. `resume` goes on with a partial one, `fresh` replaces
+    what is there. Raises `ConfigError`, `LogError` and the parts' own errors; committed panels are kept, also after
+    Ctrl-C.
     """
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
     resolved = resolve(source, changes)
-    with Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress:
+    with (
+        Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress,
+        _says_what_is_kept(progress) as logs,
+    ):
         watch = Stopwatch()
-        with watch.on("load"):
+        with watch.on("load"), progress.doing("loading the stream and the model"):
             ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
         with locked(ready.folder), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
-            if not log.done():
+            if log.done():
+                progress.say("finished already")
+            else:
+                logs.append(log)
                 notes = _work(ready, log, progress, watch)
                 log.finish({"wall_s": watch.wall_s, **notes})
                 progress.say("seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in watch.wall_s.items()))
     return ready.folder
+
+
+@contextmanager
+def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
+    """Say in one line, when the body is interrupted, what is committed and how to go on.
+
+    Yields a list for the run's log, to be put in as soon as work on it begins.
+    """
+    logs: list[RunLog] = []
+    try:
+        yield logs
+    except BaseException as error:
+        stop = error
+        if not isinstance(error, KeyboardInterrupt | Stopped):
+            if not asked_to_stop():
+                raise
+            stop = Stopped(asked_to_stop())  # a library made something else of it
+        if logs:
+            saved = logs[0].checkpoint()
+            edits = 0 if saved is None else len(saved.meta["simulation"]["history"])
+            kept = f"committed panels are kept: {edits} of {progress.total} edits in {logs[0].folder}"
+            progress.say(f"stopped; {kept}. Go on with --resume.")
+        else:
+            progress.say("stopped before it began.")
+        mark_told(stop)
+        raise stop from error.__cause__
 
 
 def open_log(ready: Prepared, *, resume: bool, fresh: bool, say: Callable[[str], None] = lambda _: None) -> RunLog:
@@ -151,26 +188,26 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     config, stream = ready.config, ready.stream
     write_stream_tables(log.folder, edit_rows(stream), probe_rows(stream))
     steps = config.panels.steps(len(stream.edits))
+    if busy := busy_machine():
+        progress.say(busy)
     editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
     try:
-        with watch.on("baseline"):  # before any fit or edit: the frozen model's answers, shared by all runs
-            on_progress = every_tenth(lambda n, of: progress.say(f"asked the frozen model {n} of {of} queries"))
+        # Before any fit or edit: the frozen model's answers, shared by all runs.
+        with watch.on("baseline"), progress.doing("asking the frozen model"):
+            on_progress = every_tenth(lambda n, of: progress.say(f"{n} of {of} queries") if n < of else None)
             baseline = baseline_of(ready, progress.say, on_progress, steps=steps)
         with watch.on("fit"):
-            if ready.fit is not None:
-                kept = ready.fit.places(config.cache_folder() / "fit").items()
-                source = next((name for name, path in kept if path.is_file()), "")
-                pool = len(ready.fit.pool.items)
-                progress.say(
-                    f"fit {ready.fit.digest}: {source or f'learning from {pool} edits of the disjoint pool'}"
-                )
-            learnt = ready.learnt(progress.say)
+            learnt = _learnt(ready, progress)
             if learnt is not None:
                 editor.load_fitted(learnt)
         panel = panel_of(ready, editor, baseline)
         saved = log.checkpoint()
+        due = DueProbes(stream, config.panels, routed=ready.resolved.kind.routed_by(ready.resolved.options))
         progress.total = len(stream.edits)
-        progress.begin(0 if saved is None else len(saved.meta["simulation"]["history"]))
+        progress.begin(
+            0 if saved is None else len(saved.meta["simulation"]["history"]),
+            Remaining(due, steps, config.panels.latency_growth),
+        )
         with watch.on("simulate"):
             run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
     finally:
@@ -179,7 +216,19 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
 
 
+def _learnt(ready: Prepared, progress: Progress) -> State | None:
+    """Return what the run's editor learns beforehand, if anything, and say where it comes from."""
+    if ready.fit is None:
+        return None
+    kept = ready.fit.places(ready.config.cache_folder() / "fit").items()
+    source = next((name for name, path in kept if path.is_file()), "")
+    learning = f"learning from {len(ready.fit.pool.items)} edits of the disjoint pool"
+    with progress.doing(f"fit {ready.fit.digest}: {source or learning}"):
+        return ready.learnt(progress.say)
+
+
 def _show(progress: Progress, event: Mapping[str, Any]) -> None:
+    stop_if_asked()
     if event["kind"] == "note":
         progress.say(str(event["text"]))
     elif event["kind"] == "panel":
@@ -189,7 +238,7 @@ def _show(progress: Progress, event: Mapping[str, Any]) -> None:
         if broken:
             progress.say(f"{broken} answers since the last panel are not finite")
     else:
-        progress.at(int(event["step"]))
+        progress.at(int(event["step"]), float(event["wall_s"]))
 
 
 class Stopwatch:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import Edited, RunLog
+from lifelong.log.shown import short_repr
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
 from lifelong.running.config import NamedPart, RunConfig, from_table
 from lifelong.running.parts import make_stream
@@ -43,6 +44,8 @@ class Replayed:
     scopes: np.ndarray
     edit_arrived: np.ndarray
     edit_change: np.ndarray
+
+    __repr__ = short_repr
 
     def response_s(self) -> np.ndarray:
         """Return seconds from a query's arrival until its answer."""

@@ -9,14 +9,14 @@ from lifelong.log.folder import strangers
 from lifelong.running.words import ConfigError
 
 
-def run_folders(given: Iterable[str | Path], say: Callable[[str], None] = lambda _: None) -> list[Path]:
-    """Return the run folders among paths: each is a run folder itself or holds run folders.
+def run_folders(given: str | Path | Iterable[str | Path], say: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """Return the run folders among paths, or of one path: each is a run folder itself or holds run folders.
 
     Of a folder that holds several those are left out, and named to `say`, that have not reached a panel, unless none
     has. Raises `ConfigError` naming a path that is neither.
     """
     found: dict[Path, None] = {}
-    for path in map(Path, given):
+    for path in map(Path, [given] if isinstance(given, str | Path) else given):
         inside = sorted(p.parent for p in path.glob("*/manifest.json"))
         begun = [folder for folder in inside if _panels(folder)]
         for folder in inside if begun else []:
@@ -39,7 +39,9 @@ def _panels(folder: Path) -> int:
     return RunLog.open(folder).last_panel() + 1
 
 
-def report(runs: Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None) -> Path:
+def report(
+    runs: str | Path | Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None
+) -> Path:
     """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`.
 
     Runs that are left out (`run_folders`) are named to `say`.

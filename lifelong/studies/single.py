@@ -8,13 +8,16 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from lifelong.log import Probed
 from lifelong.log.checkpoint import State
+from lifelong.log.shown import short_repr
 from lifelong.running.config import RunConfig
+from lifelong.running.progress import PLAIN_EVERY_S, heartbeat
 from lifelong.studies.five import five
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ class Single:
     edit_wall_s: float
     collapsed: int
     facts: tuple[Probed, ...]
+
+    __repr__ = short_repr
 
     def plain(self) -> dict[str, Any]:
         """Return everything but the facts as plain data."""
@@ -57,7 +62,8 @@ def single(
     """
     from lifelong.running.prepare import prepare, resolve
 
-    ready = prepare(resolve(source, changes), say)
+    with heartbeat(say, "loading the stream and the model"):
+        ready = prepare(resolve(source, changes), say)
     with ready.computing():
         return _each_alone(ready, fitted, say)
 
@@ -68,13 +74,15 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
 
     config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
-    baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
-    editor = ready.editor() if fitted else ready.resolved.editor(vlm)
+    with heartbeat(say, f"asking the frozen model about {len(stream.edits)} edits"):
+        baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
+    with heartbeat(say, "learning") if fitted and ready.fit is not None else nullcontext():
+        editor = ready.editor() if fitted else ready.resolved.editor(vlm)
     now = editor.state()
     before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))
     facts: list[Probed] = []
     spent: list[float] = []
-    collapsed = 0
+    collapsed, said_at = 0, time.perf_counter()
     try:
         for number, edit in enumerate(stream.edits, start=1):
             panel = Panel(vlm, editor, stream.probes, (), PanelSettings(), baseline, config.seed)
@@ -87,7 +95,8 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
             spent.append(time.perf_counter() - start)
             facts += panel.instant(1, 0.0, [edit])
             editor.load(before)
-            if number % 50 == 0:
+            if time.perf_counter() - said_at > PLAIN_EVERY_S:
+                said_at = time.perf_counter()
                 say(f"{number}/{len(stream.edits)} edits")
     finally:
         editor.close()

@@ -5,31 +5,37 @@ Knows runs and the contract; nothing of what the points mean, and draws nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lifelong.editing.spaces import HasSpaces, Space
+from lifelong.running.progress import heartbeat
 
 
-def spaces_of(source: str | None = None, **changes: Any) -> Sequence[Space]:
+def spaces_of(
+    source: str | None = None, *, say: Callable[[str], None] = lambda _: None, **changes: Any
+) -> Sequence[Space]:
     """Return the spaces of a run's editor for the edits of its stream, which no fit has seen.
 
     `source` and `changes` are those of `run`; a fit that is kept nowhere is made. Raises `ValueError` for an editor
     that has no spaces to show.
     """
-    from lifelong.editing.find import editor_class
     from lifelong.running.prepare import prepare, resolve
     from streams.types import Pool, PoolItem
 
-    ready = prepare(resolve(source, changes))
-    name = ready.config.editor.name
-    if not issubclass(editor_class(name), HasSpaces):
+    resolved = resolve(source, changes)
+    if not issubclass(resolved.kind, HasSpaces):
+        name = resolved.config.editor.name
         raise ValueError(f"editor={name} has no spaces to show: its class must be a HasSpaces and define `spaces`.")
+    with heartbeat(say, "loading the stream and the model"):
+        ready = prepare(resolved)
     with ready.computing():
-        editor = ready.editor()
+        with heartbeat(say, "learning" if ready.fit is not None else "making the editor"):
+            editor = ready.editor()
         assert isinstance(editor, HasSpaces)
         try:
             items = tuple(PoolItem(e, tuple(ready.stream.probes(e.id))) for e in ready.stream.edits)
-            return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
+            with heartbeat(say, f"placing {len(items)} edits"):
+                return editor.spaces(Pool(items, ready.stream.digest, ready.config.seed))
         finally:
             editor.close()

@@ -1,40 +1,22 @@
 """Many runs: the product of a grid, one operating-system process per cell, finished cells skipped.
 
-Knows configurations, runs' labels and the command line's `run`; nothing about what a run does.
+Knows cells, what is planned for each, and processes; nothing about what a run does.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
-from lifelong.running.config import RunConfig, find_table, from_table
-from lifelong.running.labels import label_of_words
-from lifelong.running.prepare import resolve
-from lifelong.running.words import ConfigError, to_toml, words_of
-from streams.near import near
-
-SWEEP_KEYS = ("title", "run", "grid")
-# glibc gives large blocks back to the system at once; logits of every batch would be paged in anew (4 % of a run).
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a sweep: what sets it apart (its run's label and what else the grid varies), its configuration."""
-
-    label: str
-    config: RunConfig
+from lifelong.log.shown import Shown, short_repr
+from lifelong.running.signals import mark_told
+from lifelong.running.words import ConfigError
+from lifelong.studies.grid import cells as cells
+from lifelong.studies.grid import is_sweep as is_sweep
+from lifelong.studies.planned import Planned, plan
+from lifelong.studies.processes import Ended, run_processes
 
 
 @dataclass(frozen=True)
@@ -45,99 +27,90 @@ class CellOutcome:
     folder: Path | None
     error: str
     wall_s: float
+    state: Literal["done", "finished already", "interrupted", "failed"] = "done"
 
+    __repr__ = short_repr
 
-def is_sweep(source: str) -> bool:
-    """Return whether a recipe or file has a grid; raises `ConfigError` where there is none of that name."""
-    return bool(find_table(source).get("grid"))
-
-
-def cells(source: str, changes: Mapping[str, Any] | None = None) -> list[Cell]:
-    """Return the cells of a sweep recipe or file with changes by dotted key.
-
-    A change of a key that the grid varies replaces its values: `editor=none,ft` runs these two. Every cell's
-    configuration is checked before anything runs; raises `ConfigError`.
-    """
-    table = find_table(source)
-    if not table.get("grid"):
-        raise ConfigError(f"{source} is one run (it has no [grid] of lists): use `lifelong run {source}`.")
-    for key in table:
-        if key not in SWEEP_KEYS:
-            raise ConfigError(f"{source}: a sweep has no table {key!r}.{near(key, SWEEP_KEYS)}")
-    changes = dict(changes or {})
-    grid = {k: _values(changes.pop(k, v)) for k, v in table["grid"].items()}
-    found = []
-    for values in itertools.product(*grid.values()):
-        own = dict(zip(grid, values, strict=True))
-        config = from_table(table.get("run", {}), {**changes, **own})
-        found.append(Cell(_label(config, own), config))
-    return found
-
-
-def _label(config: RunConfig, own: Mapping[str, Any]) -> str:
-    try:
-        label = resolve(config).label
-    except (ValueError, OSError, ImportError):  # the cell's own run says what is wrong with its editor
-        label = label_of_words(config.editor.name, config.editor.options)
-    rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
-    return " ".join([label, *words_of(rest)])
-
-
-def _values(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, list | tuple) else [given]
+    def line(self) -> str:
+        """Return it as a row."""
+        said = f"{self.folder}" if self.folder else f"{self.state.upper()}: {self.error}"
+        if self.state == "finished already":
+            said += "  (finished already)"
+        return f"{self.wall_s:8.1f} s  {self.label}  {said}"
 
 
 def sweep(
-    source: str,
-    changes: Mapping[str, Any] | None = None,
+    source: str | None = None,
     *,
     jobs: int = 1,
+    resume: bool = False,
     fresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    **changes: Any,
 ) -> list[CellOutcome]:
     """Run every cell of a sweep, `jobs` at a time, and return how each ended, in the order of the grid.
 
-    A partial cell is gone on with (or replaced, with `fresh`). A failed cell does not stop the others.
+    `changes` are keys of the configuration; those that are lists vary (`editor=["none", "grace"]`, `seed=[0, 1]`).
+    Everything is checked before the first cell starts; raises `ConfigError` naming the cell. `resume` goes on with
+    partial cells, `fresh` replaces what is there, and without either a partial cell is an error. A failed cell does
+    not stop the others. An interrupted sweep ends its cells within seconds; `resume` takes them up.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs={jobs}: expected at least 1.")
-    todo = cells(source, changes)
-    with tempfile.TemporaryDirectory(prefix="lifelong-sweep-") as folder, ThreadPoolExecutor(jobs) as pool:
-        waiting = []
-        for i, cell in enumerate(todo):
-            path = Path(folder) / f"cell-{i}.toml"
-            path.write_text(to_toml(cell.config.table()))
-            waiting.append(pool.submit(_run_cell, cell, path, jobs, fresh, say))
-        return [w.result() for w in waiting]
+    if resume and fresh:
+        raise ConfigError("--resume goes on with runs and --fresh replaces them: give one of them.")
+    planned = plan(source, changes, jobs=jobs, say=say).cells
+    begun = [one for one in planned if one.state == "begun"]
+    if begun and not (resume or fresh):
+        names = ", ".join(one.cell.label for one in begun[:5]) + (", ..." if len(begun) > 5 else "")
+        raise ConfigError(
+            f"{len(begun)} of {len(planned)} runs are begun and not finished ({names}). Go on with --resume, or "
+            "start them over with --fresh."
+        )
+    outcomes: dict[int, CellOutcome] = {}
+    for number, one in enumerate(planned):
+        if one.state == "finished" and not fresh:
+            say(f"{one.cell.label}: finished already ({one.folder})")
+            outcomes[number] = CellOutcome(one.cell.label, one.folder, "", 0.0, "finished already")
+    todo = [number for number in range(len(planned)) if number not in outcomes]
+
+    def ended(place: int, how: Ended) -> None:
+        one = outcomes[todo[place]] = _outcome(planned[todo[place]], how)
+        what = {"done": f"({one.folder})", "interrupted": "(--resume goes on with it)"}.get(one.state, one.error)
+        say(f"{one.label}: {one.state} {'in' if one.state == 'done' else 'after'} {how.wall_s:.0f} s {what}")
+
+    try:
+        run_processes(
+            [{"run": planned[n].cell.config.table(), "resume": not fresh, "fresh": fresh} for n in todo],
+            jobs,
+            live=jobs == 1,
+            on_start=lambda place: say(f"{planned[todo[place]].cell.label}: started"),
+            on_line=lambda place, line: say(f"[{planned[todo[place]].cell.label}] {line}"),
+            on_end=ended,
+        )
+    except BaseException as error:
+        if not isinstance(error, Exception):  # Ctrl-C or a signal: what is kept, and how to go on
+            say(_what_is_kept(outcomes, len(planned)))
+            mark_told(error)
+        raise
+    return Shown(outcomes[number] for number in range(len(planned)))
 
 
-def _run_cell(cell: Cell, path: Path, jobs: int, fresh: bool, say: Callable[[str], None]) -> CellOutcome:
-    started = time.perf_counter()
-    say(f"{cell.label}: started")
-    environment = ALLOCATOR | dict(os.environ)
-    if jobs > 1:  # each process its share of the cores: more threads than cores only wait for one another
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    words = [sys.executable, "-m", "lifelong.cli", "run", str(path), "--fresh" if fresh else "--resume"]
-    alone = jobs == 1 and sys.stderr.isatty()
-    process = subprocess.Popen(
-        words, env=environment, text=True, stdout=subprocess.PIPE, stderr=None if alone else subprocess.PIPE
+def _outcome(planned: Planned, how: Ended) -> CellOutcome:
+    label = planned.cell.label
+    if how.code == 0 and how.output:
+        return CellOutcome(label, Path(how.output[-1]), "", how.wall_s)
+    if how.stopped:
+        return CellOutcome(label, None, "stopped; --resume goes on with it", how.wall_s, "interrupted")
+    error = how.last_words.removeprefix("lifelong: ") or f"ended with code {how.code}"
+    if how.code == -9:
+        error = f"killed (by the system, if memory was short). Its last words: {error}"
+    return CellOutcome(label, None, error, how.wall_s, "failed")
+
+
+def _what_is_kept(outcomes: dict[int, CellOutcome], of: int) -> str:
+    states = [one.state for one in outcomes.values()]
+    done = sum(state in ("done", "finished already") for state in states)
+    counts = (
+        f"{done} of {of} runs are done, {states.count('interrupted')} interrupted, {of - len(states)} not started"
     )
-    last_words: list[str] = []
-    listener = threading.Thread(target=_listen, args=(process.stderr, cell.label, last_words, say))
-    listener.start()
-    output = process.stdout.read().splitlines() if process.stdout else []
-    code = process.wait()
-    listener.join()
-    wall_s = time.perf_counter() - started
-    if code == 0 and output:
-        say(f"{cell.label}: done in {wall_s:.0f} s ({output[-1]})")
-        return CellOutcome(cell.label, Path(output[-1]), "", wall_s)
-    error = last_words[-1] if last_words else f"ended with code {code}"
-    say(f"{cell.label}: failed after {wall_s:.0f} s: {error}")
-    return CellOutcome(cell.label, None, error, wall_s)
-
-
-def _listen(stream: IO[str] | None, label: str, last_words: list[str], say: Callable[[str], None]) -> None:
-    for line in stream or ():
-        last_words[:] = [line.rstrip()]
-        say(f"[{label}] {line.rstrip()}")
+    failed = f", {states.count('failed')} failed" if "failed" in states else ""
+    return f"sweep: stopped; committed panels are kept: {counts}{failed}. Go on with --resume."

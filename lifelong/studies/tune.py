@@ -14,9 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from lifelong.editing.contract import Editor
 from lifelong.editing.find import editor_class
+from lifelong.log.shown import Shown, short_repr
+from lifelong.running.changes import editor_file
 from lifelong.running.config import NamedPart, Panels, RunConfig
 from lifelong.running.parts import options_of
+from lifelong.running.progress import heartbeat
+from lifelong.running.signals import stop_if_asked
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.five import five
 from streams.near import near
@@ -31,6 +36,8 @@ class Trial:
     wall_s: float = 0.0
     error: str = ""
 
+    __repr__ = short_repr
+
     @property
     def objective(self) -> float:
         """The mean of the five metrics; that of a failed trial is -inf."""
@@ -38,7 +45,7 @@ class Trial:
 
 
 def tune(
-    editor: str,
+    editor: str | type[Editor],
     space: Mapping[str, Sequence[Any]] | None = None,
     *,
     trials: int = 12,
@@ -46,16 +53,23 @@ def tune(
     seed: int = 0,
     out: str = "runs/tune",
     say: Callable[[str], None] = lambda _: None,
+    **values: Any,
 ) -> list[Trial]:
     """Run trials of an editor on `edits` edits of the atlas's `fit` split, and return them, the best one first.
 
-    `space` holds the values to try by option; by default what the editor says of itself (`Editor.searched`).
+    `space` holds the values to try by option, and so do `values` (`radius=[1, 10]`); by default what the editor says
+    of itself (`Editor.searched`). `editor` may be a class.
     Finished trials lie in `out` as runs and are not run again. A trial that fails is kept with its error. Raises
     `ConfigError` for an editor without a space, and for an option or a value that it does not have.
     """
     from lifelong.running import run as compose
 
-    chosen = space_of(editor, space)
+    for name, value in (("trials", trials), ("edits", edits)):
+        if value < 1:
+            raise ConfigError(f"{name}={value}: expected at least 1.")
+    if not isinstance(editor, str):
+        editor = editor_file(editor, RunConfig(out=out).cache_folder())
+    chosen = space_of(editor, {**(space or {}), **values})
     done: list[Trial] = []
     fields = editor_class(editor).Options.model_fields
     defaults = {k: fields[k].get_default(call_default_factory=True) for k in chosen}
@@ -69,12 +83,14 @@ def tune(
             out=out,
         )
         try:
-            folder = compose.run(config, resume=True, quiet=True)
+            with heartbeat(say, f"trial {number}/{trials}: {' '.join(words_of(options)) or 'the defaults'}"):
+                folder = compose.run(config, resume=True, quiet=True)
             done.append(Trial(options, five(last_probes(folder)), simulated_wall_s(folder)))
         except (ValueError, RuntimeError, FloatingPointError) as error:
+            stop_if_asked()
             done.append(Trial(options, error=" ".join(str(error).split())[:200]))
         say(f"trial {number}/{trials}: {line_of(done[-1])}")
-    return sorted(done, key=lambda t: -t.objective)  # stable: of equal ones the earlier, the defaults first
+    return Shown(sorted(done, key=lambda t: -t.objective))  # stable: of equal ones the earlier, the defaults first
 
 
 def space_of(editor: str, given: Mapping[str, Sequence[Any]] | None = None) -> dict[str, tuple[Any, ...]]:

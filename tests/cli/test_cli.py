@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 from runs_alike import SMALL
 
-import lifelong.studies.sweep as sweeps
 from lifelong.cli import main as cli
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.running.catalog import listing
-from lifelong.running.words import ConfigError
 
 
 def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
@@ -42,7 +40,7 @@ def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
         (["run", "curves"], "sweep"),
         (["run", "editor=missing.py"], "missing.py"),
         (["sweep", "first-look"], "run first-look"),
-        (["sweep"], "FILE.toml"),
+        (["sweep"], "editor=none,grace seed=0,1"),
         (["list", "editor"], "editors"),
         (["report", "nowhere", "-o", "x"], "nowhere"),
         (["ask", "nowhere", "Who?"], "nowhere"),
@@ -79,30 +77,6 @@ def test_a_run_prints_its_folder_last(monkeypatch, capsys, tmp_path: Path) -> No
     code, out, _ = call(monkeypatch, capsys, "run", *words, f"out={tmp_path}")
     folder = Path(out.splitlines()[-1])
     assert code == 0 and (folder / "DONE").exists() and folder.parent == tmp_path
-
-
-def test_a_sweep_is_the_product_of_its_grid_checked_before_it_starts(tmp_path: Path) -> None:
-    file = tmp_path / "s.toml"
-    file.write_text('[run]\nstream = "toy"\nedits = 3\n[grid]\neditor = ["none", "ft"]\nseed = [0, 1]\n')
-    labels = [c.label for c in sweeps.cells(str(file))]
-    assert labels == ["none seed=0", "none seed=1", "ft seed=0", "ft seed=1"]
-    assert [c.config.editor.name for c in sweeps.cells(str(file), {"editor": "grace", "seed": 4})] == ["grace"]
-    with pytest.raises(ConfigError, match="edits"):
-        sweeps.cells(str(file), {"edits": 0})
-
-
-def test_a_sweep_reports_its_failures_and_skips_what_is_finished(tmp_path: Path) -> None:
-    file = tmp_path / "s.toml"
-    file.write_text(
-        f'[run]\nmodel = "tiny"\nstream = "toy"\nedits = 2\npanels = [2]\nout = "{tmp_path}"\n'
-        '[grid]\neditor = ["none", "nosuch"]\n'
-    )
-    outcomes = sweeps.sweep(str(file))
-    assert outcomes[0].folder is not None and (outcomes[0].folder / "DONE").exists()
-    assert outcomes[1].folder is None and "nosuch" in outcomes[1].error
-    before = (outcomes[0].folder / "DONE").stat().st_mtime_ns
-    again = sweeps.sweep(str(file), {"editor": "none"})
-    assert again[0].folder == outcomes[0].folder and (outcomes[0].folder / "DONE").stat().st_mtime_ns == before
 
 
 def test_the_module_is_the_command() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from lifelong.editing.contract import Editor, EditorOptions, Privileged, Route, State
+from lifelong.log.shown import short_repr
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 
@@ -185,6 +186,8 @@ class Report:
 
     editor: str
     results: tuple[Result, ...]
+
+    __repr__ = short_repr
 
     @property
     def ok(self) -> bool:

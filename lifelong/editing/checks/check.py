@@ -82,21 +82,23 @@ def checks_for(kind: type[Editor], options: EditorOptions | None = None) -> list
     return [check for check in CHECKS if not check.reason_to_skip(kind, options)]
 
 
-def check_editor(path_or_name: str, vlm: VLM | None = None, **options: Any) -> Report:
-    """Run every check on a shipped editor or on a user's Python file, and report; a tiny random model by default.
+def check_editor(editor: str | type[Editor], vlm: VLM | None = None, **options: Any) -> Report:
+    """Run every check on a shipped editor, a user's Python file or a class; a tiny random model by default.
 
     Raises what `editor_class` raises, and `ValueError` for options that the editor does not have. An exception inside
     a check is that check's failure.
     """
-    kind = editor_class(path_or_name)
+    kind = editor_class(editor) if isinstance(editor, str) else editor
+    if not (isinstance(kind, type) and issubclass(kind, Editor)):
+        raise TypeError(f"editor={kind!r}: expected a shipped name, a Python file or a class derived from Editor.")
     if vlm is None:
         from lifelong.models.tiny import tiny_vlm
 
         vlm = tiny_vlm()
     bench = Workbench(kind, vlm, options)
     results = [run_check(check, bench) for check in checks_for(kind, bench.settings)]
-    name = Path(path_or_name).name if path_or_name.endswith(".py") else path_or_name
-    return Report(name, tuple(results))
+    name = editor if isinstance(editor, str) else kind.__name__
+    return Report(Path(name).name if name.endswith(".py") else name, tuple(results))
 
 
 def run_check(check: Check, bench: Workbench) -> Result:

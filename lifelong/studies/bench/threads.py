@@ -11,14 +11,21 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from lifelong.running.config import load_config
+from lifelong.running.words import parse_words
+from lifelong.studies.processes import run_processes
+
 RUN_WORDS = ("editor=liveedit", "edits=20", "panels.latency_routes=0")
-BUSY = "while True: pass"
+BUSY = """
+import os, sys, threading
+threading.Thread(target=lambda: sys.stdin.read() or os._exit(0), daemon=True).start()
+while True: pass
+"""  # until whoever started it closes its standard input, or ends
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def run_beside(
         _timed(words, Path(folder) / "first", Path(folder))
         for number in range(times):
             alone.append(_timed(words, Path(folder) / f"alone-{number}", Path(folder)))
-            others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(busy)]
+            others = [subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE) for _ in range(busy)]
             try:
                 beside.append(_timed(words, Path(folder) / f"beside-{number}", Path(folder)))
             finally:
@@ -65,9 +72,9 @@ def run_beside(
 
 
 def _timed(words: Sequence[str], out: Path, cache: Path) -> float:
-    command = [sys.executable, "-m", "lifelong.cli", "run", *words, f"out={out}", f"cache={cache / 'cache'}"]
-    start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"the run failed: {done.stderr.strip().splitlines()[-1] if done.stderr else ''}")
-    return time.perf_counter() - start
+    places = {"out": str(out), "cache": str(cache / "cache")}
+    config = load_config(None, {**parse_words(words), **places})
+    (done,) = run_processes([{"run": config.table(), "resume": False, "fresh": False}])
+    if done.code:
+        raise RuntimeError(f"the run failed: {done.last_words}")
+    return done.wall_s

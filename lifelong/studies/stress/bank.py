@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lifelong.log.machine import rss_bytes
+from lifelong.log.shown import short_repr
 from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
 from reports.numbers.bank_law import Law, law, size_at
@@ -70,6 +71,8 @@ class BankStress:
     broke: tuple[str, ...]
     law: Law | None
     expected: Mapping[str, float]
+
+    __repr__ = short_repr
 
     @property
     def entries(self) -> int:

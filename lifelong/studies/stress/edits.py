@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.log.folder import remove_run
+from lifelong.log.shown import Shown, short_repr
 from lifelong.running.config import Panels, RunConfig, hash8
 from lifelong.running.prepare import Prepared, prepare, resolve
 from lifelong.running.run import locked
@@ -91,6 +92,8 @@ class Capacity:
     most: int
     climbs: tuple[Climbed, ...]
 
+    __repr__ = short_repr
+
     @property
     def edits(self) -> float:
         """The geometric mean over seeds; a lower bound where one of them never broke."""
@@ -140,10 +143,10 @@ def stress_edits(
     in the configuration's `out` are used again; `fresh` makes them anew. Raises `ConfigError` and what `run` raises.
     """
     bounds.limits()
-    return [
+    return Shown(
         _capacity(config, bounds, search, range(config.seed, config.seed + seeds), fresh, say)
         for config in configs_of(source, changes)
-    ]
+    )
 
 
 def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifelong.log import RunLog
+from lifelong.log.shown import short_repr
 from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
@@ -72,6 +73,8 @@ class Bearing:
     seeds: tuple[int, ...]
     in_slo: float
     busy: float
+
+    __repr__ = short_repr
 
     @property
     def mean_per_s(self) -> float:

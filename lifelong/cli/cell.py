@@ -1,0 +1,32 @@
+"""`python -m lifelong.cli.cell`: one process of a study. A line of JSON on standard input says what to do.
+
+It ends when standard input closes, so that it does not outlive the process that started it. Results and errors are
+printed as by `lifelong run`. Started by `lifelong.studies.processes`; nobody calls it by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from lifelong.cli.main import main
+
+
+def work_as_told() -> None:
+    """Read what to do: `run` one configuration, or `check` several and print a line of JSON for each."""
+    from lifelong.running import run as compose
+    from lifelong.running.config import from_table
+    from lifelong.running.signals import end_with_starter
+    from lifelong.studies.planned import checked
+
+    request = json.loads(sys.stdin.readline())
+    end_with_starter(sys.stdin.fileno())
+    if "run" in request:
+        settings = {key: bool(request[key]) for key in ("resume", "fresh")}
+        print(compose.run(from_table(request["run"], {}), **settings), flush=True)
+    for told in checked([from_table(table, {}) for table in request.get("check", ())]):
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main(work_as_told)

@@ -1,0 +1,138 @@
+"""What a sweep is going to do: its cells, each one's folder and whether it is finished, and about how long they take.
+
+Knows prepared runs and their logs. Everything is checked in a process of its own, in the environment of the cells: it
+loads a model once for all of them, and its memory is free again before the first cell starts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lifelong.log import LogError, RunLog
+from lifelong.running.config import NOT_HASHED, RunConfig
+from lifelong.running.prepare import Loaded, model_key, prepare, resolve, stream_key
+from lifelong.running.progress import heartbeat, in_clock
+from lifelong.running.signals import Stopped
+from lifelong.running.words import ConfigError
+from lifelong.studies.grid import Cell, cells
+from lifelong.studies.processes import Ended, run_processes
+
+State = Literal["finished", "begun", "new"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One cell that could start: its folder, how far it is, and an estimate of its seconds (nan: unknown)."""
+
+    cell: Cell
+    folder: Path
+    state: State
+    wall_s: float
+
+    def line(self) -> str:
+        """Return it as a row."""
+        cost = "" if self.state == "finished" or math.isnan(self.wall_s) else f"  about {in_clock(self.wall_s)}"
+        return f"{self.state:<8}  {self.cell.label}  {self.folder}{cost}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a sweep in the order of its grid, and how many run at a time."""
+
+    cells: tuple[Planned, ...]
+    jobs: int
+
+    def lines(self) -> list[str]:
+        """Return a row for each cell, and how many there are with the time that they take together."""
+        left = [one for one in self.cells if one.state != "finished"]
+        known = [one.wall_s for one in left if not math.isnan(one.wall_s)]
+        if len(known) < len(left):
+            time = "time unknown until a first cell of each editor ran"
+        else:
+            time = f"about {in_clock(sum(known) / self.jobs)} in all, as finished runs beside them took"
+        counts = f"{len(self.cells)} runs, {len(self.cells) - len(left)} finished, {self.jobs} at a time"
+        return [*(one.line() for one in self.cells), f"{counts}{f'; {time}' if left else ''}"]
+
+
+def plan(
+    source: str | None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    jobs: int = 1,
+    say: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Return what a sweep would do; called before its first cell starts, or instead (`--dry-run`).
+
+    Raises `ConfigError` naming the first cell that could not start, and for two cells that are one run.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs={jobs}: expected at least 1.")
+    todo = cells(source, changes)
+    request = {"check": [cell.config.table() for cell in todo]}
+    errors: list[str] = []
+    with heartbeat(say, f"checking {len(todo)} runs"):
+        (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
+    _raise_unless_checked(ended, todo, errors)
+    found: dict[str, Cell] = {}
+    planned: dict[int, Planned] = {}
+    for told in map(json.loads, ended.output):
+        if "folder" in told:
+            cell, folder = todo[told["cell"]], Path(told["folder"])
+            planned[told["cell"]] = Planned(cell, folder, told["state"], _taken_wall_s(cell.config))
+            if told["folder"] in found:
+                raise ConfigError(
+                    f"{found[told['folder']].label} and {cell.label} are one run ({folder}): leave one out."
+                )
+            found[told["folder"]] = cell
+    return Plan(tuple(planned[number] for number in range(len(todo))), jobs)
+
+
+def _raise_unless_checked(ended: Ended, todo: Sequence[Cell], errors: Sequence[str]) -> None:
+    if ended.code == 0:
+        return
+    if ended.stopped:
+        raise Stopped(ended.code - 128 if ended.code > 128 else -ended.code)
+    reached = [json.loads(line)["cell"] for line in ended.output]
+    name = f"{todo[reached[-1]].label}: " if reached else ""
+    said = errors[-1].removeprefix("lifelong: ") if errors else f"its check ended with code {ended.code}"
+    raise ConfigError(f"{name}{said}")
+
+
+def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
+    """Yield for each configuration that it is checked now, then its folder and state; raises what is wrong with it.
+
+    Called in the process of its own. Those that share a model or a stream are checked one after the other.
+    """
+    loaded = Loaded()
+    order = sorted(range(len(configs)), key=lambda n: (model_key(configs[n]), stream_key(configs[n])))
+    for number in order:
+        yield {"cell": number}
+        ready = prepare(resolve(configs[number]), loaded=loaded)
+        state: State = "new"
+        if (ready.folder / "manifest.json").exists():
+            state = "finished" if RunLog.open(ready.folder).done() else "begun"
+        yield {"cell": number, "folder": str(ready.folder), "state": state}
+
+
+def _taken_wall_s(config: RunConfig) -> float:
+    """Return the mean seconds of finished runs in the same `out` that differ only in their seed; nan without any."""
+    taken = []
+    for done in Path(config.out).glob("*/DONE"):
+        try:
+            table = RunLog.open(done.parent).config()
+            wall_s = json.loads(done.read_text())["wall_s"]
+            if _but_for_seed(table) == _but_for_seed(config.table()):
+                taken.append(sum(map(float, wall_s.values())))
+        except (LogError, OSError, ValueError, KeyError, AttributeError):
+            continue  # another version's run, or a damaged one: it tells nothing about time
+    return sum(taken) / len(taken) if taken else math.nan
+
+
+def _but_for_seed(table: Mapping[str, Any]) -> Any:
+    kept = {k: v for k, v in table.items() if k not in (*NOT_HASHED, "seed", "name")}
+    return json.loads(json.dumps(kept, default=str))

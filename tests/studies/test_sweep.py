@@ -1,0 +1,117 @@
+"""Sweeps: which cells there are, that all are checked before the first starts, and what a second call does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs_alike import SMALL
+
+import lifelong
+from lifelong import Editor
+from lifelong.running.words import ConfigError, parse_words
+from lifelong.studies.grid import cells
+from lifelong.studies.planned import plan
+
+QUICK: dict[str, Any] = {
+    **{k: v for k, v in SMALL.items() if k != "editor"},
+    "edits": 2,
+    "panels": {"at": [2], "latency_routes": 0, "latency_answers": 0},
+}
+
+
+class AddsNothing(Editor):
+    """An editor of this test's own, `reference`."""
+
+    def edit(self, edits):
+        self.revision += 1
+
+
+class Fails(Editor):
+    """An editor that fails, `reference`."""
+
+    def edit(self, edits):
+        raise RuntimeError("it fails on purpose")
+
+
+def labels(source: str | None, *words: str) -> list[str]:
+    return [cell.label for cell in cells(source, parse_words(words))]
+
+
+def test_a_file_names_a_grid_and_words_replace_its_keys_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[run]\nstream = "toy"\nedits = 3\n[grid]\neditor = ["none", "ft"]\nseed = [0, 1]\n')
+    assert labels(str(file)) == ["none seed=0", "none seed=1", "ft seed=0", "ft seed=1"]
+    assert labels(str(file), "editor=grace", "seed=4") == ["grace seed=4"]
+    assert labels(str(file), "seed=7,8", "edits=5") == ["none seed=7", "none seed=8", "ft seed=7", "ft seed=8"]
+
+
+def test_words_alone_make_a_sweep() -> None:
+    assert labels(None, "editor=none,grace", "edits=5", "seed=0,1") == [
+        "none seed=0", "none seed=1", "grace seed=0", "grace seed=1",
+    ]  # fmt: skip
+    assert [label.split()[-1] for label in labels("first_look", "seed=0,1")] == ["seed=0", "seed=1"]
+
+
+def test_a_list_is_one_value_of_a_key_that_is_a_list_and_a_list_of_lists_varies_it() -> None:
+    (one, other) = cells(None, {"seed": [0, 1], "panels": [1, 2]})
+    assert one.config.panels.at == other.config.panels.at == (1, 2)
+    for changes in ({"panels": [[1, 2], [2]]}, parse_words(["panels=[[1,2],[2]]"])):
+        assert [cell.config.panels.at for cell in cells(None, changes)] == [(1, 2), (2,)]
+    assert [c.config.panels.gaps for c in cells(None, parse_words(["panels.gaps=1,2", "seed=0,1"]))] == [(1, 2)] * 2
+    assert [c.config.panels.every for c in cells(None, parse_words(["panels.every=10,20"]))] == [10, 20]
+    both = cells(None, {"editor": {"name": "grace", "radius": [0.5, 2.0]}})
+    assert [cell.config.editor.options["radius"] for cell in both] == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    "words, hint",
+    [
+        (["edits=5"], "nothing varies"),
+        (["seed=0,1", "edits=0"], "edits"),
+        (["editor=none,grase"], "editor=grase: .*grace"),
+        (["sead=0,1"], "seed"),
+    ],
+)
+def test_a_mistake_names_its_cell_before_anything_is_loaded(words: list[str], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        labels(None, *words)
+
+
+def test_a_misspelt_option_in_the_last_cell_stops_a_sweep_before_its_first(tmp_path: Path) -> None:
+    last = {"name": "grace", "radus": 2.0}
+    with pytest.raises(ConfigError, match=r"editor=grace editor.radus=2.0: .*radius"):
+        lifelong.sweep(editor=["none", last], out=str(tmp_path), **QUICK)
+    with pytest.raises(ConfigError, match="none seed=1 stream=jsonl: .*missing.jsonl"):
+        data = {"stream": ["jsonl"], "stream.path": str(tmp_path / "missing.jsonl")}
+        lifelong.sweep(seed=[1, 2], out=str(tmp_path), **{**QUICK, **data})
+    with pytest.raises(ConfigError, match="are one run"):
+        lifelong.sweep(seed=[1, 1], out=str(tmp_path), **QUICK)
+    assert not list(tmp_path.glob("*/manifest.json"))
+
+
+def test_a_sweep_runs_classes_reports_failures_and_finishes_only_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    wanted = {**QUICK, "editor": [AddsNothing, "none", Fails], "out": str(tmp_path)}
+    own, none, failed = lifelong.sweep(say=said.append, **wanted)
+    assert own.state == none.state == "done" and own.folder is not None and none.folder is not None
+    assert failed.state == "failed" and "on purpose" in failed.error and failed.folder is None
+    assert own.folder == lifelong.dry_run(**{**wanted, "editor": AddsNothing})
+    # The same again: what is finished is said to be, and what is begun needs a word.
+    with pytest.raises(ConfigError, match=r"1 of 3 runs are begun .*--resume.*--fresh"):
+        lifelong.sweep(**wanted)
+    known = plan(None, wanted)
+    assert [one.state for one in known.cells] == ["finished", "finished", "begun"]
+    assert str(none.folder) in known.lines()[1] and "unknown" in known.lines()[-1]
+    before = (none.folder / "DONE").stat().st_mtime_ns
+    again = lifelong.sweep(resume=True, say=said.append, **wanted)
+    assert [one.state for one in again] == ["finished already", "finished already", "failed"]
+    assert (none.folder / "DONE").stat().st_mtime_ns == before
+    assert len(repr(again)) < 200 and "\n" not in repr(again)
+
+
+def test_the_time_of_a_sweep_is_that_of_finished_runs_that_differ_in_their_seed(tmp_path: Path) -> None:
+    lifelong.run(editor="none", quiet=True, out=str(tmp_path), **QUICK)
+    known = plan(None, {**QUICK, "seed": [1, 2], "out": str(tmp_path)})
+    assert "about 0:" in known.lines()[-1] and "2 runs, 0 finished" in known.lines()[-1]
