@@ -36,9 +36,9 @@ def spied(vlm: VLM) -> list[int]:
 
 
 def test_groups_keep_order_and_budget() -> None:
-    assert list(groups([5, 5, 5, 50, 1, 1, 1], lambda n: n, 10)) == [[5, 5], [5], [50], [1, 1, 1]]
-    assert list(groups([1] * 5, lambda n: n, 10, most=2)) == [[1, 1], [1, 1], [1]]
-    assert list(groups([], lambda n: n, 10)) == []
+    assert list(groups([5, 5, 5, 50, 1, 1, 1], int, 10)) == [[5, 5], [5], [50], [1, 1, 1]]
+    assert list(groups([1] * 5, int, 10, most=2)) == [[1, 1], [1, 1], [1]]
+    assert list(groups([], int, 10)) == []
 
 
 def test_a_group_is_given_before_what_follows_it_is_opened() -> None:

@@ -31,7 +31,7 @@ def pixels(data):
     """The pixels of the first line."""
     image = decode(data, "x")
     assert image.mode == "RGB"
-    return [image.getpixel((x, 0)) for x in range(image.width)]
+    return [tuple(pixel) for pixel in np.asarray(image)[0].tolist()]
 
 
 def greys(data):
