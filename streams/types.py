@@ -57,7 +57,14 @@ class Query:
         return digest_of(self.prompt, self.image.digest if self.image else "")
 
 
-Part = str | ImageRef
+@dataclass(frozen=True)
+class Control:
+    """A tokenizer's own tokens in a prompt, such as an editor writes; text that looks like them is just text."""
+
+    text: str
+
+
+Part = str | ImageRef | Control
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,13 @@ class Prompt:
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits of all parts."""
-        return digest_of(*(("i:" + p.digest) if isinstance(p, ImageRef) else ("t:" + p) for p in self.parts))
+        return digest_of(*map(_part_digest, self.parts))
+
+
+def _part_digest(part: Part) -> str:
+    if isinstance(part, ImageRef):
+        return "i:" + part.digest
+    return "c:" + part.text if isinstance(part, Control) else "t:" + part
 
 
 @dataclass(frozen=True)

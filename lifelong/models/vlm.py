@@ -140,7 +140,7 @@ class VLM:
 
     def token_ids(self, text: str) -> list[int]:
         """Return the token ids of a bare text: no chat template, no special tokens around it."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.reader.marks.plain_ids(text)
 
     def prompt_ids(self, prompts: Sequence[Promptlike]) -> list[Tensor]:
         """Return the token ids (tokens,) long of prompts as they are read, with chat template and image tokens."""

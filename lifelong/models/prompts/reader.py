@@ -17,8 +17,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Encoded, join_extras
 from lifelong.models.prompts.chat import Chat
+from lifelong.models.prompts.marks import Marks, TextError
 from lifelong.models.prompts.quirk import Quirk
-from streams.types import ImageRef, Prompt
+from streams.types import Control, ImageRef, Prompt
 
 OpenImage = Callable[[ImageRef], Image]
 VISION_CHUNK = 32
@@ -35,7 +36,7 @@ class PromptReader:
     def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
         self.model, self.processor, self.quirk = model, processor, quirk
         self.open_image, self.cache = open_image, cache
-        self.tokenizer, self.chat = processor.tokenizer, Chat(processor)
+        self.chat, self.marks = Chat(processor), Marks(processor)
         base = getattr(model, "base_model", model)
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
@@ -43,12 +44,10 @@ class PromptReader:
         self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
-        """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
-        ids = self.tokenizer(self.quirk.target(target), add_special_tokens=False)["input_ids"]
+        """Return a target's token ids with the end token; raises `TextError` for one without any token."""
+        ids = self.marks.plain_ids(self.quirk.target(target))
         if not ids:
-            raise ValueError(
-                f"The target {target!r} has no token; give a target with at least one visible character."
-            )
+            raise TextError(f"The target {target!r} has no token; give a target with at least one visible character.")
         return [*ids, end_id]
 
     def read(self, prompts: Sequence[Prompt], *, see: bool = True) -> list[Encoded]:
@@ -184,11 +183,13 @@ class PromptReader:
 
     def _quick(self, prompt: Prompt) -> Encoded | None:
         """Return the prompt by the tokenizer alone, or None where an image is new or the processor is needed."""
+        if self._marked(prompt):
+            return None
         tiles: list[tuple[str, ...]] = []
         parts: list[str | int] = []
         for part in prompt.parts:
-            if isinstance(part, str):
-                parts.append(part)
+            if not isinstance(part, ImageRef):
+                parts.append(self._said(part))
                 continue
             kept = self.cache.get(("tiles", part.digest))
             if kept is None:
@@ -199,6 +200,14 @@ class PromptReader:
         counts = self._token_counts(pictures)
         ids = None if counts is None else self.chat.quick_ids(text, counts)
         return None if ids is None else Encoded(ids, {}, {}, pictures)
+
+    def _said(self, part: str | Control) -> str:
+        """Return the words of a part: data without anything that looks like control, control as it is."""
+        return part.text if isinstance(part, Control) else self.marks.hidden(part)
+
+    def _marked(self, prompt: Prompt) -> list[str]:
+        """Return the texts of a prompt that have something that looks like control."""
+        return [part for part in prompt.parts if isinstance(part, str) and self.marks.found(part)]
 
     def _written(self, parts: Sequence[str | int], tiles: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
         ordered = self.quirk.arrange(parts)
@@ -215,8 +224,8 @@ class PromptReader:
         tiles: list[tuple[str, ...]] = []
         parts: list[str | int] = []
         for part in prompt.parts:
-            if isinstance(part, str):
-                parts.append(part)
+            if not isinstance(part, ImageRef):
+                parts.append(self._said(part))
                 continue
             cut = self._cut(part)
             images |= cut
@@ -225,7 +234,9 @@ class PromptReader:
         text, pictures = self._written(parts, tiles)
         special = self.chat.adds_special(text)
         given = [images[key] for key in pictures] or None
-        inputs = self.processor(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
+        marked = self._marked(prompt)
+        read = self.marks.apart(marked) if marked else self.processor
+        inputs = read(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
         ids = inputs["input_ids"][0]
         aligned, extras, pixels = {}, {}, {}
         for name, value in inputs.items():
@@ -241,6 +252,6 @@ class PromptReader:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
             self._alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
         counts = self._token_counts(pictures)
-        if counts is not None:
+        if counts is not None and not marked:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
         return Encoded(ids, aligned, extras, pictures), pixels
