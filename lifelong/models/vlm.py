@@ -22,13 +22,15 @@ from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.passes.batching import Row
-from lifelong.models.passes.decode import greedy, text_of
+from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
 from lifelong.models.passes.scoring import scored_rows
 from lifelong.models.passes.structure import VISION, find_structure, find_submodule
 from lifelong.models.products import mkl_falls_short, quicken
+from lifelong.models.prompts.length import Lengths, context_of
+from lifelong.models.prompts.marks import TextError
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
 from streams.types import ImageRef, Prompt, Query
@@ -69,6 +71,7 @@ class VLM:
         self.cache = ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
         self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
+        self.context, self.lengths = context_of(model.config), Lengths(self.reader)
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
         self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
@@ -132,6 +135,15 @@ class VLM:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    @property
+    def lines(self) -> int:
+        """How many lines an answer may have (1): a run sets it to those of its longest target (`AnswerLimit`)."""
+        return self.passes.lines
+
+    @lines.setter
+    def lines(self, lines: int) -> None:
+        self.passes.lines = lines
+
     # Words, tokens and pictures
 
     def target_ids(self, target: str) -> list[int]:
@@ -153,16 +165,39 @@ class VLM:
         return {name: int(known.convert_tokens_to_ids(name)) for name in dict.fromkeys(n for n in names if n)}
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """Return ids as the text that `generate` gives: no special tokens, nothing after a newline, stripped."""
-        return text_of(self.tokenizer, ids)
+        """Return ids as the text that `generate` gives: no special tokens, no more than `lines` lines, stripped."""
+        return text_of(self.tokenizer, ids, self.lines)
+
+    def picked_text(self, picked: Sequence[int], max_tokens: int) -> str | None:
+        """Return what `generate` gives where it picks these tokens; None where it goes on after the last of them."""
+        return picked_text(self.passes, picked, max_tokens)
 
     def say(self, said: list[int], token: int) -> bool:
         """Add the token picked next to what an answer has `said`, and return whether the answer goes on.
 
         For who decodes step by step; the rule by which `generate` ends: at an end token, which is not added, or at a
-        token with a newline, which is.
+        token with the newline after the last of the `lines`, which is.
         """
         return self.passes.say(said, token)
+
+    def unaskable(self, asked: Sequence[tuple[Promptlike, str]], *, pictures: bool = True) -> list[str]:
+        """Return for each (prompt, target) why the model cannot take it, '' where it can; nothing is computed.
+
+        Longer than the context with its pictures (without `pictures` each counts as one token and is not opened), or
+        a text that the tokenizer cannot read as text.
+        """
+        return [self._unaskable(p if isinstance(p, Prompt) else Prompt.of(p), t, pictures) for p, t in asked]
+
+    def _unaskable(self, prompt: Prompt, target: str, pictures: bool) -> str:
+        try:
+            self.reader.check(prompt)
+            answer = len(self.target_ids(target))
+        except TextError as error:
+            return str(error).rstrip(".")
+        if self.context is None:
+            return ""
+        length = self.lengths.beyond(prompt, self.context - answer, pictures=pictures)
+        return f"{length:,} tokens and {answer:,} of the answer, this model reads {self.context:,}" if length else ""
 
     def open_image(self, ref: ImageRef) -> Image:
         """Return the picture of a reference, opened as for prompts."""
@@ -206,7 +241,7 @@ class VLM:
     def generate(
         self, prompts: Sequence[Promptlike], *, max_tokens: int = 16, rows: Sequence[int] | None = None
     ) -> list[str]:
-        """Decode greedily until an end token, a newline or `max_tokens` new tokens; returns stripped text."""
+        """Decode greedily to an end token, the newline after `lines` lines or `max_tokens` tokens; stripped text."""
         out: dict[int, str] = {}
         with torch.no_grad():
             for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):

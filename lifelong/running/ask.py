@@ -48,21 +48,25 @@ def ask(run: str | Path, question: str, *, image: str | None = None, step: int |
     simulation = saved.meta["simulation"]
     ready = prepare(resolve(from_table(log.config(), {})))
     query = Query(question, None if image is None else image_ref(image))
+    (why,) = ready.vlm.unaskable([(query, "?")])
+    if why:
+        raise ConfigError(f"The question cannot be asked: {why}.")
     editor = ready.editor()
     try:
         editor.load(saved.part("editor"))
         route = editor.route(editor.encode([query]))[0]
         with editor.applied([query], [route]) as answerer:
-            answer = answerer.generate()[0]
+            answer = answerer.generate(max_tokens=ready.limit.tokens)[0]
     finally:
         editor.close()
+    unedited = ready.vlm.generate([query], max_tokens=ready.limit.tokens)[0]
     padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
     scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
     served = []
     for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
         edit = ready.stream.edit(edit_id)
         served.append(Serving(edit_id, float(score), float(weight), edit.query.prompt, edit.target))
-    return Answered(len(simulation["history"]), answer, ready.vlm.generate([query])[0], tuple(served))
+    return Answered(len(simulation["history"]), answer, unedited, tuple(served))
 
 
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:

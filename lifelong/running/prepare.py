@@ -13,6 +13,7 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
+from lifelong.probing.limits import AnswerLimit, answer_limit, check_askable
 from lifelong.running.arrivals import arrivals_of, check_arrivals
 from lifelong.running.config import NamedPart, RunConfig, hash8, load_config
 from lifelong.running.labels import label_of
@@ -76,6 +77,7 @@ class Prepared:
     resolved: Resolved
     vlm: VLM
     stream: Stream
+    limit: AnswerLimit
     fit: Fit | None
     digests: Mapping[str, str]
     folder: Path
@@ -112,6 +114,10 @@ def prepare(resolved: Resolved) -> Prepared:
     config, kind, options = resolved.config, resolved.kind, resolved.options
     stream = make_stream(config)
     vlm = load_model(config)
+    probes = stream.every_probe()
+    check_askable(vlm, probes, pictures=False)
+    limit = answer_limit(vlm, probes)
+    vlm.lines = limit.lines
     if config.threads:
         torch.set_num_threads(config.threads)
     fit = None
@@ -122,7 +128,7 @@ def prepare(resolved: Resolved) -> Prepared:
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
-    return Prepared(resolved, vlm, stream, fit, digests, folder)
+    return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
 
 
 def baseline_of(
@@ -137,19 +143,18 @@ def baseline_of(
     With the `steps` of all panels, and where edits become visible one by one in the order of the stream, only probes
     that will be asked are answered.
     """
-    from lifelong.probing.baseline import Baseline, answer_tokens
+    from lifelong.probing.baseline import Baseline
     from lifelong.probing.due import ever_asked
 
     stream, config = ready.stream, ready.config
     probes = stream.every_probe()
-    limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
     kind, options = ready.resolved.kind, ready.resolved.options
     if steps is not None and kind.turn_of(options) == 1 and not other:
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
     say(f"{len(stream.edits)} edits, {len(probes)} probes; asking the frozen model")
     folder = config.cache_folder() / "baseline"
-    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress)
+    return Baseline.prepare(ready.vlm, probes, folder, max_tokens=ready.limit.tokens, on_progress=on_progress)
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:

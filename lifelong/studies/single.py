@@ -60,7 +60,7 @@ def single(
     ready.settle_threads(say)
     config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
-    baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
+    baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline", max_tokens=ready.limit.tokens)
     editor = ready.editor() if fitted else ready.resolved.editor(vlm)
     now = editor.state()
     before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))

@@ -123,7 +123,7 @@ def test_training_and_editing_give_the_same_answers(trained, tiny_vlm):
 
 
 def test_a_slot_in_the_words_of_a_question_is_left_alone(trained, tiny_vlm):
-    query = Query(f"Where{trained.slots.text}?")
+    query = Query(f"Where{trained.slots.written.text}?")
     ids = tiny_vlm.prompt_ids([trained.slots.before(query)])[0]
     at = trained.slots.where(ids, torch.ones(len(ids), dtype=torch.bool)).nonzero()[:, 0]
     assert int((ids == trained.slots.id).sum()) == 6 and at.tolist() == [0, 1, 2]

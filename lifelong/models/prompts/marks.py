@@ -29,7 +29,9 @@ class Marks:
 
     def __init__(self, processor: Any) -> None:
         self.processor, self.tokenizer = processor, processor.tokenizer
-        self._added = added = {t.content: int(i) for i, t in self.tokenizer.added_tokens_decoder.items() if _is_mark(t)}
+        self._added = added = {
+            t.content: int(i) for i, t in self.tokenizer.added_tokens_decoder.items() if _is_mark(t)
+        }
         own = [str(v) for name, v in vars(processor).items() if name.endswith("_token") and isinstance(v, str) and v]
         self.texts = sorted({*added, *own}, key=lambda text: (-len(text), text))
         # A letter that a tokenizer does not know becomes its unknown token, wherever it comes from.

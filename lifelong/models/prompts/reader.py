@@ -41,7 +41,7 @@ class PromptReader:
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
-        self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
+        self.alone: bool | None = None  # whether the image processor by itself gives what the processor gives
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
         """Return a target's token ids with the end token; raises `TextError` for one without any token."""
@@ -62,7 +62,7 @@ class PromptReader:
 
         # 1. Where the image processor alone gives what the whole processor gives, see all new images at once. Their
         #    prompts then need the tokenizer only.
-        if self._alone and self.keeps_features and see:
+        if self.alone and self.keeps_features and see:
             new = [p for p in waiting.values() if p.images and ("prompt", p.digest) not in self.cache]
             self._see({image.digest: image for p in new for image in p.images})
 
@@ -77,7 +77,7 @@ class PromptReader:
                     again[prompt.digest] = prompt
                     continue
                 if kept is None:
-                    kept, values = self._process(prompt)
+                    kept, values = self.process(prompt)
                     if values and self.keeps_features and see:
                         pixels[prompt.digest] = values
                         seen |= {image.digest for image in prompt.images}
@@ -92,6 +92,12 @@ class PromptReader:
             pixels, waiting = {}, again
         return [found[p.digest] for p in prompts]
 
+    def check(self, prompt: Prompt) -> None:
+        """Raise `TextError` where a prompt's text has something that cannot be read as text."""
+        marked = self._marked(prompt)
+        if marked:
+            self.marks.apart(marked)
+
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
         """Return the model inputs that carry the images of a batch, {} for a batch without any.
 
@@ -103,7 +109,7 @@ class PromptReader:
         if self.keeps_features and not fresh:
             features = self.features(prompts, encoded)
             return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}  # type: ignore[arg-type]
-        values = join_extras([self._process(p)[1] for p in prompts if p.images])
+        values = join_extras([self.process(p)[1] for p in prompts if p.images])
         return {name: v.to(self.model.device) for name, v in values.items()}
 
     def features(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> list[Tensor]:
@@ -111,7 +117,7 @@ class PromptReader:
         kept: dict[str, Any] = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
         if any(v is None for v in kept.values()):
             by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
-            kept |= self._compute({p.digest: self._process(p)[1] for p in prompts if p.images}, by_digest)
+            kept |= self._compute({p.digest: self.process(p)[1] for p in prompts if p.images}, by_digest)
         return [kept[p] for e in encoded for p in e.pictures]
 
     def _fill_features(self, encoded: dict[str, Encoded], pixels: dict[str, dict[str, Tensor]]) -> None:
@@ -134,7 +140,7 @@ class PromptReader:
             }
             values = self.processor.image_processor(images=list(cut.values()), return_tensors="pt")
             if any(len(value) != len(cut) for value in values.values()):
-                self._alone = False
+                self.alone = False
                 return
             parts = {key: {n: v[i : i + 1] for n, v in values.items()} for i, key in enumerate(cut)}
             none = torch.empty(0, dtype=torch.long)
@@ -218,7 +224,7 @@ class PromptReader:
         features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
         return None if any(f is None or f.ndim != 2 for f in features) else [len(f) for f in features]
 
-    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
+    def process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
         """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
         images: dict[str, Image] = {}
         tiles: list[tuple[str, ...]] = []
@@ -248,9 +254,9 @@ class PromptReader:
                 aligned[name] = value[0]
             else:
                 extras[name] = value
-        if given and self._alone is None:
+        if given and self.alone is None:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
-            self._alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+            self.alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
         counts = self._token_counts(pictures)
         if counts is not None and not marked:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
