@@ -79,14 +79,22 @@ class VLM:
 
     @classmethod
     def load(
-        cls, name_or_path: str, *, dtype: str = "float32", device: str = "cpu", cache_bytes: int = 1 << 30
+        cls,
+        name_or_path: str,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        cache_bytes: int = 1 << 30,
+        known: Sequence[str] = (),
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        Raises `ValueError` for an unknown dtype and `OSError` for a model that cannot be found.
+        `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
+        `ModelError` for a model that cannot be found or is not whole.
         """
-        model, processor, digest = load_parts(name_or_path, dtype, device)
-        name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
+        model, processor, digest = load_parts(name_or_path, dtype, device, known)
+        folder = Path(name_or_path).expanduser()
+        name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
         return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
 
     # What it is made of

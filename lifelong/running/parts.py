@@ -5,9 +5,7 @@ Every mistake is a one-line error that names what is near. Knows where each kind
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,58 +31,35 @@ def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
 def load_model(config: RunConfig) -> VLM:
     """Return the model: a shipped name, a local folder or a Hugging Face id.
 
-    Raises `ConfigError` when it cannot be found or has options it does not know.
+    Raises `ConfigError` for options it does not know, `ValueError` and `ModelError` for a device and a model that
+    cannot be used.
     """
     part = config.model
-    _check_device(config.device)
+    from lifelong.models.loading import check_device
+
+    check_device(config.device)
     special = MODELS.get(part.name)
     if special is not None:
         return special(config)
     _no_options(part, "model", ())
-    _check_model_name(part.name)
+    return _loaded(config)
+
+
+def _loaded(config: RunConfig) -> VLM:
     from lifelong.models.vlm import VLM
 
-    try:
-        return VLM.load(part.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
-    except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        known = near(part.name, model_names())
-        raise ConfigError(
-            f"model={part.name}: cannot be loaded ({first}).{known} Or a folder or a hub id."
-        ) from error
-
-
-def _check_model_name(name: str) -> None:
-    """Raise `ConfigError` for a path that is no folder, and for a misspelt name, before any network is asked."""
-    if Path(name).expanduser().is_dir():
-        return
-    if Path(name).exists():
-        raise ConfigError(
-            f"model={name}: this is a file. Expected a folder with config.json, a processor and model.safetensors; "
-            "weights in any other format are not read."
-        )
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ConfigError(f"model={name}: no such folder.{near(name, model_names())} Or a folder or a hub id.")
-    if "/" not in name and difflib.get_close_matches(name, model_names(), 1, 0.7):
-        raise ConfigError(f"model={name}: no such model.{near(name, model_names())} Or a folder or a hub id.")
-
-
-def _check_device(name: str) -> None:
-    """Raise `ConfigError` for a device that torch does not know or this machine does not have."""
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = " ".join(str(error).splitlines()[:1])
-        raise ConfigError(f"device={name}: cannot be used here ({first}). The usual one is device=cpu.") from error
+    return VLM.load(
+        config.model.name,
+        dtype=config.dtype,
+        device=config.device,
+        cache_bytes=config.cache_bytes,
+        known=model_names(),
+    )
 
 
 def _shipped(config: RunConfig) -> VLM:
-    from lifelong.models.vlm import VLM
-
     _no_options(config.model, "model", ())
-    return VLM.load(config.model.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
+    return _loaded(config)
 
 
 def _tiny(config: RunConfig) -> VLM:

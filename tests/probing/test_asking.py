@@ -60,9 +60,7 @@ def test_an_answer_that_follows_from_scoring_is_what_decoding_gives(
     try:
         with saying(tiny_vlm, tiny_vlm.target_ids(said)[:-1]):
             given_texts = [
-                replies(
-                    tiny_vlm.answerer([ASKED]), asks, tiny_vlm.picked_text, max_tokens=most, decode_all=decode_all
-                )[0].text
+                replies(answerer, asks, tiny_vlm.picked_text, max_tokens=most, decode_all=decode_all)[0].text
                 for decode_all in (False, True)
             ]
             (fresh,) = tiny_vlm.generate([ASKED], max_tokens=most)
