@@ -23,7 +23,7 @@ INSIDE = {
         ("cache", "products", "folders"),
         ("passes",),
         ("prompts", "kept", "loading", "atlas.model"),
-        ("vlm",),
+        ("vlm", "answerer"),
         ("encoders", "tiny", "atlas"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),

@@ -226,7 +226,9 @@ def _tower(folder: Path, verb: str, vlm: VLM) -> tuple[Any, Any]:
     """Return a frozen model, and its verb for one modality where it has both (CLIP), else the model itself."""
     auto: Any = AutoModel
     with one_line(f"{folder}: cannot be loaded"):
-        model, info = auto.from_pretrained(str(folder), use_safetensors=True, output_loading_info=True, **_OWN)
+        model, info = auto.from_pretrained(
+            str(folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **_OWN
+        )
     # Heads of other tasks are left out. A text encoder's pooler is not used where the mean of its states is.
     check_loaded(folder, info, may_miss=() if hasattr(model, verb) else ("pooler.",), may_have=True)
     model = model.to(vlm.device)

@@ -58,7 +58,12 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
     auto: Any = AutoModelForImageTextToText
     with _silent(), one_line(f"{folder}: cannot be loaded"):
         model, info = auto.from_pretrained(
-            str(folder), dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **own
+            str(folder),
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **own,  # what does not fit is refused by name
         )
     check_loaded(folder, info)
     _check_vocabulary(folder, model, processor)

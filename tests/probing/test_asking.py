@@ -83,7 +83,7 @@ def test_the_limit_of_an_answer_has_room_for_every_target_and_accepted_one(tiny_
 def test_all_questions_that_the_model_cannot_take_are_named_before_any_is_asked(tiny_vlm: VLM) -> None:
     """513 bytes of a question and 3 of the answer are too many for 512; four of the picture count too."""
     picture = ImageRef("noise:a", "a")
-    assert tiny_vlm.context == 512
+    assert tiny_vlm.lengths.context == 512
     fits, beyond = "x" * (512 - 1 - 3), "x" * (512 - 3)
     check_askable(tiny_vlm, [probe(fits, "ab"), probe(fits[4:], "ab", image=picture)])
     bad = [probe(beyond, "ab", edit="long"), probe(fits[3:], "ab", edit="seen", image=picture)]

@@ -17,7 +17,7 @@ from lifelong.models.folders.check import ModelError
 from streams.text import printable
 
 MOST_BYTES = 256 << 10  # of a template; those of large models have 20 thousand
-CPU_S, MEMORY, WRITTEN = 5, 1 << 30, 1 << 20  # seconds, bytes beyond the start, characters of one short prompt
+CPU_S, MEMORY, WRITTEN = 1, 256 << 20, 1 << 20  # seconds, bytes beyond the start, characters of one short prompt
 _WAIT_S = 90  # for a process that starts on a busy machine
 
 _CHILD = """
@@ -83,6 +83,6 @@ def _check(template: str, special: Mapping[str, Any], where: str) -> None:
     finally:
         tried.kill()
         tried.wait()
-    error = json.loads(out)["error"] if out else f"it does not end within {CPU_S} s or takes over {MEMORY >> 30} GiB"
+    error = json.loads(out)["error"] if out else f"it does not end within {CPU_S} s or {MEMORY >> 20} MiB"
     if error:
         raise ModelError(f"{where}: its chat template cannot be used: {printable(' '.join(error.split()))}.")

@@ -1,4 +1,4 @@
-"""How many tokens prompts have, counted before any of them passes the model or its vision side.
+"""Which prompts a model can take, and how many tokens they have, before any passes it or its vision side.
 
 A picture's tokens depend on its size only, so that one of each size is read. Knows prompts and how they are read.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lifelong.models.prompts.marks import TextError
 from streams.types import ImageRef, Prompt
 
 if TYPE_CHECKING:
@@ -22,13 +23,25 @@ def context_of(config: Any) -> int | None:
 
 
 class Lengths:
-    """Counts prompts as a reader reads them."""
+    """Counts prompts as a reader reads them; `context` is how many tokens the model reads, None where not known."""
 
-    def __init__(self, reader: PromptReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: PromptReader, context: int | None) -> None:
+        self._reader, self.context = reader, context
         self._frame: int | None = None
         self._of_image: dict[str, int] = {}
         self._of_size: dict[tuple[int, int], int] = {}
+
+    def unaskable(self, prompt: Prompt, target: str, end_id: int, *, pictures: bool = True) -> str:
+        """Return why the model cannot take a prompt with a target, '' where it can; `pictures` as for `beyond`."""
+        try:
+            self._reader.check(prompt)
+            answer = len(self._reader.target_ids(target, end_id))
+        except TextError as error:
+            return str(error).rstrip(".")
+        if self.context is None:
+            return ""
+        length = self.beyond(prompt, self.context - answer, pictures=pictures)
+        return f"{length:,} tokens and {answer:,} of the answer, this model reads {self.context:,}" if length else ""
 
     def beyond(self, prompt: Prompt, room: int, *, pictures: bool = True) -> int:
         """Return a prompt's tokens where they are more than `room`, else 0; most need not be counted.
