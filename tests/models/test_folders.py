@@ -156,7 +156,7 @@ def test_a_damaged_folder_is_one_line_that_names_it(
         ("{{ 10 ** (10 ** 10) }}", "cannot be used"),
         (
             "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
-            "",
+            "does not end within|MemoryError|writes",
         ),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "cannot be used"),
         ("{{ cycler.__init__.__globals__.os.system('touch ssti') }}", "SecurityError|cannot be used"),

@@ -29,6 +29,8 @@ class Marks:
 
     def __init__(self, processor: Any) -> None:
         self.processor, self.tokenizer = processor, processor.tokenizer
+        # What is too long for the model is told before it is asked; a tokenizer's own warning of it helps nobody.
+        self.tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
         self._added = added = {
             t.content: int(i) for i, t in self.tokenizer.added_tokens_decoder.items() if _is_mark(t)
         }
