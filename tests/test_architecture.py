@@ -23,7 +23,7 @@ INSIDE = {
         ("cache", "products", "folders"),
         ("passes",),
         ("prompts", "kept", "loading", "atlas.model"),
-        ("vlm", "answerer"),
+        ("vlm",),
         ("encoders", "tiny", "atlas"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from lifelong.models.folders.check import ModelError, check_folder, check_loaded, one_line, said
+from lifelong.models.folders.check import ModelError, check_folder, check_loaded, one_line, text_of_error
 from lifelong.models.folders.find import find_model
 from lifelong.models.folders.template import check_template
 from streams.text import printable
@@ -77,7 +77,7 @@ def check_device(device: str) -> None:
         place = torch.device(device)
         works = place.type != "meta" and float(torch.ones(2, device=place).sum()) == 2
     except Exception as error:  # every back end has errors of its own
-        why = said(error).split(". ")[0]
+        why = text_of_error(error).split(". ")[0]
         raise ValueError(f"device={printable(device)}: cannot be used here ({why}). {_USUAL}") from error
     if place.type == "cpu" and place.index:
         raise ValueError(f"device={printable(device)}: there is one cpu, without a number. {_USUAL}")

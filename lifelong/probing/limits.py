@@ -15,7 +15,7 @@ from streams.types import Probe
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-FEWEST, MOST = 16, 1024  # tokens that an answer may have, whatever the targets
+FEWEST_TOKENS, MOST_TOKENS = 16, 1024  # tokens that an answer may have, whatever the targets
 _LISTED = 20
 _SHOWN = 40  # characters of a question
 
@@ -28,7 +28,7 @@ class UnaskableError(ValueError):
 class AnswerLimit:
     """What ends a decoded answer that meets no end token: so many tokens, or the newline after so many lines."""
 
-    tokens: int = FEWEST
+    tokens: int = FEWEST_TOKENS
     lines: int = 1
 
 
@@ -43,7 +43,7 @@ def answer_limit(vlm: VLM, probes: Iterable[Probe]) -> AnswerLimit:
     others = {a for p in probes for a in p.accepted} - targets
     longest = [2 * len(vlm.target_ids(t)) for t in sorted(targets)]
     longest += [len(vlm.target_ids(t)) for t in sorted(others) if t.strip()]
-    tokens = min(MOST, max([FEWEST, *longest]))
+    tokens = min(MOST_TOKENS, max([FEWEST_TOKENS, *longest]))
     return AnswerLimit(tokens, max([1, *map(lines_of, targets | others)]))
 
 
@@ -84,6 +84,6 @@ def check_askable(vlm: VLM, probes: Sequence[Probe], *, pictures: bool = True) -
 def _too_long(vlm: VLM, probe: Probe) -> str:
     for answer in probe.answers:
         # A token has at least one character, so that short texts need not be counted.
-        if len(answer.encode("utf-8", "replace")) > MOST and (n := len(vlm.target_ids(answer))) > MOST:
-            return f"an answer of {n:,} tokens, decoding ends after {MOST:,}"
+        if len(answer.encode("utf-8", "replace")) > MOST_TOKENS and (n := len(vlm.target_ids(answer))) > MOST_TOKENS:
+            return f"an answer of {n:,} tokens, decoding ends after {MOST_TOKENS:,}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from lifelong.models.folders import find
-from lifelong.models.folders.check import WEIGHTS, ModelError, check_folder
+from lifelong.models.folders.check import WEIGHTS_FILE, ModelError, check_folder
 from lifelong.models.folders.find import find_model
 from lifelong.models.folders.template import check_template
 from lifelong.models.loading import check_device, load_parts
@@ -42,13 +43,13 @@ def change(path: Path, **changes: object) -> None:
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return load_file(folder / WEIGHTS)
+    return load_file(folder / WEIGHTS_FILE)
 
 
 def save(folder: Path, weights: dict[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def test_a_saved_model_answers_as_the_one_in_memory(saved: Path) -> None:
@@ -83,16 +84,16 @@ def test_no_code_of_a_folder_is_run_whatever_standard_input_says(
 )
 def test_an_index_may_name_safetensors_of_its_folder_only(folder: Path, name: str) -> None:
     index = {"metadata": {}, "weight_map": {key: name for key in tensors(folder)}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    (folder / WEIGHTS).rename(folder / "w.safetensors")
+    (folder / f"{WEIGHTS_FILE}.index.json").write_text(json.dumps(index))
+    (folder / WEIGHTS_FILE).rename(folder / "w.safetensors")
     with pytest.raises(ModelError, match=r"index.json: names .*expected files of this folder"):
         check_folder(folder)
 
 
 def test_an_index_of_safetensors_loads(folder: Path) -> None:
     index = {"metadata": {}, "weight_map": {key: "w.safetensors" for key in tensors(folder)}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
-    (folder / WEIGHTS).rename(folder / "w.safetensors")
+    (folder / f"{WEIGHTS_FILE}.index.json").write_text(json.dumps(index))
+    (folder / WEIGHTS_FILE).rename(folder / "w.safetensors")
     load_parts(str(folder), "float32", "cpu")
     (folder / "w.safetensors").unlink()
     with pytest.raises(ModelError, match="names w.safetensors, which is not there"):
@@ -117,9 +118,12 @@ def reshape(folder: Path) -> None:
         (drop, r"m: the weights do not fit config.json: tensors missing: .*down_proj"),
         (reshape, "tensors of another shape: .*down_proj"),
         (lambda f: save(f, tensors(f) | {"extra.weight": torch.zeros(2)}), "of no part of this model: extra.weight"),
-        (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-100]), f"{WEIGHTS}: damaged"),
-        (lambda f: (f / WEIGHTS).write_bytes(b"\x80\x04pickle"), f"{WEIGHTS}: damaged"),
-        (lambda f: (f / WEIGHTS).rename(f / "pytorch_model.bin"), "There is pytorch_model.bin"),
+        (
+            lambda f: (f / WEIGHTS_FILE).write_bytes((f / WEIGHTS_FILE).read_bytes()[:-100]),
+            f"{WEIGHTS_FILE}: damaged",
+        ),
+        (lambda f: (f / WEIGHTS_FILE).write_bytes(b"\x80\x04pickle"), f"{WEIGHTS_FILE}: damaged"),
+        (lambda f: (f / WEIGHTS_FILE).rename(f / "pytorch_model.bin"), "There is pytorch_model.bin"),
         (lambda f: (f / "config.json").write_text("[1]"), "config.json: expected a JSON object, found a list"),
         (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json: cannot be read as JSON"),
         (lambda f: (f / "config.json").write_text('{"a": '), "config.json: cannot be read as JSON"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lifelong.models.vlm import VLM, Layout, Scored
 from lifelong.probing.asking import Ask, replies
-from lifelong.probing.limits import MOST, UnaskableError, answer_limit, check_askable
+from lifelong.probing.limits import MOST_TOKENS, UnaskableError, answer_limit, check_askable
 from streams.types import ImageRef, Probe, Query
 
 PIECES = ["</s>", "<image>", "\n", " ", "a", "Bee", "\r", "\u2028", "é", "e\u0301"]
@@ -77,7 +77,7 @@ def test_the_limit_of_an_answer_has_room_for_every_target_and_accepted_one(tiny_
     assert (answer_limit(tiny_vlm, []).tokens, answer_limit(tiny_vlm, []).lines) == (16, 1)
     limit = answer_limit(tiny_vlm, [probe("Who?", "x" * 19), probe("Who?", "Anna\nBert\n", accepted=("y" * 60,))])
     assert (limit.tokens, limit.lines) == (61, 2)
-    assert answer_limit(tiny_vlm, [probe("Who?", "x" * 5000)]).tokens == MOST
+    assert answer_limit(tiny_vlm, [probe("Who?", "x" * 5000)]).tokens == MOST_TOKENS
 
 
 def test_all_questions_that_the_model_cannot_take_are_named_before_any_is_asked(tiny_vlm: VLM) -> None:

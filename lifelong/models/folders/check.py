@@ -13,7 +13,7 @@ from typing import Any
 
 from streams.text import printable
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 _MOST_JSON = 256 << 20  # bytes; tokenizers of 30 MiB are common
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5")
 _LISTED = 5
@@ -43,7 +43,7 @@ def check_folder(folder: Path) -> None:
     _check_config(folder, tables["config.json"])
     if (folder / "tokenizer.json").is_file():
         _check_tokenizer(folder / "tokenizer.json")
-    for path in _weights(folder, tables.get(INDEX)):
+    for path in _weights(folder, tables.get(INDEX_FILE)):
         _check_weights(path)
 
 
@@ -55,10 +55,10 @@ def one_line(what: str) -> Iterator[None]:
     except (ModelError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # Rust parsers panic with an exception that is no `Exception`
-        raise ModelError(f"{printable(what)}: {said(error)}") from error
+        raise ModelError(f"{printable(what)}: {text_of_error(error)}") from error
 
 
-def said(error: BaseException) -> str:
+def text_of_error(error: BaseException) -> str:
     """Return what an error says, in one line; code that a folder wants to be run is refused in our own words."""
     text = printable(" ".join(str(error).split())) or type(error).__name__
     if "trust_remote_code" in text:
@@ -97,7 +97,7 @@ def _table(path: Path) -> Any:
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{_shown(path)}: cannot be read as JSON ({said(error)}).") from error
+        raise ModelError(f"{_shown(path)}: cannot be read as JSON ({text_of_error(error)}).") from error
     if not isinstance(table, dict) and path.name != "added_tokens.json":
         raise ModelError(f"{_shown(path)}: expected a JSON object, found a {type(table).__name__}.")
     return table
@@ -105,8 +105,8 @@ def _table(path: Path) -> Any:
 
 def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
     given = config.get("transformers_weights")
-    if given is not None and given not in (WEIGHTS, INDEX):
-        raise ModelError(f"{_shown(folder / 'config.json')}: transformers_weights: only {WEIGHTS} is read.")
+    if given is not None and given not in (WEIGHTS_FILE, INDEX_FILE):
+        raise ModelError(f"{_shown(folder / 'config.json')}: transformers_weights: only {WEIGHTS_FILE} is read.")
     for key, value in _entries(config):
         if key.endswith("_implementation") and isinstance(value, str) and "/" in value:
             raise ModelError(
@@ -140,24 +140,24 @@ def _weights(folder: Path, index: Any) -> Iterable[Path]:
             or not all(isinstance(n, str) for n in names.values())
         ):
             raise ModelError(
-                f"{_shown(folder / INDEX)}: expected metadata, and weight_map: a file's name for each tensor."
+                f"{_shown(folder / INDEX_FILE)}: expected metadata, and weight_map: a file's name for each tensor."
             )
         bad = sorted({name for name in names.values() if not _is_plain(name)})
         if bad:
             raise ModelError(
-                f"{_shown(folder / INDEX)}: names {_listed(bad)}; expected files of this folder that end in"
+                f"{_shown(folder / INDEX_FILE)}: names {_listed(bad)}; expected files of this folder that end in"
                 " .safetensors. Weights in any other format are not read."
             )
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
     if index is None:
         others = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLES)
         there = f" There is {_listed(others)}: save the model again with safetensors." if others else ""
-        raise ModelError(f"{_shown(folder)}: no {WEIGHTS}. Weights in any other format are not read.{there}")
+        raise ModelError(f"{_shown(folder)}: no {WEIGHTS_FILE}. Weights in any other format are not read.{there}")
     paths = [folder / name for name in sorted(set(index["weight_map"].values()))]
     gone = [path.name for path in paths if not path.is_file()]
     if gone:
-        raise ModelError(f"{_shown(folder)}: {INDEX} names {_listed(gone)}, which {_is_are(gone)} not there.")
+        raise ModelError(f"{_shown(folder)}: {INDEX_FILE} names {_listed(gone)}, which {_is_are(gone)} not there.")
     return paths
 
 

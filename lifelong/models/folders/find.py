@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lifelong.models.folders.check import ModelError, check_folder, one_line, said
+from lifelong.models.folders.check import ModelError, check_folder, one_line, text_of_error
 from streams.near import near
 from streams.text import printable
 
@@ -68,9 +68,9 @@ def _from_hub(name: str, shown: str) -> Path:
     with _quiet():
         found = _asked(name)
         if isinstance(found, huggingface_hub.errors.RepositoryNotFoundError | huggingface_hub.errors.GatedRepoError):
-            raise ModelError(f"{shown}: the hub has no such model, or not for you ({said(found)}).{broken}")
+            raise ModelError(f"{shown}: the hub has no such model, or not for you ({text_of_error(found)}).{broken}")
         if found is not None:
-            why = "" if isinstance(found, TimeoutError) else f" ({said(found)})"
+            why = "" if isinstance(found, TimeoutError) else f" ({text_of_error(found)})"
             raise ModelError(
                 f"{shown}: not on this machine, and the hub did not answer within {WAIT_S:g} s{why}.{broken} {way}"
                 " With HF_HUB_OFFLINE=1 the hub is not asked."
