@@ -118,10 +118,7 @@ def reshape(folder: Path) -> None:
         (drop, r"m: the weights do not fit config.json: tensors missing: .*down_proj"),
         (reshape, "tensors of another shape: .*down_proj"),
         (lambda f: save(f, tensors(f) | {"extra.weight": torch.zeros(2)}), "of no part of this model: extra.weight"),
-        (
-            lambda f: (f / WEIGHTS_FILE).write_bytes((f / WEIGHTS_FILE).read_bytes()[:-100]),
-            f"{WEIGHTS_FILE}: damaged",
-        ),
+        (lambda f: os.truncate(f / WEIGHTS_FILE, 30_000), f"{WEIGHTS_FILE}: damaged"),
         (lambda f: (f / WEIGHTS_FILE).write_bytes(b"\x80\x04pickle"), f"{WEIGHTS_FILE}: damaged"),
         (lambda f: (f / WEIGHTS_FILE).rename(f / "pytorch_model.bin"), "There is pytorch_model.bin"),
         (lambda f: (f / "config.json").write_text("[1]"), "config.json: expected a JSON object, found a list"),
@@ -195,7 +192,7 @@ def test_a_device_that_computes_nothing_here_is_refused(device: str) -> None:
 )
 def test_a_name_that_is_no_hub_id_never_asks_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "_from_hub", lambda *_: pytest.fail("the hub was asked"))
-    with pytest.raises(ModelError, match="no such model or folder") as caught:
+    with pytest.raises(ModelError, match="no such (model|folder)") as caught:
         find_model(name, ["atlas"])
     assert "\n" not in str(caught.value)
 
