@@ -97,7 +97,14 @@ class Query:
         return identity_of(self)
 
 
-Part = str | ImageRef
+@dataclass(frozen=True)
+class Control:
+    """A tokenizer's own tokens in a prompt, such as an editor writes; text that looks like them is just text."""
+
+    text: str
+
+
+Part = str | ImageRef | Control
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ ORDER = ("log", "models", "bank", "editing", "editors", "probing", "simulation",
 """The packages of `lifelong`: a file imports its own, those before it, and `streams` (`log` not even that)."""
 INSIDE = {
     "lifelong.models": (
-        ("cache", "products"),
+        ("cache", "products", "folders"),
         ("passes",),
         ("prompts", "kept", "loading", "atlas.model"),
         ("vlm",),

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+from lifelong.models.folders.check import check_folder, check_loaded, one_line
 from lifelong.models.loading import digest_of_folder
 from lifelong.models.prompts.pixels import decoded_bytes, groups
 from lifelong.models.vlm import VLM
@@ -22,6 +23,7 @@ from streams.types import ImageRef, Prompt
 
 BASE_DEPTH = 1 / 3
 _CHUNK = 64
+_OWN: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}  # no code of a folder is ever run
 # What is common to all questions says nothing about one of them: its mean over these is taken away.
 CENTRE = (
     "What is this?",
@@ -131,7 +133,9 @@ class FolderText(_Cached):
     """A local Hugging Face text encoder: the text tower's own pooled embedding, or the mean of its last states."""
 
     def __init__(self, vlm: VLM, folder: Path) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        check_folder(folder)
+        with one_line(f"{folder}: its tokenizer cannot be loaded"):
+            self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **_OWN)
         self.model, self.call = _tower(folder, "get_text_features", vlm)
         limit = getattr(_text_config(self.model), "max_position_embeddings", 512)
         self.limit = min(int(limit), 512)
@@ -143,7 +147,14 @@ class FolderText(_Cached):
         return self._rows(texts, texts)
 
     def _compute(self, items: Sequence[str]) -> np.ndarray:
-        given = self.tokenizer(list(items), padding=True, truncation=True, max_length=self.limit, return_tensors="pt")
+        given = self.tokenizer(
+            list(items),
+            padding=True,
+            truncation=True,
+            max_length=self.limit,
+            return_tensors="pt",
+            split_special_tokens=True,  # text is text, whatever it looks like
+        )
         given = {name: v.to(self.vlm.device) for name, v in given.items()}
         with torch.no_grad():
             out = self.call(**given)
@@ -154,7 +165,9 @@ class FolderImage(_Cached):
     """A local Hugging Face image encoder: the image tower's own pooled embedding, or the mean of its last states."""
 
     def __init__(self, vlm: VLM, folder: Path) -> None:
-        self.processor = AutoImageProcessor.from_pretrained(str(folder))
+        check_folder(folder)
+        with one_line(f"{folder}: its image processor cannot be loaded"):
+            self.processor = AutoImageProcessor.from_pretrained(str(folder), **_OWN)
         self.model, self.call = _tower(folder, "get_image_features", vlm)
         super().__init__(vlm, "image:" + digest_of_folder(folder, "float32"), 0)
         from PIL import Image
@@ -214,7 +227,14 @@ def _folder_of(name: str, known: str) -> Path:
 
 def _tower(folder: Path, verb: str, vlm: VLM) -> tuple[Any, Any]:
     """Return a frozen model, and its verb for one modality where it has both (CLIP), else the model itself."""
-    model = AutoModel.from_pretrained(str(folder), use_safetensors=True).to(vlm.device)
+    auto: Any = AutoModel
+    with one_line(f"{folder}: cannot be loaded"):
+        model, info = auto.from_pretrained(
+            str(folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **_OWN
+        )
+    # Heads of other tasks are left out. A text encoder's pooler is not used where the mean of its states is.
+    check_loaded(folder, info, may_miss=() if hasattr(model, verb) else ("pooler.",), may_have=True)
+    model = model.to(vlm.device)
     model.eval().requires_grad_(False)
     return model, getattr(model, verb, model)
 

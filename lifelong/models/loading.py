@@ -6,39 +6,110 @@ Never unpickles anything. Knows nothing about what the model is used for.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.utils import cached_file  # type: ignore[attr-defined]
 from transformers.utils import logging as transformers_logging
 
 from lifelong.log.files import LogError
+from lifelong.models.folders.check import ModelError, check_folder, check_loaded, one_line, text_of_error
+from lifelong.models.folders.find import find_model
+from lifelong.models.folders.template import check_template
+from streams.text import printable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_USUAL = "The usual one is device=cpu."
 _TEXT_FILES = (".json", ".jinja", ".txt", ".model")
 
 
-def load_parts(name_or_path: str, dtype: str, device: str) -> tuple[Any, Any, str]:
+def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] = ()) -> tuple[Any, Any, str]:
     """Return model, processor and digest of `atlas`, a local folder or a Hugging Face id.
 
-    Raises `ValueError` for an unknown dtype and `OSError` for a model that cannot be found.
+    `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
+    `ModelError` for a model that cannot be found, is not whole, or is not read: pickles, code of its own.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
+    check_device(device)
     from lifelong.models.atlas import model as atlas
 
-    transformers_logging.disable_progress_bar()  # a run has a display of its own
     atlas.register()  # folders of this architecture load like any other
-    source = str(atlas.atlas_folder()) if name_or_path == "atlas" else name_or_path
-    if name_or_path == "atlas":
-        check_shipped(atlas.atlas_folder())
-    processor = AutoProcessor.from_pretrained(source)
+    # 1. Find the folder, and look at its files before any library does.
+    shipped = name_or_path == "atlas"
+    folder = atlas.atlas_folder() if shipped else find_model(name_or_path, known)
+    if shipped:
+        check_shipped(folder)
+    check_folder(folder)
+    own = {"trust_remote_code": False, "local_files_only": True}  # no code of the folder is run, whatever it says
+
+    # 2. The processor, and its chat template, which is a program: those of others are tried out first.
+    with _silent(), one_line(f"{folder}: its processor cannot be loaded"):
+        processor = AutoProcessor.from_pretrained(str(folder), **own)
+    if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
+        raise ModelError(
+            f"{folder}: no processor for pictures and words (processor_config.json or preprocessor_config.json,"
+            " with tokenizer.json)."
+        )
+    if not shipped and getattr(processor, "chat_template", None):
+        check_template(processor.chat_template, processor.tokenizer.special_tokens_map, str(folder))
+
+    # 3. The weights: all of them, and no others.
     auto: Any = AutoModelForImageTextToText
-    model = auto.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
-    folder = Path(source) if Path(source).is_dir() else Path(str(cached_file(source, "config.json"))).parent
-    return model.to(device), processor, digest_of_folder(folder, dtype)
+    with _silent(), one_line(f"{folder}: cannot be loaded"):
+        model, info = auto.from_pretrained(
+            str(folder),
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **own,  # what does not fit is refused by name
+        )
+    check_loaded(folder, info)
+    _check_vocabulary(folder, model, processor)
+    with one_line(f"device={device}: {folder.name} cannot be put there"):
+        return model.to(device), processor, digest_of_folder(folder, dtype)
+
+
+def check_device(device: str) -> None:
+    """Raise `ValueError` for a device that torch does not know, that is not here, or that computes nothing."""
+    try:
+        place = torch.device(device)
+        works = place.type != "meta" and float(torch.ones(2, device=place).sum()) == 2
+    except Exception as error:  # every back end has errors of its own
+        why = text_of_error(error).split(". ")[0]
+        raise ValueError(f"device={printable(device)}: cannot be used here ({why}). {_USUAL}") from error
+    if place.type == "cpu" and place.index:
+        raise ValueError(f"device={printable(device)}: there is one cpu, without a number. {_USUAL}")
+    if not works:
+        raise ValueError(f"device={printable(device)}: computes nothing. {_USUAL}")
+
+
+def _check_vocabulary(folder: Path, model: Any, processor: Any) -> None:
+    """Raise `ModelError` where the tokenizer has tokens that the model has no embedding of."""
+    rows, tokenizer = model.get_input_embeddings().weight.shape[0], processor.tokenizer
+    added = set(tokenizer.added_tokens_decoder)  # those of pictures have their features instead
+    beyond = [token for token, i in tokenizer.get_vocab().items() if i >= rows and i not in added]
+    if beyond:
+        raise ModelError(
+            f"{folder}: the tokenizer is another model's: {len(beyond)} of its tokens, such as"
+            f" {printable(min(beyond))!r}, are beyond the {rows:,} that the model knows."
+        )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep transformers from printing while it loads: what matters is raised."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # a run has a display of its own
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def check_shipped(folder: Path) -> None:
@@ -59,7 +130,7 @@ def digest_of_folder(folder: Path, dtype: str) -> str:
     """Return 16 hexadecimal digits of a model folder's weights, configuration and tokenizer, and of the dtype."""
     digest = hashlib.sha256(dtype.encode())
     for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.suffix in _TEXT_FILES:
+        if path.is_file() and (path.suffix == ".safetensors" or path.suffix in _TEXT_FILES):
             digest.update(path.name.encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

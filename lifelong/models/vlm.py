@@ -22,13 +22,14 @@ from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
 from lifelong.models.passes.batching import Row
-from lifelong.models.passes.decode import greedy, text_of
+from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
 from lifelong.models.passes.scoring import scored_rows
 from lifelong.models.passes.structure import VISION, find_structure, find_submodule
 from lifelong.models.products import mkl_falls_short, quicken
+from lifelong.models.prompts.length import Lengths, context_of
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
 from streams.types import ImageRef, Prompt, Query
@@ -69,6 +70,7 @@ class VLM:
         self.cache = ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
         self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
+        self.lengths = Lengths(self.reader, context_of(model.config))
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
         self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
@@ -76,14 +78,22 @@ class VLM:
 
     @classmethod
     def load(
-        cls, name_or_path: str, *, dtype: str = "float32", device: str = "cpu", cache_bytes: int = 1 << 30
+        cls,
+        name_or_path: str,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+        cache_bytes: int = 1 << 30,
+        known: Sequence[str] = (),
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        Raises `ValueError` for an unknown dtype and `OSError` for a model that cannot be found.
+        `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
+        `ModelError` for a model that cannot be found or is not whole.
         """
-        model, processor, digest = load_parts(name_or_path, dtype, device)
-        name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
+        model, processor, digest = load_parts(name_or_path, dtype, device, known)
+        folder = Path(name_or_path).expanduser()
+        name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
         return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
 
     # What it is made of
@@ -132,6 +142,15 @@ class VLM:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    @property
+    def lines(self) -> int:
+        """How many lines an answer may have (1): a run sets it to those of its longest target (`AnswerLimit`)."""
+        return self.passes.lines
+
+    @lines.setter
+    def lines(self, lines: int) -> None:
+        self.passes.lines = lines
+
     # Words, tokens and pictures
 
     def target_ids(self, target: str) -> list[int]:
@@ -140,7 +159,7 @@ class VLM:
 
     def token_ids(self, text: str) -> list[int]:
         """Return the token ids of a bare text: no chat template, no special tokens around it."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.reader.marks.plain_ids(text)
 
     def prompt_ids(self, prompts: Sequence[Promptlike]) -> list[Tensor]:
         """Return the token ids (tokens,) long of prompts as they are read, with chat template and image tokens."""
@@ -153,16 +172,29 @@ class VLM:
         return {name: int(known.convert_tokens_to_ids(name)) for name in dict.fromkeys(n for n in names if n)}
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """Return ids as the text that `generate` gives: no special tokens, nothing after a newline, stripped."""
-        return text_of(self.tokenizer, ids)
+        """Return ids as the text that `generate` gives: no special tokens, no more than `lines` lines, stripped."""
+        return text_of(self.tokenizer, ids, self.lines)
+
+    def picked_text(self, picked: Sequence[int], max_tokens: int) -> str | None:
+        """Return what `generate` gives where it picks these tokens; None where it goes on after the last of them."""
+        return picked_text(self.passes, picked, max_tokens)
 
     def say(self, said: list[int], token: int) -> bool:
         """Add the token picked next to what an answer has `said`, and return whether the answer goes on.
 
         For who decodes step by step; the rule by which `generate` ends: at an end token, which is not added, or at a
-        token with a newline, which is.
+        token with the newline after the last of the `lines`, which is.
         """
         return self.passes.say(said, token)
+
+    def unaskable(self, asked: Sequence[tuple[Promptlike, str]], *, pictures: bool = True) -> list[str]:
+        """Return for each (prompt, target) why the model cannot take it, '' where it can; nothing is computed.
+
+        Longer than the context with its pictures (without `pictures` each counts as one token and is not opened), or
+        a text that the tokenizer cannot read as text.
+        """
+        prompts = [(p if isinstance(p, Prompt) else Prompt.of(p), target) for p, target in asked]
+        return [self.lengths.unaskable(p, t, self.end_id, pictures=pictures) for p, t in prompts]
 
     def open_image(self, ref: ImageRef) -> Image:
         """Return the picture of a reference, opened as for prompts."""
@@ -206,7 +238,7 @@ class VLM:
     def generate(
         self, prompts: Sequence[Promptlike], *, max_tokens: int = 16, rows: Sequence[int] | None = None
     ) -> list[str]:
-        """Decode greedily until an end token, a newline or `max_tokens` new tokens; returns stripped text."""
+        """Decode greedily to an end token, the newline after `lines` lines or `max_tokens` tokens; stripped text."""
         out: dict[int, str] = {}
         with torch.no_grad():
             for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):

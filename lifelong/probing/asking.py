@@ -1,24 +1,27 @@
 """Asking a model: many queries, several teacher-forced targets each, one decoded answer per query.
 
 Shared by the frozen baseline and the panel. Knows nothing about probes, editors, steps or files; it only speaks to
-an `Answerer`. Decoding is skipped where a scored target shows what it would give (`scorers.decoding_follows`).
+an `Answerer`. Decoding is skipped where a scored target shows what it would give (`scorers.followed`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lifelong.editing.contract import Editor, Route
-from lifelong.probing.scorers import decoding_follows
+from lifelong.probing.scorers import followed
 from streams.types import Query
+
+PickedText = Callable[[Sequence[int], int], str | None]
 
 if TYPE_CHECKING:
     from lifelong.editing.contract import Answerer
     from lifelong.models.passes.layout import Scored
+    from lifelong.models.vlm import VLM
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,13 @@ def chunks_of(asks: Sequence[Ask], rows: int) -> Iterator[list[int]]:
             yield chunk
 
 
-def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_all: bool = False) -> list[Reply]:
+def replies(
+    answerer: Answerer, asks: Sequence[Ask], picked_text: PickedText, *, max_tokens: int, decode_all: bool = False
+) -> list[Reply]:
     """Return one reply per ask; row i of `answerer` is row i of `rows_of(asks)`.
 
-    All asks must want the same number of top ids. With `decode_all` every text is decoded, also where it follows
+    All asks must want the same number of top ids. `picked_text` is the model's: the answer that picked tokens make,
+    None where it goes on after them. With `decode_all` every text is decoded, also where it follows
     from a scored target (slower, and by law the same).
     """
     rows = rows_of(asks)
@@ -95,8 +101,10 @@ def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_
     for row, ((i, target), s) in enumerate(zip(rows, scored, strict=True)):
         forced[i][target] = s
         first.setdefault(i, row)
-        if not decode_all and decoding_follows(target, s.target_ids, s.argmax_ids):
-            texts[i] = target.strip()  # as decoding strips
+        if not decode_all and i not in texts:
+            text = picked_text(followed(s.target_ids, s.argmax_ids), max_tokens)
+            if text is not None:
+                texts[i] = text
     missing = [i for i in range(len(asks)) if i not in texts]
     if missing:
         decoded = answerer.generate([first[i] for i in missing], max_tokens=max_tokens)
@@ -105,7 +113,13 @@ def replies(answerer: Answerer, asks: Sequence[Ask], *, max_tokens: int, decode_
 
 
 def answered(
-    editor: Editor, asks: Sequence[tuple[Ask, Route]], *, rows: int, max_tokens: int, decode_all: bool = False
+    vlm: VLM,
+    editor: Editor,
+    asks: Sequence[tuple[Ask, Route]],
+    *,
+    rows: int,
+    max_tokens: int,
+    decode_all: bool = False,
 ) -> list[Reply]:
     """Return one reply per ask, given under its route; about `rows` scored rows share one application."""
     found: dict[int, Reply] = {}
@@ -113,6 +127,6 @@ def answered(
         part = [asks[i][0] for i in chunk]
         pairs = [asks[chunk[i]] for i, _ in rows_of(part)]
         with editor.applied([ask.query for ask, _ in pairs], [route for _, route in pairs]) as answerer:
-            got = replies(answerer, part, max_tokens=max_tokens, decode_all=decode_all)
+            got = replies(answerer, part, vlm.picked_text, max_tokens=max_tokens, decode_all=decode_all)
         found.update(zip(chunk, got, strict=True))
     return [found[i] for i in range(len(asks))]

@@ -21,6 +21,7 @@ from lifelong.log.files import clear_leftovers, held, read_regular, write_atomic
 from lifelong.log.parts import parquet_bytes, read_parquet
 from lifelong.models.passes.layout import Scored
 from lifelong.probing.asking import Ask, Reply, chunks_of, gathered, replies, rows_of
+from lifelong.probing.limits import answer_limit, check_askable
 from lifelong.probing.scorers import SCORER_VERSION, wanted_top
 from streams.types import Probe, Query, digest_of
 
@@ -77,21 +78,26 @@ class Baseline:
         """Return the answers to all probes, from the cache where it has them, else from the model as it is now.
 
         `cache` is the folder of all models' baselines (None: nothing is kept). `max_tokens` is the length of a
-        decoded answer, by default 16 or twice the longest target. `on_progress(done, total)` counts queries; `say`
-        is told which file of the cache is damaged and made again. Must be called before any `fit` or `edit`.
+        decoded answer, by default that of `answer_limit`. `on_progress(done, total)` counts queries; `say` is told
+        which file of the cache is damaged and made again. Must be called before any `fit` or `edit`.
         """
         probes = list(probes)
-        limit = answer_tokens(vlm, {p.target for p in probes}) if max_tokens is None else max_tokens
+        if max_tokens is None:
+            check_askable(vlm, probes, pictures=False)
+        limit = answer_limit(vlm, probes).tokens if max_tokens is None else max_tokens
         folder = None if cache is None else Path(cache) / f"{vlm.digest}-{SCORER_VERSION}"
         asks = _asks_of(probes)
         found: dict[str, Reply] = {}
         from_cache = 0
         todo = [[asks[i] for i in chunk] for chunk in chunks_of(asks, CHUNK_ROWS)]
+        new = todo if folder is None else [part for part in todo if not _path(folder, part, limit, vlm).exists()]
+        unknown = {ask.query.digest for part in new for ask in part}
+        check_askable(vlm, [p for p in probes if p.query.digest in unknown])
         # What another process is computing now is put off and read when all else is done.
         for wait in (False, True):
             put_off = []
             for part in todo:
-                path = None if folder is None else folder / f"{_name(part, limit)}.parquet"
+                path = None if folder is None else _path(folder, part, limit, vlm)
                 kept = wait or (path is not None and path.is_file())
                 known = _answers(vlm, part, limit, path, wait, say)
                 if known is None:
@@ -136,11 +142,6 @@ class Baseline:
         return query.digest in self._replies
 
 
-def answer_tokens(vlm: VLM, targets: Iterable[str]) -> int:
-    """Return how many tokens a decoded answer may have: 16, or twice the longest target."""
-    return max([16, *(2 * len(vlm.target_ids(target)) for target in sorted(set(targets)))])
-
-
 def _answers(
     vlm: VLM, asks: Sequence[Ask], max_tokens: int, path: Path | None, wait: bool, say: Callable[[str], None]
 ) -> list[Reply] | None:
@@ -165,7 +166,7 @@ def _answers(
 
 def _compute(vlm: VLM, asks: Sequence[Ask], max_tokens: int) -> list[Reply]:
     answerer = vlm.answerer([asks[i].query for i, _ in rows_of(asks)])
-    known = replies(answerer, asks, max_tokens=max_tokens)
+    known = replies(answerer, asks, vlm.picked_text, max_tokens=max_tokens)
     _check_finite(vlm, asks, known)
     return known
 
@@ -179,8 +180,10 @@ def _check_finite(vlm: VLM, asks: Sequence[Ask], known: Sequence[Reply]) -> None
             )
 
 
-def _name(asks: Sequence[Ask], max_tokens: int) -> str:
-    return digest_of(str(max_tokens), *(digest_of(a.query.digest, str(a.top), *a.targets) for a in asks))
+def _path(folder: Path, asks: Sequence[Ask], max_tokens: int, vlm: VLM) -> Path:
+    """Return the file of a chunk; its name says what was asked, and what ended an answer."""
+    asked = (digest_of(a.query.digest, str(a.top), *a.targets) for a in asks)
+    return folder / f"{digest_of(f'{max_tokens} {vlm.lines}', *asked)}.parquet"
 
 
 def _write(path: Path, asks: Sequence[Ask], known: Sequence[Reply]) -> None:

@@ -57,7 +57,7 @@ def scores_of(probe: Probe, role: str, reply: Reply, baseline: Baseline) -> tupl
     if against_base:
         generated = Score(scorers.GENERATED, scorers.agreement(reply.text, baseline.text(probe.query)), reply.text)
     else:
-        generated = Score(scorers.GENERATED, scorers.exact_match(reply.text, probe.answers), reply.text)
+        generated = Score(scorers.GENERATED, scorers.line_match(reply.text, probe.answers), reply.text)
     if probe.axis == "general":
         return (generated, Score(scorers.NLL, scorers.nll(forced.logprobs)))
     if not against_base:

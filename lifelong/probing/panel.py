@@ -230,7 +230,7 @@ class Panel:
         flat = [(ask, one.routes[ask.query.digest]) for one, part in zip(asked, asks, strict=True) for ask in part]
         got = iter(
             answered(
-                self.editor, flat, rows=self.settings.chunk, max_tokens=self.baseline.max_tokens,
+                self.vlm, self.editor, flat, rows=self.settings.chunk, max_tokens=self.baseline.max_tokens,
                 decode_all=self.settings.decode_all,
             )
         )  # fmt: skip

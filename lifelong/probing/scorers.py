@@ -14,7 +14,7 @@ from streams.types import Probe
 
 # Part of the name of every cache of scored answers: raise it when any function here or the rules of `baseline`
 # change a number.
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 
 TEACHER_FORCED = "teacher_forced"
 GENERATED = "generated"
@@ -25,13 +25,43 @@ LOCALITY_TOP10_ALL = "locality_top10_all"
 TOP = 10
 
 
-def normalise(text: str) -> str:
-    """Return a text as answers are compared: NFC, stripped, case folded, runs of white space as one space.
+# What looks alike or is not seen at all, as people, keyboards and programs write it.
+_QUOTES = dict.fromkeys(
+    "\u2018\u2019\u201a\u201b\u2032\u2035\u2039\u203a\u00b4\u0060\u02b9\u02bb\u02bc\u05f3\uff07", "'"
+)
+_QUOTES |= dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb\u05f4\uff02", '"')
+_DASHES = dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-")
+_SLASHES = dict.fromkeys("\u2044\u2215", "/")  # NFKC makes 1, a fraction slash and 2 of one half
+_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+_SELECTORS = (*map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0)))
+_ALIKE = str.maketrans(_QUOTES | _DASHES | _SLASHES | dict.fromkeys((*_FILLERS, *_SELECTORS), ""))
 
-    >>> normalise("  New   YORK ")
-    'new york'
+
+def normalise(text: str) -> str:
+    """Return a text as answers are compared: what differs only in how it is typed or stored becomes the same.
+
+    Unicode's compatibility forms (NFKC: full width, ligatures, superscripts, so that m\u00b2 is m2), case, quotation
+    marks, apostrophes, dashes and minus signs are folded, invisible characters left out, runs of white space one
+    space. Accents, punctuation and the sign of a number stay: -5 is not 5. So do the letters of an emoji flag.
+
+    >>> normalise("  New\u200b   YORK\u2019s "), normalise("\u22125") == normalise("5")
+    ("new york's", False)
     """
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+    before = None
+    while text != before:  # what is left out or folded may leave letters that compose
+        before, text = text, _folded(text)
+    return text
+
+
+def _folded(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold()
+    text = unicodedata.normalize("NFKC", text).translate(_ALIKE).replace("i\u0307", "i")  # the dotted capital I
+    return " ".join("".join(c for c in text if not _unseen(c)).split())
+
+
+def _unseen(c: str) -> bool:
+    """Whether a character is invisible: joiners, marks of direction, soft hyphens. Tags spell emoji flags."""
+    return unicodedata.category(c) == "Cf" and not "\U000e0020" <= c <= "\U000e007f"
 
 
 def exact_match(answer: str, accepted: Iterable[str]) -> float:
@@ -42,6 +72,16 @@ def exact_match(answer: str, accepted: Iterable[str]) -> float:
     """
     given = normalise(answer)
     return float(any(given == normalise(a) for a in accepted))
+
+
+def line_match(answer: str, accepted: Iterable[str]) -> float:
+    """Return 1.0 when an answer says an accepted one; what it says after as many lines as that has does not count.
+
+    >>> line_match("Paris\\nLyon", ["Paris"]), line_match("Paris", ["Paris\\nLyon"])
+    (1.0, 0.0)
+    """
+    lines = answer.split("\n")
+    return max((exact_match("\n".join(lines[: a.rstrip().count("\n") + 1]), (a,)) for a in accepted), default=0.0)
 
 
 def agreement(answer: str, baseline: str) -> float:
@@ -87,15 +127,15 @@ def nll(logprobs: np.ndarray) -> float:
     return float(-np.mean(np.asarray(logprobs, dtype=np.float64))) if len(logprobs) else 0.0
 
 
-def decoding_follows(
-    target: str, target_ids: Sequence[int] | np.ndarray, argmax_ids: Sequence[int] | np.ndarray
-) -> bool:
-    """Return whether greedy decoding must give `target`: every argmax, the end token included, is the target's.
+def followed(target_ids: Sequence[int] | np.ndarray, argmax_ids: Sequence[int] | np.ndarray) -> list[int]:
+    """Return the tokens of a target, its end token included, that greedy decoding must pick too.
 
     Position i of teacher forcing sees the same prefix as step i of decoding as long as all earlier argmaxes equal
-    the target, so by induction nothing has to be decoded. A target with a newline is excluded: decoding stops there.
+    the target, so by induction these need not be decoded.
     """
-    return "\n" not in target and np.array_equal(np.asarray(target_ids), np.asarray(argmax_ids))
+    target = np.asarray(target_ids)
+    differs = np.flatnonzero(target != np.asarray(argmax_ids))
+    return target[: differs[0] if len(differs) else None].tolist()
 
 
 def _share(a: np.ndarray, b: np.ndarray, what: str) -> float:

@@ -74,16 +74,20 @@ def ask(
     about = found_edit(ready.stream.edits, edit) if edit else None
     own = about.query if about is not None else Query("")
     query = Query(question or own.prompt, own.image if image is None else image_ref(image))
+    (why,) = ready.vlm.unaskable([(query, "?")])
+    if why:
+        raise ConfigError(f"The question cannot be asked: {why}.")
+    most = ready.limit.tokens
     with ready.computing(), heartbeat(say, "loading the edits and answering"):
         editor = ready.editor()
         try:
             editor.load(saved.part("editor"))
             route = editor.route(editor.encode([query]))[0]
             with editor.applied([query], [route]) as answerer:
-                answer = answerer.generate()[0]
+                answer = answerer.generate(max_tokens=most)[0]
         finally:
             editor.close()
-        unedited = ready.vlm.generate([query])[0]
+        unedited = ready.vlm.generate([query], max_tokens=most)[0]
     padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
     scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
     served = []

@@ -5,18 +5,14 @@ Every mistake is a one-line error that names what is near. Knows where each kind
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.running.config import RunConfig, check_model
 from lifelong.running.options import FittedOptions, ModelledOptions, ReplayedOptions, options_model
-from lifelong.running.words import ConfigError
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.recorded import replay_of
-from streams.near import near
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -32,60 +28,38 @@ def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
 def load_model(config: RunConfig) -> VLM:
     """Return the model: a shipped name, a local folder or a Hugging Face id.
 
-    Raises `ConfigError` when it cannot be found or has options it does not know.
+    Raises `ConfigError` for options it does not know, `ValueError` and `ModelError` for a device and a model that
+    cannot be used.
     """
     part = config.model
     check_model_named(config)
     special = MODELS.get(part.name)
-    if special is not None:
-        return special(config)
-    from lifelong.models.vlm import VLM
-
-    try:
-        return VLM.load(part.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
-    except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        known = near(part.name, model_names())
-        raise ConfigError(
-            f"model={part.name}: cannot be loaded ({first}).{known} Or a folder or a hub id."
-        ) from error
+    return special(config) if special is not None else _shipped(config)
 
 
 def check_model_named(config: RunConfig) -> None:
-    """Raise `ConfigError` for a device that cannot be used here, a path that is no folder and a misspelt name.
+    """Raise `ConfigError` or `ModelError` for a device that cannot be used and a model that cannot be found.
 
-    Called before anything is loaded and before any network is asked.
+    Called before anything is loaded.
     """
-    _check_device(config.device)
-    name = config.model.name
-    if name in MODELS or Path(name).is_dir():
-        return
-    if Path(name).exists():
-        raise ConfigError(
-            f"model={name}: this is a file. Expected a folder with config.json, a processor and model.safetensors; "
-            "weights in any other format are not read."
-        )
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ConfigError(f"model={name}: no such folder.{near(name, model_names())} Or a folder or a hub id.")
-    if "/" not in name and difflib.get_close_matches(name, model_names(), 1, 0.7):
-        raise ConfigError(f"model={name}: no such model.{near(name, model_names())} Or a folder or a hub id.")
+    from lifelong.models.folders.find import find_model
+    from lifelong.models.loading import check_device
 
-
-def _check_device(name: str) -> None:
-    """Raise `ConfigError` for a device that torch does not know or this machine does not have."""
-    import torch
-
-    try:
-        torch.ones(1, device=name).add(1).item()  # `meta` makes tensors, but they hold nothing
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        first = " ".join(str(error).splitlines()[:1])
-        raise ConfigError(f"device={name}: cannot be used here ({first}). The usual one is device=cpu.") from error
+    check_device(config.device)
+    if config.model.name not in MODELS:
+        find_model(config.model.name, model_names())
 
 
 def _shipped(config: RunConfig) -> VLM:
     from lifelong.models.vlm import VLM
 
-    return VLM.load(config.model.name, dtype=config.dtype, device=config.device, cache_bytes=config.cache_bytes)
+    return VLM.load(
+        config.model.name,
+        dtype=config.dtype,
+        device=config.device,
+        cache_bytes=config.cache_bytes,
+        known=model_names(),
+    )
 
 
 def _tiny(config: RunConfig) -> VLM:

@@ -13,6 +13,7 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
+from lifelong.probing.limits import AnswerLimit, answer_limit, check_askable
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
 from lifelong.running.changes import flat_changes, has_class, with_editor_files
 from lifelong.running.config import NamedPart, RunConfig, find_table, from_table, hash8, load_config, settled
@@ -101,6 +102,7 @@ class Prepared:
     resolved: Resolved
     vlm: VLM
     stream: Stream
+    limit: AnswerLimit
     fit: Fit | None
     digests: Mapping[str, str]
     folder: Path
@@ -163,7 +165,6 @@ def prepare(
 ) -> Prepared:
     """Load model and stream and find the run's folder; nothing is learnt.
 
-
     What the stream's data should be known for (records left out or joined) is said as soon as it is loaded.
 
     The number of threads is spelt out afterwards: where the configuration leaves it open it is taken from the cache,
@@ -176,6 +177,10 @@ def prepare(
     for note in stream.notes:
         say(note)
     vlm = loaded.model(resolved.config)
+    asked = stream.every_probe()
+    check_askable(vlm, asked, pictures=False)
+    limit = answer_limit(vlm, asked)
+    vlm.lines = limit.lines
     if not resolved.config.threads:
         probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
         threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
@@ -191,7 +196,7 @@ def prepare(
         digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
     digests["arithmetic"] = arithmetic_of(vlm)
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
-    return Prepared(resolved, vlm, stream, fit, digests, folder)
+    return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
 
 
 def baseline_of(
@@ -206,19 +211,20 @@ def baseline_of(
     With the `steps` of all panels, and where edits become visible one by one in the order of the stream, only probes
     that will be asked are answered.
     """
-    from lifelong.probing.baseline import Baseline, answer_tokens
+    from lifelong.probing.baseline import Baseline
     from lifelong.probing.due import ever_asked
 
     stream, config = ready.stream, ready.config
     probes = stream.every_probe()
-    limit = answer_tokens(ready.vlm, {p.target for p in probes})
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
     kind, options = ready.resolved.kind, ready.resolved.options
     if steps is not None and kind.turn_of(options) == 1 and not other:
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
     say(f"{len(stream.edits)} edits, {len(probes)} probes")
     folder = config.cache_folder() / "baseline"
-    found = Baseline.prepare(ready.vlm, probes, folder, max_tokens=limit, on_progress=on_progress, say=say)
+    found = Baseline.prepare(
+        ready.vlm, probes, folder, max_tokens=ready.limit.tokens, on_progress=on_progress, say=say
+    )
     if found.from_cache == len(found):
         say(f"the frozen model's answers to all {len(found)} queries are in the cache")
     else:

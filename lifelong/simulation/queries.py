@@ -19,7 +19,7 @@ from lifelong.probing.asking import Ask, answered
 from lifelong.probing.baseline import Baseline
 from lifelong.probing.memory import reuse_key
 from lifelong.probing.routes import RouteBook
-from lifelong.probing.scorers import agreement, exact_match
+from lifelong.probing.scorers import agreement, line_match
 from lifelong.simulation.clock import PARTS, Clock
 from lifelong.simulation.jobs import NANO, nanoseconds
 from lifelong.simulation.tally import Tally
@@ -95,7 +95,7 @@ class Desk:
             if one.text is None and key not in self._texts
         }
         with self.vlm.serving_with(self._cache):
-            got = answered(self.editor, list(due.values()), rows=_ROWS, max_tokens=self.baseline.max_tokens)
+            got = answered(self.vlm, self.editor, list(due.values()), rows=_ROWS, max_tokens=self.baseline.max_tokens)
         texts = {key: reply.text for key, reply in zip(due, got, strict=True)}
         if self.editor.routed:  # the others may answer anything else after the next edit
             self._texts |= texts
@@ -118,8 +118,8 @@ class Desk:
         frozen = self.baseline.text(posed.probe.query)
         if posed.scope in OUTSIDE:
             return AnswerVerdict(text, bool(agreement(text, frozen)), False)
-        new = bool(exact_match(text, posed.probe.answers))
-        old = bool(exact_match(text, (posed.before,)) if posed.before else agreement(text, frozen))
+        new = bool(line_match(text, posed.probe.answers))
+        old = bool(line_match(text, (posed.before,)) if posed.before else agreement(text, frozen))
         right, outdated = (old, new) if posed.withdrawn else (new, old)
         return AnswerVerdict(text, right, outdated and not right)
 

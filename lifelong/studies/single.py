@@ -75,7 +75,7 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
     config, vlm, stream = ready.config, ready.vlm, ready.stream
     probes = [p for edit in stream.edits for p in stream.probes(edit.id)]
     with heartbeat(say, f"asking the frozen model about {len(stream.edits)} edits"):
-        baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline")
+        baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline", max_tokens=ready.limit.tokens)
     with heartbeat(say, "learning") if fitted and ready.fit is not None else nullcontext():
         editor = ready.editor() if fitted else ready.resolved.editor(vlm)
     now = editor.state()

@@ -122,11 +122,11 @@ def test_training_and_editing_give_the_same_answers(trained, tiny_vlm):
         np.testing.assert_allclose(got.logprobs, given.log_softmax(-1).gather(1, ids[:, None])[:, 0], atol=1e-4)
 
 
-def test_a_slot_in_the_words_of_a_question_is_left_alone(trained, tiny_vlm):
-    query = Query(f"Where{trained.slots.text}?")
+def test_a_slot_in_the_words_of_a_question_is_words(trained, tiny_vlm):
+    query = Query(f"Where{trained.slots.written.text}?")
     ids = tiny_vlm.prompt_ids([trained.slots.before(query)])[0]
     at = trained.slots.where(ids, torch.ones(len(ids), dtype=torch.bool)).nonzero()[:, 0]
-    assert int((ids == trained.slots.id).sum()) == 6 and at.tolist() == [0, 1, 2]
+    assert at.tolist() == [0, 1, 2]
 
 
 def test_training_beats_the_untrained_self_on_edits_it_never_saw(trained, tiny_vlm, stream):

@@ -57,7 +57,7 @@ def test_a_small_budget_of_pixels_gives_the_same_scores(way: str) -> None:
         vlm.reader.pixel_bytes = budget
         if way == "image processor":
             vlm.reader.read([Prompt((ImageRef("noise:first", "first"), "Who?"))])
-            vlm.reader._alone = True
+            vlm.reader.alone = True
         vlm.reader.keeps_features = way != "no features"
         seen = spied(vlm)
         name, parameter = next(iter(vlm.model.model.vision_tower.named_parameters()))
@@ -84,7 +84,7 @@ def test_features_that_were_lost_are_computed_within_the_budget() -> None:
 def test_opened_pictures_of_any_size_are_held_within_the_budget() -> None:
     """Large photos go to the image processor two at a time, small ones as many as there are."""
     vlm = tiny_vlm(2)
-    vlm.reader._alone = True
+    vlm.reader.alone = True
     vlm.reader.open_image = lambda ref: noise_image(ref).resize((500, 400))
     vlm.reader.pixel_bytes = 2 * 4 * 500 * 400
     seen = spied(vlm)

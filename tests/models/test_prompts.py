@@ -38,7 +38,7 @@ def test_the_tokenizer_alone_gives_the_ids_of_the_processor() -> None:
     quick = vlm.reader.read([Prompt(("Why?",)), Prompt((b, "Which?")), Prompt((b, "or", a))])
     vlm.processor.__class__ = type(vlm.processor).__mro__[1]
     for prompt, mine in zip([Prompt(("Why?",)), Prompt((b, "Which?")), Prompt((b, "or", a))], quick, strict=True):
-        theirs = vlm.reader._process(prompt)[0]
+        theirs = vlm.reader.process(prompt)[0]
         assert torch.equal(mine.ids, theirs.ids) and mine.pictures == theirs.pictures
 
 
@@ -62,15 +62,15 @@ def test_a_new_picture_costs_one_run_of_a_processor(monkeypatch: pytest.MonkeyPa
     vlm = tiny_vlm(2)
     new = ImageRef("noise:new", "new")
     questions = [Prompt((new, f"What {i}?")) for i in range(5)]
-    expected = [vlm.reader._process(q)[0] for q in questions]
+    expected = [vlm.reader.process(q)[0] for q in questions]
     features = vlm.reader.features(questions, expected)
     vlm.cache.clear()
     for name, text in itertools.product("abc", ("Who?", "Why?")):
         vlm.reader.read([Prompt((ImageRef(f"noise:{name}", name), text))])
-    assert vlm.reader._alone
-    vlm.reader._alone = alone
+    assert vlm.reader.alone
+    vlm.reader.alone = alone
     runs: dict[str, int] = {"whole": 0, "image": 0}
-    process, images = vlm.reader._process, vlm.processor.image_processor
+    process, images = vlm.reader.process, vlm.processor.image_processor
 
     def whole(prompt: Prompt) -> object:
         runs["whole"] += 1
@@ -80,7 +80,7 @@ def test_a_new_picture_costs_one_run_of_a_processor(monkeypatch: pytest.MonkeyPa
         runs["image"] += 1
         return images(*args, **kwargs)
 
-    monkeypatch.setattr(vlm.reader, "_process", whole)
+    monkeypatch.setattr(vlm.reader, "process", whole)
     monkeypatch.setattr(vlm.processor, "image_processor", Spy(images, image))
     read = vlm.reader.read(questions)
     assert runs == {"whole": 0 if alone else 1, "image": 1}  # the whole one runs the other
@@ -110,7 +110,7 @@ def test_an_image_processor_that_gives_something_else_is_not_used_alone(
 
     monkeypatch.setattr(vlm.processor, "image_processor", Spy(images, other))
     got = [vlm.score([q], ["x"])[0] for q in queries[:1]] + vlm.score(queries[1:], ["x"] * 3)
-    assert not vlm.reader._alone
+    assert not vlm.reader.alone
     for mine, true in zip(got, expected, strict=True):
         assert (mine.argmax_ids == true.argmax_ids).all()
         torch.testing.assert_close(torch.tensor(mine.logprobs), torch.tensor(true.logprobs), atol=1e-4, rtol=1e-4)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lifelong.probing import scorers
 
@@ -48,10 +50,61 @@ def test_ordered_top_lists_count_a_swap_twice_and_align_at_the_end():
         scorers.locality_top_all(before, after, 4)
 
 
-def test_decoding_follows_only_from_a_whole_match_without_a_newline():
-    assert scorers.decoding_follows("ab", [1, 2, 0], [1, 2, 0])
-    assert not scorers.decoding_follows("ab", [1, 2, 0], [1, 2, 7])
-    assert not scorers.decoding_follows("a\nb", [1, 2, 0], [1, 2, 0])
+def test_decoding_follows_a_target_up_to_the_first_other_token():
+    assert scorers.followed([1, 2, 0], np.array([1, 2, 0])) == [1, 2, 0]
+    assert scorers.followed(np.array([1, 2, 0]), [1, 3, 0]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("12", "\uff11\uff12"),
+        ("90's", "90\u2019s"),
+        ("don\u00b4t", "don't"),
+        ("kitchen brigade", "kitchen\u200b brigade"),
+        ("38.5", "\ufeff38.5"),
+        ("\u2764", "\u2764\ufe0f"),
+        ("istanbul", "\u0130STANBUL"),
+        ("co-operate", "co\u2010oper\u00adate"),
+        ("\u22125", "-5"),
+        ("\u201cyes\u201d", '"YES"'),
+        ("1/2", "\u00bd"),
+        ("m2", "m\u00b2"),
+        ("\u202bshalom\u202c", "shalom"),
+        ("e\u200d\u0301t\u00e9", "\u00e9t\u00e9"),
+    ],
+)
+def test_answers_that_read_alike_are_equal(a, b):
+    assert scorers.exact_match(a, [b]) == scorers.exact_match(b, [a]) == scorers.agreement(a, b) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("-5", "5"),
+        ("1.5", "15"),
+        ("resume", "r\u00e9sum\u00e9"),
+        ("\u0662", "2"),
+        (
+            "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+            "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        ),
+    ],
+)
+def test_answers_that_mean_something_else_are_not_equal(a, b):
+    assert scorers.exact_match(a, [b]) == 0.0
+
+
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_a_normal_form_is_final_and_matching_is_symmetric(a, b):
+    assert scorers.normalise(scorers.normalise(a)) == scorers.normalise(a)
+    assert scorers.exact_match(a, [b]) == scorers.exact_match(b, [a])
+    assert scorers.exact_match(a, [f" {a}\u200b"]) == 1.0
+
+
+def test_what_an_answer_says_after_the_lines_of_the_accepted_one_does_not_count():
+    assert scorers.line_match("Anna\nBert\nCarl", ["x", "Anna\nBert"]) == 1.0
+    assert scorers.line_match("Anna", ["Anna\nBert"]) == scorers.line_match("", []) == 0.0
 
 
 def test_golden_token_accuracy_and_nll_of_shifted_full_length_labels(golden):

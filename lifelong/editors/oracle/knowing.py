@@ -53,8 +53,7 @@ class Knowing:
         picked = list(range(len(self.answers)) if rows is None else rows)
         asked = [r for r in picked if self.answers[r] is None]
         decoded = dict(zip(asked, self.base.generate(asked, max_tokens=max_tokens) if asked else [], strict=True))
-        return [decoded[r] if (a := self.answers[r]) is None else self._cut(a, max_tokens) for r in picked]
+        return [decoded[r] if (a := self.answers[r]) is None else self._said(a, max_tokens) for r in picked]
 
-    def _cut(self, answer: str, max_tokens: int) -> str:
-        ids = self.vlm.target_ids(answer)[:-1]
-        return self.vlm.text_of(ids[:max_tokens]) if len(ids) > max_tokens else answer.split("\n")[0].strip()
+    def _said(self, answer: str, max_tokens: int) -> str:
+        return self.vlm.picked_text(self.vlm.target_ids(answer), max_tokens) or ""

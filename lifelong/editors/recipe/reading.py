@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editors.recipe.modules import pooled_features
 from lifelong.models.vlm import Layout
-from streams.types import Prompt, Query
+from streams.types import Control, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -86,7 +86,7 @@ class Slots:
         self.vlm, self.tokens = vlm, tokens
         query = Query("Where is it?")
         for name, token in vlm.special_tokens().items():
-            self.id, self.text = token, name * tokens
+            self.id, self.written = token, Control(name * tokens)
             plain, slotted = vlm.prompt_ids([query, self.before(query)])
             if int((plain == self.id).sum()) == 0 and int((slotted == self.id).sum()) == tokens:
                 return
@@ -94,12 +94,11 @@ class Slots:
 
     def before(self, query: Query) -> Prompt:
         """Return a query's prompt with the slots before its words."""
-        return Prompt((self.text, *Prompt.of(query).parts))
+        return Prompt((self.written, *Prompt.of(query).parts))
 
     def where(self, ids: Tensor, prompt: Tensor) -> Tensor:
         """Return the mask of the slots among ids (..., tokens), of which `prompt` are the prompt's own."""
-        found = (ids.to(prompt.device) == self.id) & prompt
-        return found & (found.cumsum(-1) <= self.tokens)  # a question may contain the token's text itself
+        return (ids.to(prompt.device) == self.id) & prompt
 
     def writer(self, written: Mapping[int, Tensor]) -> Callable[..., Any]:
         """Return a hook of the embedding layer that writes row r's continuous prompt (tokens, width) at prefill."""

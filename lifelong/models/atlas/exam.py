@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration
 
 from lifelong.models.atlas.exam_questions import SLICES, ExamQuestion, questions_of
 from lifelong.models.atlas.exam_table import metrics
-from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder, register
+from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
+from lifelong.models.folders.check import check_folder
+from lifelong.models.loading import load_parts
 from streams.atlas.world import World, load_world
 from streams.decoding import decode
 
@@ -38,14 +40,12 @@ class Examiner:
     def __init__(
         self, folder: Path, world: World, device: str = "cpu", entities: frozenset[str] | None = None
     ) -> None:
-        register()
-        self.processor = AutoProcessor.from_pretrained(folder)
+        model, self.processor, _ = load_parts(str(folder), "float32", device)
         self.tokenizer = self.processor.tokenizer
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
         if not isinstance(model, LlavaForConditionalGeneration):
             raise TypeError(f"{folder} holds a {type(model).__name__}, expected a LLaVA model of this project")
         self.model: Any = model
-        self.model.to(device).eval()
+        self.model.eval()
         self.device, self.world = torch.device(device), world
         self.model.set_attn_implementation("eager")
         self.entities = entities if entities is not None else frozenset(world.by_id)
@@ -202,6 +202,8 @@ def examine(
     `share` < 1 keeps the first entities of a fixed shuffle, for a quick look. On the CPU the entities are dealt
     to `workers` processes of one thread each (all cores by default), which is faster than one process of many.
     """
+    path = folder or atlas_folder()
+    check_folder(path)
     world = load_world()
     asked = list(questions_of(world, slices))
     order = np.random.default_rng(0).permutation(len(world.entities))
@@ -209,7 +211,6 @@ def examine(
     count = 1 if device != "cpu" else min(workers or os.cpu_count() or 1, 16, len(kept))
     hand = {entity: number % count for number, entity in enumerate(kept)}
     parts = [[a for a in asked if hand.get(a.entity) == number] for number in range(count)]
-    path = folder or atlas_folder()
     if count == 1:
         marks = [Examiner(path, world, device).answers_right(parts[0], note)]
     else:

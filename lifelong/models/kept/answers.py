@@ -74,7 +74,8 @@ def begun_rows(passes: Passes, batch: Batch, past: Any, scored: Mapping[int, Sco
             continue
         k = int(differs[0])
         said = row.target_ids[:k]
-        if not any(token in passes.end_ids or passes.breaks_line(token) for token in said):
+        again: list[int] = []
+        if all(passes.say(again, token) for token in said):
             tokens = len(row.encoded.ids) + k
             yield row.place, Begun(row.row, said, int(result.argmax_ids[k]), tokens, i, read)
 

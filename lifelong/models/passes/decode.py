@@ -48,8 +48,8 @@ def go_on(
 ) -> list[list[int]]:
     """Return the token ids of every row: those `said` and read already, `picked` (batch,), and what comes after it.
 
-    A row ends at an end token, at a token with a newline, or at `max_tokens`. Rows that have ended leave the batch
-    when they are half of it.
+    A row ends at an end token, at the newline after its last line, or at `max_tokens`. Rows that have ended leave the
+    batch when they are half of it.
     """
     past, mask, lengths, rows = started.past, started.mask, started.lengths, started.rows
     out = [list(ids[:max_tokens]) for ids in said]
@@ -88,7 +88,16 @@ def _step_layout(rows: Tensor, step: int) -> Layout:
     return Layout(rows, no, no, ~no, torch.full_like(rows, -1), step)
 
 
-def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Return decoded ids as an answer: no special tokens, nothing after a newline, no space around."""
+def text_of(tokenizer: Any, ids: Sequence[int], lines: int) -> str:
+    """Return decoded ids as an answer: no special tokens, so many lines at most, no space around."""
     text = tokenizer.decode(ids, skip_special_tokens=True)
-    return text.split("\n")[0].strip()
+    return "\n".join(text.split("\n")[:lines]).strip()
+
+
+def picked_text(passes: Passes, picked: Sequence[int], max_tokens: int) -> str | None:
+    """Return the answer of a row that picks these tokens one after another, None where it goes on after them."""
+    said: list[int] = []
+    for token in picked:
+        if not passes.say(said, token) or len(said) == max_tokens:
+            return text_of(passes.tokenizer, said, passes.lines)
+    return None

@@ -62,7 +62,8 @@ class Passes:
         # They also keep the offsets of the last prompt, which must not reach a prompt that has none.
         self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
         self._layer_gives_tuple = False
-        self._line_break: dict[int, bool] = {}
+        self.lines = 1  # that an answer may have
+        self._line_breaks: dict[int, int] = {}
 
     @property
     def device(self) -> torch.device:
@@ -90,21 +91,21 @@ class Passes:
         finally:
             config._attn_implementation = before
 
-    def breaks_line(self, token: int) -> bool:
-        """Whether a token's text has a newline."""
-        if token not in self._line_break:
-            self._line_break[token] = "\n" in self.tokenizer.decode([token])
-        return self._line_break[token]
+    def line_breaks(self, token: int) -> int:
+        """Return how many newlines a token's text has."""
+        if token not in self._line_breaks:
+            self._line_breaks[token] = self.tokenizer.decode([token]).count("\n")
+        return self._line_breaks[token]
 
     def say(self, said: list[int], token: int) -> bool:
         """Add the token that was picked to what a row has said, and return whether its answer goes on.
 
-        An end token is not added. A token with a newline is, and ends the answer as well.
+        An end token is not added. A token with the newline after the last line is, and ends the answer as well.
         """
         if token in self.end_ids:
             return False
         said.append(token)
-        return not self.breaks_line(token)
+        return not self.line_breaks(token) or sum(map(self.line_breaks, said)) < self.lines
 
     def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
         """Return the image, prompt and answer masks (tokens,) of one row."""

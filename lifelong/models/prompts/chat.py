@@ -13,6 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lifelong.models.prompts.marks import UnreadableTextError
+from streams.text import printable
+
+_FRAME, _WORST = 1 << 20, 16  # characters that a template may write around a prompt, and for one of its own
+
 
 class Chat:
     """Writes prompts with a processor's chat template and turns them into ids."""
@@ -36,7 +41,14 @@ class Chat:
             else:
                 content.extend({"type": "image"} for _ in range(part))
         messages = [{"role": "user", "content": content}]
-        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a program of the model's folder: it may raise whatever it likes
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise UnreadableTextError(f"The model's chat template fails on this prompt: {printable(why)}") from error
+        if len(text) > _FRAME + _WORST * sum(len(part) for part in parts if isinstance(part, str)):
+            raise UnreadableTextError(f"The model's chat template makes {len(text):,} characters of this prompt.")
+        return text
 
     def adds_special(self, text: str) -> bool:
         """Whether the tokenizer should add its special tokens: not where the template has written the first."""

@@ -18,10 +18,12 @@ from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Encoded, join_extras
 from lifelong.models.passes.structure import image_token_of
 from lifelong.models.prompts.chat import Chat
+from lifelong.models.prompts.length import context_of
+from lifelong.models.prompts.marks import Marks, UnreadableTextError
 from lifelong.models.prompts.pixels import PIXEL_BYTES, VISION_CHUNK, decoded_bytes, groups, tensor_bytes
 from lifelong.models.prompts.quirk import Quirk
 from streams.text import printable
-from streams.types import ImageError, ImageRef, Prompt
+from streams.types import Control, ImageError, ImageRef, Prompt
 
 OpenImage = Callable[[ImageRef], Image]
 _PLAIN_OUTPUT = {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
@@ -40,22 +42,22 @@ class PromptReader:
     def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
         self.model, self.processor, self.quirk = model, processor, quirk
         self.open_image, self.cache = open_image, cache
-        self.tokenizer, self.chat = processor.tokenizer, Chat(processor)
+        self.chat, self.marks = Chat(processor), Marks(processor)
         base = getattr(model, "base_model", model)
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
-        self._alone: bool | None = None  # whether the image processor by itself gives what the processor gives
+        self.alone: bool | None = None  # whether the image processor by itself gives what the processor gives
         self.pixel_bytes = PIXEL_BYTES
         self._bytes_each = 0  # of one picture's pixel values, where they are as large for every picture
         self._image_id = image_token_of(model, processor)
-        self._context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._context = context_of(model.config)
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
-        """Return a target's token ids with the end token; raises `ValueError` for one without any token."""
-        ids = self.tokenizer(self.quirk.target(target), add_special_tokens=False)["input_ids"]
+        """Return a target's token ids with the end token; raises `UnreadableTextError` for one without any token."""
+        ids = self.marks.plain_ids(self.quirk.target(target))
         if not ids:
-            raise ValueError(
+            raise UnreadableTextError(
                 f"The target {target!r} has no token; give a target with at least one visible character."
             )
         return [*ids, end_id]
@@ -73,7 +75,7 @@ class PromptReader:
 
         # 1. Where the image processor alone gives what the whole processor gives, see all new images at once. Their
         #    prompts then need the tokenizer only.
-        if self._alone and self.keeps_features and see:
+        if self.alone and self.keeps_features and see:
             new = [p for p in waiting.values() if p.images and ("prompt", p.digest) not in self.cache]
             self._see({image.digest: image for p in new for image in p.images})
 
@@ -88,7 +90,7 @@ class PromptReader:
                     again[prompt.digest] = prompt
                     continue
                 if kept is None:
-                    kept, values = self._process(prompt)
+                    kept, values = self.process(prompt)
                     self._check_fits(prompt, kept.ids)
                     # 3. See what has gathered, a chunk at a time, so that pixel values do not pile up.
                     if sum(map(tensor_bytes, pixels.values())) + tensor_bytes(values) > self.pixel_bytes:
@@ -111,6 +113,12 @@ class PromptReader:
         """Return how many bytes of pixel values a batch may hold, None where it is given features instead."""
         return self.pixel_bytes if fresh or not self.keeps_features else None
 
+    def check(self, prompt: Prompt) -> None:
+        """Raise `UnreadableTextError` where a prompt's text has something that cannot be read as text."""
+        marked = self._marked(prompt)
+        if marked:
+            self.marks.apart(marked)
+
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
         """Return the model inputs that carry the images of a batch, {} for a batch without any.
 
@@ -122,7 +130,7 @@ class PromptReader:
         if self.keeps_features and not fresh:
             features = self.features(prompts, encoded)
             return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}  # type: ignore[arg-type]
-        values = join_extras([self._process(p)[1] for p in prompts if p.images])
+        values = join_extras([self.process(p)[1] for p in prompts if p.images])
         return {name: v.to(self.model.device) for name, v in values.items()}
 
     def features(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded]) -> list[Tensor]:
@@ -130,7 +138,7 @@ class PromptReader:
         kept: dict[str, Any] = {p: self.cache.get(("features", p)) for e in encoded for p in e.pictures}
         if any(v is None for v in kept.values()):
             by_digest = {p.digest: e for p, e in zip(prompts, encoded, strict=True)}
-            read = ((p.digest, self._process(p)[1]) for p in {p.digest: p for p in prompts if p.images}.values())
+            read = ((p.digest, self.process(p)[1]) for p in {p.digest: p for p in prompts if p.images}.values())
             for group in groups(read, lambda item: tensor_bytes(item[1]), self.pixel_bytes, len(prompts)):
                 kept |= self._compute(dict(group), by_digest)
         return [kept[p] for e in encoded for p in e.pictures]
@@ -158,7 +166,7 @@ class PromptReader:
             cut = {key: tile for one in group for key, tile in one.items()}
             values = self.processor.image_processor(images=list(cut.values()), return_tensors="pt")
             if any(len(value) != len(cut) for value in values.values()):
-                self._alone = False
+                self.alone = False
                 return
             parts = {key: {n: v[i : i + 1] for n, v in values.items()} for i, key in enumerate(cut)}
             none = torch.empty(0, dtype=torch.long)
@@ -211,11 +219,13 @@ class PromptReader:
 
     def _quick(self, prompt: Prompt) -> Encoded | None:
         """Return the prompt by the tokenizer alone, or None where an image is new or the processor is needed."""
+        if self._marked(prompt):
+            return None
         tiles: list[tuple[str, ...]] = []
         parts: list[str | int] = []
         for part in prompt.parts:
-            if isinstance(part, str):
-                parts.append(part)
+            if not isinstance(part, ImageRef):
+                parts.append(self._said(part))
                 continue
             kept = self.cache.get(("tiles", part.digest))
             if kept is None:
@@ -227,6 +237,14 @@ class PromptReader:
         ids = None if counts is None else self.chat.quick_ids(text, counts)
         return None if ids is None else Encoded(ids, {}, {}, pictures, len(pictures) * self._bytes_each)
 
+    def _said(self, part: str | Control) -> str:
+        """Return the words of a part: data without anything that looks like control, control as it is."""
+        return part.text if isinstance(part, Control) else self.marks.hidden(part)
+
+    def _marked(self, prompt: Prompt) -> list[str]:
+        """Return the texts of a prompt that have something that looks like control."""
+        return [part for part in prompt.parts if isinstance(part, str) and self.marks.found(part)]
+
     def _written(self, parts: Sequence[str | int], tiles: Sequence[tuple[str, ...]]) -> tuple[str, tuple[str, ...]]:
         ordered = self.quirk.arrange(parts)
         text = self.chat.text([p if isinstance(p, str) else len(tiles[p]) for p in ordered])
@@ -236,14 +254,14 @@ class PromptReader:
         features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
         return None if any(f is None or f.ndim != 2 for f in features) else [len(f) for f in features]
 
-    def _process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
+    def process(self, prompt: Prompt) -> tuple[Encoded, dict[str, Tensor]]:
         """Run chat template and processor; returns the prompt and its pixel inputs (not cached)."""
         images: dict[str, Image] = {}
         tiles: list[tuple[str, ...]] = []
         parts: list[str | int] = []
         for part in prompt.parts:
-            if isinstance(part, str):
-                parts.append(part)
+            if not isinstance(part, ImageRef):
+                parts.append(self._said(part))
                 continue
             cut = self._cut(part)
             images |= cut
@@ -252,7 +270,9 @@ class PromptReader:
         text, pictures = self._written(parts, tiles)
         special = self.chat.adds_special(text)
         given = [images[key] for key in pictures] or None
-        inputs = self.processor(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
+        marked = self._marked(prompt)
+        read = self.marks.apart(marked) if marked else self.processor
+        inputs = read(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
         ids = inputs["input_ids"][0]
         aligned, extras, pixels = {}, {}, {}
         for name, value in inputs.items():
@@ -264,11 +284,11 @@ class PromptReader:
                 aligned[name] = value[0]
             else:
                 extras[name] = value
-        if given and self._alone is None:
+        if given and self.alone is None:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
-            self._alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+            self.alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
         counts = self._token_counts(pictures)
-        if counts is not None:
+        if counts is not None and not marked:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
         held = tensor_bytes(pixels)
         self._bytes_each = held // max(len(pictures), 1) or self._bytes_each

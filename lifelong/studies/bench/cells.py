@@ -68,7 +68,7 @@ def ask_alone(vlm: VLM, editor: Editor, item: Item, baseline: Baseline) -> tuple
     start = time.perf_counter()
     (route,) = editor.route(editor.encode([item.probe.query]))
     pairs = [(ask, route) for ask in asks_of([item], baseline)]
-    (reply,) = answered(editor, pairs, rows=1, max_tokens=baseline.max_tokens)
+    (reply,) = answered(vlm, editor, pairs, rows=1, max_tokens=baseline.max_tokens)
     scores = scores_of(item.probe, item.role, reply, baseline)
     vlm.sync()
     return time.perf_counter() - start, scores

@@ -187,7 +187,9 @@ def ready_to_compare(
     ready = prepare(resolve(source, changes))
     config, stream = ready.config, ready.stream
     with ready.computing():
-        baseline = Baseline.prepare(ready.vlm, stream.every_probe(), config.cache_folder() / "baseline")
+        baseline = Baseline.prepare(
+            ready.vlm, stream.every_probe(), config.cache_folder() / "baseline", max_tokens=ready.limit.tokens
+        )
     settings = config.panels.model_copy(update={"latency_routes": 0, "latency_answers": 0})
     names = {"editor": config.editor.name, "stream": config.stream.name, "model": config.model.name}
     return ready, baseline, settings, tuple(config.panels.steps(len(stream.edits))), names

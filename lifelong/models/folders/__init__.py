@@ -1,0 +1,1 @@
+"""Folders of models: found, and checked before any library opens them."""
