@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from streams.text import printable
+
 NOT_COMPARED = ("seed", "name", "out", "cache", "cache_bytes")
 """Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")
@@ -69,9 +71,8 @@ def _ordered(keys: Sequence[str]) -> list[str]:
 
 def _short(value: str) -> str:
     """Return a value as a label shows it: a long one by its beginning and a digest of all of it."""
-    if len(value) <= _LONGEST:
-        return value
-    return f"{value[: _LONGEST - 9]}..#{_digest(value)}"
+    shown = printable(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 9]}..#{_digest(value)}"
 
 
 def _digest(value: Any) -> str:

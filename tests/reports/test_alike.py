@@ -90,6 +90,11 @@ def test_long_values_that_begin_alike_keep_runs_apart() -> None:
     assert len(set(found)) == 3 and max(map(len, found)) < 60
 
 
+def test_names_that_look_alike_when_printed_keep_runs_apart() -> None:
+    raw, typed = (CONFIG | {"model": {"name": name}} for name in ("a\x1b", "a\\x1b"))
+    assert len(set(labels((raw, {}), (typed, {})))) == 2
+
+
 def test_runs_on_two_models_are_two_rows_and_forgetting_is_of_each_seed(tmp_path: Path) -> None:
     first = fake_run(tmp_path / "0", "grace", 1.0, 0, on=("atlas", "atlas"))
     other = fake_run(tmp_path / "1", "grace", 0.5, 1, on=("tiny", "atlas"))

@@ -97,7 +97,9 @@ def test_no_text_is_markup_or_moves_the_cursor() -> None:
 @pytest.mark.parametrize("label", HOSTILE)
 def test_a_name_stands_in_pictures_legends_tables_and_pages_as_it_is(tmp_path: Path, label: str) -> None:
     said = {"hardware": "<b>here</b>"}
-    run = fake_run(tmp_path, "mine.py", 0.9, label=label, steps=(1, 2), samples=9, kinds=(label,) * 3, said=said)
+    run = fake_run(
+        tmp_path, "mine.py", 0.9, label=label, steps=(1, 2), samples=9, kinds=(label, label, label), said=said
+    )
     page = write_report([run], tmp_path / "out")
     facts, _ = load_runs([run])
     (shown,) = facts.editors
