@@ -74,6 +74,11 @@ def test_a_file_or_a_device_in_the_place_of_a_report_is_refused(tmp_path: Path) 
     with pytest.raises(LogError, match="a file is there"), report_folder(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "x"
+    run = fake_run(tmp_path, "grace", 0.9, steps=(1,))
+    before = files_of(run)
+    with pytest.raises(LogError, match="a run is there"):
+        write_report([run], run)
+    assert files_of(run) == before
     (tmp_path / "link.json").symlink_to(tmp_path / "file")
     write_whole(tmp_path / "link.json", b"y")
     assert (tmp_path / "file").read_text() == "y" and (tmp_path / "link.json").is_symlink()
