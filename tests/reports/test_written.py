@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from lifelong.cli.main import app
 from lifelong.log import LogError
+from lifelong.running.catalog import EVIDENCE
 from reports.figures.scores import degradation
 from reports.figures.style import grid, image_bytes, legend, named
 from reports.numbers.evidence import read_evidence
@@ -141,7 +142,9 @@ def test_tick_labels_are_plain_numbers(tmp_path: Path) -> None:
     assert b"mathdefault" not in image_bytes(figure) + image_bytes(figure, "svg")
 
 
-@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"[]", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"editors": []}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"a,b\n1,2\n", b"[]", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"editors": []}', b'{"editors": [{}]}']
+)
 def test_evidence_names_the_file_that_is_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "other.csv"
     path.write_bytes(data)
@@ -163,5 +166,7 @@ def test_evidence_prints_its_table_and_writes_it(tmp_path: Path) -> None:
     assert (
         lines[1].split()[:3] == ["grace", "9", "2"] and len(lines[0]) == len(lines[1]) and "tiny on toy" in lines[2]
     )
+    shipped = CliRunner().invoke(app, ["evidence", str(EVIDENCE), "-o", str(tmp_path / "again.json")])
+    assert shipped.exit_code == 0 and "liveedit" in shipped.stdout
     assert read_evidence(tmp_path / "both" / "joined.json")["editors"][0]["seeds"] == [0, 1]
     assert json.loads(tables[0].read_text())["editors"][0]["must change"]["n"] == 9
