@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from streams.text import printable
+
 NOT_COMPARED = ("seed", "name", "out", "cache", "cache_bytes")
 """Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")
@@ -29,7 +31,9 @@ def made_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str,
     out = _flat({k: v for k, v in config.items() if k not in NOT_COMPARED})
     said = {k: v for k, v in manifest.items() if k in _SAID}
     digests = {k: v for k, v in _table(said.pop("digests", {})).items() if k != "stream"}
-    files = _table(said.pop("sources", {})) | ({"editor.name": digests.pop("editor")} if "editor" in digests else {})
+    # A digest under the key of a file, or of the editor where that is one, says what is in it.
+    keys = {key: "editor.name" if key == "editor" else key for key in digests}
+    files = _table(said.pop("sources", {})) | {keys[k]: digests.pop(k) for k in keys if keys[k] in out}
     out |= {key: f"{Path(out.get(key, key)).name}#{str(digest)[:8]}" for key, digest in files.items()}
     out |= {f"digest.{key}": str(digest) for key, digest in digests.items()}
     hardware = manifest.get("hardware")
@@ -69,9 +73,8 @@ def _ordered(keys: Sequence[str]) -> list[str]:
 
 def _short(value: str) -> str:
     """Return a value as a label shows it: a long one by its beginning and a digest of all of it."""
-    if len(value) <= _LONGEST:
-        return value
-    return f"{value[: _LONGEST - 9]}..#{_digest(value)}"
+    shown = printable(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 9]}..#{_digest(value)}"
 
 
 def _digest(value: Any) -> str:

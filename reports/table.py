@@ -167,10 +167,9 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
 
 def labelled(runs: Sequence[RunInfo]) -> list[RunInfo]:
     """Return the runs with labels that only seeds of each other share; unfinished ones are marked as such."""
-    labels = told_apart([r.editor for r in runs], [r.made for r in runs])
+    labels = told_apart([printable(r.editor) for r in runs], [r.made for r in runs])
     return [
-        replace(run, editor=printable(label) + ("" if run.done else UNFINISHED))
-        for run, label in zip(runs, labels, strict=True)
+        replace(run, editor=label + ("" if run.done else UNFINISHED)) for run, label in zip(runs, labels, strict=True)
     ]
 
 

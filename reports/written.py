@@ -83,6 +83,8 @@ def report_folder(out: Path) -> Iterator[Path]:
     """
     if out.exists() and not out.is_dir():
         raise LogError(f"{out}: a file is there, and a report is a folder. Give another -o.")
+    if (out / "manifest.json").exists():
+        raise LogError(f"{out}: a run is there, and a report is never written into one. Give another -o.")
     making, fresh = out / _MAKING, not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)

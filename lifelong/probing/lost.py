@@ -21,7 +21,7 @@ class Lost:
 
     `router_miss`: stored, but the route goes elsewhere or nowhere (`index_miss` of them because an approximate index
     did not propose what exact search finds); `overwritten`: no longer stored; `wrong_answer`: routed home and still
-    wrong, or not routed by design.
+    wrong, or, of an editor that searches no bank, just wrong: nothing was to be found (reports name the two apart).
     """
 
     asked: int = 0

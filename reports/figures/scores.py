@@ -50,7 +50,7 @@ def degradation(facts: Facts) -> Drawn:
     name, heading = "degradation", "Degradation curves"
     if not shown:
         return not_asked(name, heading, "probe that was answered at a panel", pl.DataFrame())
-    figure, axes = style.grid(len(shown), columns=5)
+    figure, axes = style.grid(len(shown), columns=4)
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
         table = metrics.curve(on_axis(rows, axis, modality, variants), ("editor", "step"))

@@ -121,6 +121,7 @@ def flat(records: Sequence[dict[str, Any]]) -> pl.DataFrame:
 def read_evidence(path: Path) -> dict[str, Any]:
     """Return the evidence of a report from its JSON, to be joined with that of others.
 
+    A measure that it does not have counts as not asked.
     Raises `ValueError` naming the file for one that is not there or is no such table.
     """
     wrong = f"{path}: this is no table of evidence; expected the tables/evidence.json of a report"
@@ -128,6 +129,9 @@ def read_evidence(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: there is no such file; expected the tables/evidence.json of a report.")
     try:
         table = json.loads(path.read_bytes().decode("utf-8-sig"))
+        for record in table["editors"]:
+            for name in QUALITY:  # what a table does not have was not asked
+                record.setdefault(name, {"mean": None, "n": 0, "seeds": []})
         said = [name for name in _ABOUT if not _texts(table[name])] + ([] if table["editors"] else ["editors"])
         said += [f"{r['editor']}: {name}" for r in table["editors"] for name in (*QUALITY, *COST) if _wrong(r, name)]
     except OSError as error:

@@ -15,7 +15,7 @@ from lifelong.bank.search.approximate import Indexed
 from lifelong.editing.contract import Route
 from lifelong.log import Probed
 from lifelong.probing.lost import Lost, lost, note, recall
-from reports.numbers.summary import LOST, summary
+from reports.numbers.summary import LOST, WRONG_THOUGH_FOUND, WRONG_UNROUTED, summary
 from reports.table import load_runs
 
 
@@ -109,3 +109,11 @@ def test_a_report_says_why_edits_are_lost(runs: dict[str, Path]) -> None:
     by_editor = dict(zip(table["editor"], table["index recall"], strict=True))
     assert sorted(v == 1 for v in by_editor.values()) == [False, True]
     assert {title for title in LOST if title in table.columns} == set(LOST)
+    assert table[WRONG_UNROUTED].is_nan().all() and not table[WRONG_THOUGH_FOUND].is_nan().any()
+
+
+def test_an_editor_that_routes_nothing_has_found_nothing(tmp_path: Path) -> None:
+    words: dict[str, Any] = {**SMALL, "editor": "ft", "edits": 2, "out": str(tmp_path)}
+    table = summary(load_runs([lifelong.run(quiet=True, **words)])[0])
+    assert table[WRONG_THOUGH_FOUND].is_nan().all() and table["lost: not found"].is_nan().all()
+    assert table[WRONG_UNROUTED].item() >= 0 and table["lost: no longer stored"].item() == 0

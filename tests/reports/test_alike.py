@@ -10,15 +10,16 @@ import polars as pl
 import pytest
 from runs_made_up import fake_run
 
-from lifelong.running.config import NOT_HASHED, NamedPart, RunConfig
+from lifelong.running.config import NOT_HASHED, RunConfig
 from reports.alike import NOT_COMPARED, made_of, told_apart
 from reports.numbers.summary import summary
 from reports.table import load_runs
 
-CONFIG = RunConfig(
-    queries=NamedPart(name="poisson", options={"rate": 1.0}), withdrawals=NamedPart(name="burst")
-).table()
-CONFIG["editor"] = {"name": "liveedit", "rank": 4}
+CONFIG: dict[str, Any] = RunConfig().table() | {
+    "editor": {"name": "liveedit", "rank": 4},
+    "queries": {"name": "poisson", "rate": 1.0},
+    "withdrawals": {"name": "poisson", "rate": 0.1},
+}
 MANIFEST: dict[str, Any] = {
     "digests": {"model": "m", "stream": "s", "fit": "f", "editor": "e"},
     "sources": {"stream.path": "p"},
@@ -79,7 +80,8 @@ def test_models_files_fits_versions_threads_and_machines_set_runs_apart(place: t
 def test_the_same_files_in_two_places_are_seeds_and_other_contents_of_one_name_are_not() -> None:
     def run(path: str, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
         config = CONFIG | {"stream": {"name": "jsonl", "path": path}, "editor": {"name": f"{path}.py"}}
-        return config, {"sources": {"stream.path": digest}, "digests": {"editor": digest}}
+        config["model"] = {"name": "atlas", "folder": path}
+        return config, {"sources": {"stream.path": digest}, "digests": {"editor": digest, "model.folder": digest}}
 
     assert len(set(labels(run("/a/facts.jsonl", "1"), run("facts.jsonl", "1")))) == 1
     assert len(set(labels(run("/a/facts.jsonl", "1"), run("/a/facts.jsonl", "2")))) == 2
@@ -88,6 +90,11 @@ def test_the_same_files_in_two_places_are_seeds_and_other_contents_of_one_name_a
 def test_long_values_that_begin_alike_keep_runs_apart() -> None:
     found = labels(*((CONFIG | {"model": {"name": "a" * 60 + end}}, {}) for end in "xyz"))
     assert len(set(found)) == 3 and max(map(len, found)) < 60
+
+
+def test_names_that_look_alike_when_printed_keep_runs_apart() -> None:
+    raw, typed = (CONFIG | {"model": {"name": name}} for name in ("a\x1b", "a\\x1b"))
+    assert len(set(labels((raw, {}), (typed, {})))) == 2
 
 
 def test_runs_on_two_models_are_two_rows_and_forgetting_is_of_each_seed(tmp_path: Path) -> None:

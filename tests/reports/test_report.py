@@ -108,7 +108,8 @@ def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
 def test_fourteen_long_labels_leave_the_axes_their_room(tmp_path: Path) -> None:
     labels = [f"liveedit prompt_guided=false soft_routing=false rank={i}" for i in range(14)]
     folders = [fake_run(tmp_path / str(i), "liveedit", 0.9, 0, x, steps=(1, 2)) for i, x in enumerate(labels)]
-    figure: Figure = degradation(load_runs(folders)[0]).figure
+    figure = degradation(load_runs(folders)[0]).figure
+    assert isinstance(figure, Figure)
     figure.draw_without_rendering()
     assert min(ax.get_position().height * figure.get_figheight() for ax in figure.axes) > 1.2
     legend = figure.legends[0].get_window_extent()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from lifelong.cli.main import app
 from lifelong.log import LogError
+from lifelong.running.catalog import EVIDENCE
 from reports.figures.scores import degradation
 from reports.figures.style import grid, image_bytes, legend, named
 from reports.numbers.evidence import read_evidence
@@ -74,6 +75,11 @@ def test_a_file_or_a_device_in_the_place_of_a_report_is_refused(tmp_path: Path) 
     with pytest.raises(LogError, match="a file is there"), report_folder(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "x"
+    run = fake_run(tmp_path, "grace", 0.9, steps=(1,))
+    before = files_of(run)
+    with pytest.raises(LogError, match="a run is there"):
+        write_report([run], run)
+    assert files_of(run) == before
     (tmp_path / "link.json").symlink_to(tmp_path / "file")
     write_whole(tmp_path / "link.json", b"y")
     assert (tmp_path / "file").read_text() == "y" and (tmp_path / "link.json").is_symlink()
@@ -97,7 +103,9 @@ def test_no_text_is_markup_or_moves_the_cursor() -> None:
 @pytest.mark.parametrize("label", HOSTILE)
 def test_a_name_stands_in_pictures_legends_tables_and_pages_as_it_is(tmp_path: Path, label: str) -> None:
     said = {"hardware": "<b>here</b>"}
-    run = fake_run(tmp_path, "mine.py", 0.9, label=label, steps=(1, 2), samples=9, kinds=(label,) * 3, said=said)
+    run = fake_run(
+        tmp_path, "mine.py", 0.9, label=label, steps=(1, 2), samples=9, kinds=(label, label, label), said=said
+    )
     page = write_report([run], tmp_path / "out")
     facts, _ = load_runs([run])
     (shown,) = facts.editors
@@ -134,7 +142,9 @@ def test_tick_labels_are_plain_numbers(tmp_path: Path) -> None:
     assert b"mathdefault" not in image_bytes(figure) + image_bytes(figure, "svg")
 
 
-@pytest.mark.parametrize("data", [b"", b"a,b\n1,2\n", b"[]", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"editors": []}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"a,b\n1,2\n", b"[]", b"{}", b"[" * 10**5, b"\xff\xfe", b'{"editors": []}', b'{"editors": [{}]}']
+)
 def test_evidence_names_the_file_that_is_none(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "other.csv"
     path.write_bytes(data)
@@ -156,5 +166,7 @@ def test_evidence_prints_its_table_and_writes_it(tmp_path: Path) -> None:
     assert (
         lines[1].split()[:3] == ["grace", "9", "2"] and len(lines[0]) == len(lines[1]) and "tiny on toy" in lines[2]
     )
+    shipped = CliRunner().invoke(app, ["evidence", str(EVIDENCE), "-o", str(tmp_path / "again.json")])
+    assert shipped.exit_code == 0 and "liveedit" in shipped.stdout
     assert read_evidence(tmp_path / "both" / "joined.json")["editors"][0]["seeds"] == [0, 1]
     assert json.loads(tables[0].read_text())["editors"][0]["must change"]["n"] == 9

@@ -63,8 +63,9 @@ def test_a_cause_is_said_under_its_own_name(run, tmp_path) -> None:
     assert "no query rate" not in str(found.value)
     with pytest.raises(ConfigError, match=r"queries\.rate: it is what is searched for"):
         stress_load(run, {"queries.rate": 3}, slo_s=1.0)
-    words: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 2, "panels.latency_routes": 0}
-    bare = lifelong.run(None, quiet=True, out=str(tmp_path), **words, **{"panels.latency_answers": 0})
+    words: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 2, "out": str(tmp_path)}
+    words |= {"panels.latency_routes": 0, "panels.latency_answers": 0}
+    bare = lifelong.run(None, quiet=True, **words)
     with pytest.raises(ConfigError, match="^the run has measured no"):
         stress_load(str(bare), {}, slo_s=1.0, seeds=(0,))
 
