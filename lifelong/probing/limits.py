@@ -36,7 +36,7 @@ def answer_limit(vlm: VLM, probes: Iterable[Probe]) -> AnswerLimit:
     """Return the limit for a stream's probes, one for all of them.
 
     Twice the longest target's tokens, every accepted answer in full, 16 at least and 1,024 at most; and as many lines
-    as the target or accepted answer with the most of them. Raises `UnreadableTextError` for a target without any token.
+    as the target or accepted answer with the most of them. Raises `UnreadableTextError` for a target without tokens.
     """
     probes = list(probes)
     targets = {p.target for p in probes}

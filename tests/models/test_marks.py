@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from lifelong.models.prompts.marks import Marks, TextError
+from lifelong.models.prompts.marks import Marks, UnreadableTextError
 from lifelong.models.vlm import VLM
 from streams.types import Control, ImageRef, Prompt, Query
 
@@ -78,7 +78,7 @@ def test_a_tokenizer_that_cannot_read_a_mark_as_text_refuses_it() -> None:
     assert marks.plain_ids("a <end>") == [2, 0]  # the copy knows no such word
     del marks.__dict__["_renamed"]
     marks.__dict__["_renamed"] = None  # as a tokenizer of another kind has it
-    with pytest.raises(TextError, match="'<end>', a control token"):
+    with pytest.raises(UnreadableTextError, match="'<end>', a control token"):
         marks.plain_ids("a <end>")
-    with pytest.raises(TextError, match="leave the record out"):
+    with pytest.raises(UnreadableTextError, match="leave the record out"):
         marks.apart(["a <end>"])
