@@ -25,7 +25,7 @@ FIX = "Put the file back from a copy, or begin anew with --fresh."
 
 
 @dataclass(frozen=True)
-class Part:
+class Written:
     """What is vouched for of one file: its rows, its bytes and its digest."""
 
     rows: int
@@ -60,20 +60,20 @@ def read_parquet(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
 
 
-def write_part(path: Path, table: pa.Table) -> Part:
+def write_part(path: Path, table: pa.Table) -> Written:
     """Write a table and return what is vouched for; raises `LogError` with the file's name when it cannot be."""
     data = parquet_bytes(table)
     write_atomic(path, lambda f: f.write(data))
-    return Part(table.num_rows, len(data), digest_of_bytes(data))
+    return Written(table.num_rows, len(data), digest_of_bytes(data))
 
 
-def part_of(path: Path) -> Part:
+def part_of(path: Path) -> Written:
     """Return what is vouched for of a file as it is now; nothing is said of its rows."""
     with path.open("rb") as file:
-        return Part(0, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()[:32])
+        return Written(0, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()[:32])
 
 
-def check_sizes(folder: Path, ledger: Mapping[str, Part]) -> None:
+def check_sizes(folder: Path, ledger: Mapping[str, Written]) -> None:
     """Raise `LogError` naming a part that is missing, or of another size than was written; nothing is read."""
     for name, part in ledger.items():
         path = folder / name
@@ -85,7 +85,7 @@ def check_sizes(folder: Path, ledger: Mapping[str, Part]) -> None:
             raise LogError(f"{path}: damaged, it has {size} bytes where {part.bytes} were written. {FIX}")
 
 
-def read_verified(path: Path, part: Part) -> bytes:
+def read_verified(path: Path, part: Written) -> bytes:
     """Return a part's bytes; raises `LogError` with its name unless they are those that were written."""
     try:
         data = read_regular(path)
@@ -96,7 +96,7 @@ def read_verified(path: Path, part: Part) -> bytes:
     return data
 
 
-def read_part(path: Path, part: Part, schema: pa.Schema) -> pa.Table:
+def read_part(path: Path, part: Written, schema: pa.Schema) -> pa.Table:
     """Return a part's rows with the columns of a schema; raises `LogError` with its name when it is damaged."""
     data = read_verified(path, part)
     try:
@@ -108,14 +108,14 @@ def read_part(path: Path, part: Part, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def plain_ledger(ledger: Mapping[str, Part]) -> dict[str, Any]:
+def plain_ledger(ledger: Mapping[str, Written]) -> dict[str, Any]:
     """Return a ledger as JSON holds it."""
     return {name: asdict(part) for name, part in ledger.items()}
 
 
-def ledger_of(path: Path, plain: Any) -> dict[str, Part]:
+def ledger_of(path: Path, plain: Any) -> dict[str, Written]:
     """Return the ledger that was read from the file `path`; raises `LogError` with its name when it is none."""
     try:
-        return {str(name): Part(int(p["rows"]), int(p["bytes"]), str(p["digest"])) for name, p in plain.items()}
+        return {str(name): Written(int(p["rows"]), int(p["bytes"]), str(p["digest"])) for name, p in plain.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LogError(f"{path}: damaged, it does not list the parts it vouches for. {FIX}") from error

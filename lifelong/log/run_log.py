@@ -34,7 +34,7 @@ from lifelong.log.files import LogError, left_of, write_atomic
 from lifelong.log.folder import AT_THE_TOP, entries
 from lifelong.log.parts import (
     FIX,
-    Part,
+    Written,
     check_sizes,
     ledger_of,
     panel_of_part,
@@ -262,7 +262,7 @@ class RunLog:
             raise LogError(f"{error} Committed panels are kept and readable: go on with --resume.") from error
         collect_garbage(self.folder / "checkpoint", keep=2)
 
-    def _write_parts(self, panel: int, facts: Sequence[Fact]) -> dict[str, Part]:
+    def _write_parts(self, panel: int, facts: Sequence[Fact]) -> dict[str, Written]:
         added = {}
         for fact in FACTS:
             path = self.folder / "facts" / part_name(fact, panel)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lifelong.log.checkpoint import checkpoint_name, panel_of_checkpoint, read_checkpoint, read_checkpoint_json
 from lifelong.log.files import LogError
-from lifelong.log.parts import Part, ledger_of, panel_of_part, plain_ledger, read_verified
+from lifelong.log.parts import Written, ledger_of, panel_of_part, plain_ledger, read_verified
 from lifelong.log.sealed import read_sealed, write_sealed
 
 COMMITTED = "committed.json"
@@ -25,7 +25,7 @@ class Vouched:
 
     run: str
     panels: int = 0
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    parts: Mapping[str, Written] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON holds it."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lifelong.log.files import clear_leftovers, held, read_regular, write_atomic
 from lifelong.log.parts import parquet_bytes, read_parquet
@@ -208,15 +207,14 @@ def _content_digest(table: pa.Table) -> str:
     for name in _SCHEMA.names:
         column = table.column(name).combine_chunks()
         if pa.types.is_list(column.type):
-            lengths = pc.list_value_length(column).fill_null(-1)
-            arrays = [lengths, column.flatten()]
+            rows = _lists(column)
+            found.update(np.array([len(row) for row in rows], np.int64).tobytes())
+            found.update(b"".join(row.tobytes() for row in rows))
         elif pa.types.is_string(column.type):
-            arrays = [pc.binary_length(column)]
-            found.update("".join(column.to_pylist()).encode("utf-8", "surrogatepass"))
+            texts = [text.encode("utf-8", "surrogatepass") for text in column.to_pylist()]
+            found.update(np.array([len(text) for text in texts], np.int64).tobytes() + b"".join(texts))
         else:
-            arrays = [column]
-        for array in arrays:
-            found.update(array.to_numpy(zero_copy_only=False).tobytes())
+            found.update(column.to_numpy(zero_copy_only=False).tobytes())
     return found.hexdigest()[:32]
 
 
@@ -227,7 +225,7 @@ def _read(path: Path, asks: Sequence[Ask]) -> list[Reply] | None:
         told = (table.schema.metadata or {}).get(b"digest", b"")
         if table.schema.types != _SCHEMA.types or told != _content_digest(table).encode():
             return None
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None
     columns = {name: table.column(name).combine_chunks() for name in _SCHEMA.names}
     texts, tops = columns["text"].to_pylist(), columns["top"].to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -237,7 +238,12 @@ def test_payloads_on_disk_are_those_in_ram_and_leave_no_file(tmp_path) -> None:
 
 def test_a_full_disk_is_said_when_payloads_need_room_and_kills_nothing(tmp_path, monkeypatch) -> None:
     taken: list[int] = []
-    monkeypatch.setattr(payload_files.os, "posix_fallocate", lambda _, start, nbytes: taken.append(nbytes))
+
+    def take(file: int, _: int, nbytes: int) -> None:
+        taken.append(nbytes)
+        os.truncate(file, nbytes)
+
+    monkeypatch.setattr(payload_files.os, "posix_fallocate", take)
     Bank(2, payloads=f"disk:{tmp_path}").add(["a"], np.ones((1, 2)), {"v": torch.ones(1, 50)})
     assert taken and taken[0] >= 200
 
