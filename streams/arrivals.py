@@ -69,7 +69,7 @@ def expected_until(
 ) -> float:
     """Return how many arrivals are expected before `end_s` (of a recorded process none: it is read, not drawn).
 
-    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than `MOST_ARRIVALS` of them.
+    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than can be drawn.
     """
     given = _checked(name, rate, purpose, options)
     if name in AS_RECORDED:
@@ -80,6 +80,7 @@ def expected_until(
             f"{purpose}.rate={given['rate']:g}: about {number:.3g} {purpose} would come in {end_s:.3g} s of "
             f"simulated time; at most {MOST_ARRIVALS:.0e} are drawn. Give a lower rate (arrivals a second)."
         )
+    _check_phases(end_s, purpose, given)
     return number
 
 
@@ -124,6 +125,10 @@ def _possible(n: int, rate: float | None, purpose: str, given: Mapping[str, Any]
     span_s = n / rate
     if span_s > LAST_S and not until:
         raise ValueError(f"{purpose}.rate={rate:g}: the last of {n} would come after {span_s:.3g} s; {_ENDS}")
+    _check_phases(span_s, purpose, given)
+
+
+def _check_phases(span_s: float, purpose: str, given: Mapping[str, Any]) -> None:
     phase_s = given.get("on_s", LAST_S) + given.get("off_s", 0.0)
     if span_s / phase_s > MOST_PHASES:
         raise ValueError(

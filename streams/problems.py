@@ -49,11 +49,11 @@ def problems(model: type[BaseModel], error: ValidationError, what: str = "") -> 
     return " Also: ".join(sentences[:_SHOWN]) + more
 
 
-def expected(field: FieldInfo) -> str:
+def expected_words(field: FieldInfo) -> str:
     """Return what a field takes in words, with its bounds.
 
     >>> from pydantic import Field, create_model
-    >>> expected(create_model("Some", share=(float, Field(1.0, ge=0, le=1))).model_fields["share"])
+    >>> expected_words(create_model("Some", share=(float, Field(1.0, ge=0, le=1))).model_fields["share"])
     'a number from 0 to 1'
     """
     return kind_words(field.annotation, field.metadata)
@@ -153,15 +153,15 @@ def _sentence(key: str, owner: type[BaseModel], field: FieldInfo | None, one: Ma
     message = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
     if field is None:  # a rule of the whole table
         return f"{key}: {message}." if key else f"{message}."
-    wanted = f"expected {expected(field)}{_default(field)}{_about(field)}"
+    wanted = f"expected {expected_words(field)}{_default(field)}{_about(field)}"
     if one["type"] == "missing":
         return f"{key}: it must be given; {wanted}."
     given = one["input"]
     if one["type"] == "value_error":
         return f"{key}={shown(given)}: {message}." if key not in message else f"{message}."
-    if isinstance(given, list | tuple) and not expected(field).startswith("a list"):
+    if isinstance(given, list | tuple) and not expected_words(field).startswith("a list"):
         several = "a list of values is for `lifelong sweep`, which takes each in turn"
-        return f"{key}={shown(given)}: expected {expected(field)}{_default(field)}; {several}."
+        return f"{key}={shown(given)}: expected {expected_words(field)}{_default(field)}; {several}."
     if one["type"] == "string_type":
         wanted += "; in a file a text stands in quotes"
     return f"{key}={shown(given)}: {wanted}."

@@ -24,16 +24,24 @@ _WORDED = (
     RuntimeError,
     KeyError,
     ArithmeticError,
-)  # where this package raises one, it says what is wrong
+)  # those that this package raises have good words
 _EXTRAS = "Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
 
 
 def line_of_error(error: BaseException) -> str:
     """Return what to tell the user of an exception, on one line and without control characters."""
+    while _is_copy(error):
+        error = error.__cause__ or error
     frames = list(_frames(error.__traceback__))
     text = _of_editor(error, frames) or _of_resources(error) or _of_mistake(error, frames) or _of_bug(error, frames)
     text = printable(" ".join(text.split()))
     return text if len(text) < _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _is_copy(error: BaseException) -> bool:
+    """Whether an exception only stands for its cause: simpy raises a copy of what was raised in a process."""
+    cause = error.__cause__
+    return cause is not None and type(cause) is type(error) and cause.args == error.args
 
 
 def _frames(trace: TracebackType | None) -> Sequence[TracebackType]:

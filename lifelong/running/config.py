@@ -76,7 +76,7 @@ class Panels(PanelSettings):
 
     at: tuple[int, ...] = Field(
         default=(),
-        description="steps at which all past edits are asked about; without any 1, 2, 5, 10, ...",
+        description="steps at which all past edits are asked about; without any 1, 2, 5, 10 and so on",
     )
     every: int = Field(default=0, ge=0, description="a panel after every so many edits; 0: only those of `at`")
 

@@ -10,7 +10,7 @@ from datetime import time as dt_time
 from pathlib import Path
 from typing import Any
 
-from streams.settings import said
+from streams.settings import said_as
 
 
 def to_toml(table: Mapping[str, Any], prefix: str = "") -> str:
@@ -60,9 +60,9 @@ def parse_value(text: str) -> Any:
     text = text.strip()
     listed = "," in text and not text.startswith(("[", "{"))
     if listed and not set(text) & set("\"'[{"):
-        return said([parse_value(item) for item in text.split(",") if item.strip()], text)
+        return said_as([parse_value(item) for item in text.split(",") if item.strip()], text)
     found = _toml(f"[{text}]" if listed else text)
-    return text if found is None or isinstance(found, date | dt_time) else said(found, text)
+    return text if found is None or isinstance(found, date | dt_time) else said_as(found, text)
 
 
 def _toml(text: str) -> Any:
