@@ -15,7 +15,7 @@ from streams.near import near
 from streams.order import generator
 from streams.process_options import PROCESS_OPTIONS
 from streams.processes import AS_RECORDED, PROCESSES
-from streams.settings import checked
+from streams.settings import checked_settings
 from streams.stream import StreamOptions
 from streams.types import Arrival, Edit, Posed, Withdraw
 
@@ -86,7 +86,7 @@ def expected_until(
 
 def _checked(name: str, rate: float | None, purpose: str, options: Mapping[str, Any]) -> dict[str, Any]:
     given = options if rate is None else {"rate": rate, **options}
-    return checked(process_options(name, purpose), given, purpose).model_dump(mode="json")
+    return checked_settings(process_options(name, purpose), given, purpose).model_dump(mode="json")
 
 
 def _offsets(

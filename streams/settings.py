@@ -112,7 +112,7 @@ def absolute(value: str, prefix: str = "") -> str:
     return prefix + os.path.abspath(getattr(value, "base", Path.cwd()) / path)
 
 
-def checked(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
+def checked_settings(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
     """Return a model made of what was said; `what` stands before its keys. Raises `SettingError`, one line."""
     try:
         return model.model_validate(meant(model, table, what))

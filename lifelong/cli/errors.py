@@ -13,7 +13,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from lifelong.editing.find import USERS
-from streams.problems import shown
+from streams.problems import shown_value
 from streams.text import printable
 from streams.types import Edit
 
@@ -87,7 +87,7 @@ def _of_mistake(error: BaseException, frames: Sequence[TracebackType]) -> str:
     """Of an error that this package words itself, and of one of the system (which names its file)."""
     if isinstance(error, ValidationError):
         return " Also: ".join(
-            f"{'.'.join(map(str, one['loc'])) or error.title}={shown(one['input'])}: {one['msg']}."
+            f"{'.'.join(map(str, one['loc'])) or error.title}={shown_value(one['input'])}: {one['msg']}."
             for one in error.errors(include_url=False)[:3]
         )
     ours = type(error).__module__.partition(".")[0] in _OURS

@@ -174,14 +174,14 @@ def list_command(
     options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
 ) -> None:
     """List what there is to choose from; editors with what `make editors` measured of them."""
-    from lifelong.cli.listed import lines_of
+    from lifelong.cli.listed import listed_lines
     from lifelong.running.catalog import listing
 
     things = listing(kind, options=options)
     if as_json:
         print(json.dumps(things, indent=1, default=str))
         return
-    for line in lines_of(things):
+    for line in listed_lines(things):
         print(line)
 
 

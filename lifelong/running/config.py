@@ -22,8 +22,8 @@ from lifelong.running.options import MODEL_OPTIONS, options_model
 from lifelong.running.words import ConfigError, override, read_toml
 from lifelong.simulation.jobs import Policy
 from streams.near import near
-from streams.problems import shown
-from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, said_text
+from streams.problems import shown_value
+from streams.settings import LARGEST, PathText, SettingError, absolute, checked_settings, said_in, said_text
 from streams.stream import stream_names
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -200,7 +200,7 @@ def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, s
 def check_model(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
     """Return `model` made of what was said; raises `ConfigError`, one line, with near names for an unknown key."""
     try:
-        return checked(model, table, what)
+        return checked_settings(model, table, what)
     except SettingError as error:
         raise ConfigError(str(error)) from error
 
@@ -282,10 +282,10 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
             whole[key] = {**below, "name": _placed(key, below["name"])}
         elif below is not None:
             whole[key] = _placed(key, below)
-    return settled(check_model(RunConfig, whole, ""))
+    return settled_config(check_model(RunConfig, whole, ""))
 
 
-def settled(config: RunConfig) -> RunConfig:
+def settled_config(config: RunConfig) -> RunConfig:
     """Return a configuration whose paths are absolute and whose parts' options, but the editor's, are checked.
 
     Called on every configuration before it is used. Raises `ConfigError`, and `StreamError` for a stream that does
@@ -300,7 +300,7 @@ def settled(config: RunConfig) -> RunConfig:
         clash = sorted({"edits", "seed"} & set(options)) if key == "stream" else ()
         if clash:
             one = clash[0]
-            raise ConfigError(f"stream.{one}: {one} belongs to the run: say {one}={shown(options[one])}.")
+            raise ConfigError(f"stream.{one}: {one} belongs to the run: say {one}={shown_value(options[one])}.")
         if key != "editor":
             model = options_model(key, part.name)
             options = check_model(model, options, key).model_dump(mode="json", exclude_unset=True)

@@ -14,7 +14,7 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
-from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled
+from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled_config
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
@@ -62,7 +62,7 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     """
     if isinstance(source, RunConfig) and changes:
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
-    config = settled(source) if isinstance(source, RunConfig) else load_config(source, changes)
+    config = settled_config(source) if isinstance(source, RunConfig) else load_config(source, changes)
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
     check_model_named(config)

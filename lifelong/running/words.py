@@ -58,10 +58,11 @@ def parse_value(text: str) -> Any:
     (0.8, [1, 2, 5], True, 'grace', ['a', 'b'])
     """
     text = text.strip()
-    listed = "," in text and not text.startswith(("[", "{"))
-    if listed and not set(text) & set("\"'[{"):
-        return said_as([parse_value(item) for item in text.split(",") if item.strip()], text)
-    found = _toml(f"[{text}]" if listed else text)
+    found = _toml(text)
+    if found is None and "," in text:
+        if not set(text) & set("\"'[{"):  # so that every item remembers how it was written
+            return said_as([parse_value(item) for item in text.split(",") if item.strip()], text)
+        found = _toml(f"[{text}]")
     return text if found is None or isinstance(found, date | dt_time) else said_as(found, text)
 
 
