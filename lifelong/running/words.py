@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -43,6 +44,9 @@ def _toml_value(value: Any) -> str:
     return repr(value)
 
 
+_BETWEEN_COMMAS = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^,"'])+""")
+
+
 class ConfigError(ValueError):
     """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
 
@@ -60,10 +64,17 @@ def parse_value(text: str) -> Any:
     text = text.strip()
     found = _toml(text)
     if found is None and "," in text:
-        if not set(text) & set("\"'[{"):  # so that every item remembers how it was written
-            return said_as([parse_value(item) for item in text.split(",") if item.strip()], text)
-        found = _toml(f"[{text}]")
+        found = _toml(f"[{text}]") if set(text) & set("[{") else None
+        if found is None:  # item by item, so that each remembers how it was written
+            return said_as([parse_value(item) for item in _items(text) if item.strip()], text)
     return text if found is None or isinstance(found, date | dt_time) else said_as(found, text)
+
+
+def _items(text: str) -> list[str]:
+    """Return what stands between the commas of a text that are outside quotes."""
+    items = _BETWEEN_COMMAS.findall(text)
+    whole = ",".join(items) == re.sub(",+", ",", text.strip(","))
+    return items if whole else text.split(",")  # an apostrophe is no quote
 
 
 def _toml(text: str) -> Any:

@@ -52,7 +52,7 @@ def test_a_text_stays_as_it_was_written(word: str) -> None:
 
 def test_quotes_are_those_of_toml() -> None:
     assert meant_by("text", '"7"') == "7" and meant_by("text", "'a,b'") == "a,b"
-    assert meant_by("texts", '"a,b",c') == ("a,b", "c")
+    assert meant_by("texts", '"a,b",c') == ("a,b", "c") and meant_by("texts", "it's,it") == ("it's", "it")
 
 
 def test_lists_are_lists_where_lists_are_wanted_also_of_one() -> None:
