@@ -25,6 +25,7 @@ _WORDED = (
     KeyError,
     ArithmeticError,
 )  # those that this package raises have good words
+_LONGEST_WORD = 300
 _EXTRAS = "Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
 
 
@@ -34,7 +35,7 @@ def line_of_error(error: BaseException) -> str:
         error = error.__cause__ or error
     frames = list(_frames(error.__traceback__))
     text = _of_editor(error, frames) or _of_resources(error) or _of_mistake(error, frames) or _of_bug(error, frames)
-    text = printable(" ".join(text.split()))
+    text = printable(" ".join(word if len(word) < _LONGEST_WORD else word[:80] + "..." for word in text.split()))
     return text if len(text) < _LONGEST else text[:_LONGEST] + " ..."
 
 

@@ -112,10 +112,13 @@ class Panels(PanelSettings):
         return tuple(sorted(listed | regular | {edits}))
 
 
+MOST_POOL = 10**6  # edits to learn from, which are made before anything is learnt
+
+
 class FitOptions(Frozen):
     """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
 
-    edits: int = Field(default=1000, ge=1, le=10**9, description="edits of the stream's disjoint pool to learn from")
+    edits: int = Field(default=1000, ge=1, le=MOST_POOL, description="edits of the disjoint pool to learn from")
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what they are drawn from")
 
 

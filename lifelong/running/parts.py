@@ -5,7 +5,6 @@ Every mistake is a one-line error that names what is near. Knows where each kind
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +66,9 @@ def check_model_named(config: RunConfig) -> None:
         )
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ConfigError(f"model={name}: no such folder.{near(name, model_names())} Or a folder or a hub id.")
-    if "/" not in name and difflib.get_close_matches(name, model_names(), 1, 0.7):
-        raise ConfigError(f"model={name}: no such model.{near(name, model_names())} Or a folder or a hub id.")
+    if "/" not in name:
+        known = near(name, model_names())
+        raise ConfigError(f"model={name}: no such model or folder.{known} Or a hub id, OWNER/NAME.")
 
 
 def _check_device(name: str) -> None:

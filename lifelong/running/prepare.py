@@ -14,7 +14,7 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
-from lifelong.running.config import NamedPart, RunConfig, hash8, load_config, settled_config
+from lifelong.running.config import MOST_POOL, NamedPart, RunConfig, hash8, load_config, settled_config
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
@@ -121,6 +121,8 @@ def prepare(resolved: Resolved) -> Prepared:
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
+        if asked > MOST_POOL:
+            raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
         fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     digests |= contents_of(config, resolved.options)
