@@ -6,7 +6,7 @@ Knows the plain objects of `lifelong.running.catalog`; nothing of where they com
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.problems import shown_value
@@ -87,7 +87,7 @@ def _key_lines(key: Mapping[str, Any], before: str) -> list[str]:
     return _wrapped(f"{head}{gap}{about}", 36)
 
 
-def _wrapped(line: str, indent: int) -> Iterable[str]:
+def _wrapped(line: str, indent: int) -> list[str]:
     return textwrap.wrap(
         line, _WIDTH, subsequent_indent=" " * indent, drop_whitespace=True, break_long_words=False,
         break_on_hyphens=False, replace_whitespace=False,
