@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 # that have some: beside other processes a batch took fifteen times as long with two threads as with one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+__version__: str  # read from the installed package when it is asked for
+
 if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it equal to `_NAMES`
     from lifelong.bank import Bank as Bank
     from lifelong.editing.checks.check import check_editor as check_editor
@@ -118,6 +120,8 @@ __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 if not TYPE_CHECKING:  # to a type checker, which would then believe any name, the block above is all there is
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return importlib.import_module("lifelong.log.machine").package_version()
         if name not in _HOME:
             raise AttributeError(f"lifelong has no {name!r}; it has {', '.join(__all__)}.")
         module, own = _HOME[name]

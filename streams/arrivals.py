@@ -15,7 +15,7 @@ from streams.near import near
 from streams.order import generator
 from streams.process_options import PROCESS_OPTIONS
 from streams.processes import AS_RECORDED, PROCESSES, read_moments
-from streams.settings import checked
+from streams.settings import checked_settings
 from streams.stream import StreamOptions
 from streams.types import Arrival, Edit, Posed, Withdraw
 
@@ -71,7 +71,7 @@ def expected_until(
 ) -> float:
     """Return how many arrivals are expected before `end_s` (of a recorded process none: it is read, not drawn).
 
-    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than `MOST_ARRIVALS`.
+    Called before anything is drawn. Raises `ValueError` for a bad name or option, and for more than can be drawn.
     """
     given = _checked(name, rate, purpose, options)
     if name in AS_RECORDED:
@@ -82,12 +82,13 @@ def expected_until(
             f"{purpose}.rate={given['rate']:g}: about {number:.3g} {purpose} would come in {end_s:.3g} s of "
             f"simulated time; at most {MOST_ARRIVALS:.0e} are drawn. Give a lower rate (arrivals a second)."
         )
+    _check_phases(end_s, purpose, given)
     return number
 
 
 def _checked(name: str, rate: float | None, purpose: str, options: Mapping[str, Any]) -> dict[str, Any]:
     given = options if rate is None else {"rate": rate, **options}
-    return checked(process_options(name, purpose), given, purpose).model_dump(mode="json")
+    return checked_settings(process_options(name, purpose), given, purpose).model_dump(mode="json")
 
 
 def trace_origin(files: Mapping[str, str]) -> float:
@@ -140,6 +141,10 @@ def _possible(n: int, rate: float | None, purpose: str, given: Mapping[str, Any]
     span_s = n / rate
     if span_s > LAST_S and not until:
         raise ValueError(f"{purpose}.rate={rate:g}: the last of {n} would come after {span_s:.3g} s; {_ENDS}")
+    _check_phases(span_s, purpose, given)
+
+
+def _check_phases(span_s: float, purpose: str, given: Mapping[str, Any]) -> None:
     phase_s = given.get("on_s", LAST_S) + given.get("off_s", 0.0)
     if span_s / phase_s > MOST_PHASES:
         raise ValueError(

@@ -49,11 +49,11 @@ def problems(model: type[BaseModel], error: ValidationError, what: str = "") -> 
     return " Also: ".join(sentences[:_SHOWN]) + more
 
 
-def expected(field: FieldInfo) -> str:
+def expected_words(field: FieldInfo) -> str:
     """Return what a field takes in words, with its bounds.
 
     >>> from pydantic import Field, create_model
-    >>> expected(create_model("Some", share=(float, Field(1.0, ge=0, le=1))).model_fields["share"])
+    >>> expected_words(create_model("Some", share=(float, Field(1.0, ge=0, le=1))).model_fields["share"])
     'a number from 0 to 1'
     """
     return kind_words(field.annotation, field.metadata)
@@ -67,15 +67,15 @@ def default_of(field: FieldInfo) -> Any:
     return default.model_dump(mode="json") if isinstance(default, BaseModel) else default
 
 
-def shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
     """Return a value as one would write it in a word, cut where it is long.
 
-    >>> shown([1, True, "a"]), shown("x" * 99)[-5:]
+    >>> shown_value([1, True, "a"]), shown_value("x" * 99)[-5:]
     ('1,true,a', 'x ...')
     """
     text = getattr(value, "text", None)
     if text is None and isinstance(value, list | tuple):
-        text = ",".join(map(shown, value))
+        text = ",".join(map(shown_value, value))
     if text is None:
         text = str(value).lower() if isinstance(value, bool) or value is None else str(value)
     text = printable(text.replace("\n", "\\n"))
@@ -153,23 +153,25 @@ def _sentence(key: str, owner: type[BaseModel], field: FieldInfo | None, one: Ma
     message = str(one["msg"]).removeprefix("Value error, ").rstrip(".")
     if field is None:  # a rule of the whole table
         return f"{key}: {message}." if key else f"{message}."
-    wanted = f"expected {expected(field)}{_default(field)}{_about(field)}"
+    wanted = f"expected {expected_words(field)}{_default(field)}{_about(field)}"
     if one["type"] == "missing":
         return f"{key}: it must be given; {wanted}."
     given = one["input"]
     if one["type"] == "value_error":
-        return f"{key}={shown(given)}: {message}." if key not in message else f"{message}."
-    if isinstance(given, list | tuple) and not expected(field).startswith("a list"):
+        return f"{key}={shown_value(given)}: {message}." if key not in message else f"{message}."
+    if isinstance(given, list | tuple) and not expected_words(field).startswith("a list"):
         several = "a list of values is for `lifelong sweep`, which takes each in turn"
-        return f"{key}={shown(given)}: expected {expected(field)}{_default(field)}; {several}."
+        return f"{key}={shown_value(given)}: expected {expected_words(field)}{_default(field)}; {several}."
     if one["type"] == "string_type":
         wanted += "; in a file a text stands in quotes"
-    return f"{key}={shown(given)}: {wanted}."
+    return f"{key}={shown_value(given)}: {wanted}."
 
 
 def _default(field: FieldInfo) -> str:
     default = default_of(field)
-    return "" if default in (None, "", (), []) or isinstance(default, Mapping) else f" (default {shown(default)})"
+    return (
+        "" if default in (None, "", (), []) or isinstance(default, Mapping) else f" (default {shown_value(default)})"
+    )
 
 
 def _about(field: FieldInfo) -> str:

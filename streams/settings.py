@@ -58,7 +58,7 @@ class SaidText(str):
 _KINDS: Mapping[type, type] = {int: SaidInt, float: SaidFloat, list: SaidList, dict: SaidTable}
 
 
-def said(value: Any, text: str) -> Any:
+def said_as(value: Any, text: str) -> Any:
     """Return a value that remembers the word it was read from, where that may matter (a list's `1.10` is no 1.1)."""
     if type(value) not in _KINDS:
         return value
@@ -81,7 +81,7 @@ def said_in(value: Any, folder: Path) -> Any:
 def said_text(value: Any) -> Any:
     """Return the word that a value was read from, or the value itself where none is known.
 
-    >>> said_text(said(1.1, "1.10")), said_text(True), said_text(7)
+    >>> said_text(said_as(1.1, "1.10")), said_text(True), said_text(7)
     ('1.10', 'true', 7)
     """
     if isinstance(value, bool):
@@ -112,7 +112,7 @@ def absolute(value: str, prefix: str = "") -> str:
     return prefix + os.path.abspath(getattr(value, "base", Path.cwd()) / path)
 
 
-def checked(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
+def checked_settings(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
     """Return a model made of what was said; `what` stands before its keys. Raises `SettingError`, one line."""
     try:
         return model.model_validate(meant(model, table, what))

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from streams.near import near
-from streams.settings import SettingError, checked
+from streams.settings import SettingError, checked_settings
 from streams.types import Edit, Pool, Probe, digest_of, identity_of
 
 _MODULE = "edits"
@@ -122,7 +122,7 @@ def load_stream(name: str, *, edits: int, seed: int = 0, **options: Any) -> Stre
         raise StreamError(f"edits={edits}: a stream needs at least one edit.")
     module = _find(name)
     try:
-        settings = checked(module.Options, options, "stream")
+        settings = checked_settings(module.Options, options, "stream")
     except SettingError as error:
         raise StreamError(str(error)) from error
     return module.load(settings, edits=edits, seed=seed)

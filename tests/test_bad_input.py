@@ -72,10 +72,29 @@ def the_error(found: tuple[int, str, str], *parts: str) -> str:
         ({"stream.order": "sideways"}, ["sideways", "bursts, drift, grouped, near_duplicates"]),
         ({"panels.evry": 3}, ["panels.evry", "'every'"]),
         ({"model": "atlsa"}, ["model=atlsa", "Did you mean 'atlas'"]),
-        ({"model": "./nowhere"}, ["./nowhere", "no such folder"]),
-        ({"dtype": "float3"}, ["dtype", "'float32'", "float3"]),
+        ({"model": "./nowhere"}, ["/nowhere", "no such folder"]),
+        ({"dtype": "float3"}, ["dtype=float3", "one of float32, bfloat16"]),
         ({"device": "cudda"}, ["device=cudda", "device=cpu"]),
-        ({"edits": 0}, ["edits", "greater than or equal to 1", "given: 0"]),
+        ({"device": "meta"}, ["device=meta", "device=cpu"]),
+        ({"editor": "grace,ft"}, ["editor=grace,ft", "one name", "lifelong sweep"]),
+        ({"editor": "grace", "editor.radius": "1,2"}, ["editor.radius=1,2", "a number above 0", "lifelong sweep"]),
+        ({"editor": "grace", "editor.radius": -1}, ["editor.radius=-1", "a number above 0 (default 1.0): "]),
+        ({"editor": "grace", "editor.index": "flt"}, ["editor.index=flt", "flat, flat16, ivf, hnsw"]),
+        ({"edits": "100,200"}, ["edits=100,200", "a whole number", "lifelong sweep"]),
+        ({"edits": "true"}, ["edits=true", "a whole number"]),
+        ({"edits.most": 3}, ["edits.most", "one value"]),
+        ({"panels": "abc"}, ["panels.at=abc", "a list of whole numbers"]),
+        ({"seed": "9" * 400}, ["seed=", "at most 9223372036854775807"]),
+        ({"window_s": "inf"}, ["window_s=inf", "a number from 0 to 1e9", "seconds"]),
+        ({"threads": 100000}, ["threads=100000", "from 0 to 1024"]),
+        ({"model.seed": "1,2"}, ["model.seed=1,2", "a whole number"]),
+        ({"clock": "modelled", "clock.edit_s": "abc"}, ["clock.edit_s=abc", "a number from 0", "seconds of an edit"]),
+        ({"clock": "replayed", "clock.run": "/nowhere"}, ["/nowhere"]),
+        ({"policy": "premt"}, ["policy=premt", "preempt"]),
+        ({"stream.edits": 5}, ["stream.edits", "say edits=5"]),
+        ({"workers": 2, "clock": "measured"}, ["workers=2", "measured clock"]),
+        ({"batch": 3, "editor": "grace", "workers": "x"}, ["workers=x"]),
+        ({"edits": 0}, ["edits=0", "a whole number from 1", "default 200"]),
         ({"sed": 1}, ["sed", "'seed'"]),
     ],
 )
@@ -83,8 +102,47 @@ def test_an_unknown_name_or_value_names_the_near_ones(call: Call, changes: dict,
     the_error(call("run", **changes), *parts)
 
 
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"arrivals.rate": "abc"}, ["arrivals.rate=abc", "a number from 1e-9 to 1e9"]),
+        ({"arrivals.rate": "1e-300"}, ["arrivals.rate=1e-300", "from 1e-9"]),
+        ({"arrivals.rate": "1e-9"}, ["arrivals.rate=1e-09", "would come after", "4e+09"]),
+        ({"queries.rate": -4}, ["queries.rate=-4"]),
+        ({"queries.rate": "1e9"}, ["queries.rate=1e+09", "about", "queries would come", "at most 1e+08"]),
+        ({"withdrawals.rate": 0}, ["withdrawals.rate=0"]),
+        ({"withdrawals.rate": "nan"}, ["withdrawals.rate=nan"]),
+        ({"queries": "hawkes", "queries.offspring": 1}, ["queries.offspring=1", "below 1"]),
+        (
+            {"queries": "on_off", "queries.on_s": "1e-9", "queries.off_s": "1e-9"},
+            ["queries.on_s and off_s", "phases"],
+        ),
+        ({"queries.zipf": "x"}, ["queries.zipf=x", "of at least 0"]),
+        ({"arrivals": "trace"}, ["arrivals.file", "must be given"]),
+        ({"arrivals": "trace", "arrivals.file": "/nowhere"}, ["arrivals.file=/nowhere", "no such file"]),
+        ({"queries": "trace", "queries.file": 5}, ["queries.file=", "/5"]),
+        ({"arrivals": "gamma", "arrivals.burst": 1}, ["arrivals.burst", "'burstiness'"]),
+        ({"out": "/proc/x"}, ["out=/proc/x", "cannot be written"]),
+        ({"cache": "/dev/null"}, ["cache=/dev/null", "cannot be written", "no folder"]),
+    ],
+)
+def test_what_can_be_known_is_said_before_anything_is_asked(
+    call: Call, tmp_path: Path, changes: dict, parts: list[str]
+) -> None:
+    """By a dry run and by a run, neither of which leaves anything behind."""
+    for flags in ([], ["--dry-run"]):
+        the_error(call("run", *flags, **changes), *parts)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_editor_that_does_not_fit_the_model_is_named_before_a_folder_is_made(call: Call, tmp_path: Path) -> None:
+    found = call("run", editor="grace", **{"editor.module": "mlp.nothing"})
+    the_error(found, "mlp.nothing")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_unknown_recipe_file_or_part_of_a_bench_is_named(call: Call) -> None:
-    the_error(call("run", "frist-look"), "'frist_look'", "Did you mean 'first-look'")
+    the_error(call("run", "frist-look"), "'frist-look'", "Did you mean 'first-look'")
     the_error(call("run", "mine.toml"), "mine.toml", "No such file")
     the_error(call("bench", "probing", editor="grase"), "Did you mean 'grace'")
 
@@ -206,6 +264,46 @@ def test_what_is_not_finite_is_told_and_the_run_goes_on(call: Call, tmp_path: Pa
 def test_an_editor_file_that_cannot_be_used_says_why(call: Call, tmp_path: Path, text: str, parts: list[str]) -> None:
     (tmp_path / "mine.py").write_text(text)
     the_error(call("run", editor=tmp_path / "mine.py"), *parts)
+
+
+USERS_EDITOR = """from lifelong import Editor, EditorOptions
+
+class Options(EditorOptions):
+    tag: str = "x"
+
+class Mine(Editor):
+    Options = Options
+
+    def edit(self, edits):
+        {edit}
+
+    def route(self, keys):
+        {route}
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "route", "parts"),
+    [
+        (
+            "self.nothing(edits)",
+            "return super().route(keys)",
+            ["line 10, in edit of ", "AttributeError", "'nothing'"],
+        ),
+        ("raise KeyError(7)", "return super().route(keys)", ["line 10, in edit of ", "KeyError: 7"]),
+        ("pass", "return None", ["route returned None", "a list of one Route"]),
+        ("pass", "return super().route(keys)[1:]", ["route returned a list of ", "are needed"]),
+        ("pass", "return [1] * len(keys)", ["route returned a list of "]),
+        ("pass", "return super().route(keys) + undefined", ["line 13, in route", "NameError"]),
+        ("self.vlm.generate(edits)", "return super().route(keys)", ["line 10, in edit of ", "Error: "]),
+    ],
+)
+def test_an_error_in_a_users_editor_has_its_file_line_method_and_edit(
+    call: Call, tmp_path: Path, edit: str, route: str, parts: list[str]
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(USERS_EDITOR.format(edit=edit, route=route))
+    the_error(call("run", editor=path), f"editor={path}", *parts)
 
 
 def test_a_full_disk_keeps_what_was_committed(call: Call, tmp_path: Path, monkeypatch) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from lifelong.editing.find import USERS
-from streams.problems import shown
+from streams.problems import shown_value
 from streams.text import printable
 from streams.types import Edit
 
@@ -24,16 +24,25 @@ _WORDED = (
     RuntimeError,
     KeyError,
     ArithmeticError,
-)  # where this package raises one, it says what is wrong
+)  # those that this package raises have good words
+_LONGEST_WORD = 300
 _EXTRAS = "Install it, or this package with its extras: pip install 'lifelong-edit[cpu]'."
 
 
 def line_of_error(error: BaseException) -> str:
     """Return what to tell the user of an exception, on one line and without control characters."""
+    while _is_copy(error):
+        error = error.__cause__ or error
     frames = list(_frames(error.__traceback__))
     text = _of_editor(error, frames) or _of_resources(error) or _of_mistake(error, frames) or _of_bug(error, frames)
-    text = printable(" ".join(text.split()))
+    text = printable(" ".join(word if len(word) < _LONGEST_WORD else word[:80] + "..." for word in text.split()))
     return text if len(text) < _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _is_copy(error: BaseException) -> bool:
+    """Whether an exception only stands for its cause: simpy raises a copy of what was raised in a process."""
+    cause = error.__cause__
+    return cause is not None and type(cause) is type(error) and cause.args == error.args
 
 
 def _frames(trace: TracebackType | None) -> Sequence[TracebackType]:
@@ -79,7 +88,7 @@ def _of_mistake(error: BaseException, frames: Sequence[TracebackType]) -> str:
     """Of an error that this package words itself, and of one of the system (which names its file)."""
     if isinstance(error, ValidationError):
         return " Also: ".join(
-            f"{'.'.join(map(str, one['loc'])) or error.title}={shown(one['input'])}: {one['msg']}."
+            f"{'.'.join(map(str, one['loc'])) or error.title}={shown_value(one['input'])}: {one['msg']}."
             for one in error.errors(include_url=False)[:3]
         )
     ours = type(error).__module__.partition(".")[0] in _OURS

@@ -29,7 +29,7 @@ def list_command(
     options: Annotated[bool, typer.Option("--options", help="Every option with its default.")] = False,
 ) -> None:
     """List what there is to choose from, or what a run was told: its edits with what the model answers now."""
-    from lifelong.cli.listed import lines_of
+    from lifelong.cli.listed import listed_lines
     from lifelong.cli.rows import row_lines
     from lifelong.running.catalog import listing
 
@@ -40,7 +40,7 @@ def list_command(
         raise ConfigError(f"list {kind} {of} {named}: only {', '.join(SHOWN)} take further words.")
     else:
         things = listing(kind, options=options)
-        lines = lines_of(things)
+        lines = listed_lines(things)
     print(json.dumps(things, indent=1, default=str) if as_json else "\n".join(lines))
 
 

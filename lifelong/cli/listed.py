@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streams.problems import shown
+from streams.problems import shown_value
 
 _WIDTH = 100
 _LABEL = 35  # columns of an editor with its options
@@ -25,7 +25,7 @@ MEASURES = SCORES | COSTS
 _SHORT = {"bytes per edit": "bytes/edit", "route p50 (ms)": "p50 (ms)", "route p99 (ms)": "p99 (ms)"}
 
 
-def lines_of(things: Sequence[Mapping[str, Any]]) -> list[str]:
+def listed_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a listing as lines: of editors the tables of their evidence first, of keys what they take."""
     if any("takes" in thing for thing in things):
         return [line for thing in things for line in _key_lines(thing, "")]
@@ -80,7 +80,7 @@ def _cut(label: str) -> str:
 
 def _key_lines(key: Mapping[str, Any], before: str) -> list[str]:
     default = key["default"]
-    equals = "" if default is None else " = ''" if default == "" else f" = {shown(default)}"
+    equals = "" if default is None else " = ''" if default == "" else f" = {shown_value(default)}"
     about = f"{key['takes']}{': ' if key['about'] else ''}{key['about']}"
     head = f"{before}{key['name']}{equals}"
     gap = " " * max(2, 36 - len(head))

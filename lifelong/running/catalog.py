@@ -17,7 +17,7 @@ from lifelong.running.options import CLOCKS, MODEL_OPTIONS, options_model
 from lifelong.running.words import ConfigError, read_toml
 from streams.arrivals import arrival_names
 from streams.near import near
-from streams.problems import default_of, expected
+from streams.problems import default_of, expected_words
 from streams.process_options import ProcessOptions
 from streams.processes import AS_RECORDED
 from streams.traffic import TrafficOptions
@@ -149,4 +149,4 @@ def _described(name: str, field: FieldInfo, before: str = "") -> dict[str, Any]:
     if isinstance(default, Mapping):
         default = default.get("name")  # of a part its name; of panels and fit their keys say it
     about = f"{before}{field.description or ''}"
-    return {"name": name, "takes": expected(field), "default": default, "about": about}
+    return {"name": name, "takes": expected_words(field), "default": default, "about": about}

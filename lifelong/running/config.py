@@ -23,8 +23,8 @@ from lifelong.running.options import MODEL_OPTIONS, options_model
 from lifelong.running.words import ConfigError, override, read_toml
 from lifelong.simulation.jobs import Policy
 from streams.near import near
-from streams.problems import shown
-from streams.settings import LARGEST, PathText, SettingError, absolute, checked, said_in, said_text
+from streams.problems import shown_value
+from streams.settings import LARGEST, PathText, SettingError, absolute, checked_settings, said_in, said_text
 from streams.stream import stream_names
 from streams.text import printable
 
@@ -78,7 +78,7 @@ class Panels(PanelSettings):
 
     at: tuple[int, ...] = Field(
         default=(),
-        description="steps at which all past edits are asked about; without any 1, 2, 5, 10, ...",
+        description="steps at which all past edits are asked about; without any 1, 2, 5, 10 and so on",
     )
     every: int = Field(default=0, ge=0, description="a panel after every so many edits; 0: only those of `at`")
 
@@ -114,10 +114,13 @@ class Panels(PanelSettings):
         return tuple(sorted(listed | regular | {edits}))
 
 
+MOST_POOL = 10**6  # edits to learn from, which are made before anything is learnt
+
+
 class FitOptions(Frozen):
     """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
 
-    edits: int = Field(default=1000, ge=1, le=10**9, description="edits of the stream's disjoint pool to learn from")
+    edits: int = Field(default=1000, ge=1, le=MOST_POOL, description="edits of the disjoint pool to learn from")
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what they are drawn from")
 
 
@@ -224,7 +227,7 @@ def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, s
 def check_model(model: type[_Model], table: Mapping[str, Any], what: str) -> _Model:
     """Return `model` made of what was said; raises `ConfigError`, one line, with near names for an unknown key."""
     try:
-        return checked(model, table, what)
+        return checked_settings(model, table, what)
     except SettingError as error:
         raise ConfigError(str(error)) from error
 
@@ -306,10 +309,10 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
             whole[key] = {**below, "name": _placed(key, below["name"])}
         elif below is not None:
             whole[key] = _placed(key, below)
-    return settled(check_model(RunConfig, whole, ""))
+    return settled_config(check_model(RunConfig, whole, ""))
 
 
-def settled(config: RunConfig) -> RunConfig:
+def settled_config(config: RunConfig) -> RunConfig:
     """Return a configuration whose paths are absolute and whose parts' options, but the editor's, are checked.
 
     Called on every configuration before it is used. Raises `ConfigError`, and `StreamError` for a stream that does
@@ -324,7 +327,7 @@ def settled(config: RunConfig) -> RunConfig:
         clash = sorted({"edits", "seed"} & set(options)) if key == "stream" else ()
         if clash:
             one = clash[0]
-            raise ConfigError(f"stream.{one}: {one} belongs to the run: say {one}={shown(options[one])}.")
+            raise ConfigError(f"stream.{one}: {one} belongs to the run: say {one}={shown_value(options[one])}.")
         if key != "editor":
             model = options_model(key, part.name)
             options = check_model(model, options, key).model_dump(mode="json", exclude_unset=True)

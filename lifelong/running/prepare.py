@@ -16,7 +16,16 @@ from lifelong.log.checkpoint import State
 from lifelong.probing.limits import AnswerLimit, answer_limit, check_askable
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
 from lifelong.running.changes import flat_changes, has_class, with_editor_files
-from lifelong.running.config import NamedPart, RunConfig, find_table, from_table, hash8, load_config, settled
+from lifelong.running.config import (
+    MOST_POOL,
+    NamedPart,
+    RunConfig,
+    find_table,
+    from_table,
+    hash8,
+    load_config,
+    settled_config,
+)
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
@@ -64,7 +73,7 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
         changes = plain_changes(source, changes or {})
     if isinstance(source, RunConfig) and changes:
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
-    config = settled(source) if isinstance(source, RunConfig) else load_config(source, changes)
+    config = settled_config(source) if isinstance(source, RunConfig) else load_config(source, changes)
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
     check_model_named(config)
@@ -189,6 +198,8 @@ def prepare(
     fit = None
     if kind.trains:
         asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
+        if asked > MOST_POOL:
+            raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
         fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     digests |= contents_of(config, resolved.options)

@@ -11,7 +11,7 @@ from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
-from streams.settings import said
+from streams.settings import said_as
 from streams.text import TextError, read_text
 
 
@@ -64,6 +64,9 @@ def _toml_text(value: str, place: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+_BETWEEN_COMMAS = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^,"'])+""")
+
+
 class ConfigError(ValueError):
     """A key, a value or a file of a configuration is wrong; the message is one line and names near keys."""
 
@@ -79,11 +82,19 @@ def parse_value(text: str) -> Any:
     (0.8, [1, 2, 5], True, 'grace', ['a', 'b'])
     """
     text = text.strip()
-    listed = "," in text and not text.startswith(("[", "{"))
-    if listed and not set(text) & set("\"'[{"):
-        return said([parse_value(item) for item in text.split(",") if item.strip()], text)
-    found = _toml(f"[{text}]" if listed else text)
-    return text if found is None or isinstance(found, date | clock_time) else said(found, text)
+    found = _toml(text)
+    if found is None and "," in text:
+        found = _toml(f"[{text}]") if set(text) & set("[{") else None
+        if found is None:  # item by item, so that each remembers how it was written
+            return said_as([parse_value(item) for item in _items(text) if item.strip()], text)
+    return text if found is None or isinstance(found, date | clock_time) else said_as(found, text)
+
+
+def _items(text: str) -> list[str]:
+    """Return what stands between the commas of a text that are outside quotes."""
+    items = _BETWEEN_COMMAS.findall(text)
+    whole = ",".join(items) == re.sub(",+", ",", text.strip(","))
+    return items if whole else text.split(",")  # an apostrophe is no quote
 
 
 def _toml(text: str) -> Any:

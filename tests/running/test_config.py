@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lifelong.running.config import Panels, from_table, hash8, load_config
+from lifelong.running.catalog import listing
+from lifelong.running.config import Panels, RunConfig, find_table, from_table, hash8, load_config, recipe_names
 from lifelong.running.words import ConfigError, override, parse_words, to_toml
 
 
@@ -90,3 +91,45 @@ def test_a_sweep_with_every_varied_key_settled_is_one_run() -> None:
     assert (one.editor.name, one.edits, one.title()) == ("grace", 30, "grace-atlas")
     with pytest.raises(ConfigError, match="editor=ft"):
         load_config("curves", {"editor.radius": 1})
+
+
+def test_two_values_of_one_key_are_an_error_naming_both() -> None:
+    for words in (["editor=grace", "editor=ft"], ["editor.name=grace", "editor=ft"]):
+        with pytest.raises(ConfigError, match="editor is given twice, as grace and as ft"):
+            parse_words(words)
+
+
+def test_a_number_of_thousands_of_digits_and_deep_lists_are_texts() -> None:
+    for word in ("9" * 5000, "[" * 5000, "1\nseed = 2"):
+        assert parse_words([f"name={word}"])["name"] == word
+
+
+@pytest.mark.parametrize(
+    "text", ["grid = 5", "[run]\nedits = 1\n[grid]\nseed = [0]\n", "run = 5\n[grid]\nseed = [0]"]
+)
+def test_a_grid_or_run_that_is_no_table_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "g.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"g\.toml(: (grid|run) is '5'; expected a table| is a sweep)"):
+        load_config(str(tmp_path / "g.toml"))
+
+
+def test_every_key_is_described_and_so_is_every_option_of_a_part() -> None:
+    keys = {one["name"]: one for one in listing("keys")}
+    assert {k for k in RunConfig.model_fields if k != "fit"} <= set(keys)
+    assert {
+        "panels.every",
+        "fit.edits",
+        "queries.rate",
+        "queries.zipf",
+        "arrivals.burstiness",
+        "clock.edit_s",
+    } <= set(keys)
+    assert all(one["about"] and one["takes"] for one in keys.values())
+    assert keys["editor"]["default"] == "none" and "list editors" in keys["editor.*"]["about"]
+    load_config(None, {k: one["default"] for k, one in keys.items() if k.startswith("panels.")})
+
+
+def test_a_recipe_runs_under_its_own_name() -> None:
+    for name in recipe_names():
+        named = find_table(name).get("name")
+        assert named in (None, Path(name).name), name
