@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from streams.near import near
-from streams.records import shown
+from streams.records import JsonObject, shown
 from streams.text import half_character, picture_mark, printable
 
 
@@ -28,9 +28,8 @@ class RecordFields:
         for name in self._given:
             if name not in known:
                 self.note(name, f"no such field.{near(printable(name), known)}")
-        twice: str = getattr(value, "twice", "")
-        if twice:
-            self.note(twice, "it is given twice. Keep one of them.")
+        if isinstance(value, JsonObject) and value.twice:
+            self.note(value.twice, "it is given twice. Keep one of them.")
 
     def note(self, name: str, problem: str) -> None:
         """Note what is wrong with a field."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from streams.stream import Stream
 from streams.types import ImageRef
 
-Row = dict[str, str | int | list[str]]
+StreamRow = dict[str, str | int | list[str]]
 
 
-def edit_rows(stream: Stream) -> Iterator[Row]:
+def edit_rows(stream: Stream) -> Iterator[StreamRow]:
     """Yield one row an edit, in order, for a table of what was edited.
 
     `step` counts from 1: after so many edits a panel knows this one. `picture` is the URI, '' for a text question.
@@ -33,7 +33,7 @@ def edit_rows(stream: Stream) -> Iterator[Row]:
         }
 
 
-def probe_rows(stream: Stream) -> Iterator[Row]:
+def probe_rows(stream: Stream) -> Iterator[StreamRow]:
     """Yield one row a probe, those of the edits in their order and then the general set (its `edit_id` is '').
 
     `accepted` lists the answers that count beside the target; `hops` is the number of steps of reasoning.

@@ -65,6 +65,9 @@ class Memory:
             note([row], memory.first)
             if row.edit_id:
                 memory.visible.setdefault(row.edit_id, row.step - row.age)
+                if row.prompt_kind != "text":  # a question without a picture tells nothing of its edit's prompt
+                    memory.kinds[row.edit_id] = row.prompt_kind
+                memory.kinds.setdefault(row.edit_id, "text")
                 if row.variant in (SUPERSEDED, WITHDRAWN):
                     memory.retired[row.edit_id] = "" if row.variant == WITHDRAWN else "a later edit"
             step, kept = last.setdefault(row.probe_id, (row.step, []))

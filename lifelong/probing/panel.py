@@ -238,10 +238,8 @@ class Panel:
 
     def _kind(self, probe: Probe) -> str:
         """Return the kind of the edit's prompt; `text` for a question of it that shows no picture."""
-        kinds, edit_id = self.memory.kinds, probe.edit_id
-        if edit_id and edit_id not in kinds and self._kind_of is not None:
-            kinds[edit_id] = self._kind_of(edit_id)
-        kind = kinds.get(edit_id, "")
+        kind = self._kind_of(probe.edit_id) if self._kind_of is not None else ""
+        kind = kind or self.memory.kinds.get(probe.edit_id, "")
         return "text" if kind and probe.query.image is None else kind
 
     def _attributed(self, asked: Asked, facts: Sequence[Probed]) -> list[Gauged]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from streams.types import Arrival, Edit, Posed, Withdraw, digest_of
+from streams.types import Arrival, Edit, Posed, Withdraw, digest_of, identity_of
 
 Policy = Literal["fifo", "queries_first", "edits_first", "preempt"]
 
@@ -122,6 +122,6 @@ def arrivals_digest(arrivals: Sequence[Arrival], turn: int, workers: int, *other
 
 
 def _word(item: Edit | Posed | Withdraw) -> str:
-    if isinstance(item, Edit):
-        return "+" + item.id
-    return f"-{item.edit_id}" if isinstance(item, Withdraw) else f"?{item.probe.id}"
+    if isinstance(item, Posed):  # of a probe its id is enough: it is made of everything else in it
+        return identity_of((item.probe.id, item.scope, item.edit_id, item.before, item.withdrawn))
+    return identity_of(item)

@@ -21,6 +21,7 @@ import lifelong
 from lifelong.cli import main as cli
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.running.catalog import listing
+from lifelong.running.words import ConfigError
 
 
 def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:

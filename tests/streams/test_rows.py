@@ -16,7 +16,7 @@ def test_every_edit_and_probe_has_one_row_with_its_own_values():
     assert [row["supersedes"] for row in edits] == [e.supersedes or "" for e in stream.edits]
     assert [row["probe_id"] for row in probes] == [p.id for p in stream.every_probe()]
     assert [row["target"] for row in probes] == [p.target for p in stream.every_probe()]
-    assert {row["edit_id"] for row in probes} == {e.id for e in stream.edits} | {""}
+    assert {str(row["edit_id"]) for row in probes} == {e.id for e in stream.edits} | {""}
 
 
 def test_a_column_has_one_type_in_all_rows():

@@ -82,3 +82,46 @@ def test_a_model_that_knows_nothing_leaves_nothing_to_edit(table, tmp_path):
     pq.write_table(nothing, tmp_path / "nothing.parquet")
     with pytest.raises(StreamError, match="no edit is left"):
         load_stream("atlas", edits=5, known=str(tmp_path / "nothing.parquet"))
+
+
+def test_a_small_file_of_many_rows_is_refused_before_it_is_read(table, tmp_path):
+    row = pq.read_table(table).slice(0, 1)
+    many = {
+        name: pa.DictionaryArray.from_arrays(pa.array([0] * 600_000, pa.int8()), pa.array(row[name].to_pylist()))
+        if pa.types.is_string(row[name].combine_chunks().type) or pa.types.is_dictionary(row[name].type)
+        else pa.array(row[name].to_pylist() * 600_000)
+        for name in row.column_names
+    }
+    with pq.ParquetWriter(tmp_path / "many.parquet", pa.table(many).schema) as writer:
+        for _ in range(10):
+            writer.write_table(pa.table(many))
+    with pytest.raises(StreamError, match=r"many\.parquet: 6000000 rows .* at most 5000000 rows"):
+        load_stream("atlas", edits=1, known=str(tmp_path / "many.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("correct", ["maybe"] * 3, "column 'correct' holds string; expected true and false"),
+        ("template", ["x"] * 3, "column 'template' holds string; expected whole numbers"),
+        ("template", [0, None, 0], "column 'template' has 1 empty values"),
+        ("template", [99] * 3, "column 'template': relation '[a-z_>]+' has [0-9]+ wordings"),
+        ("entity", [1, 2, 3], "column 'entity' holds int64; expected texts"),
+        ("relation", ["no\x1bsuch"] * 3, r"column 'relation': relation 'no\\x1bsuch' is not in the atlas"),
+        ("template_split", ["test"] * 3, "column 'template_split': template_split 'test'"),
+    ],
+)
+def test_a_wrong_column_of_a_table_is_named_with_the_file(table, tmp_path, column, values, message):
+    full = pq.read_table(table).slice(0, 3)
+    full = full.set_column(COLUMNS.index("correct"), "correct", pa.array([True] * 3))
+    full = full.set_column(full.column_names.index(column), column, pa.array(values))
+    pq.write_table(full, tmp_path / "wrong.parquet")
+    with pytest.raises(StreamError, match=rf"wrong\.parquet.*{message}"):
+        load_stream("atlas", edits=1, known=str(tmp_path / "wrong.parquet"))
+
+
+def test_what_is_asked_twice_is_known_once(table, tmp_path):
+    full = pq.read_table(table)
+    pq.write_table(pa.concat_tables([full, full]), tmp_path / "twice.parquet")
+    once, twice = (read_known(str(path), load_world()) for path in (table, tmp_path / "twice.parquet"))
+    assert once.rows == twice.rows
