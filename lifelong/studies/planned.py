@@ -22,7 +22,7 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.grid import Cell, cells
 from lifelong.studies.processes import Ended, run_processes
 
-State = Literal["finished", "begun", "new"]
+HowFar = Literal["finished", "begun", "new"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Planned:
 
     cell: Cell
     folder: Path
-    state: State
+    state: HowFar
     wall_s: float
 
     def line(self) -> str:
@@ -113,7 +113,7 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
     for number in order:
         yield {"cell": number}
         ready = prepare(resolve(configs[number]), loaded)
-        state: State = "new"
+        state: HowFar = "new"
         if (ready.folder / "manifest.json").exists():
             state = "finished" if RunLog.open(ready.folder).done() else "begun"
         yield {"cell": number, "folder": str(ready.folder), "state": state}
