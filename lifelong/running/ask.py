@@ -14,7 +14,7 @@ from lifelong.log.checkpoint import Checkpoint
 from lifelong.log.shown import short_repr
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
-from lifelong.running.progress import heartbeat
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 from lifelong.running.words import ConfigError
 from streams.types import ImageRef, Query
 
@@ -61,7 +61,7 @@ def ask(
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
     query = Query(question, None if image is None else image_ref(image))
-    with heartbeat(say, "loading the stream, the model and the edits"):
+    with heartbeat(say, "loading the stream, the model and the edits", after_s=LOADING_AFTER_S):
         ready = prepare(resolve(from_table(log.config(), {})))
         editor = ready.editor()
     try:

@@ -19,7 +19,7 @@ from lifelong.log.files import held
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
-from lifelong.running.progress import Progress, busy_machine, every_tenth
+from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
 from lifelong.running.words import ConfigError, to_toml
@@ -53,7 +53,7 @@ def run(
         _says_what_is_kept(progress) as logs,
     ):
         watch = Stopwatch()
-        with watch.on("load"), progress.doing("loading the stream and the model"):
+        with watch.on("load"), progress.doing("loading the stream and the model", after_s=LOADING_AFTER_S):
             ready = prepare(resolved)
         with locked(ready.folder):
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)

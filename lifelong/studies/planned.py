@@ -16,7 +16,7 @@ from typing import Any, Literal
 from lifelong.log import LogError, RunLog
 from lifelong.running.config import NOT_HASHED, RunConfig
 from lifelong.running.prepare import Loaded, model_key, prepare, resolve, stream_key
-from lifelong.running.progress import heartbeat, in_clock
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat, in_clock
 from lifelong.running.signals import Stopped
 from lifelong.running.words import ConfigError
 from lifelong.studies.grid import Cell, cells
@@ -75,7 +75,7 @@ def plan(
     todo = cells(source, changes)
     request = {"check": [cell.config.table() for cell in todo]}
     errors: list[str] = []
-    with heartbeat(say, f"checking {len(todo)} runs"):
+    with heartbeat(say, f"checking {len(todo)} runs", after_s=LOADING_AFTER_S):
         (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
     _raise_unless_checked(ended, todo, errors)
     found: dict[str, Cell] = {}
