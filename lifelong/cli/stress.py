@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lifelong.cli.words import say, split_words
-from lifelong.running.progress import heartbeat
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 from lifelong.running.words import parse_words
 
 stress_app = typer.Typer(help="How much a system bears before it breaks.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def stress_load_command(
     """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
     from lifelong.studies.stress.load import stress_load
 
-    with heartbeat(say, f"searching the largest rate, by replays with {seeds} seeds"):
+    with heartbeat(say, f"searching the largest rate, by replays with {seeds} seeds", after_s=LOADING_AFTER_S):
         found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
     spread = found.interval()
     by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)

@@ -15,7 +15,7 @@ from lifelong.log.checkpoint import Checkpoint
 from lifelong.log.shown import short_repr
 from lifelong.running.config import from_table
 from lifelong.running.prepare import prepare, resolve
-from lifelong.running.progress import heartbeat
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 from lifelong.running.unchanged import check_unchanged
 from lifelong.running.words import ConfigError
 from streams.types import Edit, ImageRef, Query
@@ -68,7 +68,7 @@ def ask(
     log = RunLog.open(run)
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
-    with heartbeat(say, "loading the stream and the model"):
+    with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
         ready = prepare(resolve(from_table(log.config(), {})))
     check_unchanged(log, ready.digests)
     about = found_edit(ready.stream.edits, edit) if edit else None
@@ -78,7 +78,7 @@ def ask(
     if why:
         raise ConfigError(f"The question cannot be asked: {why}.")
     most = ready.limit.tokens
-    with ready.computing(), heartbeat(say, "loading the edits and answering"):
+    with ready.computing(), heartbeat(say, "loading the edits and answering", after_s=LOADING_AFTER_S):
         editor = ready.editor()
         try:
             editor.load(saved.part("editor"))

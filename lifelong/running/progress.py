@@ -19,6 +19,7 @@ from lifelong.running.remaining import Remaining, Stretch
 from streams.text import printable
 
 PLAIN_EVERY_S = 10.0
+LOADING_AFTER_S = PLAIN_EVERY_S  # what is wrong is mostly found before, and is said in one line then
 
 
 class Progress:
@@ -72,9 +73,15 @@ class Progress:
             print(line, file=self.stream, flush=True)
 
     @contextmanager
-    def doing(self, what: str) -> Iterator[None]:
-        """Show what is being prepared in the body: before it begins, and then every ten seconds how long it takes."""
-        self.say(what)
+    def doing(self, what: str, *, after_s: float = 0.0) -> Iterator[None]:
+        """Show what is being prepared in the body before it begins, and every ten seconds how long it takes.
+
+        `after_s`: only where it takes so long, because a mistake that is found at once is said in one line.
+        """
+        if after_s:
+            self._shown_at = self.clock() - PLAIN_EVERY_S + after_s
+        else:
+            self.say(what)
         self._doing, self._doing_since = what, self.clock()
         try:
             yield
@@ -161,16 +168,24 @@ class Progress:
 
 
 @contextmanager
-def heartbeat(say: Callable[[str], None], what: str, every_s: float = PLAIN_EVERY_S) -> Iterator[None]:
-    """Say what is done in the body before it begins, and every `every_s` seconds how long it has taken so far."""
+def heartbeat(
+    say: Callable[[str], None], what: str, *, after_s: float = 0.0, every_s: float = PLAIN_EVERY_S
+) -> Iterator[None]:
+    """Say what is done in the body before it begins, and every `every_s` seconds how long it has taken so far.
+
+    `after_s`: only where it takes so long, because a mistake that is found at once is said in one line.
+    """
     over = threading.Event()
     began = time.perf_counter()
 
     def beat() -> None:
-        while not over.wait(every_s):
+        wait_s = after_s or every_s
+        while not over.wait(wait_s):
+            wait_s = every_s
             say(f"{what}: {time.perf_counter() - began:.0f} s so far")
 
-    say(what)
+    if not after_s:
+        say(what)
     beating = threading.Thread(target=beat, daemon=True, name="heartbeat")
     beating.start()
     try:

@@ -21,7 +21,7 @@ from lifelong.log.stream_tables import write_stream_tables
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
-from lifelong.running.progress import Progress, busy_machine, every_tenth
+from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
@@ -65,7 +65,7 @@ def run(
         _says_what_is_kept(progress) as logs,
     ):
         watch = Stopwatch()
-        with watch.on("load"), progress.doing("loading the stream and the model"):
+        with watch.on("load"), progress.doing("loading the stream and the model", after_s=LOADING_AFTER_S):
             ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
         with locked(ready.folder), ready.computing():

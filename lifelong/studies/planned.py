@@ -16,13 +16,13 @@ from typing import Any, Literal
 from lifelong.log import LogError, RunLog
 from lifelong.running.config import NOT_HASHED, RunConfig
 from lifelong.running.prepare import Loaded, model_key, prepare, resolve, stream_key
-from lifelong.running.progress import heartbeat, in_clock
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat, in_clock
 from lifelong.running.signals import Stopped
 from lifelong.running.words import ConfigError
 from lifelong.studies.grid import Cell, cells
 from lifelong.studies.processes import Ended, run_processes
 
-State = Literal["finished", "begun", "new"]
+HowFar = Literal["finished", "begun", "new"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Planned:
 
     cell: Cell
     folder: Path
-    state: State
+    state: HowFar
     wall_s: float
 
     def line(self) -> str:
@@ -75,7 +75,7 @@ def plan(
     todo = cells(source, changes)
     request = {"check": [cell.config.table() for cell in todo]}
     errors: list[str] = []
-    with heartbeat(say, f"checking {len(todo)} runs"):
+    with heartbeat(say, f"checking {len(todo)} runs", after_s=LOADING_AFTER_S):
         (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
     _raise_unless_checked(ended, todo, errors)
     found: dict[str, Cell] = {}
@@ -113,7 +113,7 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
     for number in order:
         yield {"cell": number}
         ready = prepare(resolve(configs[number]), loaded=loaded)
-        state: State = "new"
+        state: HowFar = "new"
         if (ready.folder / "manifest.json").exists():
             state = "finished" if RunLog.open(ready.folder).done() else "begun"
         yield {"cell": number, "folder": str(ready.folder), "state": state}

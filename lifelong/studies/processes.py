@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from lifelong.running.signals import GRACE_S, STOP_SIGNALS
@@ -27,17 +27,21 @@ OUT_OF_TIME_S = 2.0  # for the last lines of a process that has ended: a grandch
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: exit code, the lines of its standard output, the last line of standard error, seconds."""
+    """How a process ended: exit code, the lines of its standard output, the last line of standard error, seconds.
+
+    `asked`: it was asked to stop by us, and killed where it took too long.
+    """
 
     code: int
     output: tuple[str, ...]
     last_words: str
     wall_s: float
+    asked: bool = False
 
     @property
     def stopped(self) -> bool:
-        """Whether a signal had asked it to stop: it did not fail."""
-        return self.code in {sign for number in STOP_SIGNALS for sign in (-number, 128 + number)}
+        """Whether it was asked to stop, by us or by a signal from elsewhere: it did not fail."""
+        return self.asked or self.code in {sign for number in STOP_SIGNALS for sign in (-number, 128 + number)}
 
 
 def run_processes(
@@ -91,7 +95,8 @@ def run_processes(
         end_all(running.values())
         with suppress(queue.Empty):
             while running:
-                take(*arrived.get(timeout=2 * OUT_OF_TIME_S))
+                number, ended = arrived.get(timeout=2 * OUT_OF_TIME_S)
+                take(number, replace(ended, asked=True))
         raise
     return [found[number] for number in range(len(requests))]
 

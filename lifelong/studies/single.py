@@ -17,7 +17,7 @@ from lifelong.log import Probed
 from lifelong.log.checkpoint import State
 from lifelong.log.shown import short_repr
 from lifelong.running.config import RunConfig
-from lifelong.running.progress import PLAIN_EVERY_S, heartbeat
+from lifelong.running.progress import LOADING_AFTER_S, PLAIN_EVERY_S, heartbeat
 from lifelong.studies.five import five
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def single(
     """
     from lifelong.running.prepare import prepare, resolve
 
-    with heartbeat(say, "loading the stream and the model"):
+    with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
         ready = prepare(resolve(source, changes), say)
     with ready.computing():
         return _each_alone(ready, fitted, say)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lifelong.editing.spaces import HasSpaces, Space
-from lifelong.running.progress import heartbeat
+from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 
 
 def spaces_of(
@@ -27,7 +27,7 @@ def spaces_of(
     if not issubclass(resolved.kind, HasSpaces):
         name = resolved.config.editor.name
         raise ValueError(f"editor={name} has no spaces to show: its class must be a HasSpaces and define `spaces`.")
-    with heartbeat(say, "loading the stream and the model"):
+    with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
         ready = prepare(resolved)
     with ready.computing():
         with heartbeat(say, "learning" if ready.fit is not None else "making the editor"):
