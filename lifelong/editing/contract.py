@@ -126,7 +126,8 @@ class Editor(ABC):
     - Must: `edit`.
     - Usually: `encode`, `route`, `applied`, `remove`, `state` and `load`, `nbytes`, `bank_len`.
     - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`.
-    - What it promises: `turn`, `routed` (with `revision`), `removes`, `trains`, `append_only`, `changes_nothing`.
+    - What it promises: `turn`, `routed` (with `revision`), `removes`, `replaces`, `trains`, `append_only`,
+      `changes_nothing`.
     - Speed, leave it: all others.
 
     `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must
@@ -214,6 +215,9 @@ class Editor(ABC):
     answer, as in weight editors. `revision` must then change whenever an answer may."""
     removes: ClassVar[bool] = False
     """`remove` works."""
+    replaces: ClassVar[bool] = False
+    """A newer edit of the same question takes the older one's place: it is answered as if that had never been. Not
+    where answers are written over each other in one memory, as in weight editors: there traces of the older stay."""
     trains: ClassVar[bool] = False
     """`fit` learns something."""
     append_only: ClassVar[bool] = False

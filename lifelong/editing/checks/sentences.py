@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from lifelong.editing.checks.bench import ContractError, Workbench, answers_of, require, take
 from lifelong.editing.contract import Keys, Privileged, State, UnsupportedError
+from streams.types import Query
 
 
 def says_where_it_comes_from(bench: Workbench) -> None:
@@ -253,6 +254,28 @@ def no_answer_leaks_into_routing(bench: Workbench) -> None:
             answerer.score(targets)
         routes.append(found + editor.route(editor.encode(bench.queries)))
     require(routes[0] == routes[1], "routes depend on the target that was scored")
+
+
+def a_newer_answer_takes_the_older_ones_place(bench: Workbench) -> None:
+    """With replaces = True a question edited again is answered as if the older edit had never been."""
+    shown = next((e for e in bench.edits if e.query.image is not None), bench.edits[0])
+    told = replace(shown, id="told", query=Query(shown.query.prompt))
+    target = next(e.target for e in bench.edits if e.target != shown.target)
+    for first in (shown, told):
+        reworded = Query(f"Say it again. {first.query.prompt}", first.query.image)
+        for words, said in ((first.query, ""), (first.query, first.id), (reworded, first.id)):
+            again = replace(first, id="again", target=target, supersedes=said or None, query=words)
+            alone, both, later = bench.edited([again]), bench.edited([first]), bench.make()
+            later.load(both.state())  # what it replaces must be known after a resume as well
+            take(both, [again])
+            take(later, [again])
+            wanted, *found = (answers_of(e, [words], [target]) for e in (alone, both, later))
+            for one, when in zip(found, ("", ", also after load"), strict=True):
+                same = wanted.routes[0].ids == one.routes[0].ids and not wanted.different(one)
+                how = f"which {'says' if said else 'does not say'} that it supersedes the first"
+                require(
+                    same, f"a second edit of a question, {how}, is answered otherwise than it alone would be{when}"
+                )
 
 
 def order_does_not_matter(bench: Workbench) -> None:
