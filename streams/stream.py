@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from streams.near import near
+from streams.succession import with_succession
 from streams.types import Edit, Pool, Probe
 
 _MODULE = "edits"
@@ -44,6 +45,7 @@ class Source:
 class Stream:
     """Edits in their order, with the probes of each (made when first asked for, and kept).
 
+    An edit `supersedes` an earlier one of the same question, also where its record does not say so.
     `digest` identifies everything that decides the stream: generator, world, known facts, options, seed.
     `general` holds untouched facts that no edit of the stream concerns.
     """
@@ -55,7 +57,7 @@ class Stream:
             raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
         self.name = name
         self.digest = digest
-        self.edits = edits
+        self.edits = edits = with_succession(edits)
         self.general = general
         self._source = source
         self._by_id = {edit.id: edit for edit in edits}

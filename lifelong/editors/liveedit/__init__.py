@@ -34,7 +34,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.questions import Questions
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.options import ABLATED, AFTER_FIT, LiveEditOptions
+from lifelong.editors.liveedit.options import ABLATED, UNLEARNT, LiveEditOptions
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, routing_view
 from streams.types import Edit, Pool, Query
 
@@ -84,7 +84,7 @@ class LiveEdit(Editor):
     def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(options, name)}
-        return options.model_dump(mode="json", exclude={*AFTER_FIT, *whole})
+        return options.model_dump(mode="json", exclude={*UNLEARNT, *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""

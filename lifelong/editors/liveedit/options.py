@@ -10,7 +10,7 @@ from lifelong.editing.contract import IndexOptions
 from lifelong.editing.questions import ReeditOptions
 
 ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
-AFTER_FIT = ("text_only", "faint", "supersede", "index", "payloads")
+UNLEARNT = ("text_only", "faint", "supersede", "index", "payloads")
 """What only editing and routing read."""
 
 
