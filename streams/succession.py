@@ -14,8 +14,8 @@ from streams.types import Edit
 def with_succession(edits: Sequence[Edit]) -> tuple[Edit, ...]:
     """Return edits in their order, each of which `supersedes` the one before that answered its question until then.
 
-    A question is a prompt and the content of its picture. An edit that says itself what it replaces keeps that, unless
-    that was replaced already: then it replaces the one that came in its place. The beginning of a longer list comes
+    A question is a prompt and the content of its picture. What a record says of itself stands, unless what it names
+    was replaced already: then it replaces the one that came in that one's place. The beginning of a longer list comes
     out as it would alone.
     """
     holder: dict[str, str] = {}  # question -> the edit that answers it by now

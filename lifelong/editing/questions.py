@@ -26,7 +26,7 @@ class ReeditOptions(EditorOptions):
     )
 
 
-class Questions:
+class EditedQuestions:
     """The questions of stored edits. An edit replaces the one that it `supersedes` and all of its own question."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.models.encoders import image_encoder, text_encoder
 from streams.types import Edit, Pool, Probe, Query
 
@@ -89,7 +89,7 @@ class FactBook:
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
         self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
         self.facts: dict[str, Told] = {}
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     def __len__(self) -> int:
         return len(self.facts)

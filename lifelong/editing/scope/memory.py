@@ -18,7 +18,7 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.questions import Questions, ReeditOptions
+from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
 from lifelong.editing.scope.training import ScopeTraining, fit_scope
@@ -101,7 +101,7 @@ class ScopeMemory(Editor):
         self.lasting = o.capacity is None  # else an entry may be evicted
         self.bank = Bank(self.classifier.width, metric="l2", capacity=o.capacity, eviction=o.eviction, index=o.index)
         self.model = self._counterfactual()
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     def _reads(self) -> tuple[Fusion, str | None]:
         """Return the fusion and the image encoder; None: the classifier never sees a picture."""

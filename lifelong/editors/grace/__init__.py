@@ -19,7 +19,7 @@ from torch import Tensor
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, weight_of
-from lifelong.editing.questions import Questions, ReeditOptions
+from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editors.grace.codebook import Codebook
 from streams.types import Edit, Query
 
@@ -81,7 +81,7 @@ class Grace(Editor):
         self.codebook = Codebook(
             width_in, width_out, radius=self.options.radius, moving_average=averaged, index=self.options.index
         )
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Place each edit's key and train its entry's value; raises `CollapseError` on a non-finite one."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, edit_generator, fresh_factors
-from lifelong.editing.questions import Questions, newest
+from lifelong.editing.questions import EditedQuestions, newest
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
 from streams.types import Edit, Pool, Query
@@ -70,7 +70,7 @@ class Lemoe(Editor):
         self.bank = Bank(o.route_width, metric="ip")
         self.members: dict[str, tuple[str, ...]] = {}
         self.expert_of: dict[str, str] = {}
-        self.questions = Questions()
+        self.questions = EditedQuestions()
         self._made = 0
 
     @classmethod

@@ -31,7 +31,7 @@ from torch import Tensor
 from lifelong.bank import Bank, FoundRows
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.options import ABLATED, UNLEARNT, LiveEditOptions
@@ -70,7 +70,7 @@ class LiveEdit(Editor):
         self.margins: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
         size = o.features * o.width
         self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in _KINDS}
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     # Training
 

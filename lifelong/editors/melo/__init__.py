@@ -25,7 +25,7 @@ from lifelong.editing.ops import (
     fresh_factors,
     weight_of,
 )
-from lifelong.editing.questions import Questions, ReeditOptions, newest
+from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest
 from lifelong.editors.melo.clusters import Clusters
 from streams.types import Edit, Query
 
@@ -94,7 +94,7 @@ class Melo(Editor):
         self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     @classmethod
     def turn_of(cls, options: MeloOptions) -> int:

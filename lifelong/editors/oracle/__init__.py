@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Privileged, Route, State
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.oracle.knowing import Knowing
 from streams.types import Edit, Probe, Query
 
@@ -38,7 +38,7 @@ class Oracle(Editor, Privileged):
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         self._probes_of: Callable[[str], Sequence[Probe]] = lambda edit_id: ()
-        self.questions = Questions()
+        self.questions = EditedQuestions()
         self._own: dict[str, tuple[str, str]] = {}  # edit id -> its own query's digest and answer, oldest first
         self._answers: dict[str, dict[str, str]] = {}  # edit id -> query digest -> answer
         self._served: dict[str, list[str]] = {}  # query digest -> edit ids that answer it, latest last

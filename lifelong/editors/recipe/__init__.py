@@ -15,7 +15,7 @@ import torch
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.options import RecipeOptions
@@ -75,7 +75,7 @@ class Recipe(Editor):
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.lead = 0.0
         self.bank = Bank(o.width, metric="ip", index=o.index)
-        self.questions = Questions()
+        self.questions = EditedQuestions()
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""

@@ -18,7 +18,7 @@ from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import Taught, Teaching, teach
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.t_patcher.options import TPatcherOptions
 from streams.types import Edit, Pool, Query
 
@@ -58,7 +58,7 @@ class TPatcher(Editor):
         self.layer = vlm.layer_at(o.layer)
         module = vlm.submodule(self.layer, o.module)
         self.patches = Patches(vlm.width, vlm.width, o.activation)
-        self.questions = Questions()
+        self.questions = EditedQuestions()
         self.site = Site(module, self.patches, torch.zeros(0, vlm.width))
         self.how = Teaching(
             o.learning_rate,

@@ -21,7 +21,7 @@ from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
-from lifelong.editing.questions import Questions
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import LatentMemory
@@ -85,7 +85,7 @@ class Unike(Editor, HasSpaces):
         self.directions: list[dict[str, Tensor]] = []
         self.demonstrations: list[tuple[str, str]] = []
         self.facts: dict[str, tuple[str, str]] = {}
-        self.questions = Questions()
+        self.questions = EditedQuestions()
         self.reader = MemoryReader(
             vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
         )
