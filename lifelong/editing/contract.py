@@ -125,7 +125,7 @@ class Editor(ABC):
 
     - Must: `edit`.
     - Usually: `encode`, `route`, `applied`, `remove`, `state` and `load`, `nbytes`, `bank_len`.
-    - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`.
+    - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`, `pool_wanted`.
     - What it promises: `turn`, `routed` (with `revision`), `removes`, `replaces`, `trains`, `append_only`,
       `changes_nothing`.
     - Speed, leave it: all others.
@@ -205,6 +205,15 @@ class Editor(ABC):
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
         return options.model_dump(mode="json")
+
+    @classmethod
+    def pool_wanted(cls, options: EditorOptions) -> str:
+        """Return what `fit` needs a pool for under these options, '' where an editor can do without being fitted.
+
+        Told to who has no pool, after "editor=NAME": a clause that names the options that would make do without, if
+        there are any.
+        """
+        return "is trained before its first edit" if cls.trains else ""
 
     # What it promises. The contract's checks hold an editor to each of these.
 

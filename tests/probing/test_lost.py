@@ -109,3 +109,9 @@ def test_a_report_says_why_edits_are_lost(runs: dict[str, Path]) -> None:
     by_editor = dict(zip(table["editor"], table["index recall"], strict=True))
     assert sorted(v == 1 for v in by_editor.values()) == [False, True]
     assert {title for title in LOST if title in table.columns} == set(LOST)
+
+
+def test_an_edit_found_in_the_place_of_one_that_is_equally_far_counts_as_found() -> None:
+    true = {"q": Route(("a", "b"), (0.5, 0.25)), "r": Route(("a",), (1.0,))}
+    assert recall({"q": Route(("a", "c"), (0.5, 0.25)), "r": Route(("b",), (1.0,))}, true) == (1.0, 3)
+    assert recall({"q": Route(("a", "c"), (0.5, 0.1)), "r": Route()}, true) == (pytest.approx(1 / 3), 3)

@@ -79,6 +79,7 @@ class LiveEdit(Editor):
         _, self.margins = train.fit_liveedit(
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
+        self.load_fitted(self.fitted())  # rounded, as it is kept
 
     @classmethod
     def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:

@@ -89,6 +89,11 @@ class TPatcher(Editor):
         """Return the options that decide which states are collected."""
         return options.model_dump(mode="json", include={"layer", "module", "memory"})
 
+    @classmethod
+    def pool_wanted(cls, options: TPatcherOptions) -> str:
+        """Return what states are collected from, where any are."""
+        return "collects states to be silent on (or give editor.memory=0)" if options.memory else ""
+
     def fitted(self) -> State:
         """Return the collected states, in half precision."""
         return State({"silent": self.site.silent.half()}, {})

@@ -83,6 +83,11 @@ class Wise(Editor):
         """Return how many are kept."""
         return {"outside": options.outside}
 
+    @classmethod
+    def pool_wanted(cls, options: WiseOptions) -> str:
+        """Return what unrelated questions are kept from, where any are."""
+        return "keeps unrelated questions (or give editor.outside=0)" if options.outside else ""
+
     def fitted(self) -> State:
         """Return the unrelated questions."""
         images = [None if q.image is None else [q.image.uri, q.image.digest, q.image.root] for q in self.unrelated]
