@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, weight_of
+from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, finite_keys, weight_of
 from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editors.grace.codebook import Codebook
 from streams.types import Edit, Query
@@ -90,7 +90,7 @@ class Grace(Editor):
 
     def _edit_one(self, edit: Edit) -> None:
         old = self.questions.older(edit) if self.options.supersede == "replace" else []
-        key = self.encode([edit.query])["key"][0]
+        key = finite_keys(self.encode([edit.query])["key"], [edit.id], "grace")[0]
         label = tuple(int(i) for i in self.vlm.target_ids(edit.target))
         plan = self.codebook.plan(key, label, without=old)
         if plan.joins and plan.near is not None:

@@ -16,7 +16,15 @@ from torch.nn import functional as F
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, edit_generator, fresh_factors
+from lifelong.editing.ops import (
+    adder,
+    answer_losses,
+    answers_exact,
+    descend,
+    edit_generator,
+    finite_keys,
+    fresh_factors,
+)
 from lifelong.editing.questions import EditedQuestions, newest
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
@@ -110,7 +118,7 @@ class Lemoe(Editor):
         if not edits:
             return
         edits = newest(edits) if self.options.supersede == "replace" else edits
-        values = self.encode([e.query for e in edits])["value"]
+        values = finite_keys(self.encode([e.query for e in edits])["value"], [e.id for e in edits], "lemoe")
         for group in clustered(values, self.options.per_expert, self.seed):
             self._edit_group([edits[i] for i in group], torch.from_numpy(values[group]))
 

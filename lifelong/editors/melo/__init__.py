@@ -22,6 +22,7 @@ from lifelong.editing.ops import (
     answers_exact,
     descend,
     edit_generator,
+    finite_keys,
     fresh_factors,
     weight_of,
 )
@@ -111,7 +112,7 @@ class Melo(Editor):
         edits = newest(edits) if replacing else edits
         factors = self._train(edits)
         labels = [tuple(int(i) for i in self.vlm.target_ids(e.target)) for e in edits]
-        keys = self.encode([e.query for e in edits])["key"]
+        keys = finite_keys(self.encode([e.query for e in edits])["key"], [e.id for e in edits], "melo")
         if replacing:  # whatever fails has failed by now: nothing was changed
             self.remove(list(dict.fromkeys(i for e in edits for i in self.questions.older(e))))
         before = set(self.clusters.cluster_of)
