@@ -9,7 +9,6 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,7 +85,7 @@ def _nearly(module: ModuleType) -> str:
     return ""
 
 
-def _line_of(thing: Callable[..., Any]) -> int:
+def _line_of(thing: Any) -> int:
     """Return the line where a class or function is defined, 0 where nobody knows."""
     try:
         return inspect.getsourcelines(thing)[1]
