@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from streams.near import near
 from streams.settings import SettingError, checked_settings
+from streams.succession import with_succession
 from streams.types import Edit, Pool, Probe, digest_of, identity_of
 
 _MODULE = "edits"
@@ -45,6 +46,7 @@ class Source:
 class Stream:
     """Edits in their order, with the probes of each (made when first asked for, and kept).
 
+    An edit `supersedes` an earlier one of the same question, also where its record does not say so.
     `digest` identifies the stream: its edits, its general set, and `made_of`, which identifies all that decides
     the probes and the pool, since those are made when asked for. `general` holds untouched facts that no edit of the
     stream concerns. `notes` are sentences about the data that a user should read once.
@@ -62,8 +64,8 @@ class Stream:
         if not edits:
             raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
         self.name = name
+        self.edits = edits = with_succession(edits)
         self.digest = digest_of(name, made_of, identity_of(edits), identity_of(general))
-        self.edits = edits
         self.general = general
         self.notes = notes
         self._source = source

@@ -64,17 +64,25 @@ class Bank(Store):
         self._epoch += 1
 
     def recall(self, keys: np.ndarray, k: int = 1) -> float:
-        """Return the share of the true k best entries of queries (q, width) that `search` finds (1 without any)."""
+        """Return the share of the k best entries of queries (q, width) that `search` finds (1 without any).
+
+        Distances count, not ids: of entries that are equally far any will do.
+        """
         with self.exactly():
-            true = self.search(keys, k).rows
-        found = self.search(keys, k).rows
-        hits = sum(len(np.intersect1d(f[f >= 0], t[t >= 0])) for f, t in zip(found, true, strict=True))
-        return hits / max(1, int((true >= 0).sum())) if (true >= 0).any() else 1.0
+            true = self.search(keys, k)
+        found = self.search(keys, k)
+        wanted = (true.rows >= 0).sum(1)  # (q,)
+        if not wanted.any():
+            return 1.0
+        last = np.take_along_axis(true.scores, np.maximum(wanted - 1, 0)[:, None], 1)
+        good = found.scores >= last if self.metric == "ip" else found.scores <= last
+        hits = np.minimum((good & (found.rows >= 0)).sum(1), wanted)
+        return float(hits.sum() / wanted.sum())
 
     def search(self, keys: np.ndarray, k: int, memo: dict[str, Any] | None = None) -> Found:
         """Return the k best entries for each query (q, width); for one query without a memo there is a short way."""
         if k < 1:
-            raise ValueError(f"k={k}: ask for at least one entry.")
+            raise ValueError(f"k={k}: a search asks for at least one entry.")
         compare = self._comparison()
         if memo is None and len(keys) == 1 and (found := compare.search_one(keys, k)) is not None:
             return found

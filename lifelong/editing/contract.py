@@ -132,8 +132,9 @@ class Editor(ABC):
 
     - Must: `edit`.
     - Usually: `encode`, `route`, `applied`, `remove`, `state` and `load`, `nbytes`, `bank_len`.
-    - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`.
-    - What it promises: `turn`, `routed` (with `revision`), `removes`, `trains`, `append_only`, `changes_nothing`.
+    - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`, `pool_wanted`.
+    - What it promises: `turn`, `routed` (with `revision`), `removes`, `replaces`, `trains`, `append_only`,
+      `changes_nothing`.
     - Speed, leave it: all others.
 
     `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must
@@ -212,6 +213,15 @@ class Editor(ABC):
         """Return the options that decide what `fit` learns: part of a fit's identity; all of them by default."""
         return options.model_dump(mode="json")
 
+    @classmethod
+    def pool_wanted(cls, options: EditorOptions) -> str:
+        """Return what `fit` needs a pool for under these options, '' where an editor can do without being fitted.
+
+        Told to who has no pool, after "editor=NAME": a clause that names the options that would make do without, if
+        there are any.
+        """
+        return "is trained before its first edit" if cls.trains else ""
+
     # What it promises. The contract's checks hold an editor to each of these.
 
     turn: int = 1
@@ -221,6 +231,9 @@ class Editor(ABC):
     answer, as in weight editors. `revision` must then change whenever an answer may."""
     removes: ClassVar[bool] = False
     """`remove` works."""
+    replaces: ClassVar[bool] = False
+    """A newer edit of the same question takes the older one's place: it is answered as if that had never been. Not
+    where answers are written over each other in one memory, as in weight editors: there traces of the older stay."""
     trains: ClassVar[bool] = False
     """`fit` learns something."""
     append_only: ClassVar[bool] = False

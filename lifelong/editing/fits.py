@@ -89,7 +89,8 @@ class Fit:
         editor.unfinished = unfinished.folder
         begun, earlier_wall_s = time.monotonic(), unfinished.spent_wall_s()
         try:
-            editor.fit(self.pool)
+            with vlm.serving_with():  # what learning read beside other questions has other last digits
+                editor.fit(self.pool)
             state = editor.fitted()
         finally:
             editor.close()

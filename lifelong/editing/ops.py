@@ -44,6 +44,14 @@ def finite(tensor: Tensor) -> bool:
     return math.isfinite(float(tensor.detach().sum())) or bool(torch.isfinite(tensor).all())
 
 
+def finite_keys(keys: np.ndarray, ids: Sequence[str], what: str) -> np.ndarray:
+    """Return the keys (n, width) of edits; raises `NotFiniteError` naming the first one that holds no number."""
+    bad = np.flatnonzero(~np.isfinite(keys).all(axis=-1))
+    if len(bad):
+        raise NotFiniteError(f"{what}, edit {ids[int(bad[0])]}: its key is not finite.")
+    return keys
+
+
 def weight_of(module: nn.Module) -> nn.Parameter:
     """Return the (out, in) weight of a linear module; raises `ValueError` for a module without one."""
     weight = getattr(module, "weight", None)

@@ -6,7 +6,7 @@ whether two labels are equal; nothing of edits, values, clusters or models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -44,10 +44,11 @@ class RadiusBank(Bank):
         names = self.ids() if entries is None else entries
         return self.payload("radius", self.rows_of(names)).reshape(-1).tolist() if names else []
 
-    def nearest(self, keys: np.ndarray) -> list[tuple[str, float]]:
-        """Return, per key row, the nearest entry and its distance; the bank must not be empty."""
-        found = self.search(keys, 1)
-        return [(ids[0], d) for ids, d in zip(found.ids, found.scores[:, 0].tolist(), strict=True)]
+    def nearest(self, keys: np.ndarray, *, without: Collection[str] = ()) -> list[tuple[str, float]]:
+        """Return, per key row, the nearest entry and its distance; there must be one but those `without`."""
+        found = self.search(keys, 1 + len(without))
+        pairs = (zip(ids, scores, strict=True) for ids, scores in zip(found.ids, found.scores.tolist(), strict=True))
+        return [next((i, d) for i, d in row if i not in without) for row in pairs]
 
     def judge(self, near: str, distance: float, same_label: bool) -> Judgement:
         """Return what a new key is to its nearest entry: beyond both radii, of its label, or in conflict with it."""

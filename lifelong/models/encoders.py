@@ -24,6 +24,7 @@ from streams.types import ImageRef, Prompt
 BASE_DEPTH = 1 / 3
 _CHUNK = 64
 _OWN: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}  # no code of a folder is ever run
+ALONE = 1  # a text's rows must not depend on what it is embedded beside: an editor that goes on has other company
 # What is common to all questions says nothing about one of them: its mean over these is taken away.
 CENTRE = (
     "What is this?",
@@ -60,7 +61,9 @@ class ImageEncoder(Protocol):
 
 
 class _Cached:
-    """Rows by content in the model's byte budget; subclasses compute the missing ones."""
+    """Rows by content in the model's byte budget; subclasses compute the missing ones, `together` at a time."""
+
+    together = _CHUNK
 
     def __init__(self, vlm: VLM, name: str, width: int) -> None:
         self.vlm, self.name, self.width = vlm, name, width
@@ -80,8 +83,8 @@ class _Cached:
             else:
                 out[i] = kept
         places = list(missing.values())
-        for at in range(0, len(places), _CHUNK):
-            chunk = places[at : at + _CHUNK]
+        for at in range(0, len(places), self.together):
+            chunk = places[at : at + self.together]
             rows = _normalised(self._compute([items[same[0]] for same in chunk]))
             for same, row in zip(chunk, rows, strict=True):
                 out[same] = row
@@ -92,6 +95,8 @@ class _Cached:
 
 class BaseText(_Cached):
     """The base model's own view of a text: the mean of its prompt tokens' inputs of a layer a third of the way up."""
+
+    together = ALONE
 
     def __init__(self, vlm: VLM) -> None:
         super().__init__(vlm, "base", vlm.width)
@@ -131,6 +136,8 @@ class BaseImage(_Cached):
 
 class FolderText(_Cached):
     """A local Hugging Face text encoder: the text tower's own pooled embedding, or the mean of its last states."""
+
+    together = ALONE
 
     def __init__(self, vlm: VLM, folder: Path) -> None:
         check_folder(folder)

@@ -6,6 +6,7 @@ generates the target; what is superseded or taken back on purpose has left the c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -79,8 +80,16 @@ def lost(
 def recall(found: Mapping[str, Route], true: Mapping[str, Route]) -> tuple[float, int]:
     """Return the share of the edits on `true` routes that are on those found, by query, and how many there are.
 
-    Without any it is 1: nothing was there to be missed.
+    An edit that was found with the score of one that was missed counts for it: they are equally far. Without any it
+    is 1: nothing was there to be missed.
     """
-    hits = sum(len(set(found[query].ids) & set(route.ids)) for query, route in true.items())
+    hits = sum(_hits(found[query], route) for query, route in true.items())
     n = sum(len(set(route.ids)) for route in true.values())
     return (hits / n if n else 1.0), n
+
+
+def _hits(found: Route, true: Route) -> int:
+    common = set(found.ids) & set(true.ids)
+    missed = Counter(score for i, score in zip(true.ids, true.scores, strict=False) if i not in common)
+    others = Counter(score for i, score in zip(found.ids, found.scores, strict=False) if i not in common)
+    return len(common) + (missed & others).total()

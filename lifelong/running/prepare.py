@@ -32,6 +32,7 @@ from lifelong.running.own_editor import checked_editor
 from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
 from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
+from streams.stream import StreamError
 
 if TYPE_CHECKING:
     from lifelong.log.checkpoint import State
@@ -194,13 +195,8 @@ def prepare(
         probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
         threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
         resolved = replace(resolved, config=resolved.config.model_copy(update={"threads": threads}))
-    config, kind, options = resolved.config, resolved.kind, resolved.options
-    fit = None
-    if kind.trains:
-        asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
-        if asked > MOST_POOL:
-            raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
-        fit = Fit.of(kind, config.editor.name, options, vlm, stream.pool(asked, config.fit.seed))
+    config = resolved.config
+    fit = _fit_of(resolved, stream, vlm) if resolved.kind.trains else None
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     digests |= contents_of(config, resolved.options)
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
@@ -208,6 +204,42 @@ def prepare(
     digests["arithmetic"] = arithmetic_of(vlm)
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
     return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
+
+
+def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:
+    """Return the fit of a run on the pool of its stream.
+
+    Where the stream has none: None for an editor that needs none, else a fit on the pool of the default stream, which
+    ships or was learnt earlier. Raises `ConfigError` where there is no such fit.
+    """
+    config, kind, options = resolved.config, resolved.kind, resolved.options
+    name, asked = (
+        config.editor.name,
+        getattr(options, "pool", config.fit.edits),
+    )  # an editor may say how much it needs
+    if asked > MOST_POOL:
+        raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
+    try:
+        return Fit.of(kind, name, options, vlm, stream.pool(asked, config.fit.seed))
+    except StreamError as error:
+        wanted = kind.pool_wanted(options)
+        if not wanted:
+            return None
+        usual = make_stream(RunConfig(edits=1))
+        fit = Fit.of(kind, name, options, vlm, usual.pool(asked, config.fit.seed))
+        if any(path.is_file() for path in fit.places(config.cache_folder() / "fit").values()):
+            return fit
+        raise ConfigError(
+            f"stream={config.stream.name} has nothing to fit an editor on ({str(error).rstrip('.')}), but "
+            f"editor={name} {wanted}, and no fit of these options and this model lies here. Mark some records of the "
+            f'file "split": "fit".{_ships_for(fit)}'
+        ) from error
+
+
+def _ships_for(fit: Fit) -> str:
+    """Return a sentence about the fit that ships for an editor, '' where none does."""
+    folder = fit.places(Path())["shipped"].parent
+    return " What ships is for model=atlas and the default options." if folder.is_dir() else ""
 
 
 def baseline_of(

@@ -127,22 +127,37 @@ def test_free_generation_says_at_least_95_percent_of_edits_on_the_shipped_model(
 
 
 def test_a_second_edit_with_the_label_and_key_of_the_first_shares_its_entry(tiny_vlm):
-    editor, edit = Grace(tiny_vlm), two_edits()[0]
+    editor, edit = Grace(tiny_vlm, GraceOptions(supersede="keep")), two_edits()[0]
     editor.edit([edit])
     editor.edit([replace(edit, id="twin")])
     (route,) = editor.route(editor.encode([edit.query]))
     assert route.ids == ("a", "twin") and route.group and editor.bank_len() == 1
 
 
-def test_a_reedit_defers_by_the_published_rule_and_wins_when_it_replaces(tiny_vlm):
+def test_a_reedit_wins_and_defers_by_the_published_rule(tiny_vlm):
     edit = two_edits()[0]
-    again = replace(edit, id="again", target="Bob", supersedes="a")
-    kept, replaced = Grace(tiny_vlm), Grace(tiny_vlm, GraceOptions(supersede="replace"))
+    again = replace(edit, id="again", target="Bob")
+    kept, replaced = Grace(tiny_vlm, GraceOptions(supersede="keep")), Grace(tiny_vlm)
     for editor in (kept, replaced):
         editor.edit([edit])
         editor.edit([again])
     assert not kept.route(kept.encode([edit.query]))[0].in_scope
     assert replaced.route(replaced.encode([edit.query]))[0].ids == ("again",)
+
+
+def test_a_reedit_that_fails_leaves_the_older_answer(tiny_vlm, monkeypatch):
+    editor, edit = Grace(tiny_vlm), two_edits()[0]
+    editor.edit([edit])
+    before = editor.state()
+
+    def collapses(*_):
+        raise CollapseError("no number")
+
+    monkeypatch.setattr(editor, "_train", collapses)
+    with pytest.raises(CollapseError):
+        editor.edit([replace(edit, id="again", target="Bob")])
+    assert editor.state().meta == before.meta
+    assert editor.route(editor.encode([edit.query]))[0].ids == ("a",)
 
 
 def test_a_non_finite_loss_names_the_edit_and_stores_nothing(tiny_vlm):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,17 @@ def test_raw_inner_products_may_prefer_a_long_anchor_to_a_near_one(tiny_vlm):
             editor.members[name] = (name,)
     query = Keys({"value": np.array([[1.0, 0.0]], np.float32)})
     assert raw.route(query)[0].ids == ("long",) and unit.route(query)[0].ids == ("near",)
+
+
+def test_a_reedit_replaces_an_expert_that_serves_no_other_edit(tiny_vlm):
+    first = Edit("a", Query("Who?"), "Ann", "s")
+    again, other = replace(first, id="b", target="Bob"), Edit("c", Query("Where?"), "Rome", "s")
+    alone, editor = (Lemoe(tiny_vlm, LemoeOptions(steps=3)) for _ in range(2))
+    alone.edit([again])
+    editor.edit([first])
+    editor.edit([again])
+    routes = editor.route(editor.encode([first.query]))
+    assert routes == alone.route(alone.encode([first.query])) and not editor.holds("a")
+    editor.edit([replace(first, id="d"), other])
+    editor.edit([replace(first, id="e", target="Bob")])
+    assert editor.holds("d") and editor.bank_len() == 2  # its expert still serves another edit

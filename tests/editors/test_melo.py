@@ -128,15 +128,21 @@ def test_a_block_goes_when_its_last_edit_is_taken_back(tiny_vlm):
     assert len(editor.blocks) == 0 and editor.nbytes() == 0
 
 
-def test_a_reedit_hides_both_by_the_published_rule_and_wins_when_it_replaces(tiny_vlm):
+def test_a_reedit_wins_and_hides_both_by_the_published_rule(tiny_vlm):
     edit = edits()[0]
-    again = replace(edit, id="again", target="Bob", supersedes="a")
-    kept, replaced = Melo(tiny_vlm, MeloOptions(steps=2)), Melo(tiny_vlm, MeloOptions(steps=2, supersede="replace"))
+    again = replace(edit, id="again", target="Bob")
+    kept, replaced = Melo(tiny_vlm, MeloOptions(steps=2, supersede="keep")), Melo(tiny_vlm, MeloOptions(steps=2))
     for editor in (kept, replaced):
         editor.edit([edit])
         editor.edit([again])
     assert not kept.route(kept.encode([edit.query]))[0].in_scope
     assert replaced.route(replaced.encode([edit.query]))[0].ids == ("again",)
+
+
+def test_of_two_edits_of_one_question_in_a_batch_the_later_one_is_learnt(tiny_vlm):
+    editor, edit = Melo(tiny_vlm, MeloOptions(steps=2)), edits()[0]
+    editor.edit([edit, replace(edit, id="again", target="Bob")])
+    assert editor.route(editor.encode([edit.query]))[0].ids == ("again",) and not editor.holds("a")
 
 
 def test_a_collapse_names_the_edits_and_stores_nothing(tiny_vlm):

@@ -124,7 +124,7 @@ def test_a_query_in_scope_is_answered_after_the_edit_with_its_own_picture(tiny_v
     assert np.array_equal(scored[0].logprobs, tiny_vlm.score([stranger], ["Bob"])[0].logprobs)
 
 
-def test_a_reedit_replaces_the_old_answer_only_when_asked_to(tiny_vlm) -> None:
+def test_a_reedit_replaces_the_old_answer_unless_both_are_kept(tiny_vlm) -> None:
     again = replace(EDIT, id="again", target="Bob", supersedes="a")
     for mode, left in (("keep", ["a", "again"]), ("replace", ["again"])):
         editor = Mscke(tiny_vlm, options(supersede=mode))

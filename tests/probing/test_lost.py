@@ -117,3 +117,9 @@ def test_an_editor_that_routes_nothing_has_found_nothing(tmp_path: Path) -> None
     table = summary(load_runs([lifelong.run(quiet=True, **words)])[0])
     assert table[WRONG_THOUGH_FOUND].is_nan().all() and table["lost: not found"].is_nan().all()
     assert table[WRONG_UNROUTED].item() >= 0 and table["lost: no longer stored"].item() == 0
+
+
+def test_an_edit_found_in_the_place_of_one_that_is_equally_far_counts_as_found() -> None:
+    true = {"q": Route(("a", "b"), (0.5, 0.25)), "r": Route(("a",), (1.0,))}
+    assert recall({"q": Route(("a", "c"), (0.5, 0.25)), "r": Route(("b",), (1.0,))}, true) == (1.0, 3)
+    assert recall({"q": Route(("a", "c"), (0.5, 0.1)), "r": Route()}, true) == (pytest.approx(1 / 3), 3)

@@ -20,6 +20,7 @@ from torch import Tensor
 from lifelong.bank.search.engine_faiss import FaissIndex, use_threads
 from lifelong.bank.search.engine_torch import TorchIndex
 from lifelong.bank.search.spec import IndexSpec
+from lifelong.bank.search.twins import Twins
 
 Engine = FaissIndex | TorchIndex
 _Read = Callable[[int, int, int], tuple[np.ndarray, np.ndarray, int]]
@@ -37,7 +38,7 @@ def engine_of(spec: IndexSpec, width: int, metric: str) -> Engine:
 class _Segment:
     """An engine over rows (n,), ascending, all below `end`; those not `alive` (n,) are not to be found.
 
-    `size` is how many rows it was made of.
+    `size` is how many rows it was made of, `twins` which of them have equal keys.
     """
 
     engine: Engine
@@ -45,6 +46,7 @@ class _Segment:
     alive: np.ndarray
     end: int
     size: int
+    twins: Twins
     dead: int = 0
 
     def kill(self, row: int) -> None:
@@ -55,10 +57,11 @@ class _Segment:
             self.dead += 1
 
     def propose(self, queries: np.ndarray, k: int) -> np.ndarray:
-        """Return the rows (n, at most k) of candidates for queries (n, width); -1 where there are no more."""
+        """Return the rows of k candidates for queries (n, width), and the first k of the key of each; -1: no more."""
         if not len(self.rows):  # all were dead when the state was taken that this one was loaded from
             return np.empty((len(queries), 0), dtype=np.int64)
         places = self.engine.propose(queries, min(k, len(self.rows)), self.alive if self.dead else None)
+        places = self.twins.with_oldest(places, k, self.alive)
         return np.where(places < 0, -1, self.rows[places])
 
     def nbytes(self) -> int:
@@ -79,6 +82,7 @@ class Making:
         self._at, self._n = low, 0
         self._rows = np.empty(room, dtype=np.int64)
         self._keys = np.empty((room, engine.width), dtype=np.float32)  # (rows, width)
+        self._twins: Twins | None = None
         self._thread: Thread | None = None
         self._failed: BaseException | None = None
 
@@ -100,9 +104,10 @@ class Making:
         self._thread.join()
         if self._failed is not None:
             raise self._failed
-        if not self._n:
+        if not self._n or self._twins is None:
             return None
-        segment = _Segment(self.engine, self._rows[: self._n], np.ones(self._n, dtype=bool), self.high, self._n)
+        alive = np.ones(self._n, dtype=bool)
+        segment = _Segment(self.engine, self._rows[: self._n], alive, self.high, self._n, self._twins)
         for row in self.changed:
             segment.kill(row)
         return segment
@@ -112,6 +117,7 @@ class Making:
             use_threads(self.engine.spec.threads)
             if self._n:
                 self.engine.build(self._keys[: self._n])
+                self._twins = Twins(self._n, lambda places: self._keys[places])
             self._keys = self._keys[:0].copy()  # the engine has what it needs
         except BaseException as error:  # it is raised where the segment is asked for
             self._failed = error
@@ -247,4 +253,15 @@ class Indexed:
             rows, engine = own["rows"].numpy().copy(), engine_of(self.spec, self.width, self.metric)
             none = np.empty((0, self.width), np.float32)
             engine.restore(own, none if self.spec.family == "hnsw" else keys_of(rows))
-            self.segments.append(_Segment(engine, rows, own["alive"].numpy().copy(), end, size, dead))
+            alive = own["alive"].numpy().copy()
+            self.segments.append(_Segment(engine, rows, alive, end, size, _twins_of(rows, alive, keys_of), dead))
+
+
+def _twins_of(rows: np.ndarray, alive: np.ndarray, keys_of: KeysOf) -> Twins:
+    """Return the twins among the living rows of a part, whose dead have no keys any more."""
+    living = np.flatnonzero(alive)
+    twins = Twins(len(living), lambda places: keys_of(rows[living[places]]))
+    group = np.full(len(rows), -1, dtype=np.int64)
+    group[living] = twins.group
+    twins.group, twins.places = group, [living[places] for places in twins.places]
+    return twins

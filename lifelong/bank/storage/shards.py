@@ -22,17 +22,20 @@ HUGE = 1e15  # beyond it, squares of float32 lose all meaning
 SHARD_BYTES = 64 * 2**20  # a shard with payloads stays below this, so that a checkpoint rewrites little
 
 
-def checked_keys(keys: np.ndarray, width: int, n: int | None = None) -> np.ndarray:
-    """Return keys as contiguous float32 (n, width).
+def checked_keys(keys: np.ndarray, width: int, ids: Sequence[str] | None = None) -> np.ndarray:
+    """Return keys as contiguous float32 (n, width); `ids` are those that they are of, where they are entries'.
 
-    Raises `ValueError` on a wrong shape and `FloatingPointError` on a number that is not finite.
+    Raises `ValueError` on a wrong shape and `FloatingPointError`, naming the entry, on a number that is not finite.
     """
-    keys = np.ascontiguousarray(keys, dtype=np.float32)
+    n = None if ids is None else len(ids)
+    with np.errstate(over="ignore"):  # what is too large for a float32 is infinite, and refused below
+        keys = np.ascontiguousarray(keys, dtype=np.float32)
     if keys.ndim != 2 or keys.shape[1] != width or (n is not None and len(keys) != n):
         raise ValueError(f"keys have shape {keys.shape}, expected ({'n' if n is None else n}, {width}).")
     if len(keys) and not np.abs(keys).max() < HUGE:
         row = int(np.flatnonzero(~(np.abs(keys) < HUGE).all(axis=1))[0])
-        raise FloatingPointError(f"key {row} of {len(keys)} holds a number that is not finite or beyond {HUGE:g}.")
+        whose = f"key {row} of {len(keys)}" if ids is None else f"the key of {ids[row]!r}"
+        raise FloatingPointError(f"{whose} holds a number that is not finite or beyond {HUGE:g}.")
     return keys
 
 

@@ -175,7 +175,7 @@ class Store:
         ids, payloads = list(ids), dict(payloads or {})
         if not ids:
             return []
-        rows = checked_keys(keys, self.width, len(ids))
+        rows = checked_keys(keys, self.width, ids)
         known = [i for i in ids if i in self._row_of]
         if known or len(set(ids)) < len(ids):
             name = known[0] if known else next(i for i in ids if ids.count(i) > 1)
@@ -226,7 +226,7 @@ class Store:
     ) -> None:
         """Replace an entry's key (width,) and/or some payloads (without a leading row); its revision grows by one."""
         shard, slot = self._place(entry_id)
-        key = None if keys is None else checked_keys(np.reshape(keys, (1, -1)), self.width, 1)
+        key = None if keys is None else checked_keys(np.reshape(keys, (1, -1)), self.width, [entry_id])
         for name, value in (payloads or {}).items():
             if tuple(value.shape) != tuple(self._payload_schema(name).shape[1:]):
                 want = tuple(self._payload_schema(name).shape[1:])

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from lifelong.editing.contract import Editor, EditorOptions, Privileged, Route, State
 from lifelong.log.shown import short_repr
+from streams.near import near
 from streams.stream import Stream, load_stream
 from streams.types import Edit, Probe, Query
 
@@ -70,6 +72,7 @@ class Workbench:
     kind: type[Editor]
     vlm: VLM
     options: Mapping[str, Any] = field(default_factory=dict)
+    learner: Editor | None = None  # the editor that was fitted, of one that trains
     _fitted: State | None = None
 
     @cached_property
@@ -104,17 +107,26 @@ class Workbench:
 
     @cached_property
     def settings(self) -> EditorOptions:
-        """The options of every editor made here; raises `ValueError` where they are no options of this editor."""
+        """The options of every editor made here; raises `ValueError`, one line, where they are not this editor's."""
         short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
-        return self.kind.Options(**{**short, **self.options})
+        try:
+            return self.kind.Options(**{**short, **self.options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+            more = near(key, self.kind.Options.model_fields) if first["type"] == "extra_forbidden" else ""
+            given = f" (given: {first['input']!r})" if key in self.options else ""
+            raise ValueError(f"{self.kind.__name__}: {key or 'options'}: {said}{given}.{more}") from error
 
     def make(self) -> Editor:
         """Return a fresh editor, fitted where it trains."""
-        editor = self.kind(self.vlm, self.settings, seed=0)
         if self.kind.trains and self._fitted is None:
-            editor.fit(self.stream.pool(POOL, 0))
-            self._fitted = editor.fitted()
-        elif self._fitted is not None:
+            self.learner = self.kind(self.vlm, self.settings, seed=0)
+            with self.vlm.serving_with():
+                self.learner.fit(self.stream.pool(POOL, 0))
+            self._fitted = self.learner.fitted()
+        editor = self.kind(self.vlm, self.settings, seed=0)
+        if self._fitted is not None:
             editor.load_fitted(self._fitted)
         if isinstance(editor, Privileged):
             editor.reveal(self._probes_of)

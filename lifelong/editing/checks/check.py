@@ -71,6 +71,7 @@ CHECKS = (
     Check(sentences.state_is_plain),
     Check(sentences.the_same_seed_gives_the_same_editor),
     Check(sentences.removal_restores_the_base),
+    Check(sentences.a_newer_answer_takes_the_older_ones_place, needs="replaces"),
     Check(sentences.order_does_not_matter, needs="append_only"),
     Check(sentences.bytes_grow_with_the_bank),
     Check(sentences.what_fit_learnt_can_be_carried_over, needs="trains"),

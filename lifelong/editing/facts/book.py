@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
+from lifelong.editing.questions import EditedQuestions
 from lifelong.models.encoders import image_encoder, text_encoder
 from streams.types import Edit, Pool, Probe, Query
 
@@ -88,21 +89,24 @@ class FactBook:
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
         self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
         self.facts: dict[str, Told] = {}
+        self.questions = EditedQuestions()
 
     def __len__(self) -> int:
         return len(self.facts)
 
     def add(self, edits: Sequence[Edit]) -> list[str]:
-        """Store edits, one that supersedes another in its place; return the ids that are gone (replaced, evicted)."""
+        """Store edits, a newer one of a question for the older one; return what is gone (replaced, evicted)."""
         gone = []
         for edit in edits:
-            if edit.supersedes is not None and edit.supersedes in self.facts:
-                self.remove([edit.supersedes])
-                gone.append(edit.supersedes)
-            for evicted in self.bank.add([edit.id], self.stored([edit])):
-                del self.facts[evicted]
-                gone.append(evicted)
+            key, older = self.stored([edit]), self.questions.older(edit)
+            self.remove(older)
+            evicted = self.bank.add([edit.id], key)
+            for old in evicted:
+                del self.facts[old]
+            self.questions.drop(evicted)
+            gone += [*older, *evicted]
             self.facts[edit.id] = Told(edit.query.prompt, edit.target)
+            self.questions.add(edit)
         return gone
 
     def stored(self, edits: Sequence[Edit]) -> np.ndarray:
@@ -148,6 +152,7 @@ class FactBook:
     def remove(self, ids: Sequence[str]) -> None:
         """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
         self.bank.remove([edit_id for edit_id in ids if self.facts.pop(edit_id, None) is not None])
+        self.questions.drop(ids)
 
     def nbytes(self) -> int:
         """Return the bytes of keys and words."""
@@ -156,12 +161,13 @@ class FactBook:
     def state(self) -> State:
         """Return the bank and the words of every edit."""
         facts = [[edit_id, f.prompt, f.target] for edit_id, f in self.facts.items()]
-        return State.joined({"facts": facts}, bank=self.bank.state())
+        return State.joined({"facts": facts, "questions": self.questions.table()}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         self.bank.load(state.part("bank"))
         self.facts = {edit_id: Told(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+        self.questions.load(state.meta["questions"])
 
     def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Threshold]:
         """Return the cosines that best tell a pool's in-scope from its out-of-scope probes, by kind of query.

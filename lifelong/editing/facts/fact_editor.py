@@ -29,6 +29,7 @@ class FactEditor(Editor):
     """Stores edits as facts in `book` and finds them again; a subclass opens the book, routes and answers."""
 
     removes = True
+    replaces = True
     trains = True
     append_only = True
     lasting = True
@@ -44,7 +45,7 @@ class FactEditor(Editor):
         )  # fmt: skip
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Store each edit; one that supersedes another replaces it."""
+        """Store each edit; a newer one of a question replaces the older one."""
         self.book.add(edits)
 
     def encode(self, queries: Sequence[Query]) -> Keys:

@@ -18,6 +18,7 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
 from lifelong.editing.scope.training import ScopeTraining, fit_scope
@@ -31,7 +32,7 @@ FAINT = 1e-6
 AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction", "index"}
 
 
-class ScopeOptions(IndexOptions):
+class ScopeOptions(ReeditOptions, IndexOptions):
     """Settings of a memory behind a scope classifier."""
 
     encoder: EncoderName = Field(
@@ -59,10 +60,6 @@ class ScopeOptions(IndexOptions):
         description="share of the decoder layers, from the top, that the copy trains (published 1/32)",
     )
     template: Template = Field(default=STATEMENT, description="how the edit is stated before the query")
-    supersede: Literal["keep", "replace"] = Field(
-        "keep",
-        description="what becomes of the old edit: keep both (published: the memory is only appended to) or drop it",
-    )
     capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
     eviction: Literal["never", "fifo"] = Field("never", description="what makes room in a full bank")
     steps: int = Field(600, ge=1, description="optimiser steps of each trained part (published 50,000 of one edit)")
@@ -84,6 +81,7 @@ class ScopeMemory(Editor):
     Options = ScopeOptions
     searched = {"threshold": (0.2, 0.35, 0.5, 0.7), "mixing": ("hard", "soft")}
     removes = True
+    replaces = True
     lasting = True
     trains = True
     options: ScopeOptions
@@ -103,6 +101,7 @@ class ScopeMemory(Editor):
         self.lasting = o.capacity is None  # else an entry may be evicted
         self.bank = Bank(self.classifier.width, metric="l2", capacity=o.capacity, eviction=o.eviction, index=o.index)
         self.model = self._counterfactual()
+        self.questions = EditedQuestions()
 
     def _reads(self) -> tuple[Fusion, str | None]:
         """Return the fusion and the image encoder; None: the classifier never sees a picture."""
@@ -159,9 +158,12 @@ class ScopeMemory(Editor):
             if not np.isfinite(key).all():
                 raise NotFiniteError(f"{self._name}, edit {edit.id}: its scope key is not finite.")
             self.model.take(edit)  # whatever fails has failed by now: nothing was changed
-            if self.options.supersede == "replace" and edit.supersedes is not None:
-                self.remove([edit.supersedes])
-            self.model.drop(self.bank.add([edit.id], key))
+            if self.options.supersede == "replace":
+                self.remove(self.questions.older(edit))
+            gone = self.bank.add([edit.id], key)
+            self.model.drop(gone)
+            self.questions.drop(gone)
+            self.questions.add(edit)
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return `key` (n, width of z): a function of the query and of frozen and trained weights only."""
@@ -204,6 +206,7 @@ class ScopeMemory(Editor):
         stored = [edit_id for edit_id in ids if edit_id in self.bank]
         self.bank.remove(stored)
         self.model.drop(stored)
+        self.questions.drop(stored)
 
     # State
 
@@ -220,11 +223,13 @@ class ScopeMemory(Editor):
         return [self.bank]
 
     def state(self) -> State:
-        """Return the bank and what the counterfactual model keeps."""
-        return State.joined({"revision": self.revision}, bank=self.bank.state(), model=self.model.state())
+        """Return the bank, what the counterfactual model keeps, and the edits' questions."""
+        meta = {"revision": self.revision, "questions": self.questions.table()}
+        return State.joined(meta, bank=self.bank.state(), model=self.model.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         super().load(state)
         self.bank.load(state.part("bank"))
         self.model.load(state.part("model"))
+        self.questions.load(state.meta["questions"])

@@ -14,7 +14,10 @@ from streams.types import Query
 
 
 class WeightEditor(Editor):
-    """Answers with `weights` of `region` swapped in; a subclass finds the region and says what an edit does."""
+    """Answers with `weights` of `region` swapped in; a subclass finds the region and says what an edit does.
+
+    A newer edit of a question is written over the older one, which cannot be taken out: traces of it stay.
+    """
 
     routed = False
     region: Region

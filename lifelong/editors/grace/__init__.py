@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, weight_of
+from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, finite_keys, weight_of
+from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editors.grace.codebook import Codebook
 from streams.types import Edit, Query
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class GraceOptions(IndexOptions):
+class GraceOptions(ReeditOptions, IndexOptions):
     """Settings of GRACE; as published, but for a lower layer, so that one vector can write answers of several tokens
     through a shallow decoder (published: 0.84 of 32 layers), and a rate that fits the width of the model.
     """
@@ -40,9 +41,6 @@ class GraceOptions(IndexOptions):
     steps: int = Field(default=50, ge=1)
     stop_loss: float = Field(default=0.2, ge=0, description="stop when every token is right and below this (nats)")
     expand: Literal["coverage", "moving_average"] = "coverage"
-    supersede: Literal["keep", "replace"] = Field(
-        default="keep", description="what becomes of the old edit: keep both (published) or drop it"
-    )
 
     def rate(self, width: int) -> float:
         """Return Adam's learning rate for values of a width."""
@@ -63,12 +61,15 @@ class Grace(Editor):
 
     Deviations: answers are the same when their token sequences are, where the released code compares means of token
     ids and so joins what differs; keys and labels are stored in one order, where the released ones grow apart at
-    opposite ends. With the default radius rephrased questions fall outside, as published.
+    opposite ends. A newer edit of a question drops the older one: by the published rule (`supersede="keep"`) their
+    equal keys split the radius to nothing, and the base answers. With the default radius rephrased questions fall
+    outside, as published.
     """
 
     Options = GraceOptions
     searched = {"radius": (0.3, 1.0, 3.0, 10.0), "layer": (0.17, 0.34, 0.5, 0.84), "steps": (50, 100)}
     removes = True
+    replaces = True
     options: GraceOptions
 
     def __init__(self, vlm: VLM, options: GraceOptions | None = None, *, seed: int = 0) -> None:
@@ -80,25 +81,26 @@ class Grace(Editor):
         self.codebook = Codebook(
             width_in, width_out, radius=self.options.radius, moving_average=averaged, index=self.options.index
         )
+        self.questions = EditedQuestions()
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Place each edit's key and train its entry's value; raises `CollapseError` on a non-finite one."""
         for edit in edits:
-            old = edit.supersedes
-            if self.options.supersede == "replace" and old is not None and old in self.codebook.entry_of:
-                self.codebook.remove(old)
             self._edit_one(edit)
 
     def _edit_one(self, edit: Edit) -> None:
-        key = self.encode([edit.query])["key"][0]
+        old = self.questions.older(edit) if self.options.supersede == "replace" else []
+        key = finite_keys(self.encode([edit.query])["key"], [edit.id], "grace")[0]
         label = tuple(int(i) for i in self.vlm.target_ids(edit.target))
-        plan = self.codebook.plan(key, label)
+        plan = self.codebook.plan(key, label, without=old)
         if plan.joins and plan.near is not None:
             start = self.codebook.value(plan.near)
         else:  # the "cold" start of the paper
             start = torch.rand(self.codebook.value_width, generator=edit_generator(self.seed, edit.id))
-        value, steps = self._train(edit, start)
+        value, steps = self._train(edit, start)  # whatever fails has failed by now: nothing was changed
+        self.remove(old)
         self.codebook.commit(edit.id, key, label, plan, value if steps or not plan.joins else None)
+        self.questions.add(edit)
 
     def _train(self, edit: Edit, start: Tensor) -> tuple[Tensor, int]:
         """Return the value (width,) that makes the model say the target, and the steps it took."""
@@ -162,6 +164,7 @@ class Grace(Editor):
         for edit_id in ids:
             if edit_id in self.codebook.entry_of:
                 self.codebook.remove(edit_id)
+        self.questions.drop(ids)
 
     def nbytes(self) -> int:
         """Return the bytes of keys, values and radii."""
@@ -180,13 +183,15 @@ class Grace(Editor):
         return edit_id in self.codebook.entry_of
 
     def state(self) -> State:
-        """Return the codebook."""
-        return State.joined({"revision": self.revision}, codebook=self.codebook.state())
+        """Return the codebook and its edits' questions."""
+        meta = {"revision": self.revision, "questions": self.questions.table()}
+        return State.joined(meta, codebook=self.codebook.state())
 
     def load(self, state: State) -> None:
         """Go on from a codebook."""
         super().load(state)
         self.codebook.load(state.part("codebook"))
+        self.questions.load(state.meta["questions"])
 
 
 def _writer(values: Tensor, served: Tensor) -> Any:

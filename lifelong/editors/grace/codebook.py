@@ -5,6 +5,7 @@ Knows arrays and the bank of radii; nothing of queries, edits' texts or models.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,11 +60,16 @@ class Codebook:
         """Return a copy of an entry's value, (value width,)."""
         return self.bank.payload("value", np.array([self.bank.row_of(entry)]))[0].clone()
 
-    def plan(self, key: np.ndarray, label: Label) -> RadiusPlan:
-        """Return what the published rule does with a key (key width,) and a label; changes nothing."""
-        if not len(self):
+    def plan(self, key: np.ndarray, label: Label, *, without: Collection[str] = ()) -> RadiusPlan:
+        """Return what the published rule does with a key (key width,) and a label; changes nothing.
+
+        Entries that no edit but those `without` which it is planned belongs to are passed over.
+        """
+        left = {self.entry_of[i] for i in without}
+        left = {entry for entry in left if set(self.members[entry]) <= set(without)}
+        if len(self) == len(left):
             return RadiusPlan("first", None, 0.0, self.bank.radius)
-        near, distance = self.bank.nearest(key.reshape(1, -1))[0]
+        near, distance = self.bank.nearest(key.reshape(1, -1), without=left)[0]
         (radius,) = self.bank.radii([near])
         match self.bank.judge(near, distance, label == self.labels[near]):
             case "far":

@@ -99,6 +99,11 @@ class Ike(FactEditor):
         """Return the options that decide what is kept."""
         return options.model_dump(mode="json", include={"encoder"})
 
+    @classmethod
+    def pool_wanted(cls, options: IkeOptions) -> str:
+        """Return what demonstrations are taken from, where any are shown."""
+        return "takes its demonstrations from one (or give editor.demonstrations=0)" if options.demonstrations else ""
+
     def fitted(self) -> State:
         """Return the demonstrations and their facts' embeddings."""
         keys = self.memory.keys_of(np.arange(len(self.memory)))

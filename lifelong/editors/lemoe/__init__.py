@@ -16,7 +16,16 @@ from torch.nn import functional as F
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import adder, answer_losses, answers_exact, descend, edit_generator, fresh_factors
+from lifelong.editing.ops import (
+    adder,
+    answer_losses,
+    answers_exact,
+    descend,
+    edit_generator,
+    finite_keys,
+    fresh_factors,
+)
+from lifelong.editing.questions import EditedQuestions, newest
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
 from streams.types import Edit, Pool, Query
@@ -39,7 +48,9 @@ class Lemoe(Editor):
 
     Two things decay with the edits: gates shrink as more anchors share the softmax, and an anchor that was trained
     against those before it does not know the edits that those serve. A batch is an expert even if it is short of
-    edits, so nothing ever waits. One edit cannot be taken out of its expert.
+    edits, so nothing ever waits. One edit cannot be taken out of its expert: a newer edit of its question is heard
+    for certain only where all edits of that expert were replaced, which is then dropped (`supersede="keep"`: never,
+    as published). Of a batch with two edits of one question the newer one is learnt.
 
     Deviations: the projection is a whitening and a draw from the seed, frozen before the first edit (one that is
     trained with the experts moves under frozen anchors, which LiveEdit's port shows; without whitening the values of
@@ -67,6 +78,8 @@ class Lemoe(Editor):
         self.bank = Bank(o.route_width, metric="ip")
         self.members: dict[str, tuple[str, ...]] = {}
         self.expert_of: dict[str, str] = {}
+        self.questions = EditedQuestions()
+        self._made = 0
 
     @classmethod
     def turn_of(cls, options: LemoeOptions) -> int:
@@ -104,25 +117,45 @@ class Lemoe(Editor):
             raise ValueError(f"Edits {known} already have an expert; an edit is learnt once.")
         if not edits:
             return
-        values = self.encode([e.query for e in edits])["value"]
+        edits = newest(edits) if self.options.supersede == "replace" else edits
+        values = finite_keys(self.encode([e.query for e in edits])["value"], [e.id for e in edits], "lemoe")
         for group in clustered(values, self.options.per_expert, self.seed):
             self._edit_group([edits[i] for i in group], torch.from_numpy(values[group]))
 
     def _edit_group(self, edits: Sequence[Edit], values: Tensor) -> None:
-        anchor, down, up = self._train(edits, values)
-        expert = f"expert-{len(self.members)}"
+        replaced = {i for edit in edits for i in self.questions.older(edit)}
+        replaced = replaced if self.options.supersede == "replace" else set()
+        idle = self._only_of(replaced)
+        anchor, down, up = self._train(edits, values, [name for name in self.members if name not in idle])
+        self._retire(replaced, idle)
+        expert = f"expert-{self._made}"
+        self._made += 1
         self.bank.add([expert], anchor[None].numpy(), {"down": down[None], "up": up[None]})
         self.members[expert] = tuple(e.id for e in edits)
         self.expert_of |= {e.id: expert for e in edits}
+        for edit in edits:
+            self.questions.add(edit)
 
-    def _train(self, edits: Sequence[Edit], values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return anchor (route_width,), down (rank, width) and up (width, rank) after training on edits."""
+    def _only_of(self, replaced: set[str]) -> set[str]:
+        """Return the experts that serve no edit that is still asked for, once some are replaced."""
+        touched = {self.expert_of[i] for i in replaced}
+        return {x for x in touched if all(i in replaced or i not in self.questions for i in self.members[x])}
+
+    def _retire(self, replaced: set[str], idle: set[str]) -> None:
+        self.questions.drop(replaced)
+        self.bank.remove(sorted(idle))
+        for expert in idle:
+            for edit_id in self.members.pop(expert):
+                del self.expert_of[edit_id]
+
+    def _train(self, edits: Sequence[Edit], values: Tensor, others: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return anchor (route_width,), down (rank, width) and up (width, rank) after training beside `others`."""
         o, device = self.options, self.vlm.device
         down, up = fresh_factors(o.rank, self.vlm.width, self.vlm.width, edit_generator(self.seed, edits[0].id))
         trained = [t.to(device).requires_grad_() for t in (self._sized(values.mean(0)), down, up)]
         anchor, down, up = trained
         values = values.to(device)
-        frozen = torch.from_numpy(self.bank.keys_of(self.bank.rows_of(list(self.members)))).to(device)
+        frozen = torch.from_numpy(self.bank.keys_of(self.bank.rows_of(others))).to(device)
         hidden = self.vlm.hidden([e.query for e in edits], self.layer, [e.target for e in edits])
         own = torch.zeros(len(edits), 1, dtype=torch.long, device=device)
         right = False
@@ -229,7 +262,8 @@ class Lemoe(Editor):
     def state(self) -> State:
         """Return anchors, experts and their members."""
         members = [[name, list(ids)] for name, ids in self.members.items()]
-        return State.joined({"revision": self.revision, "members": members}, bank=self.bank.state())
+        meta = {"revision": self.revision, "members": members, "made": self._made}
+        return State.joined({**meta, "questions": self.questions.table()}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from anchors, experts and their members."""
@@ -237,3 +271,5 @@ class Lemoe(Editor):
         self.bank.load(state.part("bank"))
         self.members = {name: tuple(ids) for name, ids in state.meta["members"]}
         self.expert_of = {i: name for name, ids in self.members.items() for i in ids}
+        self.questions.load(state.meta["questions"])
+        self._made = int(state.meta["made"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lifelong.editing.contract import EditorOptions
+from lifelong.editing.questions import ReeditOptions
 
 
-class LemoeOptions(EditorOptions):
+class LemoeOptions(ReeditOptions):
     """Settings of LEMoE; as published for LLaMA-2-7B (layer 18 of 32), widths those of LiveEdit's port."""
 
     layer: float = Field(default=0.5625, ge=0, le=1, description="depth of the layer with the mixture as a fraction")

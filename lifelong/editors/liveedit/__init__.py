@@ -11,7 +11,8 @@ tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); tex
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
 them unedited); subjects held out of training set where the hard filter keeps an expert (`calibration=0` keeps the
 learnt limit), lenient enough for `recall` of their rephrases; experts of a soft weight below `faint` are left out, so
-that a route changes only with what can change the answer; half of training's steps mix pictures (`mixed=0`: none).
+that a route changes only with what can change the answer; a newer edit of a question drops the older one's expert
+(`supersede="keep"` mixes both, as the paper does); half of training's steps mix pictures (`mixed=0`: none).
 Every step draws new targets for its edits, for which the paper has data enough. The published training feeds the
 layer's output to that layer again; here it is fed once. The paper's ablations are options too: `ABLATED`,
 `depth`, `rank` and `width`.
@@ -30,9 +31,10 @@ from torch import Tensor
 from lifelong.bank import Bank, FoundRows
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
-from lifelong.editors.liveedit.options import ABLATED, LiveEditOptions
+from lifelong.editors.liveedit.options import ABLATED, UNLEARNT, LiveEditOptions
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, routing_view
 from streams.types import Edit, Pool, Query
 
@@ -48,6 +50,7 @@ class LiveEdit(Editor):
     Options = LiveEditOptions
     searched = {"faint": (0.0, 0.001, 0.003, 0.01, 0.03, 0.1), "text_only": ("extended", "paper")}
     removes = True
+    replaces = True
     trains = True
     append_only = True
     lasting = True
@@ -67,6 +70,7 @@ class LiveEdit(Editor):
         self.margins: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
         size = o.features * o.width
         self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in _KINDS}
+        self.questions = EditedQuestions()
 
     # Training
 
@@ -75,12 +79,13 @@ class LiveEdit(Editor):
         _, self.margins = train.fit_liveedit(
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
+        self.load_fitted(self.fitted())  # rounded, as it is kept
 
     @classmethod
     def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:
         """Return all options but those that only routing reads; of the ablations those that are made."""
         whole = {name for name in ABLATED if getattr(options, name)}
-        return options.model_dump(mode="json", exclude={"text_only", "faint", "index", "payloads", *whole})
+        return options.model_dump(mode="json", exclude={*UNLEARNT, *whole})
 
     def fitted(self) -> State:
         """Return all module weights in half precision, and the margins of the hard filter."""
@@ -110,7 +115,10 @@ class LiveEdit(Editor):
             if not all(bool(torch.isfinite(t).all()) for t in (visual, text, u, v)):
                 raise NotFiniteError(f"liveedit, edit {edit.id}: its generated expert is not finite.")
             payloads = {"text": text.flatten(1).cpu(), "u": u.cpu(), "v": v.cpu()}
+            if self.options.supersede == "replace":
+                self.remove(self.questions.older(edit))
             self.banks[kind].add([edit.id], visual.flatten(1).cpu().numpy(), payloads)
+            self.questions.add(edit)
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return visual and text features (n, k width), the sentinel's score (n, 1) and whether there is an image."""
@@ -181,6 +189,7 @@ class LiveEdit(Editor):
         """Drop experts; an edit that never made one (text-only under `text_only="paper"`) is passed over."""
         for bank in self.banks.values():
             bank.remove([i for i in ids if i in bank])
+        self.questions.drop(ids)
 
     def nbytes(self) -> int:
         """Return the bytes of all features and experts."""
@@ -195,15 +204,16 @@ class LiveEdit(Editor):
         return list(self.banks.values())
 
     def state(self) -> State:
-        """Return both banks."""
+        """Return both banks and their edits' questions."""
         banks = {kind: bank.state() for kind, bank in self.banks.items()}
-        return State.joined({"revision": self.revision}, **banks)
+        return State.joined({"revision": self.revision, "questions": self.questions.table()}, **banks)
 
     def load(self, state: State) -> None:
         """Go on from both banks."""
         super().load(state)
         for kind, bank in self.banks.items():
             bank.load(state.part(kind))
+        self.questions.load(state.meta["questions"])
 
 
 def _soft(scores: np.ndarray) -> np.ndarray:

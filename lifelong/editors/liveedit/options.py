@@ -7,11 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from lifelong.editing.contract import IndexOptions, StoragePlace
+from lifelong.editing.questions import ReeditOptions
 
 ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
+UNLEARNT = ("text_only", "faint", "supersede", "index", "payloads")
+"""What only editing and routing read."""
 
 
-class LiveEditOptions(IndexOptions):
+class LiveEditOptions(ReeditOptions, IndexOptions):
     """Settings of LiveEdit; widths are scaled from the paper's 4096-wide decoder, the rest is as published."""
 
     depth: float = Field(0.6875, gt=0, lt=1, description="share of decoder layers below the residual (22 of 32)")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,9 +22,11 @@ from lifelong.editing.ops import (
     answers_exact,
     descend,
     edit_generator,
+    finite_keys,
     fresh_factors,
     weight_of,
 )
+from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest
 from lifelong.editors.melo.clusters import Clusters
 from streams.types import Edit, Query
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class MeloOptions(IndexOptions):
+class MeloOptions(ReeditOptions, IndexOptions):
     """Settings of MELO; as published for GPT2-XL, the decoder among its models (key at layer 35 of 48)."""
 
     key_layer: float = Field(default=0.73, ge=0, lt=1, description="depth of the layer whose output is the key")
@@ -48,9 +50,6 @@ class MeloOptions(IndexOptions):
     halve: int = Field(default=20, ge=1, description="steps after which the learning rate halves")
     steps: int = Field(default=50, ge=1)
     stop_loss: float = Field(default=0.0, ge=0, description="stop when every token is right and below this (nats)")
-    supersede: Literal["keep", "replace"] = Field(
-        default="keep", description="what becomes of the old edit: the published rule for conflicts, or it is dropped"
-    )
 
     def rate(self, width: int) -> float:
         """Return Adam's learning rate for a model of a width."""
@@ -75,13 +74,15 @@ class Melo(Editor):
     Deviations: labels are equal when their tokens are, not when the sums of their tokens are (the released code takes
     unlike answers for one, and then joins them); the module is the up-projection of a gated MLP, for GPT2-XL's
     `c_fc`; where fewer layers lie above the key's than `layers`, fewer carry LoRA, and the key's is at most the last
-    but one; one rate fits every width. The cluster rule is the published one, near-ties and re-edits with it: an edit
-    with exactly the key of another and another answer hides both (`supersede="replace"` keeps the newer).
+    but one; one rate fits every width. The cluster rule is the published one, near-ties with it: an edit with exactly
+    the key of another and another answer hides both. So a newer edit of a question drops the older one before it is
+    placed (`supersede="keep"`: it does not, as published).
     """
 
     Options = MeloOptions
     searched = {"radius": (0.5, 5.0, 25.0, 75.0), "key_layer": (0.25, 0.5, 0.73), "learning_rate": (0.006, 0.02)}
     removes = True
+    replaces = True
     options: MeloOptions
 
     def __init__(self, vlm: VLM, options: MeloOptions | None = None, *, seed: int = 0) -> None:
@@ -94,6 +95,7 @@ class Melo(Editor):
         self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
+        self.questions = EditedQuestions()
 
     @classmethod
     def turn_of(cls, options: MeloOptions) -> int:
@@ -106,16 +108,22 @@ class Melo(Editor):
         """Train a block on the batch and place the edits' keys; raises `CollapseError` on a non-finite loss."""
         if not edits:
             return
-        if self.options.supersede == "replace":
-            self.remove([e.supersedes for e in edits if e.supersedes is not None])
+        replacing = self.options.supersede == "replace"
+        edits = newest(edits) if replacing else edits
         factors = self._train(edits)
         labels = [tuple(int(i) for i in self.vlm.target_ids(e.target)) for e in edits]
-        keys, before = self.encode([e.query for e in edits])["key"], set(self.clusters.cluster_of)
+        keys = finite_keys(self.encode([e.query for e in edits])["key"], [e.id for e in edits], "melo")
+        if replacing:  # whatever fails has failed by now: nothing was changed
+            self.remove(list(dict.fromkeys(i for e in edits for i in self.questions.older(e))))
+        before = set(self.clusters.cluster_of)
         self.clusters.place([e.id for e in edits], keys, labels, self._made)
         payloads = {name: factor[None] for name, factor in factors.items()}
         self.blocks.add([str(self._made)], np.zeros((1, 1), np.float32), payloads)
         self._made += 1
-        if before - set(self.clusters.cluster_of):
+        for edit in edits:
+            self.questions.add(edit)
+        if forgotten := before - set(self.clusters.cluster_of):
+            self.questions.drop(forgotten)
             self._drop_unused()
 
     def _train(self, edits: Sequence[Edit]) -> dict[str, Tensor]:
@@ -197,6 +205,7 @@ class Melo(Editor):
         stored = [i for i in ids if i in self.clusters]
         for edit_id in stored:
             self.clusters.remove(edit_id)
+        self.questions.drop(ids)
         if stored:
             self._drop_unused()
 
@@ -222,7 +231,7 @@ class Melo(Editor):
 
     def state(self) -> State:
         """Return clusters and blocks."""
-        meta = {"revision": self.revision, "made": self._made}
+        meta = {"revision": self.revision, "made": self._made, "questions": self.questions.table()}
         return State.joined(meta, clusters=self.clusters.state(), blocks=self.blocks.state())
 
     def load(self, state: State) -> None:
@@ -231,3 +240,4 @@ class Melo(Editor):
         self.clusters.load(state.part("clusters"))
         self.blocks.load(state.part("blocks"))
         self._made = int(state.meta["made"])
+        self.questions.load(state.meta["questions"])

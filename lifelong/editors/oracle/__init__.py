@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Privileged, Route, State
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.oracle.knowing import Knowing
 from streams.types import Edit, Probe, Query
 
@@ -31,11 +32,13 @@ class Oracle(Editor, Privileged):
 
     Options = EditorOptions
     removes = True
+    replaces = True
     lasting = True
 
     def __init__(self, vlm: VLM, options: EditorOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         self._probes_of: Callable[[str], Sequence[Probe]] = lambda edit_id: ()
+        self.questions = EditedQuestions()
         self._own: dict[str, tuple[str, str]] = {}  # edit id -> its own query's digest and answer, oldest first
         self._answers: dict[str, dict[str, str]] = {}  # edit id -> query digest -> answer
         self._served: dict[str, list[str]] = {}  # query digest -> edit ids that answer it, latest last
@@ -48,10 +51,10 @@ class Oracle(Editor, Privileged):
             self._rebuild()
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Take each edit's in-scope questions; one that supersedes another replaces it."""
+        """Take each edit's in-scope questions; a newer edit of a question replaces the older one."""
         for edit in edits:
-            if edit.supersedes in self._own:
-                self.remove([edit.supersedes])
+            self.remove(self.questions.older(edit))
+            self.questions.add(edit)
             self._own[edit.id] = (edit.query.digest, edit.target)
             self._learn(edit.id)
 
@@ -86,6 +89,7 @@ class Oracle(Editor, Privileged):
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget edits; one that is not stored any more (replaced) is passed over."""
+        self.questions.drop(ids)
         for edit_id in ids:
             self._own.pop(edit_id, None)
             for asked in self._answers.pop(edit_id, {}):
@@ -110,4 +114,5 @@ class Oracle(Editor, Privileged):
         """Go on from a state, with the probe table given before or after."""
         super().load(state)
         self._own = {edit_id: (digest, target) for edit_id, digest, target in state.meta["own"]}
+        self.questions.load([edit_id, digest] for edit_id, digest, _ in state.meta["own"])
         self._rebuild()

@@ -88,6 +88,13 @@ class Rag(FactEditor):
         """Return the options that decide what `fit` learns."""
         return options.model_dump(mode="json", include={"keys", "image_weight", "encoder", "image_encoder"})
 
+    @classmethod
+    def pool_wanted(cls, options: RagOptions) -> str:
+        """Return what is left to calibrate: the threshold, and with keys=both the image's weight."""
+        left = ["editor.threshold"] if options.threshold is None else []
+        left += ["editor.image_weight"] if options.keys == "both" and options.image_weight is None else []
+        return f"calibrates {' and '.join(left)} (or give {'both' if len(left) > 1 else 'it'})" if left else ""
+
     def fitted(self) -> State:
         """Return the calibrated weight and thresholds."""
         return State({}, {"image_weight": self.book.weight, "thresholds": self.thresholds})

@@ -15,6 +15,7 @@ import torch
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.recipe import train
 from lifelong.editors.recipe.modules import RecipeModules
 from lifelong.editors.recipe.options import RecipeOptions
@@ -47,14 +48,15 @@ class Recipe(Editor):
     contrastive losses leave out what words cannot tell apart, or the sentinel learns to beat everything; retrieval is
     trained before the writer, in many cheap steps; an edit must beat the sentinel by what tells most questions of
     held-out subjects right, which may be less than nothing (`lead=0` is the paper's rule); in a template with
-    pictures first, the continuous prompt stands after them; a superseding edit replaces the old one, of which the
-    paper says nothing.
+    pictures first, the continuous prompt stands after them; a newer edit of a question replaces the older one, of
+    which the paper says nothing.
     The released evaluation lets the router read the answer and drops the picture: here it reads the query only.
     """
 
     Options = RecipeOptions
     searched = {"lead": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)}
     removes = True
+    replaces = True
     trains = True
     append_only = True
     lasting = True
@@ -73,6 +75,7 @@ class Recipe(Editor):
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.lead = 0.0
         self.bank = Bank(o.width, metric="ip", index=o.index)
+        self.questions = EditedQuestions()
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes."""
@@ -107,9 +110,9 @@ class Recipe(Editor):
         for edit, rep, prompt in zip(edits, reps, prompts, strict=True):
             if not (bool(torch.isfinite(rep).all()) and bool(torch.isfinite(prompt).all())):
                 raise NotFiniteError(f"recipe, edit {edit.id}: its continuous prompt is not finite.")
-            if edit.supersedes is not None and edit.supersedes in self.bank:
-                self.bank.remove([edit.supersedes])
+            self.remove(self.questions.older(edit))
             self.bank.add([edit.id], float_rows(rep[None]), {"prompt": prompt[None].float()})
+            self.questions.add(edit)
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return `query` (n, width), over the root of the width, and `sentinel` (n, 1), the score to beat."""
@@ -148,6 +151,7 @@ class Recipe(Editor):
     def remove(self, ids: Sequence[str]) -> None:
         """Forget edits; one that is not stored any more (replaced) is passed over."""
         self.bank.remove([i for i in ids if i in self.bank])
+        self.questions.drop(ids)
 
     def nbytes(self) -> int:
         """Return the bytes of representations and continuous prompts."""
@@ -162,10 +166,12 @@ class Recipe(Editor):
         return [self.bank]
 
     def state(self) -> State:
-        """Return the bank."""
-        return State.joined({"revision": self.revision}, bank=self.bank.state())
+        """Return the bank and its edits' questions."""
+        meta = {"revision": self.revision, "questions": self.questions.table()}
+        return State.joined(meta, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a bank."""
         super().load(state)
         self.bank.load(state.part("bank"))
+        self.questions.load(state.meta["questions"])

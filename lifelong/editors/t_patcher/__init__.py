@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lifelong.editing.contract import Answerer, Editor, EditorOptions, Route, State
+from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
 from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
-from lifelong.editing.patches.training import Teaching, teach
+from lifelong.editing.patches.training import Taught, Teaching, teach
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editors.t_patcher.options import TPatcherOptions
 from streams.types import Edit, Pool, Query
 
@@ -39,13 +40,15 @@ class TPatcher(Editor):
     exactly silent; an edit that the model gets right already stores nothing; of more than 5 wrong tokens the first 5
     get a neuron; training goes on until the new neurons are silent on stored states too (`stop_leak`: what fires on a
     few per cent of them would, after 1,000 edits, fire on everything); tokens are those of the answer and its end,
-    never of the prompt. A withdrawal drops the edit's own neurons; later ones were trained beside them.
+    never of the prompt. A withdrawal drops the edit's own neurons; later ones were trained beside them. So does a
+    newer edit of the same question, before its own are trained (`supersede="keep"`: it does not, as published).
     """
 
     Options = TPatcherOptions
     searched = {"learning_rate": (3e-3, 1e-2, 3e-2), "memory_weight": (1.0, 5.0, 20.0), "layer": (0.67, 1.0)}
     routed = False
     removes = True
+    replaces = True
     trains = True
     options: TPatcherOptions
 
@@ -55,6 +58,7 @@ class TPatcher(Editor):
         self.layer = vlm.layer_at(o.layer)
         module = vlm.submodule(self.layer, o.module)
         self.patches = Patches(vlm.width, vlm.width, o.activation)
+        self.questions = EditedQuestions()
         self.site = Site(module, self.patches, torch.zeros(0, vlm.width))
         self.how = Teaching(
             o.learning_rate,
@@ -85,6 +89,11 @@ class TPatcher(Editor):
         """Return the options that decide which states are collected."""
         return options.model_dump(mode="json", include={"layer", "module", "memory"})
 
+    @classmethod
+    def pool_wanted(cls, options: TPatcherOptions) -> str:
+        """Return what states are collected from, where any are."""
+        return "collects states to be silent on (or give editor.memory=0)" if options.memory else ""
+
     def fitted(self) -> State:
         """Return the collected states, in half precision."""
         return State({"silent": self.site.silent.half()}, {})
@@ -96,21 +105,25 @@ class TPatcher(Editor):
     def edit(self, edits: Sequence[Edit]) -> None:
         """Train and freeze each edit's neurons; a non-finite one raises `NotFiniteError` and stores nothing."""
         for edit in edits:
-            if self.options.supersede == "replace" and edit.supersedes is not None:
-                self.remove([edit.supersedes])
-            hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
-            taught = teach(
-                self.vlm,
-                hidden,
-                [self.site],
-                self._wrong,
-                self.how,
-                edit_generator(self.seed, edit.id),
-                what=f"t_patcher, edit {edit.id}",
-            )
+            older = self.questions.older(edit) if self.options.supersede == "replace" else []
+            before = self.state() if older else None
+            if older:
+                self.remove(older)
+            try:
+                taught = self._teach(edit)
+            except CollapseError:
+                if before is not None:
+                    self.load(before)
+                raise
             for one in taught:
                 self.patches.add(edit.id, one.rows)
                 self.revision += 1
+            self.questions.add(edit)
+
+    def _teach(self, edit: Edit) -> list[Taught]:
+        hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
+        source, what = edit_generator(self.seed, edit.id), f"t_patcher, edit {edit.id}"
+        return teach(self.vlm, hidden, [self.site], self._wrong, self.how, source, what=what)
 
     def _wrong(self, right: Tensor) -> list[int]:
         return (~right).nonzero()[:, 0].tolist()[: self.options.neurons]
@@ -124,6 +137,7 @@ class TPatcher(Editor):
     def remove(self, ids: Sequence[str]) -> None:
         """Drop the neurons of edits; one without any (known before, or replaced) is passed over."""
         self.patches.remove(ids)
+        self.questions.drop(ids)
         self.revision += 1
 
     def nbytes(self) -> int:
@@ -135,10 +149,12 @@ class TPatcher(Editor):
         return len(self.patches)
 
     def state(self) -> State:
-        """Return all neurons."""
-        return State.joined({"revision": self.revision}, patches=self.patches.state())
+        """Return all neurons, and the questions of their edits."""
+        meta = {"revision": self.revision, "questions": self.questions.table()}
+        return State.joined(meta, patches=self.patches.state())
 
     def load(self, state: State) -> None:
         """Go on from stored neurons."""
         super().load(state)
         self.patches.load(state.part("patches"))
+        self.questions.load(state.meta["questions"])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from lifelong.editing.contract import EditorOptions
 from lifelong.editing.patches.neurons import Activation
+from lifelong.editing.questions import ReeditOptions
 
 
-class TPatcherOptions(EditorOptions):
+class TPatcherOptions(ReeditOptions):
     """Settings of T-Patcher; as published, but for `steps` (published 2,000) and `memory` (published 40,000), which
     are scaled to a model 256 wide on two cores."""
 
@@ -31,6 +29,3 @@ class TPatcherOptions(EditorOptions):
     activation_weight: float = Field(default=1.0, ge=0, description="weight of firing on the edit")
     memory_weight: float = Field(default=5.0, ge=0, description="weight of silence on stored states")
     memory: int = Field(default=4096, ge=0, description="stored states of unrelated questions, collected by fit")
-    supersede: Literal["keep", "replace"] = Field(
-        default="keep", description="what becomes of the old edit's neurons: keep both (published) or drop them"
-    )

@@ -21,6 +21,7 @@ from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
+from lifelong.editing.questions import EditedQuestions
 from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import LatentMemory
@@ -55,13 +56,15 @@ class Unike(Editor, HasSpaces):
     mixed with (the released code makes both unit vectors): states of the residual stream are tens of times longer,
     and mixed as they are they leave no answer alone (modal locality .06 instead of .96). New neurons have no gate;
     their training goes on until they fire on few stored states (`stop_leak`, not in the paper), which costs steps and
-    saves locality. The released code never mixes, patches two layers and overwrites the values; it is not followed.
+    saves locality. A newer edit of a question drops the older one's neurons and memory (`supersede="keep"`: not, as
+    published). The released code never mixes, patches two layers and overwrites the values; it is not followed.
     """
 
     Options = UnikeOptions
     searched = {"alpha": (None, 0.0, 0.1), "memory_weight": (1.0, 5.0), "learning_rate": (1e-2, 3e-2)}
     routed = False
     removes = True
+    replaces = True
     trains = True
     options: UnikeOptions
 
@@ -82,6 +85,7 @@ class Unike(Editor, HasSpaces):
         self.directions: list[dict[str, Tensor]] = []
         self.demonstrations: list[tuple[str, str]] = []
         self.facts: dict[str, tuple[str, str]] = {}
+        self.questions = EditedQuestions()
         self.reader = MemoryReader(
             vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
         )
@@ -145,13 +149,19 @@ class Unike(Editor, HasSpaces):
         for edit in edits:
             if edit.id in self.facts:
                 raise ValueError(f"Edit {edit.id!r} is stored already; withdraw it first.")
+            older = self.questions.older(edit) if self.options.supersede == "replace" else []
+            before = self.state() if older else None
+            self._forget(older)
             self._remember(edit)
             try:
                 if self.options.intrinsic:
                     self._teach(edit)
             except CollapseError:
                 self._forget([edit.id])
+                if before is not None:
+                    self.load(before)
                 raise
+            self.questions.add(edit)
             self.revision += 1
 
     def _remember(self, edit: Edit) -> None:
@@ -231,6 +241,9 @@ class Unike(Editor, HasSpaces):
         self.revision += 1
 
     def _forget(self, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        self.questions.drop(ids)
         for edit_id in ids:
             self.facts.pop(edit_id, None)
         for site, memory in zip(self.sites, self.memories, strict=True):
@@ -247,13 +260,14 @@ class Unike(Editor, HasSpaces):
         return len(self.facts)
 
     def state(self) -> State:
-        """Return neurons, remembered edits and their words."""
+        """Return neurons, remembered edits, their words and questions."""
         facts = [[edit_id, prompt, target] for edit_id, (prompt, target) in self.facts.items()]
         layers = {
             str(i): State.joined(patches=site.patches.state(), edits=memory.edits.state())
             for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True))
         }
-        return State.joined({"revision": self.revision, "facts": facts}, **layers)
+        meta = {"revision": self.revision, "facts": facts, "questions": self.questions.table()}
+        return State.joined(meta, **layers)
 
     def load(self, state: State) -> None:
         """Go on from a state."""
@@ -263,3 +277,4 @@ class Unike(Editor, HasSpaces):
             site.patches.load(layer.part("patches"))
             memory.edits.load(layer.part("edits"))
         self.facts = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+        self.questions.load(state.meta["questions"])

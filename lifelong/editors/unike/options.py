@@ -6,15 +6,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.editing.contract import EditorOptions
 from lifelong.editing.facts.book import STATEMENT, Template
 from lifelong.editing.patches.neurons import Activation
 from lifelong.editing.patches.training import Teaching
+from lifelong.editing.questions import ReeditOptions
 
 FIT = {"layers", "module", "memory", "silent", "inner", "fit_steps", "fit_batch", "fit_rate", "temperature"}
 
 
-class UnikeOptions(EditorOptions):
+class UnikeOptions(ReeditOptions):
     """Settings of UniKE; as published, but for `memory` (published 15,000) and `steps`, scaled to a small model."""
 
     layers: int = Field(default=4, ge=1, description="so many last decoder layers (never the first one)")

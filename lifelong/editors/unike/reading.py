@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editors.unike.latent import LatentMemory, attend, mix
-from lifelong.editors.unike.train import ENDS_TOGETHER, ends_of
+from lifelong.editors.unike.train import ends_of
 from streams.types import Query
 
 if TYPE_CHECKING:
@@ -65,12 +65,9 @@ class MemoryReader:
         cached = {i: self.vlm.cache.get(key) for i, key in enumerate(keys)}
         kept: dict[int, Tensor] = {i: one for i, one in cached.items() if one is not None}
         missing = [i for i in range(len(queries)) if i not in kept]
-        for low in range(0, len(missing), ENDS_TOGETHER):
-            part = missing[low : low + ENDS_TOGETHER]
-            ends = torch.stack(ends_of(self.vlm, self.layers, [queries[i] for i in part], None), 1)
-            for i, one in zip(part, ends, strict=True):
-                kept[i] = one.clone()
-                self.vlm.cache.put(keys[i], kept[i], one.numel() * one.element_size())
+        for i in missing:  # alone: beside others the last digits differ, and a resumed run reads beside others
+            kept[i] = torch.stack(ends_of(self.vlm, self.layers, [queries[i]], None), 1)[0]
+            self.vlm.cache.put(keys[i], kept[i], kept[i].numel() * kept[i].element_size())
         return (
             torch.stack([kept[i] for i in range(len(queries))])
             if kept

@@ -42,7 +42,8 @@ class Wise(Editor):
     4 out in bytes each. A query costs one product of (tokens, in) and (in, out) per memory.
 
     Edits of one subspace crowd each other, so reliability falls with the edits in a shard and again when shards are
-    merged; no edit can be taken back.
+    merged; no edit can be taken back. A newer edit of a question is written over the older one where both are in the
+    live memory; once that is frozen, the query goes to whichever memory moves it farther, maybe to the older answer.
 
     Deviations: a query's movement is the mean over its last `tokens` prompt tokens (the paper does not say which; the
     released code averages prompt and answer, so its router sees the answer; keys of whole prompts would be the
@@ -81,6 +82,11 @@ class Wise(Editor):
     def fit_options(cls, options: WiseOptions) -> Mapping[str, Any]:
         """Return how many are kept."""
         return {"outside": options.outside}
+
+    @classmethod
+    def pool_wanted(cls, options: WiseOptions) -> str:
+        """Return what unrelated questions are kept from, where any are."""
+        return "keeps unrelated questions (or give editor.outside=0)" if options.outside else ""
 
     def fitted(self) -> State:
         """Return the unrelated questions."""

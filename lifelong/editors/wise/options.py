@@ -37,7 +37,7 @@ class WiseOptions(EditorOptions):
     )
     activation: DistanceActivation = Field(default="none", description="applied to outputs before they are compared")
     tokens: int = Field(default=4, ge=1, description="last prompt tokens whose movement counts")
-    outside: int = Field(default=256, ge=1, description="unrelated questions kept of the pool")
+    outside: int = Field(default=256, ge=0, description="unrelated questions kept of the pool (0: none)")
 
     @model_validator(mode="after")
     def _whole_shards(self) -> WiseOptions:

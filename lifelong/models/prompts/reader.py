@@ -204,10 +204,15 @@ class PromptReader:
         takes = inspect.signature(self._feature_fn).parameters
         given = {n: v.to(self.model.device) for n, v in inputs.items() if n in takes}
         given = {n: v.to(self.model.dtype) if v.is_floating_point() else v for n, v in given.items()}
+        lone = len(names) == 1
+        if lone:  # twice: products of few rows are summed otherwise, and features must not depend on company
+            given = {n: torch.cat([v, v]) for n, v in given.items()}
         with torch.no_grad():
             output: Any = self._feature_fn(**given, return_dict=True)
         plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
         pooled: Any = getattr(output, "pooler_output", None) if plain else None  # an attribute, at times no field
+        if lone and isinstance(pooled, (list, tuple)):
+            pooled = pooled[: len(pooled) // 2]
         if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
             # This family hands its images over in another way: from now on it gets its pixel values each time.
             self.keeps_features = False
