@@ -33,6 +33,7 @@ def saying(vlm: VLM, ids: Sequence[int]) -> Iterator[None]:
             at = (torch.arange(output.shape[1])[None] - layout.last_prompt[:, None]).clamp(min=0)
         return torch.nn.functional.one_hot(wanted[at], output.shape[-1]).float()
 
+    assert vlm.structure.head is not None
     with vlm.hook(vlm.structure.head, force):
         yield
 
@@ -43,8 +44,8 @@ class Afresh:
     def __init__(self, vlm: VLM) -> None:
         self.vlm = vlm
 
-    def score(self, wanted: Sequence[str], *, top: int = 0) -> list[Scored]:
-        return self.vlm.score([ASKED] * len(wanted), wanted, top=top)
+    def score(self, targets: Sequence[str], *, top: int = 0) -> list[Scored]:
+        return self.vlm.score([ASKED] * len(targets), targets, top=top)
 
     def generate(self, rows: Sequence[int] | None = None, *, max_tokens: int = 16) -> list[str]:
         return self.vlm.generate([ASKED] * len(rows or (0,)), max_tokens=max_tokens)

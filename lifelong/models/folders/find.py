@@ -67,7 +67,8 @@ def _from_hub(name: str, shown: str) -> Path:
         raise ModelError(f"{shown}: not on this machine, and HF_HUB_OFFLINE is set.{broken} {way}")
     with _quiet():
         found = _asked(name)
-        if isinstance(found, huggingface_hub.errors.RepositoryNotFoundError | huggingface_hub.errors.GatedRepoError):
+        refused = (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.GatedRepoError)
+        if found is not None and isinstance(found, refused):
             raise ModelError(f"{shown}: the hub has no such model, or not for you ({text_of_error(found)}).{broken}")
         if found is not None:
             why = "" if isinstance(found, TimeoutError) else f" ({text_of_error(found)})"
