@@ -178,8 +178,7 @@ def test_law_11_killed_and_resumed_equals_uninterrupted(tmp_path, workers, turn,
     broken.at, broken.after = at, after
     with pytest.raises(Killed):
         go(broken)
-    again = RunLog.open(tmp_path / "broken")
-    again.discard_uncommitted()
+    again = RunLog.go_on(tmp_path / "broken")
     go(again, again.checkpoint())
     assert plain(again) == plain(whole)
     assert len(again.table(Edited)) == 40
