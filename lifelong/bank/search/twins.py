@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-FEW = 8  # columns that are compared first: keys that differ mostly differ in these already
+FIRST_COLUMNS = 8  # columns that are compared first: keys that differ mostly differ in these already
 BLOCK = 1 << 16  # rows whose columns are looked at together
 Read = Callable[[np.ndarray], np.ndarray]
 """From places (n,) to their keys (n, width)."""
@@ -56,7 +56,9 @@ def _plain(keys: np.ndarray) -> np.ndarray:
 
 def _hashed(read: Read, low: int, high: int) -> np.ndarray:
     """Return one number for the first columns of each key, equal where they are."""
-    few = np.ascontiguousarray(_plain(read(np.arange(low, high))[:, :FEW])).view(np.uint32).astype(np.uint64)
+    few = (
+        np.ascontiguousarray(_plain(read(np.arange(low, high))[:, :FIRST_COLUMNS])).view(np.uint32).astype(np.uint64)
+    )
     odd = np.random.default_rng(0).integers(2**63, size=few.shape[1], dtype=np.uint64) * 2 + 1
     return (few * odd).sum(1, dtype=np.uint64)
 
