@@ -6,15 +6,17 @@ The facts name edits and probes by their ids alone; these two tables say what th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lifelong.log.files import LogError, write_atomic
+from lifelong.log.files import LogError
+
+if TYPE_CHECKING:
+    from lifelong.log.run_log import RunLog
 
 EDITS_SCHEMA = pa.schema(
     [
@@ -37,37 +39,26 @@ _SCHEMAS = {"edits": EDITS_SCHEMA, "probes": PROBES_SCHEMA}
 _ROWS = 10_000  # rows written at a time
 
 
-def write_stream_tables(
-    folder: Path, edits: Iterable[Mapping[str, Any]], probes: Iterable[Mapping[str, Any]]
-) -> None:
-    """Write both tables of a run where they are not there yet; called before its first edit; raises `LogError`."""
-    for name, rows in (("edits", edits), ("probes", probes)):
-        if not (folder / f"{name}.parquet").is_file():
-            write_stream_table(folder, name, rows)
-
-
-def write_stream_table(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write `edits` or `probes` of a run whole or not at all, and return the file; raises `LogError`.
+def table_writer(name: str, rows: Iterable[Mapping[str, Any]]) -> Callable[[BinaryIO], None]:
+    """Return a function that writes `edits` or `probes` of a run into a file, for `RunLog.create`.
 
     Rows are taken in batches, so that a million of them never stand in memory.
     """
-    path, schema, left = folder / f"{name}.parquet", _SCHEMAS[name], iter(rows)
+    schema = _SCHEMAS[name]
 
     def write(file: BinaryIO) -> None:
+        left = iter(rows)
         with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
             while some := [dict(row) for row in islice(left, _ROWS)]:
                 writer.write_table(pa.Table.from_pylist(some, schema=schema))
 
-    write_atomic(path, write)
-    return path
+    return write
 
 
-def read_stream_table(folder: str | Path, name: str) -> pa.Table:
-    """Return `edits` or `probes` of a run; raises `LogError` with the file's name for a missing or broken one."""
-    path = Path(folder) / f"{name}.parquet"
-    if not path.is_file():
-        raise LogError(f"{path}: no such file. A run of this version writes it; run again with --fresh.")
+def stream_table(log: RunLog, name: str) -> pa.Table:
+    """Return `edits` or `probes` of a run; raises `LogError` with the file's name for a missing or damaged one."""
+    data = log.beside(f"{name}.parquet")
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read().cast(_SCHEMAS[name])
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read().cast(_SCHEMAS[name])
     except (OSError, ValueError, KeyError) as error:
-        raise LogError(f"{path}: cannot be read ({error}). Run again with --fresh.") from error
+        raise LogError(f"{log.folder / name}.parquet: cannot be read ({error}). Run again with --fresh.") from error

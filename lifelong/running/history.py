@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from lifelong.log import Probed, RunLog
-from lifelong.log.stream_tables import read_stream_table
+from lifelong.log.stream_tables import stream_table
 from lifelong.running.words import ConfigError
 
 
@@ -23,7 +23,7 @@ def edits_told(run: str | Path) -> list[dict[str, Any]]:
     `LogError` for a folder that is no run.
     """
     log = RunLog.open(run)
-    rows = read_stream_table(log.folder, "edits").to_pylist()
+    rows = stream_table(log, "edits").to_pylist()
     own = (pc.field("axis") == "reliability") & (pc.field("scorer") == "generated")
     asked = log.table(Probed).filter(own & (pc.field("variant") != "superseded"))
     said: dict[str, list[tuple[int, int, str]]] = {}
@@ -38,7 +38,7 @@ def edits_told(run: str | Path) -> list[dict[str, Any]]:
 
 def probes_asked(run: str | Path, edit_id: str = "") -> list[dict[str, Any]]:
     """Return the rows of `probes.parquet`, of one edit or all; raises `LogError` for a folder that is no run."""
-    rows = read_stream_table(RunLog.open(run).folder, "probes").to_pylist()
+    rows = stream_table(RunLog.open(run), "probes").to_pylist()
     return [row for row in rows if not edit_id or row["edit_id"] == edit_id]
 
 

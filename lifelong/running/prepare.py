@@ -78,14 +78,14 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     kind = editor_class(config.editor.name)
     options = options_of(kind, config.editor.options)
     check_model_named(config)
-    check_writable(options)
+    check_options_written(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
     return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
 
 
-def check_writable(options: EditorOptions) -> None:
+def check_options_written(options: EditorOptions) -> None:
     """Raise `ConfigError` for an option that config.toml cannot hold: None, where leaving it out means a default."""
     for key, field in type(options).model_fields.items():
         if getattr(options, key) is None and field.get_default(call_default_factory=True) is not None:

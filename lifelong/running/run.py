@@ -17,7 +17,7 @@ from lifelong.log import machine as made_with
 from lifelong.log.checkpoint import State
 from lifelong.log.files import held
 from lifelong.log.folder import remove_run, strangers
-from lifelong.log.stream_tables import write_stream_tables
+from lifelong.log.stream_tables import table_writer
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
@@ -118,7 +118,10 @@ def open_log(ready: Prepared, *, resume: bool, fresh: bool, say: Callable[[str],
             f"{folder}: not this run's, left as they are: {', '.join(str(p.relative_to(folder)) for p in others[:9])}"
         )
     if not (folder / "manifest.json").exists():
-        return RunLog.create(folder, to_toml(ready.config.table()), manifest_of(ready))
+        told = table_writer("edits", edit_rows(ready.stream))
+        asked = table_writer("probes", probe_rows(ready.stream))
+        files = {"edits.parquet": told, "probes.parquet": asked}
+        return RunLog.create(folder, to_toml(ready.config.table()), manifest_of(ready), files)
     if resume and not (folder / "DONE").exists():
         log = RunLog.go_on(folder, say)
         for name, (before, now) in other_machine(log.manifest).items():
@@ -186,7 +189,6 @@ def time_matters(ready: Prepared) -> Iterator[str]:
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
-    write_stream_tables(log.folder, edit_rows(stream), probe_rows(stream))
     steps = config.panels.steps(len(stream.edits))
     if busy := busy_machine():
         progress.say(busy)

@@ -76,8 +76,13 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
         except (ValueError, OSError, ImportError) as error:
             raise ConfigError(f"{name}: {error}") from error
         rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
-        found.append(Cell(" ".join([resolved.label, *words_of(rest)]), resolved.config))
+        found.append(Cell(" ".join([resolved.label, *words_of(rest)]), with_threads(resolved.config)))
     return found
+
+
+def with_threads(config: RunConfig) -> RunConfig:
+    """Return a configuration with one thread where none is said: what runs beside a cell must not change its name."""
+    return config if config.threads else config.model_copy(update={"threads": 1})
 
 
 def is_varied(key: str, value: Any, names: Mapping[str, Sequence[str]]) -> bool:

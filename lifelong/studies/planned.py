@@ -17,6 +17,7 @@ from lifelong.log import LogError, RunLog
 from lifelong.running.config import NOT_HASHED, RunConfig
 from lifelong.running.prepare import Loaded, model_key, prepare, resolve, stream_key
 from lifelong.running.progress import LOADING_AFTER_S, heartbeat, in_clock
+from lifelong.running.ready import check_ready
 from lifelong.running.signals import Stopped
 from lifelong.running.words import ConfigError
 from lifelong.studies.grid import Cell, cells
@@ -113,6 +114,7 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
     for number in order:
         yield {"cell": number}
         ready = prepare(resolve(configs[number]), loaded=loaded)
+        check_ready(ready, lambda _: None)
         state: HowFar = "new"
         if (ready.folder / "manifest.json").exists():
             state = "finished" if RunLog.open(ready.folder).done() else "begun"

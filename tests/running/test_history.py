@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lifelong.cli.main import app
 from lifelong.log import LogError, Probed, RunLog
-from lifelong.log.stream_tables import PROBES_SCHEMA, read_stream_table, write_stream_table
+from lifelong.log.stream_tables import PROBES_SCHEMA, stream_table, table_writer
 from lifelong.running.ask import ask
 from lifelong.running.history import edits_told, probes_asked
 from lifelong.running.run import run
@@ -81,14 +81,15 @@ def test_list_shows_edits_probes_and_pictures(folder: Path) -> None:
         CliRunner().invoke(app, ["list", "editors", "extra"], catch_exceptions=False)
 
 
-def test_a_table_is_written_whole_in_batches_and_a_broken_one_is_named(tmp_path: Path) -> None:
+def test_a_table_is_written_in_batches_and_a_damaged_one_is_named(tmp_path: Path) -> None:
     rows = [dict.fromkeys(PROBES_SCHEMA.names, "x") | {"accepted": ["y"], "hops": i} for i in range(25_000)]
-    path = write_stream_table(tmp_path, "probes", iter(rows))
-    assert read_stream_table(tmp_path, "probes")["hops"].to_pylist() == list(range(25_000))
+    log = RunLog.create(tmp_path / "run", "", {}, {"probes.parquet": table_writer("probes", iter(rows))})
+    assert stream_table(log, "probes")["hops"].to_pylist() == list(range(25_000))
+    path = log.folder / "probes.parquet"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(LogError, match=r"probes\.parquet: cannot be read"):
-        read_stream_table(tmp_path, "probes")
-    with pytest.raises(LogError, match=r"edits\.parquet: no such file"):
-        read_stream_table(tmp_path, "edits")
+    with pytest.raises(LogError, match=r"probes\.parquet: edited, damaged"):
+        stream_table(log, "probes")
+    with pytest.raises(LogError, match=r"edits\.parquet: this run keeps no such file"):
+        stream_table(log, "edits")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lifelong.editing.contract import EditorOptions
 from lifelong.running.config import NamedPart, RunConfig, load_config
-from lifelong.running.prepare import check_writable
+from lifelong.running.prepare import check_options_written
 from lifelong.running.words import ConfigError, to_toml
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
@@ -80,9 +80,9 @@ class Bounded(EditorOptions):
 
 
 def test_a_none_that_a_file_would_turn_into_a_default_is_refused() -> None:
-    check_writable(Bounded())
+    check_options_written(Bounded())
     with pytest.raises(ConfigError, match="editor.limit: None"):
-        check_writable(Bounded(limit=None))
+        check_options_written(Bounded(limit=None))
 
 
 NAMES = [
