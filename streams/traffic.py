@@ -149,8 +149,9 @@ def pose(stream: Stream, facts: TrafficFacts, asked: DrawnQuestions, seed: int) 
             out.append(Posed(chosen, name))
             continue
         replaced = int(facts.replaces[about])
-        before = stream.edits[replaced].target if replaced >= 0 else ""
-        out.append(Posed(chosen, name, stream.edits[about].id, before, bool(facts.withdrawn_s[about] <= moment)))
+        gone = bool(facts.withdrawn_s[about] <= moment)
+        before = stream.edits[replaced].target if replaced >= 0 and not gone else ""
+        out.append(Posed(chosen, name, stream.edits[about].id, before, gone))
     return tuple(out)
 
 

@@ -234,8 +234,9 @@ class Posed:
     """A question of the people who use the model, with what is known of it at the moment when they ask.
 
     `scope` is how it lies to the edit `edit_id`: that fact itself, in other words, with another picture, or near it
-    but outside; `far` ones concern no edit ('' then). `before` is the answer that this edit replaced ('' : what the
-    frozen model says). `withdrawn`: the edit was taken back, so that `before` holds again.
+    but outside; `far` ones concern no edit ('' then). `before` is the answer that this edit replaced ('': what the
+    frozen model says). `withdrawn`: the edit was taken back, so that what the frozen model says holds again, also
+    where it had replaced another edit: that one is not brought back, in panels neither.
     """
 
     probe: Probe

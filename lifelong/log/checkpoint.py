@@ -108,12 +108,15 @@ def _read_object(folder: Path, digest: str, name: str) -> Tensor:
         check_regular(file)
         tensor = load_file(file)["tensor"]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise LogError(f"{file}: damaged, tensor {name!r} of a checkpoint cannot be read ({error}).") from error
+        raise LogError(
+            f"{file}: damaged, tensor {name!r} of a checkpoint cannot be read ({error}). {_FIX}"
+        ) from error
     if tensor_digest(tensor) != digest:
-        raise LogError(f"{file}: damaged, its content is not what its name says.")
+        raise LogError(f"{file}: damaged, its content is not what its name says. {_FIX}")
     return tensor
 
 
+_FIX = "--resume goes on from an earlier panel, --fresh begins anew."
 _CHECKPOINT = re.compile(r"panel-(\d{6,})\.json")
 _OBJECT = re.compile(r"[0-9a-f]{32}\.safetensors")
 

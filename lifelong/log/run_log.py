@@ -51,7 +51,7 @@ from lifelong.log.vouched import (
     checkpoints_in,
     known_panels,
     last_usable,
-    newest,
+    newest_vouched,
     write_committed,
 )
 
@@ -118,7 +118,7 @@ class RunLog:
             log._vouched = log._vouched.read(done, log.notes)
             log._finished = True
         except FileNotFoundError:
-            log._vouched = newest(log.folder, log._vouched.run)
+            log._vouched = newest_vouched(log.folder, log._vouched.run)
         except LogError as error:
             raise LogError(
                 f"{error} If you remove this file, --resume checks all others and makes it again."

@@ -51,7 +51,7 @@ def write_committed(folder: Path, vouched: Vouched) -> None:
     write_sealed(folder / COMMITTED, vouched.plain())
 
 
-def newest(folder: Path, run: str) -> Vouched:
+def newest_vouched(folder: Path, run: str) -> Vouched:
     """Return what is committed in a run that is not finished; raises `LogError` where nothing intact says so."""
     readers: list[Callable[[], Vouched]] = [lambda: _committed(folder, run)]
     readers += [lambda panel=panel: _checkpoint(folder, run, panel) for panel in checkpoints_in(folder)]

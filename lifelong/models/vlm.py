@@ -27,9 +27,9 @@ from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
 from lifelong.models.passes.scoring import scored_rows
-from lifelong.models.passes.structure import VISION, find_structure, find_submodule
+from lifelong.models.passes.structure import VISION, context_of, find_structure, find_submodule
 from lifelong.models.products import mkl_falls_short, quicken
-from lifelong.models.prompts.length import Lengths, context_of
+from lifelong.models.prompts.length import Lengths
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
 from streams.types import ImageRef, Prompt, Query
@@ -346,19 +346,20 @@ class VLM:
     # Temporary changes
 
     @contextmanager
-    def serving_with(self, cache: ByteCache | None = None) -> Iterator[ByteCache]:
+    def serving_with(self, cache: ByteCache | None = None, *, timed: bool = False) -> Iterator[ByteCache]:
         """Serve with another cache (a new, empty one by default) instead of the model's own, which is back on exit.
 
         To serve uncached, clear it before every query: within one query an image passes the vision side once, all
-        the same.
+        the same. With `timed` nothing is done that only keeps last digits equal.
         """
-        kept = (self.cache, self.reader.cache)
+        kept = (self.cache, self.reader.cache, self.reader.steady)
         used = type(self.cache)(self.cache.budget_bytes) if cache is None else cache
         self.cache = self.reader.cache = used
+        self.reader.steady = not timed
         try:
             yield used
         finally:
-            self.cache, self.reader.cache = kept
+            self.cache, self.reader.cache, self.reader.steady = kept
 
     def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> AbstractContextManager[None]:
         """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.

@@ -33,7 +33,7 @@ def samples(
     """
     bank_len = editor.bank_len()
     out: list[Timed] = []
-    with vlm.serving_with() as cache:
+    with vlm.serving_with(timed=True) as cache:
         warm_up = [queries[i % len(queries)] for i in range(LATENCY_WARM_UP)] if queries else []
         for position, query in enumerate([*warm_up, *queries]):
             cache.clear()

@@ -77,7 +77,7 @@ class Desk:
         The entries that serve it are touched, for banks that evict by use; panels never touch.
         """
         if measured:
-            with self.vlm.serving_with():
+            with self.vlm.serving_with(timed=True):
                 once = latency.serve_once(self.vlm, self.editor, posed.probe.query, self.baseline.max_tokens)
             at_desk = AtDesk(posed, once.route, once.wall_s, once.text)
         else:

@@ -84,7 +84,7 @@ def test_of_edits_in_the_same_words_one_answers_for_all(tiny_vlm) -> None:
 
 
 def test_the_edit_side_reads_the_target_once_its_part_is_trained(tiny_vlm) -> None:
-    editor = Serac(tiny_vlm, options())
+    editor = Serac(tiny_vlm, options(supersede="keep"))
     editor.classifier.target.weight.data.fill_(0.3)
     editor.edit([EDIT, replace(EDIT, id="b", target="Bob")])
     first, second = editor.bank.keys_of(editor.bank.rows_of(["a", "b"]))

@@ -191,7 +191,7 @@ def _read_model(folder: Path) -> None:
 def _toml(folder: Path) -> None:
     from lifelong.running.config import RECIPES
 
-    for name in ("first_look", "curves", "hard-drift"):
+    for name in ("first-look", "curves", "hard-drift"):
         text = (RECIPES / f"{name}.toml").read_text()
         (folder / f"{name}.toml").write_text(text)
 

@@ -14,6 +14,7 @@ from fuzz.readers import READERS
 
 CHILD = Path(__file__).with_name("child.py")
 MOST_BYTES = 2 * 10**9
+MADE_AGAIN = {"cache"}  # what is damaged there is not refused
 
 
 def fuzzed(reader: str, seconds: float, folder: Path) -> None:
@@ -30,7 +31,8 @@ def fuzzed(reader: str, seconds: float, folder: Path) -> None:
     found = json.loads(ended.stdout.splitlines()[-1])
     assert not found["failed"], "\n".join([reader, *found["failed"].values()])
     assert found["peak_bytes"] < MOST_BYTES
-    assert found["came"].get("refused", 0) > 0, "nothing was refused: the damage does not reach the reader"
+    came = set(found["came"])
+    assert came >= ({"read"} if reader in MADE_AGAIN else {"refused"}), "the damage does not reach the reader"
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -15,6 +15,7 @@ from runs_made_up import fake_run
 
 from lifelong.cli.listed import MEASURES, evidence_lines
 from lifelong.editing.find import editor_names
+from lifelong.log import RunLog
 from lifelong.running.catalog import shipped_evidence as kept
 from reports.numbers.evidence import COST, QUALITY, evidence, flat, joined_evidence, to_json
 from reports.numbers.expected import AGREES, DIFFERS, expected
@@ -64,7 +65,7 @@ def test_a_mean_over_seeds_counts_each_seed_once():
 
 def test_seconds_of_a_fit_come_from_the_run(tmp_path):
     folder = runs_of(tmp_path, 1)[0]
-    (folder / "DONE").write_text(json.dumps({"wall_s": {"fit": 1.0, "simulate": 2.0}, "fit_wall_s": 600.0}))
+    RunLog.open(folder).finish({"wall_s": {"fit": 1.0, "simulate": 2.0}, "fit_wall_s": 600.0})
     (record,) = evidence(*load_runs([folder]))
     assert record["fit (s)"]["mean"] == 600 and record["run (s)"]["mean"] == 3
 

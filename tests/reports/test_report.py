@@ -89,10 +89,11 @@ def test_runs_without_a_label_are_told_apart_by_the_options_they_do_not_share(tm
 
 
 def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> None:
-    folders = [fake_run(tmp_path / str(n), "grace", 0.9, seed, steps=(1,)) for n, seed in enumerate((0, 0, 1))]
-    for folder, source in ((folders[0], 'name = "toy", order = "drift"'), (folders[2], 'name = "other"')):
-        config = folder / "config.toml"
-        config.write_text(config.read_text().replace('name = "toy"', source))
+    streams = ('toy", order = "drift', "toy", "other")  # the name's end and an option of it, in TOML
+    folders = [
+        fake_run(tmp_path / str(n), "grace", 0.9, n // 2, steps=(1,), on=("tiny", stream))
+        for n, stream in enumerate(streams)
+    ]
     facts, _ = load_runs(folders)
     assert facts.editors == ["grace stream=other", "grace stream=toy", "grace stream=toy stream.order=drift"]
 

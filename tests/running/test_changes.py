@@ -115,7 +115,7 @@ def test_tuning_needs_a_trial_and_an_edit(trials: int, edits: int) -> None:
 def test_results_are_shown_in_one_short_line(tmp_path: Path) -> None:
     single = lifelong.single(**{**QUICK, "editor": "none", "out": str(tmp_path)})
     folder = lifelong.run(quiet=True, **{**QUICK, "editor": "none", "out": str(tmp_path)})
-    for found in (single, lifelong.ask(folder, "Who?" * 200), lifelong.check_editor("none"), lifelong.replay(folder)):
+    for found in (single, lifelong.ask(folder, "Who?" * 90), lifelong.check_editor("none"), lifelong.replay(folder)):
         assert len(repr(found)) < 200 and "\n" not in repr(found), type(found)
     page = lifelong.report(str(folder), str(tmp_path / "report"))
     assert page.is_file() and lifelong.report([folder], tmp_path / "again").is_file()

@@ -49,9 +49,7 @@ def test_cells_of_an_ablation_have_short_labels_of_their_own(recipe: str) -> Non
 
 def test_a_cell_is_named_by_what_else_the_grid_varies(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
-    file.write_text(
-        '[grid]\neditor = ["none", "nosuch"]\nseed = [0, 1]\nstream = [{name = "toy", order = "grouped"}]\n'
-    )
+    file.write_text('[grid]\neditor = ["none", "ft"]\nseed = [0, 1]\nstream = [{name = "toy", order = "grouped"}]\n')
     names = [cell.label.split(" stream=")[0] for cell in cells(str(file))]
-    assert names == ["none seed=0", "none seed=1", "nosuch seed=0", "nosuch seed=1"]
+    assert names == ["none seed=0", "none seed=1", "ft seed=0", "ft seed=1"]
     assert cells(str(file))[0].label.endswith("stream=toy stream.order=grouped")

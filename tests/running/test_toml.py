@@ -116,6 +116,6 @@ def test_a_name_that_could_leave_out_or_move_the_cursor_is_refused(name: str) ->
 
 @pytest.mark.parametrize("label", ["../../etc", "\x1b[31mred", "..", "", "a=b c", "x" * 300, "鳥" * 200, ".hidden"])
 def test_a_title_made_of_an_editor_and_a_stream_is_the_name_of_a_folder(label: str) -> None:
-    title = load_config(None, {"stream": "../y"}).title(label)
+    title = RunConfig(stream=NamedPart(name="../y")).title(label)
     assert title.isprintable() and not set(title) & set("/\\= ") and title[0] not in ".-"
     assert len(title.encode()) <= 160

@@ -36,7 +36,7 @@ def test_a_bank_on_disk_is_resumed_without_reading_it_into_memory(tmp_path: Path
     code = f"""
 import json, pathlib, torch
 from lifelong.bank import Bank
-from lifelong.log.checkpoint import read_checkpoint, write_objects
+from lifelong.log.checkpoint import read_checkpoint, write_checkpoint
 def private():
     return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("RssAnon"))
 folder, make = pathlib.Path({str(tmp_path)!r}), lambda: Bank(16, payloads="disk:{tmp_path}")
@@ -46,8 +46,7 @@ for n in range(12):
              {{"u": (n * rows)[:, None, None].expand(64, 10, 4096)}})
 (folder / "objects").mkdir()
 state = bank.state()
-digests = write_objects(folder / "objects", state.tensors)
-(folder / "panel-000001.json").write_text(json.dumps({{"panel": 1, "tensors": digests, "meta": dict(state.meta)}}))
+write_checkpoint(folder, 1, state, {{"parts": {{}}}}, set())
 del bank, state
 before, again = private(), make()
 again.load(read_checkpoint(folder, 1))

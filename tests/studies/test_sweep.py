@@ -51,7 +51,7 @@ def test_words_alone_make_a_sweep() -> None:
     assert labels(None, "editor=none,grace", "edits=5", "seed=0,1") == [
         "none seed=0", "none seed=1", "grace seed=0", "grace seed=1",
     ]  # fmt: skip
-    assert [label.split()[-1] for label in labels("first_look", "seed=0,1")] == ["seed=0", "seed=1"]
+    assert [label.split()[-1] for label in labels("first-look", "seed=0,1")] == ["seed=0", "seed=1"]
 
 
 def test_a_list_is_one_value_of_a_key_that_is_a_list_and_a_list_of_lists_varies_it() -> None:

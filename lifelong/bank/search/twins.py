@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 FIRST_COLUMNS = 8  # columns that are compared first: keys that differ mostly differ in these already
-BLOCK = 1 << 16  # rows whose columns are looked at together
+_BLOCK = 1 << 16  # rows whose columns are looked at together
 Read = Callable[[np.ndarray], np.ndarray]
 """From places (n,) to their keys (n, width)."""
 
@@ -22,7 +22,7 @@ class Twins:
     def __init__(self, n: int, read: Read) -> None:
         self.group = np.full(n, -1, dtype=np.int64)
         self.places: list[np.ndarray] = []
-        numbers = [_hashed(read, low, min(n, low + BLOCK)) for low in range(0, n, BLOCK)]
+        numbers = [_hashed(read, low, min(n, low + _BLOCK)) for low in range(0, n, _BLOCK)]
         suspects = _shared(np.concatenate(numbers)) if numbers else np.empty(0, np.int64)
         if len(suspects):
             self._sort(suspects, _plain(read(suspects)))

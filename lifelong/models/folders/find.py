@@ -18,6 +18,7 @@ from streams.text import printable
 
 WAIT_S = 3.0
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
+_SHOWN = 200  # characters of a name in a message
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]  # all that is ever read of a model
 
 
@@ -26,11 +27,15 @@ def find_model(name: str, known: Iterable[str] = ()) -> Path:
 
     `known` are names that are near for a misspelt one.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    shown = f"model={printable(name if len(name) <= _SHOWN else name[:_SHOWN] + '...')}"
+    try:
+        path = Path(name).expanduser()
+        there = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home that nobody has
+        raise ModelError(f"{shown}: no such folder or model ({text_of_error(error)}).") from error
+    if there and path.is_dir():
         return path
-    shown = f"model={printable(name)}"
-    if path.exists():
+    if there:
         raise ModelError(
             f"{shown}: this is a file. Expected a folder with config.json, a processor and model.safetensors; "
             "weights in any other format are not read."

@@ -16,7 +16,7 @@ from typing import Any
 from lifelong.models.folders.check import ModelError
 from streams.text import printable
 
-MOST_BYTES = 256 << 10  # of a template; those of large models have 20 thousand
+MOST_TEMPLATE_BYTES = 256 << 10  # of a template; those of large models have 20 thousand
 CPU_S, MEMORY, WRITTEN = 1, 256 << 20, 1 << 20  # seconds, bytes beyond the start, characters of one short prompt
 _WAIT_S = 90  # for a process that starts on a busy machine
 
@@ -61,8 +61,8 @@ def check_template(template: Any, special: Mapping[str, Any], where: str) -> Non
 
 
 def _check(template: str, special: Mapping[str, Any], where: str) -> None:
-    if len(template.encode("utf-8", "replace")) > MOST_BYTES:
-        raise ModelError(f"{where}: its chat template has more than {MOST_BYTES >> 10} KiB.")
+    if len(template.encode("utf-8", "replace")) > MOST_TEMPLATE_BYTES:
+        raise ModelError(f"{where}: its chat template has more than {MOST_TEMPLATE_BYTES >> 10} KiB.")
     text = {"type": "text", "text": "What is this, and where does it come from? " * 20}
     given = {
         "template": template, "special": {k: str(v) for k, v in special.items() if isinstance(v, str)},

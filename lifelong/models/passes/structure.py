@@ -91,3 +91,9 @@ def image_token_of(model: Any, processor: Any) -> int:
     """Return the id of the token that stands for a part of an image, -1 for a model without one."""
     found = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
     return -1 if found is None else int(found)
+
+
+def context_of(config: Any) -> int | None:
+    """Return how many tokens a model was made to read at most, None where its configuration does not say."""
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(most) if isinstance(most, int) and most > 0 else None

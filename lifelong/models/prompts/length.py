@@ -5,7 +5,7 @@ A picture's tokens depend on its size only, so that one of each size is read. Kn
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lifelong.models.prompts.marks import UnreadableTextError
 from streams.types import ImageError, ImageRef, Prompt
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from lifelong.models.prompts.reader import PromptReader
 
 _WORST = 12  # tokens of one byte: the longest that normalising makes of a character
-
-
-def context_of(config: Any) -> int | None:
-    """Return how many tokens a model was made to read at most, None where its configuration does not say."""
-    most = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(most) if isinstance(most, int) and most > 0 else None
 
 
 class Lengths:

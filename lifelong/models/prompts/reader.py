@@ -16,9 +16,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Encoded, join_extras
-from lifelong.models.passes.structure import image_token_of
+from lifelong.models.passes.structure import context_of, image_token_of
 from lifelong.models.prompts.chat import Chat
-from lifelong.models.prompts.length import context_of
 from lifelong.models.prompts.marks import Marks, UnreadableTextError
 from lifelong.models.prompts.pixels import PIXEL_BYTES, VISION_CHUNK, decoded_bytes, groups, tensor_bytes
 from lifelong.models.prompts.quirk import Quirk
@@ -49,6 +48,7 @@ class PromptReader:
         self.keeps_features = takes and self._feature_fn is not None
         self.alone: bool | None = None  # whether the image processor by itself gives what the processor gives
         self.pixel_bytes = PIXEL_BYTES
+        self.steady = True  # whether a picture's features are the same to the last digit whatever it is seen beside
         self._bytes_each = 0  # of one picture's pixel values, where they are as large for every picture
         self._image_id = image_token_of(model, processor)
         self._context = context_of(model.config)
@@ -204,8 +204,10 @@ class PromptReader:
         takes = inspect.signature(self._feature_fn).parameters
         given = {n: v.to(self.model.device) for n, v in inputs.items() if n in takes}
         given = {n: v.to(self.model.dtype) if v.is_floating_point() else v for n, v in given.items()}
-        lone = len(names) == 1
-        if lone:  # twice: products of few rows are summed otherwise, and features must not depend on company
+        # A lone picture is seen twice: products of few rows are summed otherwise, and features must not depend on
+        # company. Not where it is timed, and not where two would be more pixels than a batch may hold.
+        lone = self.steady and len(names) == 1 and 2 * tensor_bytes(given) <= self.pixel_bytes
+        if lone:
             given = {n: torch.cat([v, v]) for n, v in given.items()}
         with torch.no_grad():
             output: Any = self._feature_fn(**given, return_dict=True)
