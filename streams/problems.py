@@ -158,7 +158,7 @@ def _sentence(key: str, owner: type[BaseModel], field: FieldInfo | None, one: Ma
         return f"{key}: it must be given; {wanted}."
     given = one["input"]
     if one["type"] == "value_error":
-        return f"{key}={shown_value(given)}: {message}." if key not in message else f"{message}."
+        return f"{message}." if message.startswith(key) else f"{key}={shown_value(given)}: {message}."
     if isinstance(given, list | tuple) and not expected_words(field).startswith("a list"):
         several = "a list of values is for `lifelong sweep`, which takes each in turn"
         return f"{key}={shown_value(given)}: expected {expected_words(field)}{_default(field)}; {several}."
