@@ -164,6 +164,7 @@ class Progress:
     def _print(self) -> None:
         self._shown_at = self.clock()
         if not self.quiet:
+            if not self.stream.closed:  # whoever gave it may have ended before
             print(self.line(), file=self.stream, flush=True)
 
 

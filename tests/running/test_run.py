@@ -59,7 +59,7 @@ def test_a_replay_in_another_process_gives_identical_facts(finished: Path, tmp_p
 def test_a_partial_run_needs_resume_or_fresh(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / finished.name
     folder.mkdir()
-    for name in ("manifest.json", "config.toml"):
+    for name in ("manifest.json", "config.toml", "edits.parquet", "probes.parquet"):
         shutil.copy(finished / name, folder / name)
     with pytest.raises(LogError, match=f"{finished.name}.*--resume.*--fresh"):
         lifelong.run(quiet=True, out=str(tmp_path), **SMALL)
