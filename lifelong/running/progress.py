@@ -163,8 +163,7 @@ class Progress:
 
     def _print(self) -> None:
         self._shown_at = self.clock()
-        if not self.quiet:
-            if not self.stream.closed:  # whoever gave it may have ended before
+        if not self.quiet and not self.stream.closed:  # whoever gave it may have ended before
             print(self.line(), file=self.stream, flush=True)
 
 
