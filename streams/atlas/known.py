@@ -85,7 +85,7 @@ def read_known(path: str, world: World) -> Known:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             _check(file, table)
             return _collect(digest, _rows(file, table, world))
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         raise StreamError(f"stream.known={file}: not a readable Parquet file ({error}).") from error
 
 

@@ -77,6 +77,7 @@ def main() -> None:
     words.add_argument("reader", choices=sorted(READERS))
     words.add_argument("--seconds", type=float, default=10)
     words.add_argument("--first", type=int, default=0)
+    words.add_argument("--last", type=int, default=10**9)
     words.add_argument("--example", type=int)
     words.add_argument("--note", type=Path, help="the number of the example being tried is written here")
     given = words.parse_args()
@@ -100,7 +101,7 @@ def main() -> None:
         ends, came = time.monotonic() + given.seconds, Counter[str]()
         failed: dict[str, str] = {}  # the first example of each kind of failure
         for number in count(given.first):
-            if time.monotonic() > ends:
+            if time.monotonic() > ends or number > given.last:
                 break
             if given.note:
                 given.note.write_text(str(number))
