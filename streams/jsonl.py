@@ -177,21 +177,25 @@ def _tell(path: Path, problems: dict[str, list[str]], records: int, *, skip: boo
     if not problems or skip:
         return
     way = "Mend it, or leave it out with --skip-bad (stream.skip_bad=true)."
-    lines = [f"{path}, {line}" for found in problems.values() for line in found]
+    lines = _listed(path, problems)
     if len(lines) == 1:
         raise StreamError(f"{lines[0]} {way}")
-    more = f"\n  and {len(lines) - _LISTED} more problems" if len(lines) > _LISTED else ""
-    listed = "".join(f"\n  {line}" for line in lines[:_LISTED])
-    raise StreamError(f"{path}: {len(problems)} of {records} records cannot be used:{listed}{more}\n{way}")
+    head = f"{path}: {len(problems)} of {records} records cannot be used:"
+    raise StreamError("\n".join([head, *(f"  {line}" for line in lines), way]))
 
 
 def _left_out_note(path: Path, problems: dict[str, list[str]], records: int) -> list[str]:
     if not problems:
         return []
-    first = [f"{path}, {line}" for found in problems.values() for line in found]
-    more = [f"  and {len(first) - _LISTED} more problems"] if len(first) > _LISTED else []
     head = f"{path}: {len(problems)} of {records} records are left out (stream.skip_bad):"
-    return ["\n".join([head, *(f"  {line}" for line in first[:_LISTED]), *more])]
+    return ["\n".join([head, *(f"  {line}" for line in _listed(path, problems))])]
+
+
+def _listed(path: Path, problems: dict[str, list[str]]) -> list[str]:
+    """Return the first problems with their file, and how many more there are."""
+    lines = [f"{path}, {line}" for found in problems.values() for line in found]
+    more = [f"and {len(lines) - _LISTED} more problems"] if len(lines) > _LISTED else []
+    return lines[:_LISTED] + more
 
 
 def _notes(path: Path, chosen: Sequence[PoolItem], repeats: int) -> list[str]:

@@ -24,7 +24,6 @@ from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
-from lifelong.log.files import write_atomic
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
 from lifelong.studies.report import report
@@ -196,11 +195,12 @@ def tune_command(
 ) -> None:
     """Choose an editor's options by trials on the atlas's fit split; prints a recipe with the log of all trials."""
     from lifelong.studies.tune import recipe_of, tune
+    from reports.written import write_whole
 
     found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=say)
     text = recipe_of(editor, found, edits=edits, seed=seed)
     if recipe is not None:
-        write_atomic(recipe, lambda file: file.write(text.encode()))
+        write_whole(recipe, text.encode())
     print(text, end="")
 
 

@@ -66,6 +66,7 @@ def ask(
     if not question and not edit:
         raise ConfigError('nothing is asked: give a question, such as "What is this?", or --edit ID (or its number).')
     log = RunLog.open(run)
+    picture = None if image is None else image_ref(image)  # what is wrong with it is said before a model loads
     saved = checkpoint_at(log, step)
     simulation = saved.meta["simulation"]
     with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
@@ -73,7 +74,7 @@ def ask(
     check_unchanged(log, ready.digests)
     about = found_edit(ready.stream.edits, edit) if edit else None
     own = about.query if about is not None else Query("")
-    query = Query(question or own.prompt, own.image if image is None else image_ref(image))
+    query = Query(question or own.prompt, own.image if picture is None else picture)
     (why,) = ready.vlm.unaskable([(query, "?")])
     if why:
         raise ConfigError(f"The question cannot be asked: {why}.")

@@ -28,13 +28,9 @@ def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
 def load_model(config: RunConfig) -> VLM:
     """Return the model: a shipped name, a local folder or a Hugging Face id.
 
-    Raises `ConfigError` for options it does not know, `ValueError` and `ModelError` for a device and a model that
-    cannot be used.
+    Raises `ValueError` and `ModelError` for a device and a model that cannot be used.
     """
-    part = config.model
-    check_model_named(config)
-    special = MODELS.get(part.name)
-    return special(config) if special is not None else _shipped(config)
+    return MODELS.get(config.model.name, _shipped)(config)
 
 
 def check_model_named(config: RunConfig) -> None:

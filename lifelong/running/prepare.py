@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from lifelong.running.config import (
     load_config,
     settled_config,
 )
-from lifelong.running.contents import contents_of
+from lifelong.running.contents import content_digest, contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
 from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
@@ -200,7 +199,7 @@ def prepare(
     digests = {"model": vlm.digest, "stream": stream.digest} | ({"fit": fit.digest} if fit else {})
     digests |= contents_of(config, resolved.options)
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
-        digests["editor"] = hashlib.sha256(Path(config.editor.name).read_bytes()).hexdigest()[:16]
+        digests["editor"] = content_digest(Path(config.editor.name))
     digests["arithmetic"] = arithmetic_of(vlm)
     folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
     return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
@@ -213,10 +212,8 @@ def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:
     ships or was learnt earlier. Raises `ConfigError` where there is no such fit.
     """
     config, kind, options = resolved.config, resolved.kind, resolved.options
-    name, asked = (
-        config.editor.name,
-        getattr(options, "pool", config.fit.edits),
-    )  # an editor may say how much it needs
+    name = config.editor.name
+    asked = getattr(options, "pool", config.fit.edits)  # an editor may say how much it needs
     if asked > MOST_POOL:
         raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
     try:

@@ -118,11 +118,6 @@ class Progress:
         else:
             self._print()
 
-    @property
-    def kept(self) -> int:
-        """How many edits are committed: those up to the last panel."""
-        return self._panel_step
-
     def left_wall_s(self) -> float:
         """Return about how many seconds are left; nan before it can be said."""
         first, *later = self._panels_left or [0.0]

@@ -5,7 +5,6 @@ Knows every part by its contract and does none of their work.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
+from lifelong.running.contents import content_digest
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
@@ -170,9 +170,8 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 def sources_of(config: RunConfig) -> Iterator[tuple[str, str]]:
     """Yield the files that a stream is read from, by their key, with digests: the same ones for every seed."""
     for key, value in config.stream.options.items():
-        if isinstance(value, str) and value and Path(value).expanduser().is_file():
-            data = Path(value).expanduser().read_bytes()
-            yield f"stream.{key}", hashlib.sha256(data).hexdigest()[:16]
+        if isinstance(value, str) and Path(value).is_file():
+            yield f"stream.{key}", content_digest(Path(value))
 
 
 def time_matters(ready: Prepared) -> Iterator[str]:

@@ -5,12 +5,12 @@ Knows run folders and configurations; nothing of what the parts do.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from lifelong.log import LogError, RunLog
 from lifelong.running.config import from_table
+from lifelong.running.contents import content_digest
 from lifelong.running.parts import make_stream
 
 _SAID = {"editor": "the editor's file", "arithmetic": "the arithmetic"}
@@ -49,4 +49,4 @@ def editor_changed(log: RunLog) -> bool:
     path = Path(str(editor.get("name", "")) if isinstance(editor, dict) else str(editor))
     if path.suffix != ".py" or not path.is_file():
         return False
-    return bool(changed_since(log, {"editor": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}))
+    return bool(changed_since(log, {"editor": content_digest(path)}))

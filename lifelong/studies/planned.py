@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,12 +79,15 @@ def plan(
     with heartbeat(say, f"checking {len(todo)} runs", after_s=LOADING_AFTER_S):
         (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
     _raise_unless_checked(ended, todo, errors)
+    taken = _taken_wall_s({cell.config.out for cell in todo})
     found: dict[str, Cell] = {}
     planned: dict[int, Planned] = {}
     for told in map(json.loads, ended.output):
         if "folder" in told:
             cell, folder = todo[told["cell"]], Path(told["folder"])
-            planned[told["cell"]] = Planned(cell, folder, told["state"], _taken_wall_s(cell.config))
+            planned[told["cell"]] = Planned(
+                cell, folder, told["state"], taken.get(_but_for_seed(cell.config.table()), math.nan)
+            )
             if told["folder"] in found:
                 raise ConfigError(
                     f"{found[told['folder']].label} and {cell.label} are one run ({folder}): leave one out."
@@ -121,20 +124,19 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
         yield {"cell": number, "folder": str(ready.folder), "state": state}
 
 
-def _taken_wall_s(config: RunConfig) -> float:
-    """Return the mean seconds of finished runs in the same `out` that differ only in their seed; nan without any."""
-    taken = []
-    for done in Path(config.out).glob("*/DONE"):
+def _taken_wall_s(folders: Iterable[str]) -> dict[str, float]:
+    """Return the mean seconds of the finished runs in some folders, by all of their configuration but the seed."""
+    taken: dict[str, list[float]] = {}
+    for done in (path for folder in folders for path in Path(folder).glob("*/DONE")):
         try:
-            table = RunLog.open(done.parent).config()
-            wall_s = json.loads(done.read_text())["wall_s"]
-            if _but_for_seed(table) == _but_for_seed(config.table()):
-                taken.append(sum(map(float, wall_s.values())))
+            log = RunLog.open(done.parent)
+            wall_s = sum(map(float, log.notes["wall_s"].values()))
+            taken.setdefault(_but_for_seed(log.config()), []).append(wall_s)
         except (LogError, OSError, ValueError, KeyError, AttributeError):
             continue  # another version's run, or a damaged one: it tells nothing about time
-    return sum(taken) / len(taken) if taken else math.nan
+    return {key: sum(each) / len(each) for key, each in taken.items()}
 
 
-def _but_for_seed(table: Mapping[str, Any]) -> Any:
+def _but_for_seed(table: Mapping[str, Any]) -> str:
     kept = {k: v for k, v in table.items() if k not in (*NOT_HASHED, "seed", "name")}
-    return json.loads(json.dumps(kept, default=str))
+    return json.dumps(kept, sort_keys=True, default=str)

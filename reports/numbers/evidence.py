@@ -133,6 +133,7 @@ def read_evidence(path: Path) -> dict[str, Any]:
             for name in QUALITY:  # what a table does not have was not asked
                 record.setdefault(name, {"mean": None, "n": 0, "seeds": []})
         said = [name for name in _ABOUT if not _texts(table[name])] + ([] if table["editors"] else ["editors"])
+        said += [] if isinstance(table["scorer"], str) else ["scorer"]
         said += [f"{r['editor']}: {name}" for r in table["editors"] for name in (*QUALITY, *COST) if _wrong(r, name)]
     except OSError as error:
         raise ValueError(f"{path}: it cannot be read ({error.strerror or error}).") from error

@@ -258,7 +258,7 @@ def _read_words(folder: Path) -> None:
 def _evidence(folder: Path) -> None:
     from lifelong.running.catalog import EVIDENCE
 
-    (folder / "evidence.json").write_bytes(EVIDENCE.read_bytes()[:])
+    (folder / "evidence.json").write_bytes(EVIDENCE.read_bytes())
 
 
 def _spoil_evidence(folder: Path, rng: random.Random) -> str:
@@ -269,7 +269,14 @@ def _spoil_evidence(folder: Path, rng: random.Random) -> str:
     return path.name
 
 
+def _read_evidence(folder: Path) -> None:
+    from reports.numbers.evidence import joined_evidence, read_evidence, table_lines
+
+    table_lines(joined_evidence([read_evidence(folder / "evidence.json")]))
+
+
 READERS: dict[str, Reader] = {
+    "evidence": Reader(_evidence, _read_evidence, _spoil_evidence, 1000),
     "words": Reader(_words, _read_words, _spoil_words, 6000),
     "toml": Reader(_toml, _read_toml, any_file("*.toml"), 600),
     "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 2000),
