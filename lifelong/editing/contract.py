@@ -87,6 +87,9 @@ class Route:
     Ids and scores are enough: weights that are not given are 1 each, revisions 0 each. `group` is true when one
     expert serves several edits and `ids` are all its members. `revisions` are those of the routed payloads, in the
     order of `ids`, where a stored payload may be replaced in place (a reuse of an answer needs them unchanged).
+    `best` is how near the nearest stored expert is, on the scale that decides scope (higher is nearer), also where
+    that was not near enough and the route is empty; None where nothing is stored or searched. It decides no answer:
+    routes are equal whatever it is.
     """
 
     ids: tuple[str, ...] = ()
@@ -94,6 +97,7 @@ class Route:
     weights: tuple[float, ...] = ()
     revisions: tuple[int, ...] = ()
     group: bool = False
+    best: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Write out what was not given, so that equality and `digest` are those of the whole form."""
@@ -167,6 +171,14 @@ class Editor(ABC):
     def route(self, keys: Keys) -> list[Route]:
         """Return one route per key row: bank search and arithmetic on keys, nothing else."""
         return [Route()] * len(keys)
+
+    def best_scores(self, keys: Keys, routes: Sequence[Route]) -> list[float | None]:
+        """Return `Route.best` of key rows, given their routes; asked for facts, never where a query is timed.
+
+        For an editor whose `route` does not meet the nearest expert of a query that it refuses, and would be slower
+        for it.
+        """
+        return [route.best for route in routes]
 
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> AbstractContextManager[Answerer]:
         """Return a context in which queries are answered as edited; outside it the model is the frozen base."""

@@ -6,6 +6,7 @@ whether two labels are equal; nothing of edits, values, clusters or models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,6 +23,15 @@ Judgement = Literal["far", "join", "conflict"]
 # A radius may equal the distance of an edit's own key; the same key, computed in another batch, differs by
 # rounding. This relative slack keeps such an edit in scope and is far below any gap between two edits.
 SLACK = 1e-4
+
+
+def nearness(distance: float) -> float | None:
+    """Return a distance as `Route.best` has it, negated; None where there was no entry to be near to.
+
+    >>> nearness(2.5), nearness(math.inf)
+    (-2.5, None)
+    """
+    return -distance if math.isfinite(distance) else None
 
 
 class RadiusBank(Bank):
@@ -56,11 +66,11 @@ class RadiusBank(Bank):
             return "far"
         return "join" if same_label else "conflict"
 
-    def inside(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str, float] | None]:
-        """Return, per key row, the nearest entry and its distance where it lies inside that entry's radius."""
+    def inside(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str | None, float]]:
+        """Return, per key row, the nearest entry (None outside its radius) and its distance (inf without any)."""
         if not len(self) or not len(keys):
-            return [None] * len(keys)
+            return [(None, math.inf)] * len(keys)
         found = self.search(keys, 1, memo)
         radii = self.payload("radius", found.rows[:, 0]).reshape(-1).tolist()
         pairs = zip(found.ids, found.scores[:, 0].tolist(), radii, strict=True)
-        return [(ids[0], d) if d <= radius + abs(radius) * SLACK else None for ids, d, radius in pairs]
+        return [(ids[0] if d <= radius + abs(radius) * SLACK else None, d) for ids, d, radius in pairs]

@@ -1,6 +1,6 @@
 """The facts that a run appends to its log, and their Arrow schemas; readable without torch.
 
-Knows nothing about files, editors or streams. Schema (version 2; `step` = edits visible so far; `_s` simulated
+Knows nothing about files, editors or streams. Schema (version 3; `step` = edits visible so far; `_s` simulated
 seconds, `_wall_s` measured seconds):
 
 edited: one row per edit, when it becomes visible
@@ -29,6 +29,9 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
     route_digest         string           identifies the whole route and the editor's revision ('' when none)
     route_score          float64 or null  the best expert's score
     reused               bool             the answer was taken from an earlier panel: its route had not changed
+    best_score           float64 or null  how near the nearest stored expert was, also where the route was refused:
+                                          higher is nearer, on the scale by which the editor decides scope (its
+                                          `route` says which); null where nothing was stored or searched
 
 gauged: one number about the system
     step, sim_s, kind, name, value (float64), n (int64: what the number was taken over)
@@ -60,7 +63,7 @@ from typing import Any, get_type_hints
 
 import pyarrow as pa
 
-FACTS_SCHEMA = 2
+FACTS_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Probed:
     route_digest: str = ""
     route_score: float | None = None
     reused: bool = False
+    best_score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def facts_of(
             route_digest=key,
             route_score=float(route.scores[0]) if route.scores else None,
             reused=reused,
+            best_score=route.best,
         )
         for score in scores
     ]

@@ -8,7 +8,7 @@ compares only entries added since. Blocks do not depend on when panels fall, so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from lifelong.editing.contract import Editor, Keys, Route
@@ -86,7 +86,7 @@ class RouteBook:
         found: dict[str, Route] = {}
         if 2 * len(wanted) > len(self._place):
             for block in self._blocks:
-                found.update(zip(block.digests, self._editor.route(block.keys()), strict=True))
+                found.update(zip(block.digests, self._routed(block.keys()), strict=True))
         else:
             rows: dict[int, list[int]] = {}
             for digest in wanted:
@@ -95,5 +95,11 @@ class RouteBook:
             for index, taken in rows.items():
                 block = self._blocks[index]
                 keys = block.keys().take(taken)
-                found.update(zip([block.digests[r] for r in taken], self._editor.route(keys), strict=True))
+                found.update(zip([block.digests[r] for r in taken], self._routed(keys), strict=True))
         return {digest: found[digest] for digest in wanted}
+
+    def _routed(self, keys: Keys) -> list[Route]:
+        """Return the routes of key rows, each with its best score."""
+        routes = self._editor.route(keys)
+        best = self._editor.best_scores(keys, routes)
+        return [r if b == r.best else replace(r, best=b) for r, b in zip(routes, best, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_keys_radii_and_decisions_equal_the_published_rule(name):
         assert np.allclose(book.bank.keys_of(rows), tensors[f"{name}.step{i:02d}.keys"], atol=1e-5)
         assert [label for (label,) in book.labels.values()] == step["labels"]
     entries = list(book.labels)
-    used = [-1 if hit is None else entries.index(hit[0]) for hit in book.find(tensors[f"{name}.probes"])]
+    used = [-1 if entry is None else entries.index(entry) for entry, _ in book.find(tensors[f"{name}.probes"])]
     assert used == case["probes"]["used_entry_or_minus1"]
 
 
@@ -70,9 +71,9 @@ def test_one_entry_serves_edits_of_one_label_and_leaves_with_the_last():
     book = codebook()
     assert put(book, "a", [0, 0], 7) == put(book, "b", [0.5, 0], 7)
     book.remove("a")
-    assert len(book) == 1 and book.find(np.zeros((1, 2), np.float32))[0] is not None
+    assert len(book) == 1 and book.find(np.zeros((1, 2), np.float32))[0][0] is not None
     book.remove("b")
-    assert len(book) == 0 and book.find(np.zeros((1, 2), np.float32)) == [None]
+    assert len(book) == 0 and book.find(np.zeros((1, 2), np.float32)) == [(None, math.inf)]
 
 
 def test_a_codebook_goes_on_from_its_state():

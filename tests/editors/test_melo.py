@@ -52,7 +52,7 @@ def test_clusters_equal_the_published_rule(name):
         forgotten += sum(len(one.forgotten) for one in placed)
         assert clusters.forgotten == forgotten == step["forgotten_so_far"]
     found = clusters.find(tensors[f"{name}.probes"])
-    used = [-100 if hit is None else clusters.block([hit[0]])[0] for hit in found]
+    used = [-100 if member is None else clusters.block([member])[0] for member, _ in found]
     assert used == case["probes"]["block"]
 
 
@@ -73,7 +73,7 @@ def test_a_conflict_forgets_the_members_that_lie_outside_afterwards():
     assert put(clusters, "b", [0.8, 0], (1,), 1) == "join"  # the centre moves to 0.4
     assert put(clusters, "c", [0.4, 0.6], (2,), 2) == "split"  # 0.6 away: the radius falls to 0.3
     assert "a" not in clusters and "b" not in clusters and clusters.forgotten == 2
-    assert clusters.find(np.array([[0.4, 0]], np.float32)) == [None]
+    assert clusters.find(np.array([[0.4, 0]], np.float32))[0][0] is None
 
 
 def test_clusters_go_on_from_their_state():

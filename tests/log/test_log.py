@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import lifelong.log.files as files_module
-from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Timed
+from lifelong.log import FACTS_SCHEMA, Edited, Gauged, LogError, Probed, RunLog, Timed
 from lifelong.log.checkpoint import State, load_state, save_state
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_another_schema_is_refused_and_names_fresh(tmp_path: Path) -> None:
     log = new(tmp_path / "r")
     manifest = log.folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"facts_schema": 2', '"facts_schema": 99'))
+    manifest.write_text(manifest.read_text().replace(f'"facts_schema": {FACTS_SCHEMA}', '"facts_schema": 99'))
     with pytest.raises(LogError, match="--fresh"):
         RunLog.open(log.folder)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lifelong.editing.contract import Answerer, Editor, Keys, Route
+from lifelong.editors.grace import Grace, GraceOptions
 from lifelong.editors.none import Unedited
 from lifelong.log import Gauged, Probed, Timed
 from lifelong.models.tiny import tiny_vlm
@@ -113,6 +114,22 @@ def test_every_probe_has_its_scorers_and_a_fact_says_where_it_stands(vlm, stream
     assert [f.age for f in own if f.scorer == "generated"] == [0, 5]
     assert all(f.routed_home and f.routed_ids == (f.edit_id,) and f.route_score == 1.0 for f in own)
     assert all(f.prompt_kind == stream.edits[0].prompt_kind for f in own)
+
+
+def test_a_refused_probe_tells_how_near_the_nearest_expert_was(vlm, stream, baseline):
+    """Also one that is reused, which stands at every panel beside what was nearest then; nothing stored is null."""
+    grace = Grace(vlm, GraceOptions(steps=1))
+    probed = [f for f in run(grace, stream, baseline, QUIET, [1, 6]) if isinstance(f, Probed)]
+    refused = [f for f in probed if not f.routed_n]
+    assert len(refused) > 50 and all(f.best_score is not None and f.best_score < 0 for f in refused)
+    assert all(f.route_score is None for f in refused)
+    assert all(f.best_score == f.route_score for f in probed if f.routed_n)
+    nearest = {(f.step, f.probe_id): f.best_score or 0.0 for f in probed}
+    general = [(nearest[1, p.id], nearest[6, p.id]) for p in stream.general]
+    assert all(now >= before for before, now in general) and any(now > before for before, now in general)
+    for other in (Unedited(vlm), Parrot(vlm)):
+        facts = run(other, stream, baseline, QUIET, [6])
+        assert {f.best_score for f in facts if isinstance(f, Probed)} == {None}
 
 
 def test_instant_probes_may_be_of_some_axes_only(vlm, stream, baseline):

@@ -76,9 +76,11 @@ def test_answers_that_are_stale_come_before_the_edit_is_visible(overtaking) -> N
 def test_law_1_no_quality_depends_on_traffic_or_policy(folder, editor: str, policy: str) -> None:
     """Exactly, but for the rounding of a route's score: which keys share a batch depends on who asks first."""
     busy, quiet = run(folder, editor=editor, policy=policy, **TRAFFIC), run(folder, editor=editor, **QUIET)
-    assert rows(busy, Probed, "sim_s", "route_score") == rows(quiet, Probed, "sim_s", "route_score")
-    scores = [[row["route_score"] or 0.0 for row in rows(log, Probed)] for log in (busy, quiet)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    rounded = ("route_score", "best_score")
+    assert rows(busy, Probed, "sim_s", *rounded) == rows(quiet, Probed, "sim_s", *rounded)
+    for name in rounded:
+        scores = [[row[name] or 0.0 for row in rows(log, Probed)] for log in (busy, quiet)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
 
 
 def test_queries_first_waits_less_and_lets_edits_lag(folder) -> None:

@@ -107,7 +107,7 @@ def test_panels_of_a_ladder_are_those_of_one_run(editor: str, tmp_path: Path) ->
     whole = lifelong.run(quiet=True, **words, **chosen)
 
     def rows(log: RunLog) -> pl.DataFrame:
-        frame = pl.from_arrow(log.table(Probed)).drop("reused", "sim_s", "route_score")  # type: ignore[union-attr]
+        frame = pl.from_arrow(log.table(Probed)).drop("reused", "sim_s", "route_score", "best_score")  # type: ignore[union-attr]
         return frame.sort("step", "probe_id", "scorer")  # pyright: ignore
 
     climbed = pl.concat([rows(ladder.rung(step)) for step in ladder.steps()])

@@ -60,6 +60,7 @@ CHECKS = (
     Check(sentences.route_is_pure),
     Check(sentences.route_names_stored_edits),
     Check(sentences.memos_change_nothing),
+    Check(sentences.best_scores_are_numbers),
     Check(sentences.no_answer_leaks_into_routing),
     Check(sentences.a_batch_equals_its_rows),
     Check(sentences.an_unrouted_query_sees_the_base, needs="routed"),

@@ -6,6 +6,7 @@ Knows the contract only, no editor in particular. The names are what tests and r
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from dataclasses import replace
@@ -119,6 +120,23 @@ def memos_change_nothing(bench: Workbench) -> None:
     editor.route(remembered)
     take(editor, bench.edits[3:])
     require(editor.route(remembered) == editor.route(keys), "a memo changed the routes after more edits")
+
+
+def best_scores_are_numbers(bench: Workbench) -> None:
+    """Best scores are finite numbers or None, equal with remembered comparisons, and change no route."""
+    editor = bench.edited(bench.edits[:3])
+    keys = editor.encode(bench.queries)
+    remembered = Keys(keys.arrays, {})
+    for later in ([], bench.edits[3:]):
+        take(editor, later)
+        routes = editor.route(keys)
+        best = editor.best_scores(keys, routes)
+        require(len(best) == len(keys), f"{len(keys)} queries have {len(best)} best scores")
+        wrong = [b for b in best if b is not None and not (isinstance(b, float) and math.isfinite(b))]
+        require(not wrong, f"a best score is {wrong[:1]}, neither a finite number nor None")
+        again = editor.best_scores(remembered, editor.route(remembered))
+        require(again == best, "a memo changed the best scores")
+        require(editor.route(remembered) == routes, "asking for best scores changed the routes")
 
 
 def a_batch_equals_its_rows(bench: Workbench) -> None:

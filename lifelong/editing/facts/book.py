@@ -136,7 +136,10 @@ class FactBook:
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def route(self, keys: Keys, k: int, least: Mapping[str, float] | None = None) -> list[Route]:
-        """Return the at most k nearest edits that reach `least` (for queries with an `image`, with `text` only)."""
+        """Return the at most k nearest edits that reach `least` (for queries with an `image`, with `text` only).
+
+        Scores and `best` are cosines.
+        """
         if not len(self.facts) or not len(keys):
             return [Route()] * len(keys)
         found = self.bank.search(keys["key"], min(k, len(self.facts)), keys.memo("key"))
@@ -146,7 +149,8 @@ class FactBook:
         for i, floor in enumerate(floors):
             hits = np.flatnonzero((found.scores[i] >= floor) & (found.rows[i] >= 0))
             ids, scores = tuple(found.ids[i][j] for j in hits), tuple(float(found.scores[i, j]) for j in hits)
-            routes.append(Route(ids, scores, revisions=tuple(int(revisions[i, j]) for j in hits)))
+            best = float(found.scores[i, 0]) if found.rows[i, 0] >= 0 else None
+            routes.append(Route(ids, scores, revisions=tuple(int(revisions[i, j]) for j in hits), best=best))
         return routes
 
     def remove(self, ids: Sequence[str]) -> None:

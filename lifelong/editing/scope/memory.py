@@ -183,7 +183,7 @@ class ScopeMemory(Editor):
         return out
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the nearest edit where its rho exceeds the threshold; its score is rho."""
+        """Return the nearest edit where its rho exceeds the threshold; its score is rho, and so is `best`."""
         if not len(self.bank) or not len(keys):
             return [Route()] * len(keys)
         o = self.options
@@ -192,10 +192,12 @@ class ScopeMemory(Editor):
         near = rho(distance.square(), o.scale).tolist()
         revisions = self.bank.revision_of(found.rows[:, 0])
         limit = o.threshold if o.mixing == "hard" else FAINT
-        return [
-            Route(ids, (p,), (1.0 if o.mixing == "hard" else p,), (int(revision),)) if p > limit else Route()
-            for ids, p, revision in zip(found.ids, near, revisions, strict=True)
-        ]
+        routes = []
+        for ids, p, revision in zip(found.ids, near, revisions, strict=True):
+            weight = 1.0 if o.mixing == "hard" else p
+            inside = p > limit
+            routes.append(Route(ids, (p,), (weight,), (int(revision),), best=p) if inside else Route(best=p))
+        return routes
 
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> AbstractContextManager[Answerer]:
         """Return a context in which routed queries are answered by the counterfactual model."""

@@ -20,6 +20,7 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
 from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, finite_keys, weight_of
 from lifelong.editing.questions import EditedQuestions, ReeditOptions
+from lifelong.editing.radius_bank import nearness
 from lifelong.editors.grace.codebook import Codebook
 from streams.types import Edit, Query
 
@@ -132,17 +133,17 @@ class Grace(Editor):
         return Keys({"key": np.stack(keys) if keys else np.zeros((0, width), np.float32)})
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the entry inside whose radius a key lies, as all its edits; scores are negated distances."""
+        """Return the entry inside whose radius a key lies, as all its edits; scores, and `best`, are -distance."""
         routes = []
-        for hit in self.codebook.find(keys["key"], keys.memo("key")):
-            if hit is None:
-                routes.append(Route())
+        for entry, distance in self.codebook.find(keys["key"], keys.memo("key")):
+            if entry is None:
+                routes.append(Route(best=nearness(distance)))
                 continue
-            entry, distance = hit
             ids = tuple(self.codebook.members[entry])
             revision = int(self.codebook.bank.revision_of(np.array([self.codebook.bank.row_of(entry)]))[0])
             n = len(ids)
-            routes.append(Route(ids, (-distance,) * n, revisions=(revision,) * n, group=n > 1))
+            scores = (-distance,) * n
+            routes.append(Route(ids, scores, revisions=(revision,) * n, group=n > 1, best=-distance))
         return routes
 
     @contextmanager

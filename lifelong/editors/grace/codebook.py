@@ -107,8 +107,8 @@ class Codebook:
         self.entry_of[edit_id] = entry
         return entry
 
-    def find(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str, float] | None]:
-        """Return for every key row the nearest entry and its distance if inside its radius, else None."""
+    def find(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str | None, float]]:
+        """Return, per key row, the nearest entry (None outside its radius) and its distance (inf without any)."""
         return self.bank.inside(keys, memo)
 
     def remove(self, edit_id: str) -> None:

@@ -208,7 +208,7 @@ class Lemoe(Editor):
         return means / means.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-12)
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the members of the top k experts with their gates; scores are those of the anchors."""
+        """Return the members of the top k experts with their gates; scores and `best` are those of the anchors."""
         if not self.members or not len(keys):
             return [Route()] * len(keys)
         found = self.bank.search(keys["value"], len(self.members), keys.memo("value"))
@@ -219,7 +219,7 @@ class Lemoe(Editor):
             ids = tuple(i for members, _, _ in each for i in members)
             scores = tuple(s for members, s, _ in each for _ in members)
             gate = tuple(w for members, _, w in each for _ in members)
-            routes.append(Route(ids, scores, gate, group=len(ids) > 1))
+            routes.append(Route(ids, scores, gate, group=len(ids) > 1, best=float(row[0])))
         return routes
 
     @contextmanager

@@ -149,6 +149,21 @@ class LiveEdit(Editor):
                     routes[row] = self._weigh(self.banks[kind], kept, keys["text"][row])
         return routes
 
+    def best_scores(self, keys: Keys, routes: Sequence[Route]) -> list[float | None]:
+        """Return by how much the best expert's visual score exceeds the sentinel's (the paper keeps it above 0).
+
+        Routing meets only experts that the filter keeps: what it refuses is searched for here.
+        """
+        best: list[float | None] = [None] * len(keys)
+        sees = keys["sees"][:, 0] > 0
+        for kind, rows in (("image", np.flatnonzero(sees)), ("text", np.flatnonzero(~sees))):
+            if not len(self.banks[kind]) or not len(rows):
+                continue
+            found = self.banks[kind].search(keys["visual"][rows], 1, keys.memo(kind))
+            for row, score, at in zip(rows, found.scores[:, 0], found.rows[:, 0], strict=True):
+                best[row] = float(score) - float(keys["threshold"][row, 0]) if at >= 0 else None
+        return best
+
     def _weigh(self, bank: Bank, kept: FoundRows, text: np.ndarray) -> Route:
         scores = bank.payload("text", kept.rows).cpu().numpy() @ text
         weights = _soft(scores)

@@ -27,6 +27,7 @@ from lifelong.editing.ops import (
     weight_of,
 )
 from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest
+from lifelong.editing.radius_bank import nearness
 from lifelong.editors.melo.clusters import Clusters
 from streams.types import Edit, Query
 
@@ -177,9 +178,14 @@ class Melo(Editor):
         return Keys({"key": keys})
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the nearest member of the cluster a key lies in; the score is the negated distance to its centre."""
-        hits = self.clusters.find(keys["key"], keys.memo("key"))
-        return [Route() if hit is None else Route((hit[0],), (-hit[1],)) for hit in hits]
+        """Return the nearest member of the cluster a key lies in.
+
+        Score and `best` are the negated distance to the nearest centre.
+        """
+        found = self.clusters.find(keys["key"], keys.memo("key"))
+        return [
+            Route(best=nearness(d)) if member is None else Route((member,), (-d,), best=-d) for member, d in found
+        ]
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:

@@ -120,20 +120,22 @@ class Clusters:
     def _keys(self, cluster: str) -> np.ndarray:
         return self.points.keys_of(self.points.rows_of(self.members[cluster]))
 
-    def find(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str, float] | None]:
-        """Return, per key row inside its nearest cluster, that one's nearest member and the distance to its centre.
+    def find(self, keys: np.ndarray, memo: dict[str, Any] | None = None) -> list[tuple[str | None, float]]:
+        """Return, per key row, its nearest cluster's nearest member and the distance to that one's centre.
 
-        None outside every cluster, and where the nearest member is a centre that stands for forgotten edits.
+        The member is None outside the cluster, and where it is a centre that stands for forgotten edits; the distance
+        is inf without any cluster.
         """
-        hits: list[tuple[str, float] | None] = []
-        for key, hit in zip(keys, self.centres.inside(keys, memo), strict=True):
-            if hit is not None:
-                members = self.members[hit[0]]
+        hits: list[tuple[str | None, float]] = []
+        for key, (cluster, distance) in zip(keys, self.centres.inside(keys, memo), strict=True):
+            member = None
+            if cluster is not None:
+                members = self.members[cluster]
                 best = 0
                 if len(members) > 1:
-                    best = int(np.linalg.norm(self._keys(hit[0]) - key, axis=1).argmin())
-                hit = (members[best], hit[1]) if members[best] in self else None
-            hits.append(hit)
+                    best = int(np.linalg.norm(self._keys(cluster) - key, axis=1).argmin())
+                member = members[best] if members[best] in self else None
+            hits.append((member, distance))
         return hits
 
     def block(self, edit_ids: Sequence[str]) -> list[int]:

@@ -123,7 +123,7 @@ class Recipe(Editor):
         return Keys({"query": scaled, "sentinel": float_rows(sentinel)})
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the nearest edit of each query, if it beats the sentinel."""
+        """Return the nearest edit of each query, if it beats the sentinel; `best` is by how much it does."""
         if not len(self.bank) or not len(keys):
             return [Route()] * len(keys)
         lead = self.lead if self.options.lead is None else self.options.lead
@@ -131,8 +131,11 @@ class Recipe(Editor):
         revisions = self.bank.revision_of(found.rows[:, 0])
         routes = []
         for i, (ids, score) in enumerate(zip(found.ids, found.scores[:, 0].tolist(), strict=True)):
-            beaten = score > float(keys["sentinel"][i, 0]) + lead
-            routes.append(Route(ids, (score,), revisions=(int(revisions[i]),)) if beaten else Route())
+            sentinel = float(keys["sentinel"][i, 0])
+            inside, best = score > sentinel + lead, score - sentinel
+            routes.append(
+                Route(ids, (score,), revisions=(int(revisions[i]),), best=best) if inside else Route(best=best)
+            )
         return routes
 
     @contextmanager

@@ -203,13 +203,18 @@ class Wise(Editor):
         return sequence_distance(moved(inputs @ change.T, original, self.options.activation), seen)
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the memory that moves a query farthest, as all its edits, where it moves it far enough."""
+        """Return the memory that moves a query farthest, as all its edits, where it moves it far enough.
+
+        Scores are movements; `best` is the largest one as a share of the least that an edit of that memory saw.
+        """
         memories = self._memories()
         if not memories or not len(keys):
             return [Route()] * len(keys)
         with torch.no_grad():
             distances = torch.stack([self._movement(keys, m.change) for m in memories], 1).cpu()
-        limits = torch.tensor([m.least for m in memories]) * self.options.ratio * (1 - _ROUNDING)
+        least = torch.tensor([m.least for m in memories])
+        best = (distances / least.clamp_min(1e-30)).amax(1).tolist()
+        limits = least * self.options.ratio * (1 - _ROUNDING)
         if self.live is None:  # an untouched live memory moves nothing
             distances = torch.cat([torch.zeros(len(keys), 1), distances], 1)
             limits = torch.cat([torch.tensor([float("inf")]), limits])
@@ -219,7 +224,11 @@ class Wise(Editor):
         for row, j in enumerate(choose_memory(distances, limits).tolist()):
             ids = memories[j].members if j >= 0 else ()
             scores = (float(distances[row, j]),) * len(ids)
-            routes.append(Route(ids, scores, revisions=revisions[j], group=len(ids) > 1) if ids else Route())
+            routes.append(
+                Route(ids, scores, revisions=revisions[j], group=len(ids) > 1, best=best[row])
+                if ids
+                else Route(best=best[row])
+            )
         return routes
 
     @contextmanager
