@@ -130,7 +130,7 @@ def test_a_reedit_replaces_the_old_answer_unless_both_are_kept(tiny_vlm) -> None
         editor = Mscke(tiny_vlm, options(supersede=mode))
         for edit in (EDIT, again):
             editor.edit([edit])
-        assert editor.bank.ids() == left and sorted(model_of(editor).words) == left
+        assert editor.bank.ids() == left and sorted(model_of(editor).facts) == left
     assert route(editor, EDIT.query).ids == ("again",)
 
 
@@ -138,9 +138,9 @@ def test_a_full_bank_forgets_the_oldest_edit_and_its_words(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options(capacity=2, eviction="fifo"))
     for i, prompt in enumerate(["Who?", "Where is it?", "When was that?"]):
         editor.edit([Edit(str(i), Query(prompt), "Ann", "x")])
-    assert sorted(model_of(editor).words) == ["1", "2"] and editor.bank_len() == 2
+    assert sorted(model_of(editor).facts) == ["1", "2"] and editor.bank_len() == 2
     editor.remove(["0", "1"])
-    assert sorted(model_of(editor).words) == ["2"]
+    assert sorted(model_of(editor).facts) == ["2"]
 
 
 # Training
