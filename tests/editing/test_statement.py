@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lifelong.editing.contract import Route
-from lifelong.editing.facts.statement import STATEMENT, Fact, StatementOptions, stated
+from lifelong.editing.facts.statement import STATEMENT, StatedFact, StatementOptions, stated
 from lifelong.editing.find import editor_class, editor_names
 from streams.types import ImageRef, Prompt, Query
 
@@ -15,7 +15,7 @@ STATING = {name for name in editor_names() if issubclass(editor_class(name).Opti
 
 
 def test_every_editor_that_states_facts_has_the_one_template():
-    assert STATING == {"ike", "lte", "mscke", "rag", "serac", "unike"}
+    assert STATING == {"ike", "keyword", "lte", "mscke", "rag", "serac", "told", "unike"}
     for name in editor_names():
         field = editor_class(name).Options.model_fields.get("template")
         assert (field is not None) == (name in STATING), name
@@ -43,12 +43,15 @@ def test_a_template_of_anything_but_question_and_answer_is_refused_in_one_line(t
 
 
 def test_braces_in_the_words_of_a_fact_stay_as_they_are():
-    assert Fact("Who is {answer}?", "{x}").said("{{{question}}} {answer}") == "{Who is {answer}?} {x}"
+    assert StatedFact("Who is {answer}?", "{x}").said("{{{question}}} {answer}") == "{Who is {answer}?} {x}"
 
 
 def test_a_routed_question_follows_its_facts_and_another_one_is_left_alone():
     picture = ImageRef("noise:a", "a")
-    asked, facts = Query("Who?", picture), {"a": Fact("Who made it?", "Ann"), "b": Fact("Where is it?", "Lima")}
+    asked, facts = (
+        Query("Who?", picture),
+        {"a": StatedFact("Who made it?", "Ann"), "b": StatedFact("Where is it?", "Lima")},
+    )
     told, alone = stated([asked, asked], [Route(("b", "a"), (0.9, 0.8)), Route()], facts, STATEMENT)
     assert told == Prompt((picture, "New fact: Where is it? It is Lima. New fact: Who made it? It is Ann. Who?"))
     assert alone is asked

@@ -12,7 +12,7 @@ import numpy as np
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
-from lifelong.editing.facts.statement import Fact
+from lifelong.editing.facts.statement import StatedFact
 from lifelong.editing.questions import EditedQuestions
 from lifelong.models.encoders import image_encoder, text_encoder
 from streams.types import Edit, Pool, Probe, Query
@@ -59,7 +59,7 @@ class FactBook:
         self.answers = answers
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
         self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
-        self.facts: dict[str, Fact] = {}
+        self.facts: dict[str, StatedFact] = {}
         self.questions = EditedQuestions()
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class FactBook:
                 del self.facts[old]
             self.questions.drop(evicted)
             gone += [*older, *evicted]
-            self.facts[edit.id] = Fact.of(edit)
+            self.facts[edit.id] = StatedFact.of(edit)
             self.questions.add(edit)
         return gone
 
@@ -137,7 +137,7 @@ class FactBook:
     def load(self, state: State) -> None:
         """Go on from a state."""
         self.bank.load(state.part("bank"))
-        self.facts = {edit_id: Fact(question, answer) for edit_id, question, answer in state.meta["facts"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["facts"]}
         self.questions.load(state.meta["questions"])
 
     def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Threshold]:

@@ -51,21 +51,21 @@ class StatementOptions(EditorOptions):
 
 
 @dataclass(frozen=True)
-class Fact:
+class StatedFact:
     """The words of a stored edit."""
 
     question: str
     answer: str
 
     @classmethod
-    def of(cls, edit: Edit) -> Fact:
+    def of(cls, edit: Edit) -> StatedFact:
         """Return what an edit says."""
         return cls(edit.query.prompt, edit.target)
 
     def said(self, template: str) -> str:
         """Return the fact as one sentence of a prompt.
 
-        >>> Fact("Who made it?", "Ann").said(STATEMENT)
+        >>> StatedFact("Who made it?", "Ann").said(STATEMENT)
         'New fact: Who made it? It is Ann.'
         """
         return template.format(question=self.question, answer=self.answer)
@@ -81,7 +81,7 @@ def after(sentences: Sequence[str], query: Query) -> Prompt:
 
 
 def stated(
-    queries: Sequence[Query], routes: Sequence[Route], facts: Mapping[str, Fact], template: str
+    queries: Sequence[Query], routes: Sequence[Route], facts: Mapping[str, StatedFact], template: str
 ) -> list[Query | Prompt]:
     """Return each query after the facts that its route names, best first; one without a route as it is."""
     return [

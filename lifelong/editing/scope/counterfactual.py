@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Route, State
-from lifelong.editing.facts.statement import Fact, after
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import NotFiniteError, answer_losses
 from lifelong.editing.pools import inside_of
 from lifelong.editing.scope.mixture import SplitAnswerer
@@ -99,13 +99,15 @@ class CounterfactualCopy:
             name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.base.items()
         }
         self.copy: dict[str, Tensor] = {name: p.detach() for name, p in self.base.items()}
-        self.facts: dict[str, Fact] = {}
+        self.facts: dict[str, StatedFact] = {}
 
     # Training
 
     def fit(self, pool: Pool, *, seed: int, unfinished: Path | None = None) -> list[float]:
         """Train the copy on questions in scope and return the loss (nats per token) every 25 steps."""
-        asked = [(self.told(p.query, Fact.of(item.edit)), p.target) for item in pool.items for p in inside_of(item)]
+        asked = [
+            (self.told(p.query, StatedFact.of(item.edit)), p.target) for item in pool.items for p in inside_of(item)
+        ]
         if not self.base or not asked:
             return []
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0xC0F]))
@@ -154,14 +156,14 @@ class CounterfactualCopy:
 
     def take(self, edit: Edit) -> None:
         """Keep an edit's words."""
-        self.facts[edit.id] = Fact.of(edit)
+        self.facts[edit.id] = StatedFact.of(edit)
 
     def drop(self, ids: Sequence[str]) -> None:
         """Forget edits that are kept."""
         for edit_id in ids:
             del self.facts[edit_id]
 
-    def told(self, query: Query, fact: Fact) -> Prompt:
+    def told(self, query: Query, fact: StatedFact) -> Prompt:
         """Return a query after the statement of an edit; the picture is the query's."""
         return after([fact.said(self.template)], query)
 
@@ -184,4 +186,4 @@ class CounterfactualCopy:
 
     def load(self, state: State) -> None:
         """Go on from the words of every edit."""
-        self.facts = {edit_id: Fact(question, answer) for edit_id, question, answer in state.meta["words"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["words"]}

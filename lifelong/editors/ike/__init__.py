@@ -17,7 +17,7 @@ from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
-from lifelong.editing.facts.statement import Fact, StatementOptions, after
+from lifelong.editing.facts.statement import StatedFact, StatementOptions, after
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.models.encoders import text_encoder
 from streams.types import Edit, Pool, Prompt, Query
@@ -84,11 +84,11 @@ class Ike(FactEditor):
 
     def fit(self, pool: Pool) -> None:
         """Keep the pool's demonstrations and embed their facts; no weight is learnt."""
-        facts = [Fact.of(item.edit) for item in pool.items]
+        facts = [StatedFact.of(item.edit) for item in pool.items]
         self.demonstrations = [forms_of(item, self.options.template) for item in pool.items]
         self._remember(torch.from_numpy(self._embed(facts)))
 
-    def _embed(self, facts: Sequence[Fact]) -> np.ndarray:
+    def _embed(self, facts: Sequence[StatedFact]) -> np.ndarray:
         return self.text.encode([f.said(self.options.template) for f in facts])
 
     def _remember(self, keys: torch.Tensor) -> None:
@@ -117,11 +117,11 @@ class Ike(FactEditor):
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Store each edit with its demonstrations, which follow from its words; one may replace another."""
-        self.chosen |= self._choose({e.id: Fact.of(e) for e in edits})
+        self.chosen |= self._choose({e.id: StatedFact.of(e) for e in edits})
         for gone in self.book.add(edits):
             del self.chosen[gone]
 
-    def _choose(self, facts: Mapping[str, Fact]) -> dict[str, tuple[str, ...]]:
+    def _choose(self, facts: Mapping[str, StatedFact]) -> dict[str, tuple[str, ...]]:
         """Return k demonstrations for each fact, those of the nearest one last; their forms follow `PATTERN`."""
         k = min(self.options.demonstrations, len(self.memory))
         if k == 0 or not facts:

@@ -5,7 +5,7 @@ Knows pool items and their words; nothing of retrieval or models.
 
 from __future__ import annotations
 
-from lifelong.editing.facts.statement import Fact
+from lifelong.editing.facts.statement import StatedFact
 from streams.types import PoolItem
 
 PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "update")
@@ -14,7 +14,7 @@ PATTERN = ("retain", "update", "retain", "copy", "retain", "update", "retain", "
 
 def forms_of(item: PoolItem, template: str) -> dict[str, list[str]]:
     """Return the demonstrations of one training item by form; each states the new fact, asks, and answers."""
-    fact = Fact.of(item.edit)
+    fact = StatedFact.of(item.edit)
     said = fact.said(template)
     forms: dict[str, list[str]] = {"copy": [_shown(said, fact.question, fact.answer)], "update": [], "retain": []}
     for probe in item.probes:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.facts.statement import Fact, after
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.training import steps_of
 from lifelong.editors.lte.adapter import Adapter
@@ -44,7 +44,7 @@ def alignment_example(item: PoolItem, template: str) -> AlignmentExample:
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
     outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
-    return AlignmentExample(Fact.of(edit).said(template), ((edit.query, edit.target), *inside), tuple(outside))
+    return AlignmentExample(StatedFact.of(edit).said(template), ((edit.query, edit.target), *inside), tuple(outside))
 
 
 def fit_adapter(

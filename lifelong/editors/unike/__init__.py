@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
-from lifelong.editing.facts.statement import Fact, after
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -84,8 +84,8 @@ class Unike(Editor, HasSpaces):
             torch.manual_seed(seed)
             self.memories = [LatentMemory(vlm.width, o.inner) for _ in self.layers]
         self.directions: list[dict[str, Tensor]] = []
-        self.demonstrations: list[Fact] = []
-        self.facts: dict[str, Fact] = {}
+        self.demonstrations: list[StatedFact] = []
+        self.facts: dict[str, StatedFact] = {}
         self.questions = EditedQuestions()
         self.reader = MemoryReader(
             vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
@@ -99,7 +99,7 @@ class Unike(Editor, HasSpaces):
         self.directions = train.fit_memories(
             self.vlm, self.layers, self.memories, found, self.options, seed=self.seed, unfinished=self.unfinished
         )
-        self.demonstrations = [Fact(t.query.prompt, t.true) for t in found]
+        self.demonstrations = [StatedFact(t.query.prompt, t.true) for t in found]
         if self.options.silent:
             asked = [(p.query, p.target) for item in pool.items for p in item.probes]
             modules = [site.module for site in self.sites]
@@ -135,7 +135,7 @@ class Unike(Editor, HasSpaces):
         self.sites = [Site(s.module, s.patches, t[f"{i}/silent"]) for i, s in enumerate(self.sites)]
         learnt = [i for i in range(len(self.layers)) if f"{i}/truthful" in t]
         self.directions = [{name: t[f"{i}/{name}"] for name in ("truthful", "semantic")} for i in learnt]
-        self.demonstrations = [Fact(question, answer) for question, answer in state.meta["demonstrations"]]
+        self.demonstrations = [StatedFact(question, answer) for question, answer in state.meta["demonstrations"]]
 
     def spaces(self, pool: Pool) -> Sequence[Space]:
         """Return the semantic and the truthfulness space of the last patched layer, by t-SNE as in the paper."""
@@ -166,7 +166,7 @@ class Unike(Editor, HasSpaces):
             self.revision += 1
 
     def _remember(self, edit: Edit) -> None:
-        self.facts[edit.id] = Fact.of(edit)
+        self.facts[edit.id] = StatedFact.of(edit)
         if self.options.remember and self.options.external != "none":
             ends = self.reader.ends([edit.query])
             answers = train.ends_of(self.vlm, self.layers, [edit.query], [edit.target])
@@ -277,5 +277,5 @@ class Unike(Editor, HasSpaces):
             layer = state.part(str(i))
             site.patches.load(layer.part("patches"))
             memory.edits.load(layer.part("edits"))
-        self.facts = {edit_id: Fact(question, answer) for edit_id, question, answer in state.meta["facts"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["facts"]}
         self.questions.load(state.meta["questions"])
