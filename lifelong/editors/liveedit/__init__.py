@@ -10,7 +10,7 @@ kept expert, 2 rank width multiplications a token. Deviations, each an option: t
 tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
 them unedited); subjects held out of training set where the hard filter keeps an expert, lenient enough for `recall`
-of their rephrases (`margin=0` is the paper's rule, the limit as it was learnt); experts of a soft weight below `faint`
+of their rephrases (`margin=0`: the paper's rule, the limit as it was learnt); experts of a soft weight below `faint`
 are left out, so that a route changes only with what can change the answer; a newer edit of a question drops the
 older one's expert (`supersede="keep"` mixes both, as the paper does); half of training's steps mix pictures
 (`mixed=0`: none).
