@@ -142,7 +142,7 @@ class Editor(ABC):
     - Speed, leave it: all others.
 
     `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must
-    see the probes (only the oracle) is `Privileged`.
+    see the probes (only a reference may) is `Privileged`.
     """
 
     Options: ClassVar[type[EditorOptions]] = EditorOptions
@@ -284,7 +284,7 @@ class Editor(ABC):
 
 
 class Privileged(ABC):
-    """Beside `Editor`: an editor that is shown the probes, as no method may be. Only the oracle is."""
+    """Beside `Editor`: an editor that is shown the probes, as no method may be. Only shipped references are."""
 
     @abstractmethod
     def reveal(self, probes_of: Callable[[str], Sequence[Probe]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lifelong.editing.facts.book import Told
+from lifelong.editing.facts.statement import STATEMENT, StatedFact
 from lifelong.editors.ike import PATTERN, Ike, IkeOptions, forms_of
 from streams.stream import load_stream
 from streams.types import Edit, ImageRef, Prompt, Query
@@ -28,19 +28,18 @@ def test_copy_update_and_retain_come_one_to_three_to_four():
 
 def test_a_demonstration_states_the_fact_asks_and_answers():
     item = POOL.items[0]
-    fact = Told(item.edit.query.prompt, item.edit.target)
-    forms = forms_of(item, fact)
-    assert forms["copy"] == [f"New fact: {fact.prompt} It is {fact.target}. {fact.prompt} {fact.target}."]
+    fact, forms = StatedFact.of(item.edit), forms_of(item, STATEMENT)
+    assert forms["copy"] == [f"New fact: {fact.question} It is {fact.answer}. {fact.question} {fact.answer}."]
     old = next(p for p in item.probes if p.axis == "locality")
-    assert f"{fact.said} {old.query.prompt} {old.target}." in forms["retain"]
-    assert all(text.endswith(f"{fact.target}.") and fact.said in text for text in forms["update"])
+    assert f"{fact.said(STATEMENT)} {old.query.prompt} {old.target}." in forms["retain"]
+    assert all(text.endswith(f"{fact.answer}.") and fact.said(STATEMENT) in text for text in forms["update"])
 
 
 def test_the_nearest_demonstration_stands_next_to_the_edit(tiny_vlm):
     editor = fitted(tiny_vlm, demonstrations=4)
     editor.edit([EDIT])
-    facts = [Told(i.edit.query.prompt, i.edit.target).said for i in POOL.items]
-    near = editor.text.encode(facts) @ editor.text.encode([Told(EDIT.query.prompt, EDIT.target).said])[0]
+    facts = [StatedFact.of(i.edit).said(STATEMENT) for i in POOL.items]
+    near = editor.text.encode(facts) @ editor.text.encode([StatedFact.of(EDIT).said(STATEMENT)])[0]
     order = [facts[i] for i in np.argsort(-near)[:4]]
     assert [next(f for f in facts if text.startswith(f)) for text in editor.chosen["a"]] == order[::-1]
 

@@ -186,3 +186,34 @@ def test_a_margin_moves_the_hard_filter(tiny_vlm, stream: Stream) -> None:
     for limit, ids in ((-1e6, (edit.id,)), (1e6, ())):
         editor.margins = {"image": limit, "text": limit}
         assert editor.route(keys)[0].ids == ids
+
+
+def test_margin_0_is_the_papers_hard_filter_whatever_fit_found(tiny_vlm, stream: Stream) -> None:
+    """Eq. 5: an expert is kept where it looks strictly more like the query than the sentinel does."""
+    editor = LiveEdit(tiny_vlm, options(margin=0, faint=0))
+    editor.margins = {"image": -1e6, "text": -1e6}
+    edits = [e for e in stream.edits if e.query.image]
+    editor.edit(edits)
+    queries = [p.query for e in edits for p in stream.probes(e.id) if p.query.image]
+    with torch.no_grad():
+        told = routing_view(tiny_vlm.hidden([e.query for e in edits], editor.layer, [e.target for e in edits]), "cpu")
+        asked = routing_view(tiny_vlm.hidden(queries, editor.layer), "cpu")
+        look = editor.modules.edit_side.visual_branch
+        stored = look(told.prompt, told.prompt_seen, told.seen, told.seen_seen)
+        seen, sentinel = editor.modules.seen_and_sentinel(
+            asked.prompt, asked.prompt_seen, asked.seen, asked.seen_seen
+        )
+        likeness = editor.modules.similarity(seen, stored)
+        limit = editor.modules.similarity(seen, sentinel).diagonal()
+    kept = [{e.id for e, s in zip(edits, row, strict=True) if s > t} for row, t in zip(likeness, limit, strict=True)]
+    routes = editor.route(editor.encode(queries))
+    assert [set(r.ids) for r in routes] == kept and 0 < sum(map(len, kept)) < len(queries) * len(edits)
+
+
+def test_an_own_margin_overrules_that_of_fit_and_needs_no_other_fit(tiny_vlm, stream: Stream) -> None:
+    edit = next(e for e in stream.edits if e.query.image)
+    for own, ids in ((-1e6, (edit.id,)), (1e6, ())):
+        editor = LiveEdit(tiny_vlm, options(margin=own))
+        editor.edit([edit])
+        assert editor.route(editor.encode([edit.query]))[0].ids == ids
+        assert LiveEdit.fit_options(editor.options) == LiveEdit.fit_options(options())

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lifelong.editing.contract import Route
+from lifelong.editing.facts.statement import STATEMENT
 from lifelong.editors.lte import Lte, LteOptions, train
 from streams.stream import Stream, load_stream
 from streams.types import Edit, ImageRef, Query
@@ -48,7 +49,7 @@ def test_the_change_of_a_weight_is_alpha_over_rank_times_b_a(trained, tiny_vlm):
 
 
 def test_training_asks_each_kind_of_question_as_the_paper_says(stream):
-    examples = [train.alignment_example(item) for item in stream.pool(6, 0).items]
+    examples = [train.alignment_example(item, STATEMENT) for item in stream.pool(6, 0).items]
     groups = train.questions(examples, np.random.default_rng(0))
     statements = [e.said for e in examples]
     assert all(p.text.startswith(s) for p, s in zip(dict(groups["reliability"]), statements, strict=True))

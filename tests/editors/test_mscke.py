@@ -10,6 +10,7 @@ import torch
 
 from lifelong.editing.checks import sentences as contract
 from lifelong.editing.checks.bench import Workbench
+from lifelong.editing.facts.statement import StatedFact
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import inside_of, outside_of
 from lifelong.editing.scope.classifier import ScopeClassifier, fuse
@@ -109,7 +110,7 @@ def test_a_query_in_scope_is_answered_after_the_edit_with_its_own_picture(tiny_v
     model = model_of(editor)
     model.load_fitted({name: change + 0.05 for name, change in model.learnt.items()})
     editor.edit([EDIT])
-    told = model.told(EDIT.query, ("Who made this bowl?", "Ann"))
+    told = model.told(EDIT.query, StatedFact.of(EDIT))
     assert told.parts == (PICTURE, "New fact: Who made this bowl? It is Ann. Who made this bowl?")
     stranger = Query("Where?", ImageRef("noise:z", "z"))
     queries = [stranger, EDIT.query]
@@ -130,7 +131,7 @@ def test_a_reedit_replaces_the_old_answer_unless_both_are_kept(tiny_vlm) -> None
         editor = Mscke(tiny_vlm, options(supersede=mode))
         for edit in (EDIT, again):
             editor.edit([edit])
-        assert editor.bank.ids() == left and sorted(model_of(editor).words) == left
+        assert editor.bank.ids() == left and sorted(model_of(editor).facts) == left
     assert route(editor, EDIT.query).ids == ("again",)
 
 
@@ -138,9 +139,9 @@ def test_a_full_bank_forgets_the_oldest_edit_and_its_words(tiny_vlm) -> None:
     editor = Mscke(tiny_vlm, options(capacity=2, eviction="fifo"))
     for i, prompt in enumerate(["Who?", "Where is it?", "When was that?"]):
         editor.edit([Edit(str(i), Query(prompt), "Ann", "x")])
-    assert sorted(model_of(editor).words) == ["1", "2"] and editor.bank_len() == 2
+    assert sorted(model_of(editor).facts) == ["1", "2"] and editor.bank_len() == 2
     editor.remove(["0", "1"])
-    assert sorted(model_of(editor).words) == ["2"]
+    assert sorted(model_of(editor).facts) == ["2"]
 
 
 # Training
@@ -180,7 +181,7 @@ def test_the_trained_copy_answers_better_than_the_base_and_leaves_it_alone(tiny_
     model = CounterfactualCopy(
         tiny_vlm, share=0.5, template=options().template, how=CopyTraining(60, 16, 3e-3), what="test"
     )
-    asked = [(model.told(p.query, (i.edit.query.prompt, i.edit.target)), p.target)
+    asked = [(model.told(p.query, StatedFact.of(i.edit)), p.target)
              for i in pools[1].items for p in inside_of(i)]  # fmt: skip
     untouched = tiny_vlm.score([EDIT.query], ["Ann"])[0].logprobs
     model.fit(pools[0], seed=0)

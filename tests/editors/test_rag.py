@@ -101,8 +101,3 @@ def test_fit_refuses_more_strangers_than_it_lets_in(tiny_vlm):
     own = np.mean([f for f, p in zip(fired, asked, strict=True) if p.axis == "reliability"])
     strange = np.mean([f for f, p in zip(fired, asked, strict=True) if p.reference == "baseline"])
     assert own > 0.9 and strange < own
-
-
-def test_a_template_that_forgets_the_target_is_refused():
-    with pytest.raises(ValueError, match="must contain"):
-        RagOptions(template="New fact: {prompt}.")

@@ -98,7 +98,7 @@ def mixture(editor: Serac, query: Query, target: str):
     base = editor.vlm.score([query], [target])[0].logprobs
     model = model_of(editor)
     with editor.vlm.swap(model.copy):
-        told = model.told(query, model.words["a"])
+        told = model.told(query, model.facts["a"])
         counterfactual = editor.vlm.score([told], [target])[0].logprobs
     return share, np.logaddexp(np.log1p(-share) + base, np.log(share) + counterfactual)
 
@@ -128,7 +128,7 @@ def test_a_mixture_of_almost_one_model_decodes_as_that_model(tiny_vlm, share: fl
     with editor.applied(queries, [Route(("a",), (share,), (share,))] * 2) as answerer:
         said = answerer.generate(max_tokens=6)
     model = model_of(editor)
-    told = [model.told(q, model.words["a"]) for q in queries]
+    told = [model.told(q, model.facts["a"]) for q in queries]
     assert said == tiny_vlm.generate(told if share > 0.5 else queries, max_tokens=6)
 
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from lifelong.editing.checks.bench import ContractError, Workbench, answers_of, require, take
 from lifelong.editing.contract import Keys, Privileged, State, UnsupportedError
+from lifelong.editing.find import EDITORS
 from lifelong.log.checkpoint import load_state, save_state
 from streams.types import Query
 
@@ -39,11 +40,12 @@ def unknown_option_is_an_error(bench: Workbench) -> None:
 
 
 def class_attributes_make_sense(bench: Workbench) -> None:
-    """`turn` is at least 1, and only the oracle is privileged."""
+    """`turn` is at least 1, and only a shipped reference is privileged."""
     turn = bench.make().turn
     require(isinstance(turn, int) and turn >= 1, f"turn is {turn!r}")
-    allowed = not issubclass(bench.kind, Privileged) or bench.kind.__module__.rpartition(".")[2] == "oracle"
-    require(allowed, f"{bench.kind.__name__} is Privileged: only the oracle may see the probes")
+    reference = bench.kind.__module__.startswith(f"{EDITORS}.") and (bench.kind.__doc__ or "").startswith("Reference")
+    allowed = reference or not issubclass(bench.kind, Privileged)
+    require(allowed, f"{bench.kind.__name__} is Privileged: only shipped references may see the probes")
 
 
 def nothing_happens_before_the_first_edit(bench: Workbench) -> None:

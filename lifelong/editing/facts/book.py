@@ -6,14 +6,13 @@ Knows edits, queries, frozen encoders and the bank; nothing of what is done with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from pydantic import AfterValidator
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Keys, Route, State
+from lifelong.editing.facts.statement import StatedFact
 from lifelong.editing.questions import EditedQuestions
 from lifelong.models.encoders import image_encoder, text_encoder
 from streams.types import Edit, Pool, Probe, Query
@@ -22,35 +21,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 KeyKind = Literal["text", "image", "both"]
-STATEMENT = "New fact: {prompt} It is {target}."
 _IN_SCOPE = ("reliability", "generality")
-
-
-def _names_both(template: str) -> str:
-    try:
-        template.format(prompt="", target="")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"template={template!r}: only {{prompt}} and {{target}} can be filled in") from error
-    if "{prompt}" not in template or "{target}" not in template:
-        raise ValueError(f"template={template!r} must contain {{prompt}} and {{target}}")
-    return template
-
-
-Template = Annotated[str, AfterValidator(_names_both)]
-"""How an edit is stated in a prompt: a text with {prompt} and {target}; an option of this type refuses any other."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """The words of a stored edit."""
-
-    prompt: str
-    target: str
-
-    @property
-    def said(self) -> str:
-        """The fact as one sentence of a prompt."""
-        return STATEMENT.format(prompt=self.prompt, target=self.target)
 
 
 class Threshold(NamedTuple):
@@ -88,7 +59,7 @@ class FactBook:
         self.answers = answers
         self.width = sum(e.width for e in (self.text, self.image) if e is not None)
         self.bank = Bank(self.width, metric="ip", capacity=capacity, eviction=eviction, index=index)
-        self.facts: dict[str, Told] = {}
+        self.facts: dict[str, StatedFact] = {}
         self.questions = EditedQuestions()
 
     def __len__(self) -> int:
@@ -105,7 +76,7 @@ class FactBook:
                 del self.facts[old]
             self.questions.drop(evicted)
             gone += [*older, *evicted]
-            self.facts[edit.id] = Told(edit.query.prompt, edit.target)
+            self.facts[edit.id] = StatedFact.of(edit)
             self.questions.add(edit)
         return gone
 
@@ -160,17 +131,17 @@ class FactBook:
 
     def nbytes(self) -> int:
         """Return the bytes of keys and words."""
-        return self.bank.nbytes() + sum(len(f.prompt.encode()) + len(f.target.encode()) for f in self.facts.values())
+        return self.bank.nbytes() + sum(f.nbytes() for f in self.facts.values())
 
     def state(self) -> State:
         """Return the bank and the words of every edit."""
-        facts = [[edit_id, f.prompt, f.target] for edit_id, f in self.facts.items()]
+        facts = [[edit_id, f.question, f.answer] for edit_id, f in self.facts.items()]
         return State.joined({"facts": facts, "questions": self.questions.table()}, bank=self.bank.state())
 
     def load(self, state: State) -> None:
         """Go on from a state."""
         self.bank.load(state.part("bank"))
-        self.facts = {edit_id: Told(prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["facts"]}
         self.questions.load(state.meta["questions"])
 
     def calibrated(self, pool: Pool, otherwise: float, *, alone: bool = False) -> dict[str, Threshold]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Route, State
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import NotFiniteError, answer_losses
 from lifelong.editing.pools import inside_of
 from lifelong.editing.scope.mixture import SplitAnswerer
@@ -98,16 +99,14 @@ class CounterfactualCopy:
             name: torch.zeros_like(p, dtype=torch.float32) for name, p in self.base.items()
         }
         self.copy: dict[str, Tensor] = {name: p.detach() for name, p in self.base.items()}
-        self.words: dict[str, tuple[str, str]] = {}
+        self.facts: dict[str, StatedFact] = {}
 
     # Training
 
     def fit(self, pool: Pool, *, seed: int, unfinished: Path | None = None) -> list[float]:
         """Train the copy on questions in scope and return the loss (nats per token) every 25 steps."""
         asked = [
-            (self.told(p.query, (item.edit.query.prompt, item.edit.target)), p.target)
-            for item in pool.items
-            for p in inside_of(item)
+            (self.told(p.query, StatedFact.of(item.edit)), p.target) for item in pool.items for p in inside_of(item)
         ]
         if not self.base or not asked:
             return []
@@ -157,35 +156,34 @@ class CounterfactualCopy:
 
     def take(self, edit: Edit) -> None:
         """Keep an edit's words."""
-        self.words[edit.id] = (edit.query.prompt, edit.target)
+        self.facts[edit.id] = StatedFact.of(edit)
 
     def drop(self, ids: Sequence[str]) -> None:
         """Forget edits that are kept."""
         for edit_id in ids:
-            del self.words[edit_id]
+            del self.facts[edit_id]
 
-    def told(self, query: Query, words: tuple[str, str]) -> Prompt:
+    def told(self, query: Query, fact: StatedFact) -> Prompt:
         """Return a query after the statement of an edit; the picture is the query's."""
-        fact = self.template.format(prompt=words[0], target=words[1])
-        return Prompt.of(Query(f"{fact} {query.prompt}", query.image))
+        return after([fact.said(self.template)], query)
 
     @contextmanager
     def answering(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
         """Answer routed queries by the copy, the others by the base, and mix the two where a weight is below 1."""
         pairs = zip(queries, routes, strict=True)
-        told = {i: self.told(q, self.words[r.ids[0]]) for i, (q, r) in enumerate(pairs) if r.in_scope}
+        told = {i: self.told(q, self.facts[r.ids[0]]) for i, (q, r) in enumerate(pairs) if r.in_scope}
         shares = {i: routes[i].weights[0] for i in told}
         layer = self.layer if self.base else None
         yield SplitAnswerer(self.vlm, queries, told, shares, lambda _: self.vlm.swap(self.copy), layer)
 
     def nbytes(self) -> int:
         """Return the bytes of the words."""
-        return sum(len(part.encode()) for words in self.words.values() for part in words)
+        return sum(fact.nbytes() for fact in self.facts.values())
 
     def state(self) -> State:
         """Return the words of every edit."""
-        return State({}, {"words": [[edit_id, *words] for edit_id, words in self.words.items()]})
+        return State({}, {"words": [[edit_id, f.question, f.answer] for edit_id, f in self.facts.items()]})
 
     def load(self, state: State) -> None:
         """Go on from the words of every edit."""
-        self.words = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["words"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["words"]}

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
-from lifelong.editing.facts.book import STATEMENT, Template
+from lifelong.editing.facts.statement import StatementOptions
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
@@ -32,7 +32,7 @@ FAINT = 1e-6
 AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction", "index"}
 
 
-class ScopeOptions(ReeditOptions, IndexOptions):
+class ScopeOptions(ReeditOptions, StatementOptions, IndexOptions):
     """Settings of a memory behind a scope classifier."""
 
     encoder: EncoderName = Field(
@@ -59,7 +59,6 @@ class ScopeOptions(ReeditOptions, IndexOptions):
         le=1,
         description="share of the decoder layers, from the top, that the copy trains (published 1/32)",
     )
-    template: Template = Field(default=STATEMENT, description="how the edit is stated before the query")
     capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
     eviction: Literal["never", "fifo"] = Field("never", description="what makes room in a full bank")
     steps: int = Field(600, ge=1, description="optimiser steps of each trained part (published 50,000 of one edit)")

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
 from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
-from lifelong.editing.facts.book import KeyKind, Told
+from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
+from lifelong.editing.facts.statement import StatedFact, StatementOptions, after
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.models.encoders import text_encoder
 from streams.types import Edit, Pool, Prompt, Query
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class IkeOptions(IndexOptions):
+class IkeOptions(StatementOptions, IndexOptions):
     """Settings of IKE."""
 
     demonstrations: int = Field(
@@ -83,12 +84,12 @@ class Ike(FactEditor):
 
     def fit(self, pool: Pool) -> None:
         """Keep the pool's demonstrations and embed their facts; no weight is learnt."""
-        facts = [Told(item.edit.query.prompt, item.edit.target) for item in pool.items]
-        self.demonstrations = [forms_of(item, fact) for item, fact in zip(pool.items, facts, strict=True)]
+        facts = [StatedFact.of(item.edit) for item in pool.items]
+        self.demonstrations = [forms_of(item, self.options.template) for item in pool.items]
         self._remember(torch.from_numpy(self._embed(facts)))
 
-    def _embed(self, facts: Sequence[Told]) -> np.ndarray:
-        return self.text.encode([f.said for f in facts])
+    def _embed(self, facts: Sequence[StatedFact]) -> np.ndarray:
+        return self.text.encode([f.said(self.options.template) for f in facts])
 
     def _remember(self, keys: torch.Tensor) -> None:
         self.memory = Bank(self.text.width, metric="ip")
@@ -97,7 +98,7 @@ class Ike(FactEditor):
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
         """Return the options that decide what is kept."""
-        return options.model_dump(mode="json", include={"encoder"})
+        return options.model_dump(mode="json", include={"encoder", "template"})
 
     @classmethod
     def pool_wanted(cls, options: IkeOptions) -> str:
@@ -116,11 +117,11 @@ class Ike(FactEditor):
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Store each edit with its demonstrations, which follow from its words; one may replace another."""
-        self.chosen |= self._choose({e.id: Told(e.query.prompt, e.target) for e in edits})
+        self.chosen |= self._choose({e.id: StatedFact.of(e) for e in edits})
         for gone in self.book.add(edits):
             del self.chosen[gone]
 
-    def _choose(self, facts: Mapping[str, Told]) -> dict[str, tuple[str, ...]]:
+    def _choose(self, facts: Mapping[str, StatedFact]) -> dict[str, tuple[str, ...]]:
         """Return k demonstrations for each fact, those of the nearest one last; their forms follow `PATTERN`."""
         k = min(self.options.demonstrations, len(self.memory))
         if k == 0 or not facts:
@@ -146,8 +147,7 @@ class Ike(FactEditor):
 
     def prompt(self, query: Query, edit_id: str) -> Prompt:
         """Return the prompt of a query that is served by an edit."""
-        words = [*self.chosen[edit_id], self.book.facts[edit_id].said, query.prompt]
-        return Prompt.of(Query(" ".join(words), query.image))
+        return after([*self.chosen[edit_id], self.book.facts[edit_id].said(self.options.template)], query)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget edits; one that is not stored any more is passed over."""

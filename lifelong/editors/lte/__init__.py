@@ -15,6 +15,7 @@ from lifelong.bank import Eviction
 from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
+from lifelong.editing.facts.statement import StatementOptions, stated
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
 from lifelong.models.vlm import Scored
@@ -30,7 +31,7 @@ _UNFITTED = 0.3
 """The cosine above which an edit is in scope before `fit` (LiveEdit's port, for an encoder of sentences)."""
 
 
-class LteOptions(IndexOptions):
+class LteOptions(StatementOptions, IndexOptions):
     """Settings of LTE; rank, steps and learning rate are for a model of six layers."""
 
     depth: float = Field(
@@ -136,22 +137,16 @@ class Lte(FactEditor):
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
         """Answer each query after its edit's statement, with the trained weights where they are active."""
-        pairs = list(zip(queries, routes, strict=True))
-        prompts = tuple(stated(q, self.book.facts[r.ids[0]].said) if r.in_scope else Prompt.of(q) for q, r in pairs)
+        prompts = stated(queries, routes, self.book.facts, self.options.template)
         always = self.options.active == "always" and len(self.book) > 0
-        yield _Partly(self.vlm, prompts, self.weights, {i for i, (_, r) in enumerate(pairs) if always or r.in_scope})
-
-
-def stated(query: Query, said: str) -> Prompt:
-    """Return the prompt that states a fact and then asks; the picture is the question's."""
-    return Prompt.of(Query(f"{said} {query.prompt}", query.image))
+        yield _Partly(self.vlm, prompts, self.weights, {i for i, r in enumerate(routes) if always or r.in_scope})
 
 
 class _Partly:
     """Answers some rows under exchanged weights and the others by the base."""
 
     def __init__(
-        self, vlm: VLM, prompts: tuple[Prompt, ...], weights: Mapping[str, Tensor], active: set[int]
+        self, vlm: VLM, prompts: Sequence[Query | Prompt], weights: Mapping[str, Tensor], active: set[int]
     ) -> None:
         self.vlm, self.prompts, self.weights, self.active = vlm, prompts, weights, active
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.facts.book import Told
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
 from lifelong.editing.training import steps_of
 from lifelong.editors.lte.adapter import Adapter
@@ -39,21 +39,19 @@ class AlignmentExample:
     outside: tuple[tuple[Query, str], ...]
 
 
-def alignment_example(item: PoolItem) -> AlignmentExample:
-    """Return what training reads of one item."""
+def alignment_example(item: PoolItem, template: str) -> AlignmentExample:
+    """Return what training reads of one item whose edit is stated by a template."""
     edit = item.edit
     inside = [(p.query, p.target) for p in item.probes if p.axis in ("generality", "portability")]
     outside = [(p.query, p.target) for p in item.probes if p.reference == "baseline"]
-    return AlignmentExample(
-        Told(edit.query.prompt, edit.target).said, ((edit.query, edit.target), *inside), tuple(outside)
-    )
+    return AlignmentExample(StatedFact.of(edit).said(template), ((edit.query, edit.target), *inside), tuple(outside))
 
 
 def fit_adapter(
     vlm: VLM, adapter: Adapter, pool: Pool, options: Any, *, seed: int, unfinished: Path | None = None
 ) -> list[dict[str, float]]:
     """Train the adapter in place and return the losses every 25 steps; raises `NotFiniteError` on divergence."""
-    examples = [e for e in map(alignment_example, pool.items) if e.outside]
+    examples = [e for item in pool.items if (e := alignment_example(item, options.template)).outside]
     if not examples:
         raise ValueError(f"lte: none of {len(pool.items)} pool items has an out-of-scope question; one is needed.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x17E]))
@@ -126,4 +124,4 @@ def _one(pairs: Sequence[tuple[Query, str]], rng: np.random.Generator) -> tuple[
 
 
 def _after(said: str, query: Query, answer: str) -> _Question:
-    return Prompt.of(Query(f"{said} {query.prompt}", query.image)), answer
+    return after([said], query), answer

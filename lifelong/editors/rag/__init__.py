@@ -14,9 +14,10 @@ from pydantic import Field
 
 from lifelong.bank import Eviction
 from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
-from lifelong.editing.facts.book import STATEMENT, KeyKind, Template
+from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
-from streams.types import Pool, Prompt, Query
+from lifelong.editing.facts.statement import StatementOptions, stated
+from streams.types import Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -28,7 +29,7 @@ WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The shares of the image that `fit` tries."""
 
 
-class RagOptions(IndexOptions):
+class RagOptions(StatementOptions, IndexOptions):
     """Settings of the retriever."""
 
     keys: KeyKind = Field(default="both", description="what edits and queries are compared by")
@@ -45,7 +46,6 @@ class RagOptions(IndexOptions):
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )
-    template: Template = Field(default=STATEMENT, description="how one edit is stated before the query")
 
 
 class Rag(FactEditor):
@@ -114,10 +114,4 @@ class Rag(FactEditor):
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:
         """Answer each query after its routed facts; a query without a route is asked as it is."""
-        pairs = zip(queries, routes, strict=True)
-        yield self.vlm.answerer([self._prompt(q, r) if r.in_scope else q for q, r in pairs])
-
-    def _prompt(self, query: Query, route: Route) -> Prompt:
-        facts = [self.book.facts[i] for i in route.ids]
-        said = [self.options.template.format(prompt=f.prompt, target=f.target) for f in facts]
-        return Prompt.of(Query(" ".join([*said, query.prompt]), query.image))
+        yield self.vlm.answerer(stated(queries, routes, self.book.facts, self.options.template))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, CollapseError, Editor, EditorOptions, Route, State
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.ops import edit_generator
 from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
@@ -83,8 +84,8 @@ class Unike(Editor, HasSpaces):
             torch.manual_seed(seed)
             self.memories = [LatentMemory(vlm.width, o.inner) for _ in self.layers]
         self.directions: list[dict[str, Tensor]] = []
-        self.demonstrations: list[tuple[str, str]] = []
-        self.facts: dict[str, tuple[str, str]] = {}
+        self.demonstrations: list[StatedFact] = []
+        self.facts: dict[str, StatedFact] = {}
         self.questions = EditedQuestions()
         self.reader = MemoryReader(
             vlm, self.layers, self.memories, states=o.states, alpha=o.alpha, attention=o.attention
@@ -98,7 +99,7 @@ class Unike(Editor, HasSpaces):
         self.directions = train.fit_memories(
             self.vlm, self.layers, self.memories, found, self.options, seed=self.seed, unfinished=self.unfinished
         )
-        self.demonstrations = [(t.query.prompt, t.true) for t in found]
+        self.demonstrations = [StatedFact(t.query.prompt, t.true) for t in found]
         if self.options.silent:
             asked = [(p.query, p.target) for item in pool.items for p in item.probes]
             modules = [site.module for site in self.sites]
@@ -121,7 +122,7 @@ class Unike(Editor, HasSpaces):
             tensors |= {f"{i}/{name}": t.half().contiguous() for name, t in kept.items()}
             tensors |= train.parts_of(f"{i}/enc_sem", memory.semantic)
             tensors |= train.parts_of(f"{i}/enc_tru", memory.truthful)
-        return State(tensors, {"demonstrations": [list(pair) for pair in self.demonstrations]})
+        return State(tensors, {"demonstrations": [[f.question, f.answer] for f in self.demonstrations]})
 
     def load_fitted(self, state: State) -> None:
         """Take over what an equal `fit` learnt."""
@@ -134,7 +135,7 @@ class Unike(Editor, HasSpaces):
         self.sites = [Site(s.module, s.patches, t[f"{i}/silent"]) for i, s in enumerate(self.sites)]
         learnt = [i for i in range(len(self.layers)) if f"{i}/truthful" in t]
         self.directions = [{name: t[f"{i}/{name}"] for name in ("truthful", "semantic")} for i in learnt]
-        self.demonstrations = [(prompt, true) for prompt, true in state.meta["demonstrations"]]
+        self.demonstrations = [StatedFact(question, answer) for question, answer in state.meta["demonstrations"]]
 
     def spaces(self, pool: Pool) -> Sequence[Space]:
         """Return the semantic and the truthfulness space of the last patched layer, by t-SNE as in the paper."""
@@ -165,7 +166,7 @@ class Unike(Editor, HasSpaces):
             self.revision += 1
 
     def _remember(self, edit: Edit) -> None:
-        self.facts[edit.id] = (edit.query.prompt, edit.target)
+        self.facts[edit.id] = StatedFact.of(edit)
         if self.options.remember and self.options.external != "none":
             ends = self.reader.ends([edit.query])
             answers = train.ends_of(self.vlm, self.layers, [edit.query], [edit.target])
@@ -229,8 +230,8 @@ class Unike(Editor, HasSpaces):
             facts = [
                 self.facts[own[j]] if own[j] else self.demonstrations[row] for j, row in enumerate(picked) if row >= 0
             ]
-            said = [self.options.template.format(prompt=p, target=t) for p, t in reversed(facts)]  # the nearest last
-            asked.append(Prompt.of(Query(" ".join([*said, query.prompt]), query.image)))
+            said = [f.said(self.options.template) for f in reversed(facts)]  # the nearest last
+            asked.append(after(said, query))
         return asked
 
     # State
@@ -253,7 +254,7 @@ class Unike(Editor, HasSpaces):
     def nbytes(self) -> int:
         """Return the bytes of all neurons, remembered edits and their words (the pool's memory does not grow)."""
         states = sum(s.patches.nbytes() for s in self.sites) + sum(m.edits.nbytes() for m in self.memories)
-        return states + sum(len(prompt.encode()) + len(target.encode()) for prompt, target in self.facts.values())
+        return states + sum(f.nbytes() for f in self.facts.values())
 
     def bank_len(self) -> int:
         """Return the number of stored edits."""
@@ -261,7 +262,7 @@ class Unike(Editor, HasSpaces):
 
     def state(self) -> State:
         """Return neurons, remembered edits, their words and questions."""
-        facts = [[edit_id, prompt, target] for edit_id, (prompt, target) in self.facts.items()]
+        facts = [[edit_id, f.question, f.answer] for edit_id, f in self.facts.items()]
         layers = {
             str(i): State.joined(patches=site.patches.state(), edits=memory.edits.state())
             for i, (site, memory) in enumerate(zip(self.sites, self.memories, strict=True))
@@ -276,5 +277,5 @@ class Unike(Editor, HasSpaces):
             layer = state.part(str(i))
             site.patches.load(layer.part("patches"))
             memory.edits.load(layer.part("edits"))
-        self.facts = {edit_id: (prompt, target) for edit_id, prompt, target in state.meta["facts"]}
+        self.facts = {edit_id: StatedFact(question, answer) for edit_id, question, answer in state.meta["facts"]}
         self.questions.load(state.meta["questions"])

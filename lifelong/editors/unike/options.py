@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lifelong.editing.facts.book import STATEMENT, Template
+from lifelong.editing.facts.statement import StatementOptions
 from lifelong.editing.patches.neurons import Activation
 from lifelong.editing.patches.training import Teaching
 from lifelong.editing.questions import ReeditOptions
@@ -14,7 +14,7 @@ from lifelong.editing.questions import ReeditOptions
 FIT = {"layers", "module", "memory", "silent", "inner", "fit_steps", "fit_batch", "fit_rate", "temperature"}
 
 
-class UnikeOptions(ReeditOptions):
+class UnikeOptions(ReeditOptions, StatementOptions):
     """Settings of UniKE; as published, but for `memory` (published 15,000) and `steps`, scaled to a small model."""
 
     layers: int = Field(default=4, ge=1, description="so many last decoder layers (never the first one)")
@@ -35,7 +35,6 @@ class UnikeOptions(ReeditOptions):
     beta: float = Field(default=0.1, ge=0, description="weight of that direction")
     remember: bool = Field(default=True, description="whether edits join the memory")
     demonstrations: int = Field(default=4, ge=1, description="facts stated in the prompt with external=in-context")
-    template: Template = Field(default=STATEMENT, description="how one of them is stated")
     activation: Activation = Field(default="relu", description="of the new neurons")
     learning_rate: float = Field(default=1e-2, gt=0, description="Adam")
     steps: int = Field(default=100, ge=1)
