@@ -10,7 +10,8 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.metrics import curve
+from reports.numbers.curves import curve
+from reports.numbers.metrics import panel_rows
 from reports.table import Facts
 
 _WITHDRAWN = "withdrawn"
@@ -25,8 +26,10 @@ def happened(facts: Facts) -> bool:
 def rollback(facts: Facts) -> Drawn:
     """Draw withdrawn edits' agreement with the frozen model by step, and a withdrawal's milliseconds by bank size."""
     looks = style.palette(facts.editors)
-    back = facts.probed.filter((pl.col("variant") == _WITHDRAWN) & (pl.col("scorer") == _SCORER))
-    agree = curve(back, ("editor", "axis", "step")).rename({"mean": "agreement"}).drop("low", "high", "seeds")
+    back = panel_rows(facts.probed, facts.gauged)
+    back = back.filter((pl.col("variant") == _WITHDRAWN) & (pl.col("scorer") == _SCORER))
+    agree = curve(back, ("editor", "axis", "step")).rename({"mean": "agreement"})
+    agree = agree.drop("low", "high", "seeds", "sampled")
     together = curve(back, ("editor", "step"))  # all axes
     taken = facts.withdrawals.filter(pl.col("value") == 1)  # a refusal is timed too, and is no cost of taking back
     cost = facts.timed.filter(pl.col("operation") == "remove").join(taken, on=["editor", "seed", "step"], how="semi")

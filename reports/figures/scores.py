@@ -13,33 +13,60 @@ from matplotlib.figure import Figure
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
+from reports.numbers.curves import over_all_seeds, within_seeds
 from reports.numbers.metrics import SHOWN_AXES, on_axis
+from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
-BAND_FROM = 20  # probes; an interval over fewer covers the whole picture and says only that n is small
-BANDS = (
-    "Bands, from 20 probes on: Wilson's 95 % of one seed, the lowest to the highest of several seeds, Student's 95 % "
-    "from five on."
-)
+FEW = 10  # edits: of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot
+_CURVE = ("editor", "step")
 
 
-def _lines(
+def _drawn_lines(
     ax: Axes,
-    table: pl.DataFrame,
+    rows: pl.DataFrame,
     looks: dict[str, style.Look],
     dash: str = "",
     label: bool = True,
-    x: str = "step",
-) -> None:
+    places: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Draw one curve per editor over steps, or over the column `x` of `places` (by editor and step); return it."""
+    within, keys = within_seeds(rows, _CURVE), _CURVE
+    if places is not None:
+        within, keys = within.join(places, on=_CURVE), (*_CURVE, "x")
+    table = over_all_seeds(within, keys)
     for editor, look in looks.items():
         part = table.filter(pl.col("editor") == editor).sort("step")
         if part.is_empty():
             continue
-        at, y = part[x].to_numpy(), part["mean"].to_numpy()
-        ax.plot(at, y, **look.line(dash), linewidth=1.4, label=style.named(editor) if label else None)
-        many = part["n"].to_numpy() >= BAND_FROM
+        at, y = part[keys[-1]].to_numpy(), part["mean"].to_numpy()
+        line = look.line(dash)
+        ax.plot(at, y, **line, linewidth=1.4, label=style.named(editor) if label else None)
+        some = part["sampled"].to_numpy()
+        if some.any():
+            ax.plot(at[some], y[some], **line | {"linestyle": "", "markerfacecolor": "white"}, zorder=3)
+        many = part["edits"].to_numpy() >= FEW
         low, high = part["low"].to_numpy(), part["high"].to_numpy()
         ax.fill_between(at, low, high, where=many, color=look.colour, alpha=0.12, linewidth=0)
+        own = within.filter(pl.col("editor") == editor).sort("step")
+        for _, seed in sorted(own.group_by("seed")) if part["seeds"].max() != 1 else ():
+            ax.plot(seed[keys[-1]], seed["mean"], color=look.colour, linewidth=0.5, alpha=0.5)
+    return table
+
+
+def bands_said(table: pl.DataFrame) -> str:
+    """Return what a caption says of the lines, bands and points of a table of curves, as far as it has them."""
+    if table.is_empty():
+        return ""
+    seeds = (int(table["seeds"].min()), int(table["seeds"].max()))  # pyright: ignore[reportArgumentType]
+    words = f"Bands, from {FEW} edits on: 95 %, all questions of an edit taken together"
+    if seeds[1] >= ENOUGH:
+        words += ", Student's over seeds" + (" where there are five" if seeds[0] < ENOUGH else "")
+    elif seeds[1] > 1:
+        words += "; they are about these streams alone, as fewer than five do not tell how others differ"
+    words += ". Thin: single seeds." if seeds[1] > 1 else "."
+    hollow = " Hollow: a sample of the edits by age was asked about, each counting for as many as it stands for."
+    return words + (hollow if table["sampled"].any() else "")
 
 
 def degradation(facts: Facts) -> Drawn:
@@ -53,8 +80,7 @@ def degradation(facts: Facts) -> Drawn:
     figure, axes = style.grid(len(shown), columns=4)
     tables = []
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
-        table = metrics.curve(on_axis(rows, axis, modality, variants), ("editor", "step"))
-        _lines(ax, table, looks)
+        table = _drawn_lines(ax, on_axis(rows, axis, modality, variants), looks)
         style.title(ax, title)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
         style.score_axis(
@@ -63,10 +89,10 @@ def degradation(facts: Facts) -> Drawn:
         tables.append(table.with_columns(pl.lit(title).alias("measure")))
     style.legend(figure, axes)
     caption = (
-        "Every past edit is probed again at every panel (weight editors: a log-age sample before the last). "
-        f"Greedy free generation; locality: agreement with the frozen model. {BANDS}"
+        "Past edits are asked about again at every panel. Greedy free generation; locality: agreement with the "
+        f"frozen model. {bands_said(stacked(tables))}"
     )
-    return _drawn(name, heading, caption, figure, stacked(tables), "answers to probes")
+    return _drawn(name, heading, caption, figure, stacked(tables))
 
 
 def scorer_gap(facts: Facts) -> Drawn:
@@ -86,8 +112,7 @@ def scorer_gap(facts: Facts) -> Drawn:
     for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
         for scorer, dash in (("generated", "-"), ("teacher_forced", ":")):
             part = on_axis(rows, axis, modality, variants).filter(pl.col("scorer") == scorer)
-            table = metrics.curve(part, ("editor", "step"))
-            _lines(ax, table, looks, dash, label=scorer == "generated")
+            table = _drawn_lines(ax, part, looks, dash, label=scorer == "generated")
             tables.append(table.with_columns(pl.lit(title).alias("measure"), pl.lit(scorer).alias("scorer")))
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
@@ -95,9 +120,10 @@ def scorer_gap(facts: Facts) -> Drawn:
     style.legend(figure, axes)
     caption = (
         "Solid: exact match of freely generated answers. Dotted: teacher-forced token accuracy, the papers' scorer, "
-        "which shows the model the answer's beginning and its length (arXiv 2502.11177)."
+        "which shows the model the answer's beginning and its length (arXiv 2502.11177). "
+        f"{bands_said(stacked(tables))}"
     )
-    return _drawn(name, heading, caption, figure, stacked(tables), "scores of answers (each by two scorers)")
+    return _drawn(name, heading, caption, figure, stacked(tables))
 
 
 def locality_conventions(facts: Facts) -> Drawn:
@@ -112,7 +138,8 @@ def locality_conventions(facts: Facts) -> Drawn:
     name, heading = "locality_conventions", "Locality, by convention"
     if not scorers:
         return not_asked(name, heading, "locality probe", pl.DataFrame())
-    figure, axes = style.grid(len(scorers))
+    kinds = {kind: part for kind, part in _locality_kinds(rows).items() if not part.is_empty()}
+    figure, axes = style.grid(len(kinds) * len(scorers), columns=len(scorers))
     tables = []
     titles = {
         "generated": "generated answer unchanged",
@@ -120,21 +147,30 @@ def locality_conventions(facts: Facts) -> Drawn:
         "locality_top1_all": "top-1 at all positions",
         "locality_top10_all": "ordered top-10 at all positions",
     }
-    for ax, scorer in zip(axes, scorers, strict=False):
-        table = metrics.curve(rows.filter(pl.col("scorer") == scorer), ("editor", "step"))
-        _lines(ax, table, looks)
-        ax.set_title(titles[scorer], fontsize=10)
-        style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
-        style.score_axis(ax, "agreement with base")
-        tables.append(table.with_columns(pl.lit(scorer).alias("scorer")))
+    for i, (kind, part) in enumerate(kinds.items()):
+        for j, scorer in enumerate(scorers):
+            ax = axes[i * len(scorers) + j]
+            table = _drawn_lines(ax, part.filter(pl.col("scorer") == scorer), looks)
+            style.title(ax, f"{kind}: {titles[scorer]}")
+            style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
+            style.score_axis(ax, "agreement with base")
+            tables.append(table.with_columns(pl.lit(kind).alias("kind"), pl.lit(scorer).alias("scorer")))
     style.legend(figure, axes)
-    caption = "The same locality probes (text, near, same image and far pooled) in the conventions that papers use."
-    return _drawn(name, heading, caption, figure, stacked(tables), "scores of answers (each by every convention)")
+    caption = (
+        "The same locality probes in the conventions that papers use. Far: another subject's question, text and "
+        f"image together, as in papers. Hard: a near subject, or the same picture. {bands_said(stacked(tables))}"
+    )
+    return _drawn(name, heading, caption, figure, stacked(tables))
+
+
+def _locality_kinds(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    hard = pl.col("variant").is_in(["near", "same-image"])
+    return {"far": rows.filter(~hard), "hard": rows.filter(hard)}
 
 
 def age_heatmap(facts: Facts) -> Drawn:
     """Draw retention by age of the edit (rows) and edits so far (columns), one map per editor."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged)
+    rows = metrics.asked_rows(facts.probed, facts.gauged)
     found = {e: metrics.retention_by_age(metrics.retention_matrix(rows.filter(pl.col("editor") == e)))
              for e in facts.editors}  # fmt: skip
     found = {editor: table for editor, table in found.items() if not table.is_empty()}
@@ -148,8 +184,11 @@ def age_heatmap(facts: Facts) -> Drawn:
         for r in table.iter_rows(named=True):
             image[ages.index(r["age_low"]), steps.index(r["step"])] = r["mean"]
         drawn = ax.imshow(image, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="viridis")
+        few = table.filter(pl.col("edits") < FEW)
+        places = [steps.index(x) for x in few["step"]], [ages.index(y) for y in few["age_low"]]
+        ax.plot(*places, ".", color="white", markeredgecolor="#444444", markeredgewidth=0.4, markersize=4)
         ax.set_xticks(range(len(steps)), [str(s) for s in steps], rotation=90, fontsize=7)
-        ax.set_yticks(range(len(ages)), [f"≥ {a}" for a in ages], fontsize=7)
+        ax.set_yticks(range(len(ages)), ["at once" if a == 0 else f"≥ {a}" for a in ages], fontsize=7)
         style.title(ax, editor)
         ax.set_xlabel("edits so far (step)")
         ax.set_ylabel("age of the edit (edits)")
@@ -157,39 +196,39 @@ def age_heatmap(facts: Facts) -> Drawn:
         if ax is axes[-1]:
             figure.colorbar(drawn, ax=ax, label="exact match")
     caption = (
-        "Mean reliability of past edits by age, at every panel. White: no edit of that age (or not sampled). A cell "
-        "may be a single edit: the table has n of each."
+        "Mean reliability of past edits by age, at every panel; at once: of the edits made since the panel before, "
+        f"as soon as each was visible. White: no edit of that age (or not sampled). A dot: fewer than {FEW} edits."
     )
     table = stacked([t.with_columns(pl.lit(editor).alias("editor")) for editor, t in found.items()])
-    return _drawn(name, heading, caption, figure, table, "answers to reliability probes")
+    return _drawn(name, heading, caption, figure, table, "cell")
 
 
 def routing(facts: Facts) -> Drawn:
     """Draw routing recall and false fires against the number of entries in the bank."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
-    sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
-    table = metrics.curve(metrics.routing_scores(rows), ("editor", "step", "measure")).join(
-        sizes, on=["editor", "step"]
-    )
-    table = table.filter(pl.col("bank_len") > 0)
+    sizes = facts.gauged.group_by(_CURVE).agg(pl.col("bank_len").mean().alias("x")).filter(pl.col("x") > 0)
+    scores = metrics.routing_scores(rows).join(sizes, on=_CURVE, how="semi")
     routed = {e: look for e, look in style.palette(facts.editors).items() if e in _routed(facts)}
     name, heading = "routing", "Routing against bank size"
-    if table.is_empty():
-        return not_asked(name, heading, "editor with a bank, or no probe of one", table)
+    if scores.is_empty():
+        return not_asked(name, heading, "editor with a bank, or no probe of one", scores)
     figure, axes = style.grid(2, width=4.2, height=3.2)
+    tables = []
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):
-        _lines(ax, table.filter(pl.col("measure") == measure), routed, x="bank_len")
+        table = _drawn_lines(ax, scores.filter(pl.col("measure") == measure), routed, places=sizes)
         ax.set_title(
             {"recall": "routing recall (in scope)", "false fires": "false fires (out of scope)"}[measure], fontsize=10
         )
-        style.count_axis(ax, int(table["bank_len"].max() or 0), "bank size (entries)")  # pyright: ignore[reportArgumentType]
+        style.count_axis(ax, int(sizes["x"].max() or 0), "bank size (entries)")  # pyright: ignore[reportArgumentType]
         style.score_axis(ax, "share of probes")
+        tables.append(table.rename({"x": "bank_len"}).with_columns(pl.lit(measure).alias("measure")))
     style.legend(figure, axes)
     caption = (
         "Recall: the probe's own edit is among the experts that serve it (reliability and generality probes). False "
-        "fire: a locality or must-not probe reached any expert. Editors without a bank are not shown."
+        "fire: a locality or must-not probe reached any expert. Editors without a bank are not shown. "
+        f"{bands_said(stacked(tables))}"
     )
-    return _drawn(name, heading, caption, figure, table, "routed probes")
+    return _drawn(name, heading, caption, figure, stacked(tables))
 
 
 def by_prompt_kind(facts: Facts) -> Drawn:
@@ -212,8 +251,7 @@ def by_prompt_kind(facts: Facts) -> Drawn:
     for i, kind in enumerate(kinds):
         for j, (measure, part) in enumerate(measures.items()):
             ax = axes[3 * i + j]
-            table = metrics.curve(part.filter(pl.col("prompt_kind") == kind), ("editor", "step"))
-            _lines(ax, table, looks)
+            table = _drawn_lines(ax, part.filter(pl.col("prompt_kind") == kind), looks)
             style.title(ax, f"{measure}, {kind} prompts")
             style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
             style.score_axis(ax, "exact match" if measure != "locality" else "agreement with base")
@@ -221,14 +259,17 @@ def by_prompt_kind(facts: Facts) -> Drawn:
     style.legend(figure, axes)
     caption = (
         "Partial prompts name a true attribute of the subject, generic ones only point at the picture, text ones "
-        "name the subject and show no picture. A router that reads text only cannot tell generic prompts apart."
+        "name the subject and show no picture. A router that reads text only cannot tell generic prompts apart. "
+        f"Locality is of all its kinds together. {bands_said(stacked(tables))}"
     )
-    return _drawn(name, heading, caption, figure, stacked(tables), "answers to probes")
+    return _drawn(name, heading, caption, figure, stacked(tables))
 
 
-def _drawn(name: str, title: str, caption: str, figure: Figure, table: pl.DataFrame, of: str) -> Drawn:
-    """Return a figure whose table has a column n: what it is drawn of is their sum."""
-    return Drawn(name, title, caption, figure, table, f"n = {int(table['n'].sum()):,} {of}")
+def _drawn(name: str, title: str, caption: str, figure: Figure, table: pl.DataFrame, of: str = "point") -> Drawn:
+    """Return a figure with what each of its points is of: edits, which its table counts for each seed together."""
+    least, most = (f"{int(end):,}" for end in (table["edits"].min(), table["edits"].max()))  # pyright: ignore[reportArgumentType]
+    edits = (most if least == most else f"{least} to {most}") + (" edit" if most == "1" else " edits")
+    return Drawn(name, title, caption, figure, table, f"each {of} is of {edits}, those of all seeds together")
 
 
 def _routed(facts: Facts) -> set[str]:

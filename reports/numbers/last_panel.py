@@ -7,7 +7,8 @@ from typing import cast
 import polars as pl
 
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
-from reports.numbers.metrics import HOLDS
+from reports.numbers.curves import mean_score
+from reports.numbers.metrics import HOLDS, panel_rows
 from reports.numbers.percentiles import percentile
 
 _AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
@@ -17,10 +18,10 @@ SCORERS = ("generated", "teacher_forced")
 def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, tuple[float, int]]]:
     """Return the step of a run's last panel, and value and n of each measure there (left out where n is 0).
 
-    retention, generality, locality: mean scores over all past edits probed there, those replaced or taken back left
-    out; `route_p99_s` and `encode_p99_s`, measured, where there are samples enough for one; `bytes_per_edit`;
-    `edit_s`, the mean measured seconds of the edits of this log. Raises `ValueError` for an unknown scorer or a run
-    without a panel.
+    retention, generality, locality: mean scores over all past edits that hold, weighted where a sample of them was
+    asked about; `route_p99_s` and `encode_p99_s`, measured, where there are samples enough for one;
+    `bytes_per_edit`; `edit_s`, the mean measured seconds of the edits of this log. Raises `ValueError` for an unknown
+    scorer or a run without a panel.
     """
     if scorer not in SCORERS:
         raise ValueError(f"scorer={scorer!r}: expected one of {', '.join(SCORERS)}.")
@@ -30,13 +31,14 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
     if gauged.is_empty():
         raise ValueError(f"{log.folder}: no panel was committed yet.")
     step = cast(int, gauged["step"].max())
-    rows = probed.filter(HOLDS & (pl.col("step") == step) & (pl.col("scorer") == scorer))
-    rows = rows.unique(subset=["probe_id"], keep="last", maintain_order=True)
+    one = (pl.lit("").alias("editor"), pl.lit(0).alias("seed"))
+    rows = panel_rows(probed.with_columns(one), gauged.with_columns(one))
+    rows = rows.filter(HOLDS & (pl.col("step") == step) & (pl.col("scorer") == scorer))
     found: dict[str, tuple[float, int]] = {}
     for name, axis in _AXES.items():
-        scores = rows.filter(pl.col("axis") == axis)["score"]
-        if len(scores):
-            found[name] = (float(cast(float, scores.mean())), len(scores))
+        part = rows.filter(pl.col("axis") == axis)
+        if len(part):
+            found[name] = (mean_score(part), len(part))
     for operation in ("route", "encode"):
         samples = timed.filter((pl.col("step") == step) & (pl.col("operation") == operation))["wall_s"]
         p99 = percentile(samples, 0.99)

@@ -11,135 +11,124 @@ import math
 import numpy as np
 import polars as pl
 
+from reports.numbers.curves import curve
 from reports.numbers.percentiles import percentiles
-from reports.numbers.seeds import ENOUGH, half_width
+from reports.numbers.sampled import weighted
 
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
-CURVE_KEYS = ("editor", "step", "axis", "variant", "modality", "scorer")
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
 HOLDS = ~pl.col("variant").is_in(["superseded", "withdrawn"])
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion; (0, 1) without samples.
+def asked_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
+    """Return every answer once (an edit's instant probe can fall on a panel's step), and the edits it stands for.
 
-    >>> low, high = wilson(5, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.237, 0.763)
+    `weight` is 1 but where a panel asked about a sample (`reports.numbers.sampled`); `at_panel` says whether it was
+    asked at a panel's step. What is given must be all that a run asked, or what is left out counts as not sampled.
     """
-    if n == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    once = ["editor", "seed", "step", "probe_id", "scorer"]
+    rows = probed.unique(subset=once, keep="last", maintain_order=True)
+    steps = gauged.select("editor", "seed", "step", pl.lit(True).alias("at_panel")).unique()
+    rows = rows.join(steps, on=["editor", "seed", "step"], how="left", maintain_order="left")
+    rows = rows.with_columns(pl.col("at_panel").fill_null(False))
+    panels = weighted(rows.filter("at_panel"), rows)
+    return pl.concat([rows.filter(~pl.col("at_panel")).with_columns(pl.lit(1.0).alias("weight")), panels])
 
 
 def panel_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
-    """Return the probes answered at panels, once each (an edit's instant probe can fall on a panel's step)."""
-    steps = gauged.select("editor", "seed", "step").unique()
-    rows = probed.join(steps, on=["editor", "seed", "step"], how="semi")
-    return rows.unique(subset=["editor", "seed", "step", "probe_id", "scorer"], keep="last", maintain_order=True)
+    """Return the answers given at panels, once each, with the `weight` that every mean over them must count."""
+    return asked_rows(probed, gauged).filter("at_panel")
 
 
 def instant_rows(probed: pl.DataFrame) -> pl.DataFrame:
     """Return the probes answered as soon as their edit was visible: the diagonal R[j, j], once each."""
-    rows = probed.filter((pl.col("age") == 0) & (pl.col("edit_id") != ""))
+    rows = probed.filter((pl.col("age") == 0) & (pl.col("edit_id") != "")).with_columns(pl.lit(1.0).alias("weight"))
     return rows.unique(subset=["editor", "seed", "probe_id", "scorer"], keep="first", maintain_order=True)
 
 
-def curve(rows: pl.DataFrame, keys: tuple[str, ...] = CURVE_KEYS) -> pl.DataFrame:
-    """Return mean score, n and a 95 % band per combination of `keys`, sorted by them.
-
-    A mean is taken within each seed, then over seeds. The band is Wilson's over the probes of a single seed, reaches
-    from the lowest to the highest of up to four seeds, and is Student's over five and more.
-    """
-    within = rows.group_by([*keys, "seed"]).agg(pl.col("score").mean().alias("mean"), pl.len().alias("n"))
-    out = within.group_by(list(keys)).agg(pl.col("mean").sort(), pl.col("n").sum()).sort(list(keys))
-    means = out["mean"].to_list()
-    bands = [_band(m, n) for m, n in zip(means, out["n"], strict=True)]
-    return out.with_columns(
-        pl.Series("mean", [sum(m) / len(m) for m in means], dtype=pl.Float64),
-        pl.Series("low", [b[0] for b in bands], dtype=pl.Float64),
-        pl.Series("high", [b[1] for b in bands], dtype=pl.Float64),
-        pl.Series("seeds", [len(m) for m in means], dtype=pl.Int64),
-    )
-
-
-def _band(means: list[float], n: int) -> tuple[float, float]:
-    """Return the band about the means of seeds, in order, over n probes of all of them."""
-    if len(means) == 1:
-        return wilson(means[0] * n, n)
-    if len(means) < ENOUGH:
-        return means[0], means[-1]
-    mean, half = sum(means) / len(means), half_width(means)
-    return max(0.0, mean - half), min(1.0, mean + half)
-
-
 def retention_matrix(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return R in long form: one row (seed, step, edit_id, age, score) per cell, from generated reliability probes.
+    """Return R in long form, from generated reliability probes of `asked_rows`: one row per cell.
 
-    Seeds are streams of their own: an edit of one is another edit than that of the same id in another.
+    Columns seed, step, edit_id, age, score, weight, at_panel. Seeds are streams of their own: an edit of one is
+    another edit than that of the same id in another.
     """
     keep = (pl.col("axis") == "reliability") & (pl.col("scorer") == "generated")
     cell = ("seed", "step", "edit_id", "age")
-    return rows.filter(HOLDS & keep).group_by(cell, maintain_order=True).agg(pl.col("score").mean())
+    found = rows.filter(HOLDS & keep).group_by(cell, maintain_order=True)
+    return found.agg(pl.col("score", "weight").mean(), pl.col("at_panel").any())
 
 
 def forgetting_first(matrix: pl.DataFrame) -> float:
-    """Return, of one seed, the mean over edits of R[first probed] - R[last probed] (Avalanche's forgetting)."""
-    per = _ends(matrix)
-    return float((per["first"] - per["last"]).mean()) if len(per) else math.nan  # pyright: ignore[reportArgumentType]
+    """Return the mean over edits, then over seeds, of R[first probed] - R[last probed] (Avalanche's forgetting)."""
+    return _forgotten(matrix, pl.col("first") - pl.col("last"))
 
 
 def forgetting_max(matrix: pl.DataFrame) -> float:
-    """Return, of one seed, the mean over edits of max_t R[t, edit] - R[last probed] (mammoth's forgetting)."""
-    per = _ends(matrix)
-    return float((per["best"] - per["last"]).mean()) if len(per) else math.nan  # pyright: ignore[reportArgumentType]
+    """Return the mean over edits, then over seeds, of max_t R[t, edit] - R[last probed] (mammoth's forgetting)."""
+    return _forgotten(matrix, pl.col("best") - pl.col("last"))
 
 
-def _ends(matrix: pl.DataFrame) -> pl.DataFrame:
-    ordered = matrix.sort("step")
-    per = ordered.group_by("edit_id").agg(
+def _forgotten(matrix: pl.DataFrame, lost: pl.Expr) -> float:
+    """Return the mean of what edits lost; not a number where nothing was right at any time.
+
+    Where the last panel asked about a sample it is of those edits, weighted: the others' last answers are older.
+    """
+    per = matrix.sort("step").group_by("seed", "edit_id").agg(
         pl.col("score").first().alias("first"),
         pl.col("score").last().alias("last"),
         pl.col("score").max().alias("best"),
         pl.len().alias("cells"),
-    )
-    return per.filter(pl.col("cells") > 1)  # an edit probed once has neither forgotten nor kept anything
+        pl.col("step", "weight").last(),
+    )  # fmt: skip
+    ends = per.with_columns((pl.col("step") == pl.col("step").max()).over("seed").alias("ends"))
+    part = ((pl.col("weight") > 1) & pl.col("ends")).any().over("seed")
+    per = ends.filter(pl.col("ends") | ~part)
+    per = per.filter(pl.col("cells") > 1)  # an edit probed once has neither forgotten nor kept anything
+    weight = pl.when("ends").then(pl.col("weight")).otherwise(1.0)
+    mean = (lost * weight).sum() / weight.sum()
+    seeds = per.group_by("seed").agg(pl.when(pl.col("best").max() > 0).then(mean).otherwise(math.nan).alias("lost"))
+    return float(seeds["lost"].mean()) if len(seeds) else math.nan  # pyright: ignore[reportArgumentType]
 
 
 def half_life(matrix: pl.DataFrame) -> float:
-    """Return, of one seed, the smallest age at which mean retention has fallen to half of its value at age 0.
+    """Return the smallest age at which mean retention has fallen to half of its value at age 0.
 
-    Ages are binned at `AGE_EDGES`; the lower edge of the first bin at or below half is returned, infinity where there
-    is none, and not a number where nothing was right to begin with.
+    Every edit counts once at each age (binned at `AGE_EDGES`), every seed alike. The lower edge of the first bin at
+    or below half is returned, infinity where there is none, and not a number where nothing was right at first.
     """
-    by_age = (
-        retention_by_age(matrix)
-        .group_by("age_low")
-        .agg((pl.col("mean") * pl.col("n")).sum().alias("sum"), pl.col("n").sum())
-    )
-    points = [(r["age_low"], r["sum"] / r["n"]) for r in by_age.sort("age_low").iter_rows(named=True)]
+    edits = _binned(matrix).group_by("seed", "age_low", "edit_id").agg(pl.col("score").mean())
+    seeds = edits.group_by("seed", "age_low").agg(pl.col("score").mean())
+    points = seeds.group_by("age_low").agg(pl.col("score").mean()).sort("age_low").rows()
     if not points or points[0][1] <= 0:
         return math.nan
-    start = points[0][1]
-    return next((float(age) for age, mean in points if mean <= start / 2), math.inf)
+    return next((float(age) for age, mean in points if mean <= points[0][1] / 2), math.inf)
 
 
 def retention_by_age(matrix: pl.DataFrame) -> pl.DataFrame:
-    """Return mean retention and n per (step, age bin); `age_low` is the bin's lower edge in edits."""
+    """Return mean retention and n per (panel's step, age bin); `age_low` is the bin's lower edge in edits.
+
+    Age 0 of a panel is what was asked as soon as edits were visible, of those made since the panel before.
+    """
+    panels = matrix.filter("at_panel").select("seed", pl.col("step").alias("panel")).unique()
+    at_once = matrix.filter(pl.col("age") == 0).join(panels, on="seed").filter(pl.col("panel") >= pl.col("step"))
+    next_one = pl.col("panel").min().over("seed", "edit_id")
+    at_once = at_once.filter(pl.col("panel") == next_one).with_columns(pl.col("panel").alias("step"))
+    later = matrix.filter(pl.col("at_panel") & (pl.col("age") > 0))
+    rows = _binned(pl.concat([at_once.select(later.columns), later])).with_columns(pl.lit("").alias("probe_id"))
+    return curve(rows, ("step", "age_low")).select("step", "age_low", "mean", "n", "seeds", "edits")
+
+
+def _binned(matrix: pl.DataFrame) -> pl.DataFrame:
     edges = np.asarray(AGE_EDGES)
     index = np.searchsorted(edges, matrix["age"].to_numpy(), side="right") - 1
-    binned = matrix.with_columns(pl.Series("age_low", edges[np.maximum(index, 0)]))
-    return curve(binned, ("step", "age_low")).select("step", "age_low", "mean", "n", "seeds")
+    return matrix.with_columns(pl.Series("age_low", edges[np.maximum(index, 0)]))
 
 
 _IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
 OUT_OF_SCOPE = HOLDS & (
     (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
 )
+_KEPT = ("editor", "seed", "step", "edit_id", "probe_id", "age", "weight", "prompt_kind")
 
 
 def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
@@ -150,18 +139,12 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     """
     one = rows.filter(pl.col("scorer") == "generated")
     home = one.filter(_IN_SCOPE).select(
-        "editor",
-        "seed",
-        "step",
-        "prompt_kind",
+        *_KEPT,
         pl.lit("recall").alias("measure"),
         pl.col("routed_home").cast(pl.Float64).alias("score"),
     )
     fire = one.filter(OUT_OF_SCOPE).select(
-        "editor",
-        "seed",
-        "step",
-        "prompt_kind",
+        *_KEPT,
         pl.lit("false fires").alias("measure"),
         (pl.col("routed_n") > 0).cast(pl.Float64).alias("score"),
     )
@@ -207,7 +190,8 @@ SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("reliability (retention)", "reliability", None, None),
     ("text generality", "generality", "text", None),
     ("modal generality", "generality", "image", None),
-    ("portability (one hop)", "portability", None, None),
+    ("portability: one hop", "portability", None, ("hop",)),
+    ("portability: by picture", "portability", None, ("image",)),
     ("text locality", "locality", "text", None),
     ("modal locality: near", "locality", "image", ("near",)),
     ("modal locality: same image", "locality", "image", ("same-image",)),

@@ -14,23 +14,62 @@ import numpy as np
 import polars as pl
 
 ENOUGH = 5
-# Two-sided 95 % quantiles of Student's t by degrees of freedom, from four on.
-T95 = (2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093)
+# Two-sided 95 % quantiles of Student's t by degrees of freedom, from one on.
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+       2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)  # fmt: skip
+Z95 = 1.959964  # the same of infinitely many
 
 
-def over_seeds(frame: pl.DataFrame, value: Callable[[pl.DataFrame], float]) -> dict[str, Any]:
-    """Return the mean over seeds of a value of a seed's rows, the number of rows, and the spread."""
+def student(freedom: float | np.ndarray) -> Any:
+    """Return Student's two-sided 95 % quantile of any degrees of freedom (in between: linear in 1 / freedom).
+
+    >>> float(student(4)), round(float(student(60)), 2), float(student(0.2))
+    (2.776, 2.0, 12.706)
+    """
+    share = 1 / np.maximum(1.0, np.asarray(freedom, float))
+    known = 1 / np.arange(1, len(T95) + 1)
+    return np.interp(share, [0.0, *known[::-1]], [Z95, *T95[::-1]])
+
+
+def score_interval(mean: Any, variance: Any, quantile: Any, n: Any) -> tuple[Any, Any]:
+    """Return the ends of the score interval of a mean of scores from 0 to 1 whose `variance` was estimated.
+
+    It is Wilson's with the number of yes-or-no answers that would have that variance in place of n, so it stays
+    within 0 and 1, and is not a point where all scores are alike: then `n` things say how well that is known.
+
+    >>> low, high = score_interval(1.0, 0.0, 1.96, 50)
+    >>> round(float(low), 3), float(high)
+    (0.929, 1.0)
+    """
+    mean, variance = np.clip(np.asarray(mean, float), 0, 1), np.asarray(variance, float)
+    spread, squared = mean * (1 - mean), np.asarray(quantile, float) ** 2
+    told = (variance > 0) & (spread > 0)
+    worth = np.where(told, spread / np.where(told, variance, 1), np.asarray(n, float))
+    centre = (mean + squared / (2 * worth)) / (1 + squared / worth)
+    half = np.sqrt(squared * spread / worth + (squared / (2 * worth)) ** 2) / (1 + squared / worth)
+    return np.clip(centre - half, 0, mean), np.clip(centre + half, mean, 1)
+
+
+def over_seeds(frame: pl.DataFrame, value: Callable[[pl.DataFrame], float], *, share: bool = False) -> dict[str, Any]:
+    """Return the mean over seeds of a value of a seed's rows, the number of rows, and the spread; see `of_seeds`."""
     per = [value(part) for _, part in sorted(frame.group_by("seed"), key=lambda pair: pair[0])]
-    return of_seeds(per, len(frame))
+    return of_seeds(per, len(frame), share=share)
 
 
-def of_seeds(per: Sequence[float], n: int) -> dict[str, Any]:
-    """Return mean, n and the seeds' own numbers, with Student's interval from five seeds on."""
+def of_seeds(per: Sequence[float], n: int, *, share: bool = False) -> dict[str, Any]:
+    """Return mean, n and the seeds' own numbers, with Student's interval from five seeds on.
+
+    Of a `share` (from 0 to 1) it stays within these bounds, and is that of the curves.
+    """
     out = mean_of(per) | {"n": n, "seeds": list(per)}
     if len(per) < ENOUGH:
         return out
     half = half_width(per)
-    return out | {"low": out["mean"] - half, "high": out["mean"] + half}
+    low, high = out["mean"] - half, out["mean"] + half
+    if share and not math.isnan(half):
+        quantile = float(student(len(per) - 1))
+        low, high = (float(end) for end in score_interval(out["mean"], (half / quantile) ** 2, quantile, n))
+    return out | {"low": low, "high": high}
 
 
 def mean_of(values: Sequence[float]) -> dict[str, Any]:
@@ -46,7 +85,7 @@ def half_width(values: Sequence[float]) -> float:
     """
     n, mean = len(values), sum(values) / len(values)
     deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
-    return T95[min(n - ENOUGH, len(T95) - 1)] * deviation / math.sqrt(n)
+    return float(student(n - 1)) * deviation / math.sqrt(n)
 
 
 def log_mean(sizes: Sequence[float]) -> float:

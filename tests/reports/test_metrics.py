@@ -10,7 +10,7 @@ import pytest
 
 from reports.numbers import metrics
 from reports.numbers.percentiles import percentiles
-from reports.numbers.seeds import half_width, over_seeds
+from reports.numbers.seeds import over_seeds
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,12 @@ BORN = {"a": 1, "b": 2, "c": 3}
 
 def matrix() -> pl.DataFrame:
     rows = [{"seed": 0, "step": s, "edit_id": e, "age": s - BORN[e], "score": float(v)} for s, e, v in CELLS]
-    return pl.DataFrame(rows)
+    return whole(pl.DataFrame(rows))
+
+
+def whole(cells: pl.DataFrame) -> pl.DataFrame:
+    """Cells of panels that asked about every edit."""
+    return cells.with_columns(pl.lit(1.0).alias("weight"), pl.lit(True).alias("at_panel"))
 
 
 def test_forgetting_first_is_first_minus_last() -> None:
@@ -46,23 +51,21 @@ def test_forgetting_max_is_best_minus_last() -> None:
 
 
 def test_edits_probed_once_do_not_count_as_kept() -> None:
-    once = pl.DataFrame({"step": [1], "edit_id": ["a"], "age": [0], "score": [1.0]})
+    once = whole(pl.DataFrame({"seed": [0], "step": [1], "edit_id": ["a"], "age": [0], "score": [1.0]}))
     assert math.isnan(metrics.forgetting_first(once))
 
 
 def test_half_life_is_the_first_age_bin_at_half_of_the_start() -> None:
     ages = [0, 1, 2, 5, 10]
-    frame = pl.DataFrame(
-        {"seed": [0] * 5, "step": [20] * 5, "edit_id": list("abcde"), "age": ages, "score": [1.0, 0.9, 0.6, 0.5, 0.1]}
-    )
+    scores = [1.0, 0.9, 0.6, 0.5, 0.1]
+    frame = pl.DataFrame({"seed": [0] * 5, "step": [20] * 5, "edit_id": list("abcde"), "age": ages, "score": scores})
     assert metrics.half_life(frame) == 5
     assert metrics.half_life(frame.with_columns(pl.lit(1.0).alias("score"))) == math.inf
 
 
 def test_age_bins_are_closed_below() -> None:
-    frame = pl.DataFrame(
-        {"seed": [0] * 3, "step": [9, 9, 9], "edit_id": list("abc"), "age": [4, 5, 9], "score": [0.0, 1.0, 0.0]}
-    )
+    cells = {"seed": [0] * 3, "step": [9, 9, 9], "edit_id": list("abc"), "age": [4, 5, 9], "score": [0.0, 1.0, 0.0]}
+    frame = whole(pl.DataFrame(cells))
     got = {r["age_low"]: (r["mean"], r["n"]) for r in metrics.retention_by_age(frame).iter_rows(named=True)}
     assert got == {2: (0.0, 1), 5: (0.5, 2)}
 
@@ -70,6 +73,7 @@ def test_age_bins_are_closed_below() -> None:
 def test_routing_counts_home_and_false_fires() -> None:
     def row(axis: str, variant: str, home: bool, n: int) -> dict[str, object]:
         base = {"editor": "x", "seed": 0, "step": 1, "prompt_kind": "text", "scorer": "generated"}
+        base |= {"edit_id": "a", "probe_id": axis + variant, "age": 0, "weight": 1.0}
         return base | {"axis": axis, "variant": variant, "routed_home": home, "routed_n": n}
 
     rows = pl.DataFrame(
@@ -134,7 +138,8 @@ def two_seeds() -> pl.DataFrame:
     names = ["seed", "step", "edit_id", "score"]
     rows = pl.DataFrame(cells, schema=names, orient="row")
     told = {"axis": "reliability", "scorer": "generated", "variant": "edit", "editor": "x"}
-    return rows.with_columns(age=pl.col("step") - 1, **{k: pl.lit(v) for k, v in told.items()})
+    rows = rows.with_columns(age=pl.col("step") - 1, probe_id=pl.col("edit_id"))
+    return whole(rows.with_columns(**{k: pl.lit(v) for k, v in told.items()}))
 
 
 def test_statistics_are_taken_within_a_seed_and_then_over_seeds() -> None:
@@ -143,21 +148,29 @@ def test_statistics_are_taken_within_a_seed_and_then_over_seeds() -> None:
     assert over_seeds(matrix, metrics.forgetting_max)["mean"] == 0.5
     at_two = metrics.curve(two_seeds(), ("editor", "step")).row(1, named=True)
     assert (at_two["mean"], at_two["n"], at_two["seeds"]) == (0.5, 4, 2), "pooled probes would give 3 / 4"
-    assert (at_two["low"], at_two["high"]) == (0.0, 1.0)
     assert metrics.retention_by_age(matrix).filter(pl.col("step") == 2)["mean"].to_list() == [0.5]
 
 
-def test_the_band_of_five_seeds_is_students() -> None:
-    rows = pl.DataFrame({"seed": range(5), "step": [1] * 5, "score": [0.5, 0.6, 0.7, 0.8, 0.9]})
-    found = metrics.curve(rows, ("step",)).row(0, named=True)
-    assert found["high"] - found["mean"] == pytest.approx(half_width([0.5, 0.6, 0.7, 0.8, 0.9]))
+def test_forgetting_and_half_life_are_of_each_seeds_own_edits() -> None:
+    """Two seeds of one set of edits in another order: each loses a first and keeps b; pooled ids would lose nothing."""
+    cells = [(0, 1, "a", 0, 1.0), (0, 2, "a", 1, 0.0), (0, 2, "b", 0, 1.0), (0, 3, "a", 2, 0.0), (0, 3, "b", 1, 1.0)]
+    cells += [(1, 2, "a", 0, 1.0), (1, 1, "b", 0, 1.0), (1, 2, "b", 1, 0.0), (1, 3, "b", 2, 0.0), (1, 3, "a", 1, 1.0)]
+    both = whole(pl.DataFrame(cells, schema=["seed", "step", "edit_id", "age", "score"], orient="row"))
+    assert metrics.forgetting_first(both) == metrics.forgetting_max(both) == 0.5
+    assert metrics.half_life(both) == 1.0
+    assert over_seeds(both, metrics.forgetting_first)["seeds"] == [0.5, 0.5]
 
 
-def test_what_was_never_right_has_no_half_life() -> None:
-    assert math.isnan(metrics.half_life(matrix().with_columns(pl.lit(0.0).alias("score"))))
+def test_nothing_is_forgotten_or_halved_where_nothing_was_learnt() -> None:
+    never = matrix().with_columns(pl.lit(0.0).alias("score"))
+    assert all(math.isnan(f(never)) for f in (metrics.forgetting_first, metrics.forgetting_max, metrics.half_life))
 
 
-def test_wilson_covers_the_true_proportion_at_its_rate() -> None:
-    draws = np.random.default_rng(0).binomial(50, 0.9, 4000)
-    inside = [low <= 0.9 <= high for low, high in (metrics.wilson(d, 50) for d in draws)]
-    assert 0.92 <= float(np.mean(inside)) <= 0.98
+def test_age_0_is_asked_as_soon_as_an_edit_is_visible() -> None:
+    """Edits a and b are made between panels 1 and 3 (b on the panel), and right at once; at panel 3 a is wrong."""
+    names = ["seed", "step", "edit_id", "age", "score", "weight", "at_panel"]
+    cells = [(0, 1, "z", 0, 1.0, 1.0, True), (0, 2, "a", 0, 1.0, 1.0, False), (0, 3, "a", 1, 0.0, 1.0, True)]
+    cells += [(0, 3, "b", 0, 1.0, 1.0, True), (0, 4, "c", 0, 0.0, 1.0, False)]  # no panel after c yet
+    table = metrics.retention_by_age(pl.DataFrame(cells, schema=names, orient="row"))
+    found = {(r["step"], r["age_low"]): (r["mean"], r["edits"]) for r in table.iter_rows(named=True)}
+    assert found == {(1, 0): (1.0, 1), (3, 0): (1.0, 2), (3, 1): (0.0, 1)}
