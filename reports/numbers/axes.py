@@ -1,0 +1,87 @@
+"""What is measured, by the papers' definitions: which probes a name stands for, and by which scorer.
+
+Knows the columns of the log's facts, and names; no numbers. T-Loc and M-Loc are of questions that have nothing to do
+with an edit, as in papers; those that are near to it are *hard locality*, and have names of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+HARD = ("near", "same-image", "same-subject")
+"""Variants of locality that are near to an edit: papers ask none of them."""
+TOKENS, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The probes of one axis or more (of a modality, of some variants or all but some), and the scorer that is read.
+
+    `scope` says what an edit should do to them: change them (in), leave them alone (out), or neither ('').
+    `head` is the head of its column, which says by which convention it is scored where papers differ.
+    """
+
+    axis: str | tuple[str, ...]
+    scope: Literal["in", "out", ""]
+    modality: str | None = None
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    scorer: str = TOKENS
+    head: str = ""
+
+    def rows(self, scorer: str = "") -> pl.Expr:
+        """Return which rows of probes it is the mean of; `scorer` stands for its own."""
+        axes = (self.axis,) if isinstance(self.axis, str) else self.axis
+        chosen = pl.col("axis").is_in(axes) & (pl.col("scorer") == (scorer or self.scorer))
+        left = (*self.without, "superseded", "withdrawn")  # edits that were replaced or taken back hold no more
+        chosen &= ~pl.col("variant").is_in(left)
+        if self.modality is not None:
+            chosen &= pl.col("modality") == self.modality
+        return chosen & pl.col("variant").is_in(self.only) if self.only else chosen
+
+
+_TOP1, _TOP10 = "top-1 on answer tokens: LiveEdit, UniKE", "ordered top-10 of all tokens: EasyEdit, VLKEB"
+_PICTURE = ("image", "name-to-picture")
+MEASURES = {
+    "Rel": Measure("reliability", "in"),
+    "T-Gen": Measure("generality", "in", "text"),
+    "M-Gen": Measure("generality", "in", "image"),
+    "T-Loc": Measure("locality", "out", "text", without=HARD, head=f"T-Loc ({_TOP1})"),
+    "M-Loc": Measure("locality", "out", "image", without=HARD, head=f"M-Loc, far ({_TOP1})"),
+    "T-Loc top-10": Measure("locality", "out", "text", without=HARD, scorer=TOP10, head=f"T-Loc ({_TOP10})"),
+    "M-Loc top-10": Measure("locality", "out", "image", without=HARD, scorer=TOP10, head=f"M-Loc, far ({_TOP10})"),
+    "near": Measure("locality", "out", "image", ("near",), head="hard locality: near picture"),
+    "same image": Measure("locality", "out", "image", ("same-image",), head="hard locality: same image"),
+    "near name": Measure("locality", "out", "text", ("near",), head="hard locality: near name"),
+    "same name": Measure("locality", "out", "text", ("same-subject",), head="hard locality: same name"),
+    "one hop": Measure("portability", "in", without=("image",), head="portability: one hop"),
+    "by picture": Measure(("portability", "paired"), "in", only=_PICTURE, head="told by name, asked by picture"),
+    "by name": Measure("paired", "in", only=("picture-to-name",), head="told by picture, asked by name"),
+    "half name": Measure("paired", "in", only=("both-to-name",), head="told by both, asked by name"),
+    "half picture": Measure("paired", "in", only=("both-to-picture",), head="told by both, asked by picture"),
+    "conflict": Measure("conflict", "in", head="disputed by the other modality"),
+    "must change": Measure("specificity", "in", only=("must",), head="specificity: must change"),
+    "must not change": Measure("specificity", "out", only=("must-not",), head="specificity: must not"),
+    "negation": Measure("negation", "out", head="asked with not: unchanged"),
+    "general": Measure("general", "", scorer=EXACT, head="general: agreement with the frozen model"),
+    "general NLL": Measure("general", "", scorer="nll", head="general: NLL (nats a token)"),
+}
+"""Every measure of quality by its name, in the order of columns."""
+IN_SCOPE = tuple(name for name, one in MEASURES.items() if one.scope == "in")
+
+
+def heading(name: str) -> str:
+    """Return the head of a measure's column."""
+    return (MEASURES[name].head if name in MEASURES else "") or name
+
+
+def mean_of_scores(rows: pl.DataFrame) -> float:
+    """Return the mean score of rows, each counted by its `weight` where they have one; nan without rows."""
+    if rows.is_empty():
+        return math.nan
+    weight = rows["weight"] if "weight" in rows.columns else pl.Series([1.0] * len(rows))
+    return float((rows["score"] * weight).sum() / weight.sum())
