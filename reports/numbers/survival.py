@@ -199,8 +199,8 @@ def log_rank(lives: pl.DataFrame, one: str, other: str) -> tuple[float, float, i
     """Return a paired log-rank test of two editors on the edits that both had right at once: z, p and their number.
 
     Editors share a stream, so the labels are exchanged within each edit: z is the sum of the differences over the
-    root of the sum of their squares. z > 0: `one` loses edits sooner. nan for fewer than 20 shared edits, and where
-    no edit fares differently.
+    root of the sum of their squares. z > 0: `one` loses edits sooner. nan for fewer than 20 shared edits; p is 1
+    where every edit fares alike.
     """
     keys = ["seed", "edit_id"]
     first, second = (lives.filter(pl.col("editor") == e).select(*keys, "left", "right") for e in (one, other))
@@ -212,7 +212,7 @@ def log_rank(lives: pl.DataFrame, one: str, other: str) -> tuple[float, float, i
     change = scores[: len(both)] - scores[len(both) :]
     spread = math.sqrt(float((change**2).sum()))
     if spread < 1e-9:
-        return math.nan, math.nan, len(both)
+        return 0.0, 1.0, len(both)
     z = float(change.sum()) / spread
     return z, math.erfc(abs(z) / math.sqrt(2)), len(both)
 
