@@ -48,7 +48,7 @@ def interference(facts: Facts) -> Drawn:
         f"of them the share of right edits that are wrong when next asked, at most {LONGEST_WINDOW} edits later, by "
         "the largest cosine of letter trigrams between their question and those of the edits made in between "
         "(reports know words, no model's states); equal words are 1. Solid: with other pictures, dashed: with the "
-        f"same picture. Bars: 95 % of a bootstrap over victims and steps at once.{most}"
+        f"same picture. Bars: 95 % of a bootstrap over victims and steps at once; hollow: fewer than ten cases.{most}"
     )
     said = lost.with_columns(pl.col("breakers").list.join(" "))
     table = pl.concat([rates, said], how="diagonal")
@@ -82,9 +82,11 @@ def _shares(ax: Axes, rates: pl.DataFrame, facts: Facts) -> None:
             mine = rates.filter((pl.col("editor") == editor) & (pl.col("same_picture") == same))
             if mine.is_empty():
                 continue
-            x, y = mine["alike"].to_numpy(), mine["rate"].to_numpy()
-            reach = np.abs(np.stack([y - mine["low"].to_numpy(), mine["high"].to_numpy() - y]))
+            many, few = mine.filter(pl.col("low").is_not_null()), mine.filter(pl.col("low").is_null())
+            x, y = many["alike"].to_numpy(), many["rate"].to_numpy()
+            reach = np.abs(np.stack([y - many["low"].to_numpy(), many["high"].to_numpy() - y]))
             ax.errorbar(x, y, reach, elinewidth=0.7, **look.line(dash), label=None if same else style.named(editor))
+            ax.plot(few["alike"], few["rate"], look.marker, color=look.colour, markerfacecolor="white", markersize=4)
     ax.set_xlim(-0.05, 1.05)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("similarity to the breaker (bins from)")

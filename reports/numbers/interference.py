@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from reports.numbers.clusters import certain
 from reports.numbers.metrics import HOLDS
 from reports.numbers.similarity import cosines
 
 LONGEST_WINDOW = 10  # edits between two questions to an edit; of a longer window nobody can say which of them it was
+FEWEST = 10  # transitions of a bin, below which its share has no interval
 ALIKE = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Lower edges of the bins of similarity but the first; the last one holds equal words."""
 _CLOSE = 1 - 1e-5  # a cosine from here on is one of equal counts
@@ -85,6 +87,8 @@ def first_losses(found: pl.DataFrame) -> pl.DataFrame:
 def by_similarity(found: pl.DataFrame, *, draws: int = 200, seed: int = 0) -> pl.DataFrame:
     """Return the share of transitions that broke, per editor, same picture and bin of similarity, with 95 % bounds.
 
+    Bounds are null where fewer than ten transitions fell into a bin.
+
     One edit can break many, and one victim can be hard to keep: both are drawn anew in each bootstrap sample, and a
     transition counts as often as both together were (Owen's pigeonhole bootstrap, never too narrow).
     """
@@ -100,9 +104,12 @@ def by_similarity(found: pl.DataFrame, *, draws: int = 200, seed: int = 0) -> pl
             at = part["i"].to_numpy()
             counts = weights[:, at].sum(1)
             rates = (weights[:, at] @ broke[at])[counts > 0] / counts[counts > 0]
-            low, high = np.quantile(rates, [0.025, 0.975]) if len(rates) else (0.0, 1.0)
-            out.append((editor, same, alike, float(broke[at].mean()), float(low), float(high), len(at),
-                        int(broke[at].sum())))  # fmt: skip
+            mean, low, high = float(broke[at].mean()), None, None
+            if len(at) >= FEWEST:
+                fewer = min(part["victim"].n_unique(), part["after"].n_unique())
+                ends = np.quantile(rates, [0.025, 0.975])
+                low, high = (float(b) for b in certain(np.array(mean), ends[0], ends[1], np.array(fewer)))
+            out.append((editor, same, alike, mean, low, high, len(at), int(broke[at].sum())))
     names = {"editor": pl.String, "same_picture": pl.Boolean, "alike": pl.Float64, "rate": pl.Float64,
              "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "broke": pl.Int64}  # fmt: skip
     return pl.DataFrame(out, schema=names, orient="row").sort("editor", "same_picture", "alike")

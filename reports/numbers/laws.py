@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.numbers.survival import redrawn
+from reports.numbers.clusters import redrawn
 
 FITTED_UNTIL = 1000  # edits
 FEWEST_PANELS = 5  # two parameters and a variance need more panels than that for AICc to be defined

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from reports.numbers.clusters import certain, redrawn
 from reports.numbers.metrics import HOLDS
 
 EXACT_AGES = 20  # ages up to here are used as they are; older ones are rounded, at most 5 % up or down
@@ -156,23 +157,8 @@ def survival_band(
     weights = np.vstack([np.ones(len(lives)), redrawn(lives["seed"].to_numpy(), draws, rng)])
     found = turnbull(left, right, weights).at(ages)
     low, high = np.quantile(found[1:], [0.025, 0.975], axis=0)
-    return found[0], low, high
-
-
-def redrawn(seeds: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each of n edits is drawn in each of `draws` bootstrap samples, (draws, n).
-
-    With several seeds as many seeds are drawn first, each with all its edits drawn anew.
-    """
-    names, place = np.unique(seeds, return_inverse=True)
-    out = np.zeros((draws, len(seeds)))
-    members = [np.flatnonzero(place == i) for i in range(len(names))]
-    for row in range(draws):
-        chosen = rng.integers(0, len(names), len(names)) if len(names) > 1 else [0]
-        for i in chosen:
-            mine = members[i]
-            out[row] += np.bincount(mine[rng.integers(0, len(mine), len(mine))], minlength=len(seeds))
-    return out
+    followed = np.array([int((left >= age).sum()) for age in ages])
+    return found[0], *certain(found[0], low, high, followed)
 
 
 def log_rank_scores(left: np.ndarray, right: np.ndarray) -> np.ndarray:
