@@ -13,6 +13,7 @@ from reports.figures import style
 from reports.figures.style import Drawn, not_asked
 from reports.numbers.laws import FEWEST_PANELS, FITTED_UNTIL, Forecast, forecast
 from reports.numbers.metrics import HOLDS, panel_rows
+from reports.numbers.panels import matrix_of, whole_panels
 from reports.table import Facts
 
 _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "#D55E00")}
@@ -21,7 +22,7 @@ _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "
 def laws(facts: Facts) -> Drawn:
     """Draw retention and locality over edits with the law of the first 1,000 edits and its later interval."""
     rows = panel_rows(facts.probed, facts.gauged).filter(HOLDS & (pl.col("scorer") == "generated"))
-    whole = _whole_panels(facts)
+    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
     found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, Forecast]] = {}
     for editor in facts.editors:
         for measure, (axis, _) in _MEASURES.items():
@@ -74,32 +75,6 @@ _TABLE = {
     "high": pl.Float64,
     "inside": pl.Boolean,
 } | {f"AICc {law}": pl.Float64 for law in ("constant", "exponential", "power", "logistic")}
-
-
-def matrix_of(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean score of each edit at each panel (edits, panels), the panels' steps and the edits' seeds."""
-    if rows.is_empty():
-        return np.zeros((0, 0)), np.zeros(0), np.zeros(0)
-    wide = (
-        rows.group_by("seed", "edit_id", "step")
-        .agg(pl.col("score").mean())
-        .pivot("step", index=["seed", "edit_id"], values="score")
-        .sort("seed", "edit_id")
-    )
-    steps = np.sort(np.array([int(c) for c in wide.columns[2:]]))
-    return wide.select(str(s) for s in steps).to_numpy().astype(float), steps, wide["seed"].to_numpy()
-
-
-def _whole_panels(facts: Facts) -> pl.DataFrame:
-    """Return the panels (editor, seed, step) at which every edit made by then was asked about."""
-    asked = panel_rows(facts.probed, facts.gauged).filter(pl.col("edit_id") != "")
-    counts = asked.group_by("editor", "seed", "step").agg(pl.col("edit_id").n_unique().alias("asked"))
-    made = counts.join(facts.edited.select("editor", "seed", "edit_id", pl.col("step").alias("made")),
-                       on=["editor", "seed"], how="left")  # fmt: skip
-    made = made.group_by("editor", "seed", "step", "asked").agg(
-        (pl.col("made") <= pl.col("step")).sum().alias("edits")
-    )
-    return made.filter(pl.col("asked") >= pl.col("edits")).select("editor", "seed", "step")
 
 
 def _draw(

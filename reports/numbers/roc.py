@@ -63,7 +63,7 @@ def area(false_fires: np.ndarray, recall: np.ndarray) -> np.ndarray:
 
 
 def recall_at(false_fires: np.ndarray, recall: np.ndarray, price: float) -> np.ndarray:
-    """Return the largest recall while no more than a share `price` out of scope fires, of curves (..., thresholds)."""
+    """Return the largest recall at which at most a share `price` out of scope fires, of curves (..., thresholds)."""
     return np.where(false_fires <= price + 1e-12, recall, 0.0).max(-1)
 
 
