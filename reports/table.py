@@ -17,10 +17,17 @@ from typing import Any, cast
 import polars as pl
 
 from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Served, Timed
+from lifelong.log.stream_tables import stream_table
 from reports.alike import made_of, told_apart
 from streams.text import printable
 
 UNFINISHED = " (unfinished)"
+
+
+_RUN: dict[str, Any] = {"editor": pl.String, "seed": pl.Int32}
+TOLD = {"step": pl.Int64} | dict.fromkeys(("edit_id", "prompt", "picture", "target"), pl.String) | _RUN
+OUTSIDE = dict.fromkeys(("probe_id", "edit_id", "axis", "variant", "modality", "prompt", "picture"), pl.String) | _RUN
+"""The columns of a stream's words that reports read: of its edits, and of the questions out of their scope."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Facts:
     """All fact tables of a report's runs, with the columns `editor` and `seed` added.
 
     `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
-    taken back. `names` has the editor's own name for each label.
+    taken back. `names` has the editor's own name for each label. `told` has the words of every edit, `outside` those
+    of every question that is out of its edit's scope; both are empty for runs that kept none.
     """
 
     probed: pl.DataFrame
@@ -38,6 +46,8 @@ class Facts:
     served: pl.DataFrame
     withdrawals: pl.DataFrame
     names: Mapping[str, str] = field(default_factory=dict)
+    told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD))
+    outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OUTSIDE))
 
     @property
     def editors(self) -> list[str]:
@@ -108,6 +118,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
         raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
     parts: dict[type, list[pl.DataFrame]] = {Edited: [], Probed: [], Gauged: [], Timed: [], Served: []}
     runs: list[RunInfo] = []
+    words: dict[str, list[pl.DataFrame]] = {"edits": [], "probes": []}
     logs = [RunLog.open(folder) for folder in folders]
     for folder, log, info in zip(folders, logs, labelled([_info(log) for log in logs]), strict=True):
         twin = next((r for r in runs if (r.editor, r.seed) == (info.editor, info.seed)), None)
@@ -120,14 +131,32 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
         for fact, frames in parts.items():
             frame = cast(pl.DataFrame, pl.from_arrow(log.table(fact)))
             frames.append(frame.with_columns(pl.lit(info.editor).alias("editor"), pl.lit(info.seed).alias("seed")))
+        for table, frames in words.items():
+            frames.append(_words(log, table, info))
         if parts[Gauged][-1].is_empty():
             raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
     tables = {fact: _printable(pl.concat(frames)) for fact, frames in parts.items()}
     asked_back = pl.col("kind") == "withdrawn"  # told when it happens; everything else is gauged at panels
     gauged, withdrawals = _wide(tables[Gauged].filter(~asked_back)), tables[Gauged].filter(asked_back)
     names = {r.editor: r.name for r in runs}
-    facts = Facts(tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names)
+    facts = Facts(
+        tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names,
+        pl.concat(words["edits"]), pl.concat(words["probes"]),
+    )  # fmt: skip
     return facts, runs
+
+
+def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
+    """Return the words of a run's edits, or of its questions out of scope: the columns of `TOLD` or `OUTSIDE`."""
+    schema = TOLD if table == "edits" else OUTSIDE
+    if f"{table}.parquet" not in log.manifest.get("files", {}):
+        return pl.DataFrame(schema=schema)
+    found = cast(pl.DataFrame, pl.from_arrow(stream_table(log, table)))
+    if table == "probes":
+        must_not = (pl.col("axis") == "specificity") & (pl.col("variant") == "must-not")
+        found = found.filter((pl.col("axis") == "locality") | must_not)
+    labelled = found.with_columns(pl.lit(run.editor).alias("editor"), pl.lit(run.seed, pl.Int32).alias("seed"))
+    return labelled.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def _printable(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,40 @@
+"""Which panels asked about every edit, and what was answered there as a matrix of edits by panels.
+
+Knows fact tables; draws nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from reports.numbers.metrics import panel_rows
+
+
+def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFrame) -> pl.DataFrame:
+    """Return the panels (editor, seed, step) at which every edit made by then was asked about, not a sample."""
+    asked = panel_rows(probed, gauged).filter(pl.col("edit_id") != "")
+    counts = asked.group_by("editor", "seed", "step").agg(pl.col("edit_id").n_unique().alias("asked"))
+    made = edited.select("editor", "seed", pl.col("step").alias("made"))
+    made = counts.join(made, on=["editor", "seed"], how="left")
+    made = made.group_by("editor", "seed", "step", "asked").agg(
+        (pl.col("made") <= pl.col("step")).sum().alias("edits")
+    )
+    return made.filter(pl.col("asked") >= pl.col("edits")).select("editor", "seed", "step")
+
+
+def matrix_of(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean score of each edit at each panel (edits, panels), the panels' steps and the edits' seeds.
+
+    Not a number where an edit was not asked. `rows` are of one editor.
+    """
+    if rows.is_empty():
+        return np.zeros((0, 0)), np.zeros(0), np.zeros(0)
+    wide = (
+        rows.group_by("seed", "edit_id", "step")
+        .agg(pl.col("score").mean())
+        .pivot("step", index=["seed", "edit_id"], values="score")
+        .sort("seed", "edit_id")
+    )
+    steps = np.sort(np.array([int(c) for c in wide.columns[2:]]))
+    return wide.select(str(s) for s in steps).to_numpy().astype(float), steps, wide["seed"].to_numpy()

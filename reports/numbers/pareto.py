@@ -1,0 +1,105 @@
+"""Cost against quality at equal numbers of edits: which editors no other one beats in both.
+
+Knows fact tables and the papers' metrics; draws nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from reports.numbers.evidence import QUALITY
+from reports.numbers.gains import LOCALITY, SUCCESS, harmonic
+from reports.numbers.metrics import panel_rows
+from reports.numbers.panels import whole_panels
+from reports.numbers.percentiles import percentile
+from reports.numbers.seeds import of_seeds
+from reports.table import Facts
+
+FLOOR, CEILING = "none", "oracle"
+"""The editors, by name, between which gains are counted."""
+COSTS = ("bytes an edit", "edit (ms)", "query (ms)")
+_PARTS = ("encode", "route", "apply", "answer")
+
+
+def equal_step(facts: Facts) -> int | None:
+    """Return the largest number of edits after which every editor was asked about all of them; None without one."""
+    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
+    steps = [set(whole.filter(pl.col("editor") == editor)["step"]) for editor in facts.editors]
+    return max(set.intersection(*steps), default=None) if steps else None
+
+
+def points(facts: Facts, step: int) -> pl.DataFrame:
+    """Return one row per editor: harmonic score (mean, low, high over seeds) and its costs after `step` edits.
+
+    Columns editor, name, harmonic, low, high, seeds, and `COSTS`: the slope of the bank's bytes over panels, and the
+    p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
+    floor of their seed are left out.
+    """
+    rows = panel_rows(facts.probed, facts.gauged).filter(pl.col("step") == step)
+    scores = {key: _five(part) for key, part in rows.group_by("editor", "seed")}
+    ends: dict[str, dict[int, Mapping[str, float]]] = {FLOOR: {}, CEILING: {}}
+    for (editor, seed), found in scores.items():
+        if (name := facts.names.get(str(editor), str(editor))) in ends:
+            ends[name].setdefault(int(seed), found)
+    out = []
+    for editor in facts.editors:
+        name = facts.names.get(editor, editor)
+        mine = {int(seed): found for (e, seed), found in scores.items() if e == editor and int(seed) in ends[FLOOR]}
+        each = [harmonic(found, ends[FLOOR][seed], ends[CEILING].get(seed)) for seed, found in sorted(mine.items())]
+        each = [value for value in each if not math.isnan(value)]
+        if not each:
+            continue
+        told = of_seeds(each, len(each))
+        low, high = told.get("low", min(each)), told.get("high", max(each))
+        out.append((editor, name, told["mean"], low, high, len(each), *_costs(facts, editor, step)))
+    names = {"editor": pl.String, "name": pl.String, "harmonic": pl.Float64, "low": pl.Float64, "high": pl.Float64,
+             "seeds": pl.Int64} | dict.fromkeys(COSTS, pl.Float64)  # fmt: skip
+    return pl.DataFrame(out, schema=names, orient="row")
+
+
+def _five(rows: pl.DataFrame) -> dict[str, float]:
+    means = {name: rows.filter(QUALITY[name])["score"].mean() for name in (*SUCCESS, *LOCALITY)}
+    return {name: math.nan if mean is None else float(mean) for name, mean in means.items()}  # pyright: ignore[reportArgumentType]
+
+
+def _costs(facts: Facts, editor: str, step: int) -> tuple[float, float, float]:
+    def own(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.filter((pl.col("editor") == editor) & (pl.col("step") <= step))
+
+    slopes = [slope_of(part["step"].to_numpy(), part["bank_bytes"].to_numpy())
+              for _, part in own(facts.gauged).group_by("seed")]  # fmt: skip
+    edits = own(facts.edited)
+    edit = percentile(edits["edit_wall_s"] / edits["batch_len"], 0.5)
+    timed = own(facts.timed).filter(pl.col("operation").is_in(_PARTS))
+    timed = timed.filter(pl.col("step") == pl.col("step").max().over("seed"))
+    parts = [percentile(timed.filter(pl.col("operation") == part)["wall_s"], 0.5) for part in _PARTS]
+    query = sum(p.value for p in parts if p.known) if any(p.known for p in parts) else math.nan
+    return (
+        float(np.nanmean(slopes)) if slopes else math.nan,
+        edit.value * 1e3 if edit.known else math.nan,
+        query * 1e3,
+    )
+
+
+def slope_of(steps: np.ndarray, sizes: np.ndarray) -> float:
+    """Return how many bytes an edit adds, by least squares over panels; not a number for fewer than two panels.
+
+    >>> round(slope_of(np.array([1, 10, 100]), np.array([1100.0, 2000.0, 11000.0])), 6)
+    100.0
+    """
+    return float(np.polyfit(steps, sizes, 1)[0]) if len(np.unique(steps)) > 1 else math.nan
+
+
+def unbeaten(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:
+    """Return which points (n,) no other one beats: as cheap and as good, and better in one of them.
+
+    >>> unbeaten(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])).tolist()
+    [True, False, True]
+    """
+    as_good = (cost <= cost[:, None]) & (quality >= quality[:, None])
+    better = (cost < cost[:, None]) | (quality > quality[:, None])
+    return ~(as_good & better).any(1) & ~np.isnan(cost) & ~np.isnan(quality)
