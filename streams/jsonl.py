@@ -15,7 +15,9 @@ One record a line, or all in one array. A record is
 | probes | list | each an object: axis, prompt, target; also variant, image, reference, accepted (texts), hops |
 
 The `reference` of a probe is "target" or "baseline". Without it a probe compares with the frozen model ("baseline")
-on axis locality and with its target elsewhere. A reliability probe is added where none is given. A field that is
+on the axes locality, negation and grid, and with its target elsewhere and in the grid's cell `text-edit/image-edit`.
+A `variant` is free text, but a cell's name on axis grid (`streams.axes`). `hops` is 1 on axis portability and 0
+elsewhere, if it is not given. A reliability probe is added where none is given. A field that is
 null is left out. What one record repeats of another is joined with it (`streams.joining`).
 """
 
@@ -26,6 +28,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from streams.axes import CELLS, RETIRED, usual_reference
 from streams.fields import RecordFields
 from streams.images import file_ref
 from streams.joining import Draft, joined, settled
@@ -138,13 +141,14 @@ class _Reader:
 
     def _probe(self, fields: RecordFields, edit: Edit) -> Probe:
         axis = fields.choice("axis", [a for a in AXES if a != "general"])
-        reference = fields.choice("reference", ("target", "baseline"), "baseline" if axis == "locality" else "target")
+        variant = self._variant(fields, axis)
+        reference = fields.choice("reference", ("target", "baseline"), usual_reference(axis, variant))
         query = Query(fields.text("prompt", asked=True), self._picture(fields))
         return Probe(
             "",
             "",
             axis,  # pyright: ignore[reportArgumentType]
-            fields.text("variant", ""),
+            variant,
             modality_of(axis, query, edit.query),
             query,
             fields.text("target", asked=True),
@@ -152,6 +156,16 @@ class _Reader:
             fields.texts("accepted"),
             fields.whole("hops", 1 if axis == "portability" else 0, _MOST_HOPS),
         )
+
+    def _variant(self, fields: RecordFields, axis: str) -> str:
+        if axis == "grid":
+            return fields.choice("variant", CELLS)
+        variant = fields.text("variant", "")
+        if variant in RETIRED:
+            fields.note(
+                "variant", f"{variant!r} is what the log says of an edit that holds no more; call it otherwise."
+            )
+        return variant
 
     def _picture(self, fields: RecordFields) -> ImageRef | None:
         if not fields.given("image"):

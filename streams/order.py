@@ -1,8 +1,9 @@
 """The order in which edits arrive: shuffled, by subject, with re-edits, or hard on purpose. Knows only `Edit`s.
 
 An order is a function of its edits and a seed. The hard ones are in `order_near` and `order_mix`. Only `ADDING`
-orders add anything, with `supersedes` set: conflicts (`reedits`), and ways back to the first truth (`reversals`).
-With `near_misses` the edits come as in `shuffled`; it is the stream that then probes just outside their scope.
+orders add anything: conflicts (`reedits`) and ways back to the first truth (`reversals`), with `supersedes` set, and
+edits of the same fact in the other modality (`modal_conflicts`), which stand beside the first ones. With
+`near_misses` the edits come as in `shuffled`; it is the stream that then probes just outside their scope.
 
 A stream that makes its edits lays out the longest one there can be and cuts it: an order of all, or of one part after
 another, has the same beginning at every length.
@@ -22,7 +23,8 @@ from streams.order_near import near_duplicates, same_image
 from streams.types import Edit, identity_of
 
 PERMUTING = ("shuffled", "grouped", "near_duplicates", "same_image", "bursts", "drift")
-ADDING = ("reedits", "reversals")
+MODAL_CONFLICTS = "modal_conflicts"
+ADDING = ("reedits", "reversals", MODAL_CONFLICTS)
 NEAR_MISSES = "near_misses"
 ORDERS = (*PERMUTING, *ADDING, NEAR_MISSES)
 
@@ -106,6 +108,39 @@ def with_reedits(
         edits.append(new)
         latest[slot : slot + 1] = [new]
         ids.add(new.id)
+    return tuple(edits)
+
+
+def with_disputes(
+    fresh: Iterable[Edit], n: int, share: float, seed: int, other: Callable[[Edit, np.random.Generator], Edit | None]
+) -> tuple[Edit, ...]:
+    """Return n edits, of which a `share` (at most half) tell an earlier one's fact otherwise, in the other modality.
+
+    `other(edit, generator)` makes the second edit of a fact, or returns None where the other modality cannot ask it.
+    It comes within `_BLOCK` places of the first, and which fact has one is known when its first edit comes: with a
+    smaller n the beginning of the same. Fewer than n come back where there are no more facts.
+    """
+    share = min(share, 0.5)
+    rng, due = generator(seed, "order", "disputes"), _due(share / (1 - share), seed)
+    waiting, owed = iter(fresh), 0
+    edits: list[Edit] = []
+    seconds: list[tuple[int, Edit]] = []  # and the places from which on they may come
+    while len(edits) < n:
+        second = next((s for s in seconds if s[0] <= len(edits)), None)
+        new = second[1] if second else next(waiting, None)
+        if second:
+            seconds.remove(second)
+        elif new is not None:
+            owed += next(due)
+            answer = other(new, rng) if owed else None
+            if answer is not None:
+                owed -= 1
+                seconds.append((len(edits) + int(rng.integers(1, _BLOCK + 1)), answer))
+        elif seconds:
+            new = seconds.pop(0)[1]
+        else:
+            break
+        edits.append(new)
     return tuple(edits)
 
 

@@ -18,6 +18,7 @@ from streams.types import SCOPES, Edit, Posed, Probe, Scope
 
 FAR = ("far", "text")
 """Variants of locality whose subject has nothing to do with the edit's."""
+_UNUSUAL = ("grid", "negation")  # questions that a study asks, and people hardly do
 
 
 class TrafficOptions(StreamOptions):
@@ -158,6 +159,8 @@ def pose(stream: Stream, facts: TrafficFacts, asked: DrawnQuestions, seed: int) 
 def _by_scope(probes: Sequence[Probe], general: Sequence[Probe]) -> dict[Scope, list[Probe]]:
     out: dict[Scope, list[Probe]] = {"far": list(general)} if general else {}
     for probe in probes:
+        if probe.axis in _UNUSUAL:
+            continue
         if probe.axis == "reliability":
             out.setdefault("edited", []).append(probe)
         elif probe.axis == "generality":

@@ -13,7 +13,19 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from typing import Literal, get_args
 
-Axis = Literal["reliability", "generality", "locality", "portability", "specificity", "compositional", "general"]
+Axis = Literal[
+    "reliability",
+    "generality",
+    "locality",
+    "portability",
+    "specificity",
+    "paired",
+    "grid",
+    "negation",
+    "conflict",
+    "compositional",
+    "general",
+]
 AXES: tuple[Axis, ...] = get_args(Axis)
 Modality = Literal["text", "image"]
 Reference = Literal["target", "baseline"]
@@ -167,6 +179,8 @@ class Probe:
     be what the frozen model answers, and `target` is the true answer used as the teacher-forced text.
     `edit_id` is empty for the `general` set. `modality` is what the papers' T- and M- stand for: for generality
     which side was rephrased (the wording or the picture), else whether the question comes with a picture.
+    `hops` is how many facts have to be followed from the edited one to the answer: 0 where that fact itself, or one
+    that has nothing to do with it, is asked.
     """
 
     id: str
@@ -179,26 +193,6 @@ class Probe:
     reference: Reference = "target"
     accepted: tuple[str, ...] = ()
     hops: int = 0
-
-    @property
-    def label(self) -> str:
-        """The papers' name of this measurement.
-
-        >>> q = Query("Who?")
-        >>> Probe("p", "e", "generality", "template", "text", q, "x").label
-        'T-Gen'
-        """
-        letter = "T" if self.modality == "text" else "M"
-        names = {
-            "reliability": "Rel",
-            "generality": f"{letter}-Gen",
-            "locality": f"{letter}-Loc",
-            "portability": "Port",
-            "specificity": "Spec",
-            "compositional": "CompRel",
-            "general": "General",
-        }
-        return names[self.axis]
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -105,6 +105,14 @@ class Catalogue:
         return tuple(f for f in self.reserve if self.asks_text(f))
 
     @cached_property
+    def named(self) -> dict[str, tuple[WorldFact, ...]]:
+        """The facts of the reserve that can be asked without a picture, by their relation."""
+        found: dict[str, list[WorldFact]] = defaultdict(list)
+        for fact in self.reserve_text:
+            found[fact[1]].append(fact)
+        return {relation: tuple(facts) for relation, facts in found.items()}
+
+    @cached_property
     def reserve_picture(self) -> tuple[WorldFact, ...]:
         """Facts of the reserve that can be asked about a picture."""
         return tuple(f for f in self.reserve if self.pictures(f))

@@ -31,13 +31,24 @@ from streams.atlas.prompts import SHARES, Wording, gives_away, word
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import target
 from streams.atlas.world import World, load_world
-from streams.order import ADDING, NEAR_MISSES, ORDERS, check_order, generator, with_id, with_reedits
+from streams.order import (
+    ADDING,
+    MODAL_CONFLICTS,
+    NEAR_MISSES,
+    ORDERS,
+    check_order,
+    generator,
+    with_disputes,
+    with_id,
+    with_reedits,
+)
 from streams.problems import IsPath
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
-_VERSION = "atlas-3"
+_VERSION = "atlas-4"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
+DISPUTE = "modal-conflict"  # the source of the second edit of a fact, in the other modality
 POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
 
 
@@ -48,16 +59,27 @@ class Options(StreamOptions):
         "", description="table of what the model knows: a file, all (everything), or '' for the shipped model's"
     )
     order: str = Field("shuffled", description=f"the order of the edits: one of {', '.join(ORDERS)}")
-    reedits: float = Field(0.2, ge=0, lt=1, description="share of edits that replace an earlier one, in such orders")
+    reedits: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of edits that replace or (at most half) dispute an earlier one, if such an order",
+    )
     identity: float = Field(
         0.05, ge=0, le=1, description="share of edits of what a thing is, among the first thousand; no more later"
     )
-    updates: float = Field(0.05, ge=0, le=1, description="share of real updates, as far as there are such facts")
+    updates: float = Field(
+        0.05, ge=0, le=1, description="share of real updates, until the world's few (some 15) are told; no more later"
+    )
     translations: float = Field(
         0.25, ge=0, le=0.5, description="share of names in other languages among the rest; up to half in long streams"
     )
     split: Literal["edit", "fit"] = Field(
         "edit", description="whose facts: edit, or fit, those that trained editors learn from, to choose options on"
+    )
+
+    grid: bool = Field(
+        False, description="ask every edit all of the grid, paired and negated questions; else they take turns"
     )
 
     @property
@@ -79,13 +101,20 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     plan = agenda(catalogue, options.order, options.shares, keep, seed)
     book = _Book(plan.shown, seed, edited={fact for fact, _ in plan.facts})
     share = options.reedits if options.order in ADDING else 0.0
-    again = book.back if options.order == "reversals" else book.again
-    order = with_reedits(book.worded(plan.facts), edits, share, seed, again)
+    if options.order == MODAL_CONFLICTS:
+        order = with_disputes(book.worded(plan.facts), edits, share, seed, book.other)
+    else:
+        again = book.back if options.order == "reversals" else book.again
+        order = with_reedits(book.worded(plan.facts), edits, share, seed, again)
 
     # Second steps rest on the facts of the agenda's body, or on all where the stream goes beyond it.
     reach = plan.body if book.looked_at <= plan.body else len(plan.facts)
     scene = Scene(
-        catalogue, seed, frozenset(fact for fact, _ in plan.facts[:reach]), near_misses=options.order == NEAR_MISSES
+        catalogue,
+        seed,
+        frozenset(fact for fact, _ in plan.facts[:reach]),
+        near_misses=options.order == NEAR_MISSES,
+        every=options.grid,
     )
     made_of = digest_of(
         _VERSION,
@@ -95,7 +124,10 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         str(reach),
         str(seed),
     )
-    source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
+    source = Source(
+        lambda edit: probes_of(edit, book.wordings[edit.id], scene, disputed=edit.id in book.disputed),
+        partial(fit_pool, world, known),
+    )
     return Stream("atlas", made_of, order, general, source)
 
 
@@ -130,6 +162,7 @@ class _Book:
         self.catalogue, self.seed, self.version = catalogue, seed, version
         self.edited = edited
         self.wordings: dict[str, Wording] = {}
+        self.disputed: set[str] = set()  # both edits of each fact that has two
         self._taken: set[tuple[str, str]] = set()
         self._counts = dict.fromkeys(SHARES, 0)
         self.looked_at = 0
@@ -167,6 +200,29 @@ class _Book:
         self.wordings[new.id] = self.wordings[old.id]
         return new
 
+    def other(self, old: Edit, rng: np.random.Generator) -> Edit | None:
+        """Return an edit of the same fact in the other modality with another answer, or None."""
+        fact = (old.subject, old.relation)
+        kinds = ("partial", "generic") if old.prompt_kind == "text" else ("text",)
+        if rng.random() < 0.5:
+            kinds = kinds[::-1]
+        for _ in range(8):
+            answer = target(self.catalogue, fact, self.seed, 1 + int(rng.integers(1 << 30)))
+            if answer is None or answer.casefold() == old.target.casefold():
+                continue
+            worded = word(self.catalogue, fact, answer, kinds, self.edited, self._taken, rng)
+            if worded is not None:
+                wording, query = worded
+                new = with_id(Edit("", query, answer, *fact, DISPUTE, None, wording.kind))
+                self._take(new, wording)
+                self.disputed |= {old.id, new.id}
+                return new
+        return None
+
+    def _take(self, edit: Edit, wording: Wording) -> None:
+        self._taken.add((edit.query.image.digest if edit.query.image else "", edit.query.prompt))
+        self.wordings[edit.id] = wording
+
     def _add(self, fact: WorldFact, source: str) -> Edit | None:
         entity, relation = self.catalogue.world.by_id[fact[0]], fact[1]
         older = source == REAL_UPDATE
@@ -179,9 +235,8 @@ class _Book:
             return None
         wording, query = worded
         edit = with_id(Edit("", query, answer, entity.id, relation, source, None, wording.kind))
-        self._taken.add((query.image.digest if query.image else "", query.prompt))
+        self._take(edit, wording)
         self._counts[wording.kind] += 1
-        self.wordings[edit.id] = wording
         return edit
 
 

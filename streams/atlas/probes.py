@@ -1,31 +1,33 @@
 """The probes of one edit: what must change, what may not, and what follows. Knows no order and no model.
 
-Axis / variant: reliability/edit; generality/template (a held-out wording), /phrase (also another phrase for the
-subject), /seen and /unseen (another artist's drawing that the model recognises, of training or not); locality/text,
-/near (same subgroup), /same-image (another relation), /far (other domain); portability/hop (a second step, where the
-model answers it unedited) and, after an edit by name only, portability/image (the same question about its picture);
-specificity/must and /must-not (one image of 2-4 things: a question on the edited one and on another one).
-Every locality question is about a known fact of the catalogue's reserve that no edit touches.
+README.md has every axis and variant. What should stay is asked about a known fact of the catalogue's reserve that no
+edit touches, that the edit bears on in no way (`tied`), and whose answer is not the edit's: else nobody could see
+that the edit answers in its place. Some questions of studies take turns from edit to edit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from streams.atlas.catalogue import Catalogue, WorldFact, consequences, pick
+from streams.atlas.forms import contested, negated, paired
+from streams.atlas.grid import Grid
 from streams.atlas.hops import HOPS, Hop, hop_answer
-from streams.atlas.near_miss import near_misses
-from streams.atlas.prompts import Wording, gives_away, partials, picture
+from streams.atlas.near_miss import near_misses, nearest_names
+from streams.atlas.prompts import Wording, gives_away, partials, picture, question
 from streams.atlas.relations import IDENTITY, RELATIONS
+from streams.atlas.targets import tied
 from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
+from streams.axes import CELLS
 from streams.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of, probe_with_id
 
 _COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly
+_TURNS = ("grid", "grid", "paired", "negation")  # which of these an edit asks, drawn evenly
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Scene:
     """What probes must respect: the facts edited in the stream, and which wordings may be used.
 
     `held_out` is False for training items, whose probes use training's wordings and drawings only. With `near_misses`
-    locality asks what is nearest to the edit and outside of its scope, where there is such a question.
+    locality asks what is nearest to the edit and outside of its scope, where there is such a question. With `every`
+    no question waits for its turn: each edit asks all of them.
     """
 
     catalogue: Catalogue
@@ -41,6 +44,7 @@ class Scene:
     edited: frozenset[WorldFact]
     held_out: bool = True
     near_misses: bool = False
+    every: bool = False
     touched: frozenset[WorldFact] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,9 +52,12 @@ class Scene:
         object.__setattr__(self, "touched", self.edited | derived)
 
 
-def probes_of(edit: Edit, wording: Wording, scene: Scene) -> tuple[Probe, ...]:
-    """Return the probes of an edit: the same at every call, whatever was asked before."""
-    return _Maker(edit, wording, scene).make()
+def probes_of(edit: Edit, wording: Wording, scene: Scene, *, disputed: bool = False) -> tuple[Probe, ...]:
+    """Return the probes of an edit: the same at every call, whatever was asked before.
+
+    A `disputed` fact has two edits, one by name and one about its picture, with two answers.
+    """
+    return _Maker(edit, wording, scene).make(disputed=disputed)
 
 
 def drawn_by(edit: Edit) -> str:
@@ -61,13 +68,6 @@ def drawn_by(edit: Edit) -> str:
     image = edit.query.image.digest if edit.query.image else ""
     asked = digest_of(edit.query.prompt, image)
     return "e" + digest_of(asked, edit.target, edit.subject, edit.relation, edit.supersedes or "")
-
-
-def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
-    """Return a random training question of a relation that contains no forbidden answer, or None."""
-    templates = RELATIONS[relation].train
-    asked = (worded(templates[i], x) for i in rng.permutation(len(templates)))
-    return next((q for q in asked if not gives_away(q, forbidden)), None)
 
 
 class _Maker:
@@ -81,25 +81,34 @@ class _Maker:
         self.rng = generator(scene.seed, "atlas", "probes", drawn_by(edit))
         self.found: list[Probe] = []
 
-    def make(self) -> tuple[Probe, ...]:
+    def make(self, *, disputed: bool) -> tuple[Probe, ...]:
+        by_name, held_out = self.wording.kind == "text", self.scene.held_out
         self.add("reliability", "edit", self.edit.query, (self.edit.target,))
         self.text_generality()
         if self.wording.rendering:
             self.image_generality()
         self.locality()
-        self.portability()
-        self.specificity()
+        if by_name and not held_out:  # as pools have it, which shipped fits were learnt from
+            self.by_picture()
+        self.hops()
+        if not (by_name and held_out):  # an edit by name is asked about pictures on the axis paired only
+            self.specificity()
+        if held_out:
+            self.studies(disputed=disputed)
         return tuple(self.found)
 
     def add(self, axis, variant: str, query: Query, answers: tuple[str, ...], *, keep: bool = False) -> bool:
-        """Keep a probe unless its text holds an answer or the edit's target, or the same question is there."""
-        known = {(p.query.prompt, p.query.image and p.query.image.digest) for p in self.found}
-        if gives_away(query.prompt, (*answers, self.edit.target)):
+        """Keep a probe unless its text holds an answer or the edit's target, or the same question is there.
+
+        On the grid a question of another axis may stand once more: it costs no further answer.
+        """
+        known = {p.query.digest for p in self.found if axis != "grid" or p.axis == axis}
+        if gives_away(query.prompt, (*answers, self.edit.target)) or query.digest in known:
             return False
-        if (query.prompt, query.image and query.image.digest) in known:
+        if keep and not self.new(answers):
             return False
         modality = modality_of(axis, query, self.edit.query)
-        reference, hops = "baseline" if keep else "target", 1 if axis == "portability" else 0
+        reference, hops = "baseline" if keep else "target", 1 if axis == "portability" else 0  # one step is asked
         probe = Probe("", self.edit.id, axis, variant, modality, query, answers[0], reference, answers[1:], hops)
         self.found.append(probe_with_id(probe))
         return True
@@ -146,9 +155,19 @@ class _Maker:
                 image = picture(self.world, (self.entity.id, rendering))
                 self.add("generality", variant, Query(self.edit.query.prompt, image), (self.edit.target,))
 
+    def new(self, answers: tuple[str, ...]) -> bool:
+        """Whether none of the answers to what should stay is the edit's, so that a false fire can be seen."""
+        told = self.edit.target.casefold() in {a.casefold() for a in answers}
+        return not (told and self.scene.held_out)
+
     def free(self, fact: WorldFact) -> bool:
         """Whether no edit of the stream touches a fact, and this edit's text questions cannot mean it."""
-        return fact not in self.scene.touched and fact[0] != self.entity.id
+        return fact not in self.scene.touched and fact[0] != self.entity.id and self.new(self.truth(fact))
+
+    def apart(self, fact: WorldFact) -> bool:
+        """Whether no edit of the stream touches a fact of the edited thing, and this edit says nothing of it."""
+        bears = self.scene.held_out and tied(fact[1], self.edit.relation)
+        return fact not in self.scene.touched and not bears and self.new(self.truth(fact))
 
     def locality(self) -> None:
         if self.scene.near_misses:
@@ -161,32 +180,37 @@ class _Maker:
             index.get(("subgroup", domain, subgroup), ()),
         )
         own = index.get(("entity", self.entity.id), ())
-        drawn, touched = self.edit.query.image, self.scene.touched
+        drawn, by_name = self.edit.query.image, self.wording.kind == "text" and self.scene.held_out
+        alike = nearest_names(self.catalogue, self.edit, self.free) if by_name else ()
+        named = tuple(f for f in own if self.catalogue.asks_text(f))
         asked: tuple[tuple[str, tuple, Callable[[WorldFact], Query | None], Callable[[WorldFact], bool]], ...] = (
             ("text", (self.catalogue.reserve_text,), self.ask_by_name, self.free),
-            ("near", near, self.ask_picture, self.free),
-            ("same-image", (own,), lambda f: self.ask_same(f, drawn), lambda f: f not in touched),
+            ("near", (alike,), self.ask_by_name, self.free)
+            if by_name
+            else ("near", near, self.ask_picture, self.free),
+            ("same-subject", (named,), self.ask_by_name, self.apart)
+            if by_name
+            else ("same-image", (own,), lambda f: self.ask_same(f, drawn), self.apart),
             ("far", far, self.ask_picture, self.free),
         )
         for variant, pools, make, fits in asked:
             if variant not in have:
-                self.untouched(variant, pools, make, fits)
+                self.unchanged(variant, pools, make, fits)
 
     def near_misses(self) -> None:
         """Add one question of each variant that is just outside the scope and whose answer is not the edit's."""
         done = set()
         for variant, fact, query in near_misses(
-            self.catalogue, self.edit, self.wording, self.scene.edited, self.unmeant
+            self.catalogue, self.edit, self.wording, self.scene.edited, self.untouched
         ):
-            new = self.edit.target.casefold() not in {a.casefold() for a in self.truth(fact)}
-            if variant not in done and new and self.unmeant(fact):
+            if variant not in done and self.untouched(fact):
                 if self.add("locality", variant, query, self.truth(fact), keep=True):
                     done.add(variant)
 
-    def unmeant(self, fact: WorldFact) -> bool:
+    def untouched(self, fact: WorldFact) -> bool:
         return fact not in self.scene.touched
 
-    def untouched(
+    def unchanged(
         self,
         variant: str,
         pools: tuple[tuple[WorldFact, ...], ...],
@@ -221,13 +245,16 @@ class _Maker:
         text = self.asked(fact, str(pick(self.rng, generic()[:4])))
         return Query(text, image) if text else None
 
-    def portability(self) -> None:
-        by_name, picture_known = self.wording.kind == "text", self.catalogue.pictures(self.fact)
-        if by_name and picture_known:
+    def by_picture(self) -> None:
+        picture_known = self.catalogue.pictures(self.fact)
+        if picture_known:
             image = picture(self.world, (self.entity.id, picture_known[int(self.rng.integers(len(picture_known)))]))
             text = question(self.rng, self.edit.relation, "this picture", {self.edit.target})
             if text:
                 self.add("portability", "image", Query(text, image), (self.edit.target,))
+
+    def hops(self) -> None:
+        by_name = self.wording.kind == "text"
         hops = [h for h in HOPS if h.relation == self.edit.relation]
         made = 0
         for i in self.rng.permutation(len(hops)):
@@ -288,6 +315,34 @@ class _Maker:
         text = self.asked(other, theirs)
         if text:
             self.add("specificity", "must-not", Query(text, image), self.truth(other), keep=True)
+
+    def studies(self, *, disputed: bool) -> None:
+        """Add what only studies ask: a disputed fact always, the rest in turns; each has random draws of its own."""
+        edit, target, wording = self.edit, (self.edit.target,), self.wording
+        rng = generator(self.scene.seed, "atlas", "studies", drawn_by(edit))
+        turns = _TURNS if edit.query.image else _TURNS[2:]
+        turn, start = turns[int(rng.integers(len(turns)))], int(rng.integers(len(CELLS)))
+        for variant, query in contested(self.catalogue, edit, wording, rng) if disputed else ():
+            if self.add("conflict", variant, query, target):
+                break
+        if not disputed and (self.scene.every or turn == "paired"):
+            done: set[str] = set()
+            for variant, query in paired(self.catalogue, edit, wording, rng):
+                if variant not in done and self.add("paired", variant, query, target):
+                    done.add(variant)
+        before = self.entity.facts[edit.relation]
+        if self.scene.every or turn == "negation":
+            self.add("negation", "not", negated(edit, wording), before, keep=True)
+        if edit.query.image and (self.scene.every or turn == "grid"):
+            self.grid((*CELLS[start:], *CELLS[:start]), rng)
+
+    def grid(self, cells: tuple[str, ...], rng: np.random.Generator) -> None:
+        """Add the first of some cells that the edit can be asked in, or all of these."""
+        grid = Grid(self.catalogue, self.edit, self.wording, self.scene.edited, self.untouched, rng)
+        for cell in cells:
+            added = any(self.add("grid", cell, query, answers, keep=keep) for query, answers, keep in grid.cell(cell))
+            if added and not self.scene.every:
+                return
 
     def other_fact(self) -> WorldFact | None:
         """A fact for must-not, of another thing: the same relation where the reserve has it, else any."""

@@ -72,6 +72,19 @@ def partials(world: World, fact: WorldFact, edited: Set[WorldFact]) -> tuple[str
     return tuple(p for p in describe(world, entity, fact[1]) if not any(mentions(p, a) for a in told))
 
 
+def phrase_for(catalogue: Catalogue, fact: WorldFact, wording: Wording, edited: Set[WorldFact]) -> str:
+    """Return an edit's own words for its thing where they are true of another fact's too, else 'this picture'."""
+    fits = wording.phrase in generic() or wording.phrase in partials(catalogue.world, fact, edited)
+    return wording.phrase if fits else generic()[0]
+
+
+def question(rng: np.random.Generator, relation: str, x: str, forbidden: Set[str]) -> str | None:
+    """Return a random training question of a relation that contains no forbidden answer, or None."""
+    templates = RELATIONS[relation].train
+    asked = (worded(templates[i], x) for i in rng.permutation(len(templates)))
+    return next((q for q in asked if not gives_away(q, forbidden)), None)
+
+
 def word(
     catalogue: Catalogue,
     fact: WorldFact,

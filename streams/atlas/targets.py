@@ -2,7 +2,8 @@
 
 Relations that a second step links (capital, continent, currency ...) take their new answers from one and the same
 other entity, the donor, which differs from the subject in all of them. Two edits of one subject then agree with each
-other, and a second step always has a new answer. Knows no wording.
+other, and a second step always has a new answer. `tied` says which facts of one thing bear on each other. Knows no
+wording.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity
 from streams.order import generator
+
+_CLASSES = frozenset({"group", "subgroup", "kind_of", "kind_of2"})  # a narrower one tells the wider ones
 
 
 @functools.cache
@@ -31,6 +34,21 @@ def linked(relation: str) -> tuple[str, ...]:
         size = len(found)
         found |= {name for pair in pairs if found & set(pair) for name in pair}
     return tuple(sorted(found))
+
+
+def tied(one: str, other: str) -> bool:
+    """Return whether two facts of one thing bear on each other, so that an edit of one says something of the other.
+
+    Those are relations that second steps link, in both directions and over several steps; those of what a thing is a
+    kind of; and what a thing is with all that follows from it. Names in other languages stand each for itself.
+
+    >>> tied("region", "continent"), tied("group", "kind_of"), tied("capital", "country"), tied("name_fr", "name_de")
+    (True, True, True, False)
+    """
+    if other in linked(one) or {one, other} <= _CLASSES:
+        return True
+    pairs = ((RELATIONS[one], RELATIONS[other]), (RELATIONS[other], RELATIONS[one]))
+    return any(a.identity and b.follows_identity and set(a.domains) & set(b.domains) for a, b in pairs)
 
 
 def target(catalogue: Catalogue, fact: WorldFact, seed: int, version: int = 0) -> str | None:
