@@ -84,7 +84,43 @@ class FleetOutcome:
 
 def simulate_fleet(load: Load, settings: FleetSettings) -> FleetOutcome:
     """Serve a load by a fleet until all is done."""
+    if settings.replicas == settings.workers == 1 and settings.policy == "fifo":
+        return _in_order(load)
     return _Fleet(load, settings).run()
+
+
+def _in_order(load: Load) -> FleetOutcome:
+    """Serve a load by one worker in order of arrival: as `_Fleet` does, in a hundredth of its time.
+
+    Every change is made before whatever came after it begins, so each service meets the entries of all changes that
+    arrived before. A service ends when all work since the last idle moment is done (Lindley's recursion).
+    """
+    queries, changes = len(load.queries_at), len(load.ready_at)
+    moments = np.concatenate([load.ready_at, load.queries_at])
+    order = np.argsort(moments, kind="stable")  # changes before queries of the same moment
+    at, is_change = moments[order], order < changes
+    entries = np.where(is_change, load.sizes[np.minimum(order, changes - 1)] if changes else 0, 0)
+    bank = np.cumsum(entries) - entries
+    constant_s, entry_s = (
+        np.concatenate([getattr(load.changes, name).sum(1), getattr(load.queries, name).sum(1)])[order]
+        for name in ("constant_s", "entry_s")
+    )
+    service = np.round((constant_s + entry_s * bank) * NANO).astype(np.int64)
+    done = np.cumsum(service)
+    ended = done + np.maximum.accumulate(at - (done - service)) if len(at) else done
+    begun = ended - service
+    last = at[-1] if len(at) else 0
+    found = {"begun": begun, "ended": ended, "bank_len": bank}
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_query = {name: values[place[changes:]] for name, values in found.items()}
+    stale = np.zeros(queries, bool)
+    asks = np.flatnonzero(load.about >= 0)
+    stale[asks] = place[load.about[asks]] > place[changes + asks]  # it comes later, so it is made later
+    serving = int((np.minimum(ended, last) - np.minimum(begun, last)).sum())
+    replica = np.zeros(queries, np.int64)
+    visible_at, offered = ended[place[:changes]][None], int(service.sum())
+    return FleetOutcome(replica, **by_query, stale=stale, visible_at=visible_at, serving=serving, offered=offered)
 
 
 class _Fleet:
