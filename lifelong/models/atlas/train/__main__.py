@@ -27,6 +27,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--echo", type=float, default=TrainingPlan().mix.echo, help="share of them that only train copying"
     )
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the full rates of stage 2")
+    parser.add_argument("--width", type=int, default=TrainingPlan().width, help="width of the decoder")
+    parser.add_argument("--start", type=Path, default=None, help="folder of a finished model to go on from")
+    parser.add_argument(
+        "--copy-steps", type=int, default=TrainingPlan().mix.copy_steps, help="first steps, mostly of copying"
+    )
     parser.add_argument("--processes", type=int, default=1, help="processes that share stage 2")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cpu")
@@ -37,12 +43,12 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = _arguments()
     plan = TrainingPlan()
-    plan = replace(
-        plan,
-        tower=replace(plan.tower, steps=given.tower_steps),
-        language=replace(plan.language, steps=given.steps),
-        mix=replace(plan.mix, contexts=given.contexts, echo=given.echo, others=given.others),
-    )
+    stage = replace(plan.language, steps=given.steps)
+    stage = replace(stage, muon_rate=stage.muon_rate * given.rate, adam_rate=stage.adam_rate * given.rate)
+    mix = replace(plan.mix, contexts=given.contexts, echo=given.echo, others=given.others)
+    mix = replace(mix, copy_steps=given.copy_steps)
+    tower = replace(plan.tower, steps=given.tower_steps)
+    plan = replace(plan, tower=tower, language=stage, mix=mix, width=given.width)
     print(
         main(
             given.out,
@@ -52,5 +58,6 @@ if __name__ == "__main__":
             threads=given.threads,
             device=given.device,
             processes=given.processes,
+            start=given.start,
         )
     )
