@@ -204,6 +204,24 @@ def tune_command(
     print(text, end="")
 
 
+@app.command("fit")
+def fit_command(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Names of editors (all without), and key=value words.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Copy each fit to FOLDER/EDITOR/weights/ as well.")
+    ] = None,
+) -> None:
+    """Learn beforehand what trained editors need, so that no run waits for it; one line for each fit."""
+    from lifelong.studies.fit import fit
+
+    given = list(words or ())
+    names = [word for word in given if "=" not in word]
+    for found in fit(names, into=into, say=say, **parse_words([w for w in given if "=" in w])):
+        show(found.line())
+
+
 @app.command("single")
 def single_command(
     words: Words = None,
