@@ -312,6 +312,14 @@ def model_eval(
 def train_atlas(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    start: Annotated[Path | None, typer.Option("--start", help="Folder of a finished model to go on from.")] = None,
+    width: Annotated[int, typer.Option("--width", min=64, help="Width of the decoder, of four heads.")] = 256,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
+    tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps of stage 1.")] = None,
+    copy_steps: Annotated[
+        int | None, typer.Option("--copy-steps", min=0, help="First steps, mostly copying.")
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
     processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
     device: Annotated[str, typer.Option("--device")] = "cpu",
@@ -319,8 +327,12 @@ def train_atlas(
 ) -> None:
     """Train the embedded model (resumable), draw its losses, print the folder of the finished model."""
     from lifelong.models.atlas.train.main import main as train
+    from lifelong.models.atlas.train.main import plan_of
 
-    model = train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes)
+    plan = plan_of(width=width, steps=steps, tower_steps=tower_steps, copy_steps=copy_steps, rate=rate)
+    model = train(
+        out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start
+    )
     from reports.figures.losses import draw_losses
 
     say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")

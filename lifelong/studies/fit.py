@@ -44,8 +44,8 @@ def fit(
     """Learn the fits of editors (of all shipped ones that learn, by default) and return where they lie.
 
     `changes` are keys of a run, such as `model` and `stream`. A fit that is there is not learnt again. With `into`,
-    each is copied to `into/EDITOR/weights/`, as fits lie that ship. Raises `ConfigError`, `UnknownEditorError` and what learning
-    raises.
+    each is copied to `into/EDITOR/weights/`, as fits lie that ship. Raises `ConfigError`, `UnknownEditorError` and
+    what learning raises.
     """
     names = list(editors) or [name for name in editor_names() if editor_class(name).trains]
     found, loaded = [], Loaded()

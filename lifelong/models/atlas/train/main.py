@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,32 @@ class TrainingPlan:
     redrawn: int = 6
     vocabulary: int = 8192
     width: int = 256
+
+
+def plan_of(
+    *,
+    width: int = 256,
+    steps: int | None = None,
+    tower_steps: int | None = None,
+    copy_steps: int | None = None,
+    rate: float = 1.0,
+) -> TrainingPlan:
+    """Return the usual plan with other lengths, another width of the decoder or a share of the full rates.
+
+    Raises `ValueError` for a width that four heads do not share evenly.
+    """
+    if width % 8:
+        raise ValueError(f"width={width}: expected a multiple of 8, for four heads.")
+    plan = TrainingPlan()
+    tower, stage = plan.tower, plan.language
+    stage = replace(stage, muon_rate=stage.muon_rate * rate, adam_rate=stage.adam_rate * rate)
+    return replace(
+        plan,
+        tower=tower if tower_steps is None else replace(tower, steps=tower_steps),
+        language=stage if steps is None else replace(stage, steps=steps),
+        mix=plan.mix if copy_steps is None else replace(plan.mix, copy_steps=copy_steps),
+        width=width,
+    )
 
 
 def main(
