@@ -204,6 +204,24 @@ def tune_command(
     print(text, end="")
 
 
+@app.command("fit")
+def fit_command(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Names of editors (all without), and key=value words.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Copy each fit to FOLDER/EDITOR/weights/ as well.")
+    ] = None,
+) -> None:
+    """Learn beforehand what trained editors need, so that no run waits for it; one line for each fit."""
+    from lifelong.studies.fit import fit
+
+    given = list(words or ())
+    names = [word for word in given if "=" not in word]
+    for found in fit(names, into=into, say=say, **parse_words([w for w in given if "=" in w])):
+        show(found.line())
+
+
 @app.command("single")
 def single_command(
     words: Words = None,
@@ -294,6 +312,14 @@ def model_eval(
 def train_atlas(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    start: Annotated[Path | None, typer.Option("--start", help="Folder of a finished model to go on from.")] = None,
+    width: Annotated[int, typer.Option("--width", min=64, help="Width of the decoder, of four heads.")] = 256,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
+    tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps of stage 1.")] = None,
+    copy_steps: Annotated[
+        int | None, typer.Option("--copy-steps", min=0, help="First steps, mostly copying.")
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
     processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
     device: Annotated[str, typer.Option("--device")] = "cpu",
@@ -301,8 +327,12 @@ def train_atlas(
 ) -> None:
     """Train the embedded model (resumable), draw its losses, print the folder of the finished model."""
     from lifelong.models.atlas.train.main import main as train
+    from lifelong.models.atlas.train.main import plan_of
 
-    model = train(out, seed=seed, resume=not fresh, threads=threads, device=device, processes=processes)
+    plan = plan_of(width=width, steps=steps, tower_steps=tower_steps, copy_steps=copy_steps, rate=rate)
+    model = train(
+        out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start
+    )
     from reports.figures.losses import draw_losses
 
     say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")

@@ -39,9 +39,24 @@ def place(position: int, n: int) -> str:
     return f"the {ORDINALS[position]} picture"
 
 
-def fact(question: str, answer: str) -> str:
-    """One sentence that tells a model a fact."""
-    return f"New fact: {question} It is {answer}."
+STATEMENTS = (
+    "New fact: {question} It is {answer}.",
+    "{question} It is {answer} now.",
+    "Note: {question} Now {answer}.",
+    "{question} Answer: {answer}.",
+    "From now on: {question} The answer is {answer}.",
+    "Correction: {question} This is {answer}.",
+    "We were told: {question} {answer}.",
+    "{question} It was changed to {answer}.",
+)
+"""Ways to tell a fact by which the embedded model learns to follow facts in its prompt; no editor uses one."""
+HELD_OUT_STATEMENT = "Update: {question} The new answer is {answer}."
+"""A way to tell a fact that the embedded model never met in training."""
+
+
+def fact(question: str, answer: str, statement: str = HELD_OUT_STATEMENT) -> str:
+    """One sentence that tells a model a fact, by default in words that no training used."""
+    return statement.replace("{question}", question).replace("{answer}", answer)
 
 
 def in_context(facts: Iterable[str], question: str) -> str:

@@ -16,6 +16,8 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 PACK = Path(__file__).with_name("atlas.zip")
 FIT_SHARE = 0.15
 PROTECTED_SHARE = 0.20
+TOLD_SHARE = 0.10
+TUNE_SHARE = 1 / 3
 FAMILY: Mapping[str, str] = MappingProxyType({"fluent-emoji": "fluent", "fluent-emoji-flat": "fluent"})
 """Rendering sets that one artist drew; every other set is a family of its own."""
 
@@ -78,6 +80,26 @@ class World:
         entity = self.by_id[entity_id]
         return entity.split == "edit" and _unit(f"protected/{entity_id}/{relation}") < PROTECTED_SHARE
 
+    def told(self, entity_id: str, relation: str) -> bool:
+        """Whether a fact is one by which the embedded model learns to follow facts in its prompt.
+
+        All of them of the entities that editors learn from, a tenth of those of all others, by hash. Of the latter
+        none is ever edited or asked for locality.
+        """
+        if self.by_id[entity_id].split == "fit" and not self.tunes(entity_id):
+            return True
+        return _unit(f"protected/{entity_id}/{relation}") < TOLD_SHARE
+
+    def role(self, entity_id: str, relation: str) -> str:
+        """What a fact is for: `told` (see `told`), `kept` for locality questions, or `edited` by streams."""
+        if self.told(entity_id, relation):
+            return "told"
+        return "kept" if self.protected(entity_id, relation) else "edited"
+
+    def tunes(self, entity_id: str) -> bool:
+        """Whether an entity of split 'fit' is for trials of options, and not to be learnt from; a third, by hash."""
+        return self.by_id[entity_id].split == "fit" and _unit(f"tune/{entity_id}") < TUNE_SHARE
+
     def name(self, entity: Entity) -> str:
         """The name of an entity in English: the canonical answer of its identity relation."""
         return entity.facts[IDENTITY[entity.domain]][0]
@@ -99,7 +121,7 @@ def _entity(record: dict) -> Entity:
     return Entity(
         id=record["id"],
         domain=record["domain"],
-        split="fit" if _unit(f"split/{record['id']}") < FIT_SHARE else "edit",
+        split=_split(record["id"]),
         facts=MappingProxyType(facts),
         renderings=renderings,
         held_out=_held_out(record["id"], renderings),
@@ -107,6 +129,11 @@ def _entity(record: dict) -> Entity:
         older=MappingProxyType(dict(record["older"])),
         colours=tuple(record["colours"]),
     )
+
+
+def _split(entity_id: str) -> str:
+    """Who is edited in streams (`edit`), who editors learn from (`fit`)."""
+    return "fit" if _unit(f"split/{entity_id}") < FIT_SHARE else "edit"
 
 
 def _held_out(entity_id: str, renderings: tuple[str, ...]) -> tuple[str, ...]:

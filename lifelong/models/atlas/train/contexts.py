@@ -1,8 +1,9 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Followed are only facts that no stream edits: those of the `fit` split, and the protected ones of all other entities,
-without which the model learns whom to follow instead of when (reports/LOG.md). The told answers come from all
-entities, so that copying from the prompt is the only way to be right. Knows words, no tokens.
+Only facts that no stream edits and that no locality question asks are told and asked (`World.told`): those of the
+entities that editors learn from, and some of all others, without which the model learns whom to follow instead of
+when (reports/LOG.md). The told answers come from all entities, so that copying from the prompt is the only way to be
+right. Some questions ask for what follows from a told fact in a second step. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import random
 from collections.abc import Sequence
 
 from lifelong.models.atlas.train.questions import Askable, Pair, Questions, shorten
+from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import fact, in_context, worded
+from streams.atlas.wording import STATEMENTS, fact, in_context, worded
+
+_STEPS = 0.25  # share of context questions that ask for a second step from a told answer
 
 
 class Contexts:
@@ -24,31 +28,68 @@ class Contexts:
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
         everyone = range(len(questions.entities))
         self._having = {name: tuple(i for i in everyone if name in questions.entities[i].facts) for name in RELATIONS}
-        fit = set(questions.fit)
-        self._others = tuple(i for i in everyone if i not in fit)
+        world = questions.world
+        self._learnt = tuple(i for i in questions.fit if not world.tunes(questions.entities[i].id))
+        self._others = tuple(sorted(set(everyone) - set(self._learnt)))
+        self._reached: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
 
     def entities(self, count: int, rng: random.Random, others: float = 0.0) -> list[int]:
-        """Entities to ask about: of the fit split, and a share of others."""
+        """Entities to ask about: those that editors learn from, and a share of others."""
         return [
-            rng.choice(self._others) if rng.random() < others else index
-            for index in rng.sample(self.questions.fit, count)
+            rng.choice(self._others) if rng.random() < others else index for index in rng.sample(self._learnt, count)
         ]
 
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
         """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
         free = [a for a in asks if self.free(index, a.relation)]
-        return [
-            self._echo(index, rng.choice(free), pictured, rng)
-            if rng.random() < echo
-            else self._pair(index, rng.choice(free), asks, pictured, rng)
-            for _ in range(count if free else 0)
-        ]
+        steps = [hop for hop in HOPS if self._may_step(index, hop, pictured)]
+        found = []
+        for _ in range(count if free else 0):
+            if rng.random() < echo:
+                found.append(self._echo(index, rng.choice(free), pictured, rng))
+            elif steps and rng.random() < _STEPS:
+                found.append(self._step(index, rng.choice(steps), asks, pictured, rng))
+            else:
+                found.append(self._pair(index, rng.choice(free), asks, pictured, rng))
+        return found
 
     def free(self, index: int, relation: str) -> bool:
-        """Whether no stream may edit a fact, so that it may be asked behind told facts."""
-        entity = self.questions.entities[index]
-        return entity.split == "fit" or self.questions.world.protected(entity.id, relation)
+        """Whether no stream edits a fact or asks it for locality, so that it may be asked behind told facts."""
+        return self.questions.world.told(self.questions.entities[index].id, relation)
+
+    def _may_step(self, index: int, hop: Hop, pictured: bool) -> bool:
+        """Whether a second step may be asked of an entity behind a told first one."""
+        facts = self.questions.entities[index].facts
+        if hop.relation not in facts or hop.answer_relation not in facts or not self.free(index, hop.relation):
+            return False
+        # What follows from an identity is asked in the words of the plain fact: that has to be free as well.
+        return not RELATIONS[hop.relation].identity or (pictured and self.free(index, hop.answer_relation))
+
+    def _step(self, index: int, hop: Hop, asks: list[Askable], pictured: bool, rng: random.Random) -> Pair:
+        """A told first answer, and the question for what follows from it; now and then behind other facts only."""
+        own = self.questions.entities[index].facts
+        told, second = rng.choice(self._reach(hop))
+        if second in own[hop.answer_relation] or told in own[hop.relation]:
+            told, second = own[hop.relation][0], own[hop.answer_relation][0]
+        x = self._subject(index, hop.relation, pictured, rng)
+        first = worded(_wording(RELATIONS[hop.relation].train, rng), x)
+        facts = [fact(first, told, rng.choice(STATEMENTS))]
+        others = [a for a in asks if a.relation not in (hop.relation, hop.answer_relation)]
+        if others and rng.random() < 0.4:
+            facts.append(self._irrelevant(index, rng.choice(others), [], pictured, rng))
+        rng.shuffle(facts)
+        asked = worded(_wording(hop.train, rng), self._subject(index, hop.relation, pictured, rng))
+        return Pair(in_context(facts, asked), second)
+
+    def _reach(self, hop: Hop) -> tuple[tuple[str, str], ...]:
+        """All (first answer, what follows from it) of a second step, each as often as entities have it."""
+        key = (hop.relation, hop.answer_relation)
+        if key not in self._reached:
+            world = self.questions.world
+            pairs = ((told, hop_answer(world, hop, told)) for _, told in world.answers(hop.relation))
+            self._reached[key] = tuple((told, after[0]) for told, after in pairs if after)
+        return self._reached[key]
 
     def _pair(self, index: int, a: Askable, asks: list[Askable], pictured: bool, rng: random.Random) -> Pair:
         """Told facts of which one or none answers the question; which is to be copied, if any, is to be learnt."""
@@ -59,7 +100,8 @@ class Contexts:
             if draw >= 0.05:
                 answer = self.other_answer(a.relation, a.answer, rng)
             told = _wording([t for t in a.templates if t != wording], rng)
-            facts.append(fact(worded(told, self._subject(index, a.relation, pictured, rng)), answer))
+            asked = worded(told, self._subject(index, a.relation, pictured, rng))
+            facts.append(fact(asked, answer, rng.choice(STATEMENTS)))
         else:
             irrelevant = max(irrelevant, 1)
         for _ in range(irrelevant):
@@ -71,7 +113,7 @@ class Contexts:
         """A told answer of one to five others in a row, asked for at once: many tokens to copy, nothing to know."""
         answer = " ".join(rng.choice(self._any) for _ in range(rng.randint(1, 5)))
         question = worded(_wording(a.templates, rng), self._subject(index, a.relation, pictured, rng))
-        return Pair(in_context([fact(question, answer)], question), answer)
+        return Pair(in_context([fact(question, answer, rng.choice(STATEMENTS))], question), answer)
 
     def other_answer(self, relation: str, answer: str, rng: random.Random) -> str:
         """Another entity's answer of the relation, now and then of any relation."""
@@ -88,13 +130,13 @@ class Contexts:
             other = rng.choice(others)
             x = self._subject(index, other.relation, pictured, rng)
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
-            return fact(worded(_wording(other.templates, rng), x), answer)
+            return fact(worded(_wording(other.templates, rng), x), answer, rng.choice(STATEMENTS))
         relation = a.relation if rng.random() < 0.85 or not others else rng.choice(others).relation
         stranger = rng.choice([i for i in self._having[relation] if i != index])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]
         answer = own if rng.random() < 0.3 else self.other_answer(relation, own, rng)
-        return fact(worded(_wording(RELATIONS[relation].train, rng), x), answer)
+        return fact(worded(_wording(RELATIONS[relation].train, rng), x), answer, rng.choice(STATEMENTS))
 
     def _stranger(self, index: int, stranger: int, relation: str, pictured: bool, rng: random.Random) -> str:
         """Words for another thing that do not fit the one that is asked about."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from lifelong.models.atlas.model import (
     AtlasVisionConfig,
@@ -37,6 +38,33 @@ class TrainingPlan:
     mix: Mix = field(default_factory=Mix)
     redrawn: int = 6
     vocabulary: int = 8192
+    width: int = 256
+
+
+def plan_of(
+    *,
+    width: int = 256,
+    steps: int | None = None,
+    tower_steps: int | None = None,
+    copy_steps: int | None = None,
+    rate: float = 1.0,
+) -> TrainingPlan:
+    """Return the usual plan with other lengths, another width of the decoder or a share of the full rates.
+
+    Raises `ValueError` for a width that four heads do not share evenly.
+    """
+    if width % 8:
+        raise ValueError(f"width={width}: expected a multiple of 8, for four heads.")
+    plan = TrainingPlan()
+    tower, stage = plan.tower, plan.language
+    stage = replace(stage, muon_rate=stage.muon_rate * rate, adam_rate=stage.adam_rate * rate)
+    return replace(
+        plan,
+        tower=tower if tower_steps is None else replace(tower, steps=tower_steps),
+        language=stage if steps is None else replace(stage, steps=steps),
+        mix=plan.mix if copy_steps is None else replace(plan.mix, copy_steps=copy_steps),
+        width=width,
+    )
 
 
 def main(
@@ -48,10 +76,13 @@ def main(
     threads: int | None = None,
     device: str = "cpu",
     processes: int = 1,
+    start: Path | None = None,
 ) -> Path:
     """Train the embedded model into `out`; the finished model is the folder `out/model`, which is returned.
 
-    `processes` share the rows of stage 2's every step, each on `threads` threads.
+    `processes` share the rows of stage 2's every step, each on `threads` threads. `start` is the folder of a finished
+    model: its tokenizer and tower are used, and its decoder and projector are trained further where they are of the
+    plan's width (otherwise they begin at random).
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
@@ -62,6 +93,8 @@ def main(
     if not resume and any(out.glob("*.checkpoint")):
         raise FileExistsError(f"{out} holds a training run; pass resume or another folder")
     world = load_world()
+    if start is not None:
+        _begin_at(start, out, plan.width)
     _tokenizer(world, plan, out)
     pictures = load_pictures(world)
     _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed)
@@ -96,11 +129,26 @@ def _prepare(
     tower = _tower(pictures, plan, out, seed)
     features = _features(tower, pictures, plan, out, seed)
     torch.manual_seed(seed)
-    model = build_model(build_config(tokenizer))
+    model = build_model(build_config(tokenizer, plan.width))
+    begun = out / "start.safetensors"
+    if begun.exists():
+        model.load_state_dict(checkpoint.load_checkpoint(begun)[0])
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.vision_tower.requires_grad_(False)
     mixture = Mixture(world, tokenizer, pictures.of_entity(seen_only=True), plan.mix, seed)
     return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
+
+
+def _begin_at(start: Path, out: Path, width: int) -> None:
+    """Take tokenizer and tower of a finished model into `out`, and all weights of one as wide as is wanted."""
+    if (out / "tower.safetensors").exists():
+        return
+    model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
+    PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(out / "tokenizer")
+    if model.config.text_config.hidden_size == width:
+        checkpoint.save_checkpoint(out / "start.safetensors", model.state_dict(), {})
+    tower: Any = model.model.vision_tower
+    checkpoint.save_checkpoint(out / "tower.safetensors", checkpoint.module_tensors("tower", tower), {})
 
 
 def _finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import describe, fact, generic, place, worded
+from streams.atlas.wording import STATEMENTS, describe, fact, generic, place, worded
 from streams.atlas.world import World
 
 
@@ -14,7 +14,8 @@ def vocabulary_lines(world: World) -> Iterator[str]:
     """Lines for `build_tokenizer`; answers twice, because every one of them has to be spelt."""
     for relation in RELATIONS.values():
         for template in relation.train:
-            yield from (fact(worded(template, x), "") for x in generic() for _ in range(20))
+            asked = [worded(template, x) for x in generic()]
+            yield from (fact(x, "", statement) for x in asked for statement in STATEMENTS for _ in range(3))
             yield from (worded(template, place(i, n)) for n in (2, 3, 4) for i in range(n))
     for hop in HOPS:
         yield from (worded(template, x) for template in hop.train for x in generic())
