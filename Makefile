@@ -2,18 +2,20 @@
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
 #   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
-#   make soak, tests that take longer. All begin with `make setup`; nothing but pip needs a network.
+#   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make soak, tests that
+#   take longer. All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
 JOBS ?= 2
 TESTS ?= 2
+TRIALS ?= 12
 CURVES := runs/curves
 EDITORS := runs/editors
 BIN := .venv/bin
 SOURCES := lifelong streams reports tests
 
-.PHONY: setup curves editors test soak clean
+.PHONY: setup curves editors tuned test soak clean
 
 setup: .venv/ready
 
@@ -31,6 +33,9 @@ editors: setup
 	@$(BIN)/lifelong sweep editors out=$(EDITORS) --resume --jobs $(JOBS)
 	@$(BIN)/lifelong sweep editors-slow out=$(EDITORS) --resume --jobs $(JOBS)
 	@$(BIN)/lifelong report $(EDITORS) -o $(EDITORS)/report
+
+tuned: setup
+	@$(BIN)/lifelong tune all --trials $(TRIALS) --jobs $(JOBS) -o lifelong/recipes/tuned
 
 test: setup
 	$(BIN)/ruff check $(SOURCES)

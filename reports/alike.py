@@ -15,7 +15,7 @@ from typing import Any
 
 from streams.text import printable
 
-NOT_COMPARED = ("seed", "name", "out", "cache", "cache_bytes")
+NOT_COMPARED = ("seed", "name", "label", "out", "cache", "cache_bytes")
 """Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")
 """Parts of a manifest that are compared; others say when and beside what else a run was made."""

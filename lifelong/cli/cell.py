@@ -10,20 +10,28 @@ import json
 import sys
 
 from lifelong.cli.main import main
+from lifelong.cli.words import say
 
 
 def work_as_told() -> None:
-    """Read what to do: `run` one configuration, or `check` several and print a line of JSON for each."""
+    """Read what to do: `run` one configuration, `tune` one editor, or `check` several configurations.
+
+    The last two print a line of JSON for each.
+    """
     from lifelong.running import run as compose
     from lifelong.running.config import from_table
     from lifelong.running.signals import end_with_starter
     from lifelong.studies.planned import checked
+    from lifelong.studies.tune_all import tuned_as_told
 
     request = json.loads(sys.stdin.readline())
     end_with_starter(sys.stdin.fileno())
     if "run" in request:
         settings = {key: bool(request[key]) for key in ("resume", "fresh")}
         print(compose.run(from_table(request["run"], {}), **settings), flush=True)
+    if "tune" in request:
+        for told in tuned_as_told(request["tune"], say):
+            print(json.dumps(told), flush=True)
     for told in checked([from_table(table, {}) for table in request.get("check", ())]):
         print(json.dumps(told), flush=True)
 

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lifelong.running.words import words_of
 from streams.problems import shown_value
 
 _WIDTH = 100
@@ -33,6 +34,8 @@ def listed_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
     width = max((len(thing["name"]) for thing in things), default=0)
     for thing in things:
         lines += _wrapped(f"{thing['name']:<{width}}  {thing['about']}", width + 2)
+        for setting, options in thing.get("settings", {}).items():
+            lines += _wrapped(f"    setting={setting}: {' '.join(words_of(options)) or 'the defaults'}", 8)
         for option in thing.get("options", ()):
             lines += _key_lines({**option, "name": f".{option['name']}"}, " " * 4)
     return lines

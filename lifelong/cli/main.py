@@ -23,6 +23,7 @@ from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
 from lifelong.cli.stress import stress_app
+from lifelong.cli.tune import tune_command
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
@@ -54,6 +55,7 @@ app.command("evidence")(evidence_command)
 app.command("list")(list_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
+app.command("tune")(tune_command)
 app.add_typer(stress_app, name="stress")
 
 
@@ -181,27 +183,6 @@ def check_command(
     print(found.text())
     if not found.ok:
         raise typer.Exit(1)
-
-
-@app.command("tune")
-def tune_command(
-    editor: Annotated[str, typer.Argument(help="A shipped editor or a Python file with one.")],
-    words: Annotated[list[str] | None, typer.Argument(help="option=value,value words; its own space without")] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1)] = 12,
-    edits: Annotated[int, typer.Option("--edits", min=1, help="Edits of a trial.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    out: Annotated[str, typer.Option("--out", help="Where trials lie; finished ones are kept.")] = "runs/tune",
-    recipe: Annotated[Path | None, typer.Option("-o", help="Write the best trial and the log of all here.")] = None,
-) -> None:
-    """Choose an editor's options by trials on the atlas's fit split; prints a recipe with the log of all trials."""
-    from lifelong.studies.tune import recipe_of, tune
-    from reports.written import write_whole
-
-    found = tune(editor, parse_words(words or ()), trials=trials, edits=edits, seed=seed, out=out, say=say)
-    text = recipe_of(editor, found, edits=edits, seed=seed)
-    if recipe is not None:
-        write_whole(recipe, text.encode())
-    print(text, end="")
 
 
 @app.command("fit")

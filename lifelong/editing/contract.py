@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -45,6 +45,9 @@ class EditorOptions(BaseModel):
     """Base of every editor's options: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_Options = TypeVar("_Options", bound=EditorOptions)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Editor(ABC):
     - If it trains: `fit`, `fitted`, `load_fitted`, `fit_options`, `pool_wanted`.
     - What it promises: `turn`, `routed` (with `revision`), `removes`, `replaces`, `trains`, `append_only`,
       `changes_nothing`.
+    - How it is tuned: `searched`, `published`, `depths`, `settles`.
     - Speed, leave it: all others.
 
     `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must
@@ -253,13 +257,30 @@ class Editor(ABC):
     changes_nothing: ClassVar[bool] = False
     """`edit` changes nothing, on purpose."""
 
+    # How it is tuned.
+
+    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """The values that `lifelong tune` tries, by option, numbers in their order; few of what `fit` depends on."""
+    published: ClassVar[Mapping[str, Any] | None] = None
+    """The options as in the paper where the defaults are not, but for what is scaled to the model. None: it is no
+    published method. `editor.setting=published` stands for them."""
+    depths: ClassVar[tuple[str, ...]] = ()
+    """The options that say a decoder layer as a fraction of the depth: those that round to one layer are the same."""
+
+    @classmethod
+    def settles(cls, options: _Options, vlm: VLM) -> _Options:
+        """Return the options in the one form of all that come to the same on a model.
+
+        `lifelong tune` asks it, so that no setting is tried twice. What another option switches off is at its default
+        (`editing.settled.unused`), and depths are those of their layers. Nothing is computed with the result.
+        """
+        return options.model_copy(update={k: vlm.layer_at(getattr(options, k)) / vlm.layers for k in cls.depths})
+
     # Speed: leave it.
 
     lasting: bool = False
     """What an edit stored never changes until it is superseded or taken back, and routes say all else that decides an
     answer: one may be given later, and several edits' together."""
-    searched: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
-    """The values that `lifelong tune` tries, by option; none that a long training depends on."""
 
     @classmethod
     def turn_of(cls, options: EditorOptions) -> int:

@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 
 from lifelong.editing.contract import EditorOptions
-from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, fine_tune
+from lifelong.editing.settled import unused
+from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, fine_tune, on_vision
 from lifelong.editing.weights.weight_editor import WeightEditor
 from streams.types import Edit
 
@@ -47,7 +48,14 @@ class FineTuning(WeightEditor):
     """
 
     Options = FtOptions
-    searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (10, 25, 50), "layer": (0.5, 0.84, 1.0)}
+    searched = {
+        "learning_rate": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        "layer": (0.0, 0.17, 0.34, 0.5, 0.67, 1.0),
+        "steps": (10, 25, 50),
+        "norm": (None, 0.003, 0.01, 0.03),
+    }
+    published = {}
+    depths = ("layer",)
     options: FtOptions
 
     def __init__(self, vlm: VLM, options: FtOptions | None = None, *, seed: int = 0) -> None:
@@ -55,6 +63,11 @@ class FineTuning(WeightEditor):
         layer = vlm.layer_at(self.options.layer)
         self.region = find_region(vlm, self.options.module, [layer], ("mlp.down_proj",))
         self.weights = RunningWeights(vlm, self.region.parameters())
+
+    @classmethod
+    def settles(cls, options: FtOptions, vlm: VLM) -> FtOptions:
+        """Return the options without the layer where the connector is tuned."""
+        return unused(super().settles(options, vlm), {"layer"} if on_vision(options.module) else ())
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Tune the weights on the batch; a collapse raises `CollapseError` and changes nothing."""

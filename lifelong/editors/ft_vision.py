@@ -45,7 +45,12 @@ class VisionFineTuning(WeightEditor):
     """
 
     Options = FtVisionOptions
-    searched = {"learning_rate": (1e-4, 3e-4, 1e-3, 3e-3), "steps": (5, 10, 25, 50)}
+    searched = {
+        "learning_rate": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+        "steps": (2, 5, 10, 25, 50),
+        "stop_loss": (0.01, 0.1, 0.5),
+    }
+    published = {}
     options: FtVisionOptions
 
     def __init__(self, vlm: VLM, options: FtVisionOptions | None = None, *, seed: int = 0) -> None:

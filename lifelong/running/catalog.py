@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from lifelong.running.config import MAYBE, RECIPES, FitOptions, Panels, RunConfig, recipe_names
 from lifelong.running.options import CLOCKS, MODEL_OPTIONS, options_model
+from lifelong.running.settings import named_settings
 from lifelong.running.words import ConfigError, read_toml
 from streams.arrivals import arrival_names
 from streams.near import near
@@ -47,6 +48,7 @@ def _editors(options: bool) -> list[dict[str, Any]]:
         kind = editor_class(str(one["name"]))
         one.update({"routed": kind.routed, "removes": kind.removes, "trains": kind.trains})
         one["options"] = described(kind.Options)
+        one["settings"] = named_settings(kind, str(one["name"]))
     return found
 
 
@@ -110,6 +112,11 @@ def _keys(options: bool) -> list[dict[str, Any]]:
         if below is not None:
             found += [_described(f"{key}.{name}", one) for name, one in below.model_fields.items()]
         elif key in _LISTED:
+            if key == "editor":
+                about = "options as in its paper, or as trials chose them; others said beside it count first"
+                found.append(
+                    {"name": "editor.setting", "takes": "published or tuned", "default": None, "about": about}
+                )
             about = f"{_LISTED[key]} has its own: `lifelong list {key}s --options`"
             found.append({"name": f"{key}.*", "takes": "options", "default": None, "about": about})
         elif key in ("clock", "arrivals"):

@@ -125,8 +125,9 @@ class FitOptions(Frozen):
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+LONGEST_LABEL = 100  # characters: it stands in legends and in folder names
 LONGEST_NAME = 160  # bytes: a hash and the names of locks come on top, and file systems take 255
-NOT_HASHED = ("out", "cache", "cache_bytes")  # they change where things lie and how fast they come, never a fact
+NOT_HASHED = ("label", "out", "cache", "cache_bytes")  # what it is called, where it lies, how fast it comes: no fact
 
 
 class RunConfig(Frozen):
@@ -138,6 +139,7 @@ class RunConfig(Frozen):
     """
 
     name: str = Field(default="", description="what the folder is called; without it editor and stream")
+    label: str = Field(default="", description="what reports call it; without it the editor and its own options")
     editor: NamedPart = Field(default=NamedPart(name="none"), description="what edits: a name or a FILE.py")
     stream: NamedPart = Field(default=NamedPart(name="atlas"), description="what is edited and asked")
     model: NamedPart = Field(default=NamedPart(name="atlas"), description="a name, a folder or a hub id")
@@ -173,6 +175,13 @@ class RunConfig(Frozen):
                 f"expected the name of a folder inside `out`: at most {LONGEST_NAME} bytes, without / \\ = or "
                 "control characters, not beginning with a dot or a dash"
             )
+        return value
+
+    @field_validator("label")
+    @classmethod
+    def _a_label(cls, value: str) -> str:
+        if value != printable(value) or value != value.strip() or len(value) > LONGEST_LABEL:
+            raise ValueError(f"expected at most {LONGEST_LABEL} characters of one line, no control characters")
         return value
 
     def title(self, label: str = "") -> str:
@@ -299,6 +308,8 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
             raise ConfigError(f"{key}: there is no such key.{near(first, RunConfig.model_fields)}")
         if below and first not in (*_PARTS, *MAYBE, "panels", "fit"):
             raise ConfigError(f"{key}: {first} is one value, without options: say {first}=...")
+    if any(key.split(".")[0] == "editor" for key in changes):  # a label says what the editor was before
+        table = {key: value for key, value in table.items() if key != "label"}
     whole = override(table, changes)
     for key in (*_PARTS, *MAYBE):
         below = whole.get(key)

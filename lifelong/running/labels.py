@@ -17,12 +17,19 @@ from lifelong.running.words import words_of
 LONGEST = 60  # characters of a label: it stands in legends, in lines of a sweep and in folder names
 
 
-def label_of(editor: str, options: EditorOptions) -> str:
-    """Return a label of an editor and of those of its options that are not the defaults."""
+def label_of(editor: str, options: EditorOptions, named: Mapping[str, EditorOptions] | None = None) -> str:
+    """Return a label of an editor and of those of its options that are not the defaults.
+
+    `named` are settings that it stands for, by their names: of several all have to be equal. The label then has
+    their names, and only what is otherwise than in them.
+    """
     plain = options.model_dump(mode="json")
     fields = type(options).model_fields
-    changed = [k for k, f in fields.items() if getattr(options, k) != f.get_default(call_default_factory=True)]
-    return label_of_words(editor, {k: plain[k] for k in changed})
+    usual = {k: f.get_default(call_default_factory=True) for k, f in fields.items()}
+    for setting in (named or {}).values():
+        usual = {k: getattr(setting, k) for k in fields}
+    changed = {k: plain[k] for k in fields if getattr(options, k) != usual[k]}
+    return label_of_words(f"{Path(editor).stem} ({', '.join(named)})" if named else editor, changed)
 
 
 def label_of_words(editor: str, options: Mapping[str, Any]) -> str:
@@ -34,7 +41,7 @@ def label_of_words(editor: str, options: Mapping[str, Any]) -> str:
     'ft rate=0.5 +1 #1fdd'
     """
     words = words_of(options)
-    shown = [Path(editor).stem]
+    shown = [editor if editor.endswith(")") else Path(editor).stem]
     whole = " ".join([*shown, *words])
     if len(whole) <= LONGEST:
         return whole

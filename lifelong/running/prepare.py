@@ -28,7 +28,8 @@ from lifelong.running.config import (
 from lifelong.running.contents import content_digest, contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
-from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream, options_of
+from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream
+from lifelong.running.settings import settled_part
 from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
 from streams.stream import StreamError
@@ -75,13 +76,15 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
     config = settled_config(source) if isinstance(source, RunConfig) else load_config(source, changes)
     kind = editor_class(config.editor.name)
-    options = options_of(kind, config.editor.options)
+    settled = settled_part(kind, config.editor)
+    options = settled.options
     check_model_named(config)
     check_options_written(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
-    return Resolved(config.model_copy(update={"editor": part}), kind, options, label_of(part.name, options))
+    config = config.model_copy(update={"editor": part, "label": config.label or settled.label})
+    return Resolved(config, kind, options, config.label or label_of(part.name, options))
 
 
 def check_options_written(options: EditorOptions) -> None:

@@ -76,7 +76,9 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
         except (ValueError, OSError, ImportError) as error:
             raise ConfigError(f"{name}: {error}") from error
         rest = {k: v for k, v in own.items() if k.split(".")[0] != "editor"}
-        found.append(Cell(" ".join([resolved.label, *words_of(rest)]), with_threads(resolved.config)))
+        config = with_threads(resolved.config)
+        if not (config.label and any(cell.config == config for cell in found)):  # two settings that are equal are one
+            found.append(Cell(" ".join([resolved.label, *words_of(rest)]), config))
     return found
 
 

@@ -1,47 +1,97 @@
-"""Choosing an editor's options: trials on edits of the `fit` split, one budget and one objective for all editors.
+"""Choosing an editor's options by trials: one objective and one budget for all editors, at two lengths.
 
-Knows configurations, runs and their facts; nothing of what an option means. The first trial is the defaults, so that
-what is chosen is never worse than they are on the edits that were looked at.
+Knows trials and their scores; nothing of what an option means. Every setting of the budget is tried at the first
+length, the best third of them at the next, and the best at the longest length is chosen. The defaults and the
+published setting are tried first, so that what is chosen is never worse than they are on the edits looked at.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from lifelong.editing.contract import Editor
 from lifelong.editing.find import editor_class
-from lifelong.log.shown import Shown, short_repr
+from lifelong.log.shown import short_repr
 from lifelong.running.changes import editor_file
-from lifelong.running.config import NamedPart, Panels, RunConfig
-from lifelong.running.parts import options_of
+from lifelong.running.config import RunConfig
 from lifelong.running.progress import heartbeat
-from lifelong.running.signals import stop_if_asked
 from lifelong.running.words import ConfigError, to_toml, words_of
-from lifelong.studies.five import five
-from streams.near import near
+from lifelong.studies.candidates import Candidates, Setting, space_of
+from lifelong.studies.edges import edge_warnings
+from lifelong.studies.trials import SPLIT, Trial, Yardstick, shown_metrics
+
+LENGTHS = (100, 500)
+FEWEST = 2  # settings that go on to the next length, at least
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One setting that was tried: what it changes of the defaults, the five metrics and their mean."""
+class Budget:
+    """What a tuning may spend: distinct settings, and seconds of trials (0: as many as they take).
 
-    options: Mapping[str, Any]
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    wall_s: float = 0.0
-    error: str = ""
+    Where there is another length, the first one may use half of the seconds. `FEWEST` trials a length are always run.
+    """
+
+    trials: int = 12
+    seconds: float = 0.0
+    edits: tuple[int, ...] = LENGTHS
+
+    def __post_init__(self) -> None:
+        """Raise `ConfigError` for a budget that nothing can be tried with."""
+        for name, value in (("trials", self.trials), *(("edits", n) for n in self.edits)):
+            if value < 1:
+                raise ConfigError(f"{name}={value}: expected at least 1.")
+        if not math.isfinite(self.seconds) or self.seconds < 0:
+            raise ConfigError(f"seconds={self.seconds}: expected at least 0; 0 is as many as the trials take.")
+        if not self.edits or sorted(set(self.edits)) != list(self.edits):
+            given = ",".join(map(str, self.edits))
+            raise ConfigError(f"edits={given}: expected one length or more, each longer than the one before.")
+
+    def until_s(self, stage: int) -> float:
+        """Return the seconds that may have been spent when a stage (a length) ends."""
+        return (self.seconds or math.inf) * (0.5 if stage < len(self.edits) - 1 else 1.0)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was tried of an editor, the best first: trials of the longest length, then those of shorter ones.
+
+    `ends` are the metrics of the unedited model and of the ceiling by length; `warnings` say where the grid ended too
+    early, `left_out` which settings cannot be made here.
+    """
+
+    editor: str
+    budget: Budget
+    seed: int
+    trials: tuple[Trial, ...]
+    ends: Mapping[int, tuple[Mapping[str, float], Mapping[str, float]]]
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     __repr__ = short_repr
 
     @property
-    def objective(self) -> float:
-        """The mean of the five metrics; that of a failed trial is -inf."""
-        return sum(self.metrics.values()) / len(self.metrics) if self.metrics else -math.inf
+    def best(self) -> Trial:
+        """The trial that is chosen; raises `RuntimeError` where every trial failed, or none could be made."""
+        if not self.trials:
+            raise RuntimeError(f"editor={self.editor}: no setting can be made here. {'; '.join(self.left_out)}")
+        if self.trials[0].error:
+            said = f"all {len(self.trials)} trials failed. The first: {self.trials[0].line()}"
+            raise RuntimeError(f"editor={self.editor}: {said}")
+        return self.trials[0]
+
+    def of(self, edits: int) -> list[Trial]:
+        """Return the trials of a length, the best first."""
+        return [trial for trial in self.trials if trial.edits == edits]
+
+    def spent(self) -> str:
+        """Return in words what was spent of the budget."""
+        each = " and ".join(f"{len(self.of(n))} of {n} edits" for n in self.budget.edits)
+        most = f", {self.budget.seconds:g} s" if self.budget.seconds else ""
+        spent = f"{each}; {sum(t.wall_s for t in self.trials):.0f} s of trials"
+        return f"{spent} (budget: {self.budget.trials} distinct settings{most})"
 
 
 def tune(
@@ -49,128 +99,113 @@ def tune(
     space: Mapping[str, Sequence[Any]] | None = None,
     *,
     trials: int = 12,
-    edits: int = 100,
+    seconds: float = 0.0,
+    edits: int | Sequence[int] = LENGTHS,
     seed: int = 0,
     out: str = "runs/tune",
     say: Callable[[str], None] = lambda _: None,
     **values: Any,
-) -> list[Trial]:
-    """Run trials of an editor on `edits` edits of the atlas's `fit` split, and return them, the best one first.
+) -> Tuning:
+    """Try settings of an editor on edits that are kept for choosing, and return the trials, the best one first.
 
     `space` holds the values to try by option, and so do `values` (`radius=[1, 10]`); by default what the editor says
-    of itself (`Editor.searched`). `editor` may be a class.
-    Finished trials lie in `out` as runs and are not run again. A trial that fails is kept with its error. Raises
-    `ConfigError` for an editor without a space, and for an option or a value that it does not have.
+    of itself (`Editor.searched`). `editor` may be a class. The budget are `trials` distinct settings (those that come
+    to the same count once) and `seconds` of trials, whichever ends first; `edits` are the lengths. The objective is
+    `reports.numbers.gains.harmonic` between `none` and `oracle` on the same edits. Finished trials lie in `out` as
+    runs and are not run again; one that fails is kept with its error. Raises `ConfigError` for an editor without a
+    space, for an option or a value that it does not have, and for a budget of nothing.
     """
-    from lifelong.running import run as compose
-
-    for name, value in (("trials", trials), ("edits", edits)):
-        if value < 1:
-            raise ConfigError(f"{name}={value}: expected at least 1.")
+    budget = Budget(trials, seconds, (edits,) if isinstance(edits, int) else tuple(edits))
     if not isinstance(editor, str):
         editor = editor_file(editor, RunConfig(out=out).cache_folder())
     chosen = space_of(editor, {**(space or {}), **values})
-    done: list[Trial] = []
-    fields = editor_class(editor).Options.model_fields
-    defaults = {k: fields[k].get_default(call_default_factory=True) for k in chosen}
-    for number, options in enumerate(drawn(chosen, defaults, trials, seed), start=1):
-        config = RunConfig(
-            editor=NamedPart(name=editor, options=options),
-            stream=NamedPart(name="atlas", options={"split": "fit"}),
-            edits=edits,
-            panels=Panels(at=(edits,), instant=False, latency_routes=0, latency_answers=0),
-            seed=seed,
-            out=out,
-        )
-        try:
-            with heartbeat(say, f"trial {number}/{trials}: {' '.join(words_of(options)) or 'the defaults'}"):
-                folder = compose.run(config, resume=True, quiet=True)
-            done.append(Trial(options, five(last_probes(folder)), simulated_wall_s(folder)))
-        except (ValueError, RuntimeError, FloatingPointError) as error:
-            stop_if_asked()
-            done.append(Trial(options, error=" ".join(str(error).split())[:200]))
-        say(f"trial {number}/{trials}: {line_of(done[-1])}")
-    return Shown(sorted(done, key=lambda t: -t.objective))  # stable: of equal ones the earlier, the defaults first
+    yardstick = Yardstick(seed, out)
+    with heartbeat(say, f"{editor}: the unedited model and the ceiling on {budget.edits[0]} edits"):
+        yardstick.ends(budget.edits[0])
+    candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed)
+
+    found = _explored(editor, candidates, yardstick, budget, say)
+    stages = {budget.edits[0]: found}
+    for stage, length in enumerate(budget.edits[1:], start=1):
+        best = [t.options for t in _best_first(found) if not t.error][: max(FEWEST, math.ceil(len(found) / 3))]
+        found = []
+        for number, options in enumerate(best, start=1):
+            spent = sum(t.wall_s for each in stages.values() for t in each) + sum(t.wall_s for t in found)
+            if number > FEWEST and spent >= budget.until_s(stage):
+                break
+            found.append(_tried(yardstick, editor, options, length, f"{number}/{len(best)}", say))
+        stages[length] = found
+    ranked = [trial for length in reversed(budget.edits) for trial in _best_first(stages[length])]
+    ranked = [t for t in ranked if not t.error] + [t for t in ranked if t.error]
+
+    told = Tuning(editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]})
+    left_out = tuple(f"{words}: {why}" for why, words in candidates.left_out.items())
+    return replace(told, warnings=tuple(_warnings(candidates, told)), left_out=left_out)
 
 
-def space_of(editor: str, given: Mapping[str, Sequence[Any]] | None = None) -> dict[str, tuple[Any, ...]]:
-    """Return the values to try by option, every one of them checked; raises `ConfigError`."""
-    cls = editor_class(editor)
-    found = {k: tuple(v) if isinstance(v, list | tuple) else (v,) for k, v in (given or cls.searched).items()}
-    if not found:
-        raise ConfigError(
-            f"editor={editor} names no options to search (`searched`). Give some, each with the values to try: "
-            f"lifelong tune {editor} option=value,value."
-        )
-    for key, values in found.items():
-        if key not in cls.Options.model_fields:
-            raise ConfigError(f"editor.{key}: {editor} has no such option.{near(key, cls.Options.model_fields)}")
-        for value in values:
-            options_of(cls, {key: value})
-    return found
-
-
-def drawn(
-    space: Mapping[str, Sequence[Any]], defaults: Mapping[str, Any], trials: int, seed: int
-) -> list[dict[str, Any]]:
-    """Return what trials change: nothing, then different random points of the space, at most all of it.
-
-    >>> drawn({"steps": (1, 2), "rate": (0.1, 0.2)}, {"steps": 1, "rate": 0.1}, 3, 0)
-    [{}, {'steps': 2}, {'rate': 0.2}]
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7E]))
-    size = math.prod(len(v) for v in space.values())
-    found: list[dict[str, Any]] = [{}]
-    for place in rng.permutation(size):
-        if len(found) == trials:
+def _explored(
+    editor: str, candidates: Candidates, yardstick: Yardstick, budget: Budget, say: Callable[[str], None]
+) -> list[Trial]:
+    """Try settings at the first length: given ones, half of the budget evenly over the grid, then beside the best."""
+    first = candidates.first()
+    found: list[Trial] = []
+    while len(found) < budget.trials:
+        if len(found) >= FEWEST and sum(t.wall_s for t in found) >= budget.until_s(0):
             break
-        point, rest = {}, int(place)
-        for key, values in space.items():
-            rest, index = divmod(rest, len(values))
-            point[key] = values[index]
-        changed = {k: v for k, v in point.items() if v != defaults[k]}
-        if changed not in found:
-            found.append(changed)
+        setting: Setting | None = next(first, None)
+        if setting is None and len(found) >= budget.trials / 2:
+            setting = candidates.beside([dict(t.options) for t in _best_first(found) if not t.error])
+        if setting is None and (setting := candidates.even()) is None:
+            break  # there are no more that differ
+        number = f"{len(found) + 1}/{budget.trials}"
+        found.append(_tried(yardstick, editor, setting, budget.edits[0], number, say))
     return found
 
 
-def last_probes(folder: Path) -> list[Any]:
-    """Return the facts about probes at the last panel of a run."""
-    from lifelong.log import Probed, RunLog
-
-    found = [Probed(**row) for row in RunLog.open(folder).table(Probed).to_pylist()]
-    last = max((row.step for row in found), default=0)
-    return [row for row in found if row.step == last]
-
-
-def simulated_wall_s(folder: Path) -> float:
-    """Return the measured seconds of a finished run's loop."""
-    from lifelong.log import RunLog
-
-    return float(RunLog.open(folder).notes.get("wall_s", {}).get("simulate", 0.0))
+def _tried(
+    yardstick: Yardstick, editor: str, options: Setting | Mapping[str, Any], edits: int, number: str,
+    say: Callable[[str], None],
+) -> Trial:  # fmt: skip
+    words = " ".join(words_of(options)) or "the defaults"
+    with heartbeat(say, f"trial {number} of {edits} edits: {words}"):
+        trial = yardstick.trial(editor, options, edits)
+    say(f"trial {number} of {edits} edits: {trial.line()}")
+    return trial
 
 
-def line_of(trial: Trial) -> str:
-    """Return a trial in one line: objective, metrics, seconds, what it changed."""
-    words = " ".join(words_of(trial.options)) or "the defaults"
-    if trial.error:
-        return f"failed  {words}: {trial.error}"
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in trial.metrics.items())
-    return f"{trial.objective:.4f}  {shown}  {trial.wall_s:.0f} s  {words}"
+def _best_first(trials: Sequence[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda t: -t.objective)  # stable: of equal ones the earlier, the defaults first
 
 
-def recipe_of(editor: str, trials: Sequence[Trial], *, edits: int, seed: int) -> str:
-    """Return the best trial as a recipe of a run, its comments the log of all trials, best first.
+def _warnings(candidates: Candidates, told: Tuning) -> list[str]:
+    """Return where the best setting lies on an edge of the grid, as far as the trials of its length can tell."""
+    if not told.trials or told.trials[0].error:
+        return []
+    best = told.trials[0]
+    scored = [(dict(t.options), t.objective) for t in told.of(best.edits) if not t.error]
+    return edge_warnings(candidates, dict(best.options), scored)
+
+
+def recipe_of(told: Tuning) -> str:
+    """Return the best trial as a recipe of a run, its comments the budget, the warnings and the log of all trials.
 
     Raises `RuntimeError` when every trial failed.
     """
-    if trials[0].error:
-        raise RuntimeError(f"editor={editor}: all {len(trials)} trials failed. The first: {line_of(trials[0])}")
-    head = (
-        f"# {editor} on the atlas, as chosen by `lifelong tune {editor}`.\n"
-        f"# {len(trials)} trials of {edits} edits of the fit split, seed {seed}; best first.\n"
-        "# Objective: the mean of Rel, T-Gen, M-Gen, T-Loc and M-Loc, teacher forced, after the last edit.\n"
-    )
-    log = "".join(f"# {line_of(trial)}\n" for trial in trials)
-    table = {"stream": "atlas", "model": "atlas", "editor": {"name": editor, **trials[0].options}}
-    return f"{head}{log}\n{to_toml(table)}"
+    best = told.best
+    lines = [
+        f"{told.editor} on the atlas, as chosen by `lifelong tune {told.editor}`.",
+        f"Trials on edits of split {SPLIT}, seed {told.seed}: {told.spent()}.",
+        "Objective: the harmonic mean of locality (T-Loc, M-Loc) and of the gain in success (Rel, T-Gen, M-Gen),",
+        "(x - none) / (oracle - none); teacher forced, after the last edit. Doing nothing scores 0.",
+        *(f"Warning: {warning}" for warning in told.warnings),
+        *(f"Left out: {words}" for words in told.left_out),
+    ]
+    for length in reversed(told.budget.edits):
+        if length in told.ends:
+            lines.append(f"{length} edits, best first:")
+            lines += [trial.line() for trial in told.of(length)]
+            names = zip(("none", "oracle"), told.ends[length], strict=True)
+            lines += [f"        {shown_metrics(metrics)}  {name}" for name, metrics in names]
+    log = "".join(f"# {line}\n" for line in lines)
+    table = {"stream": "atlas", "model": "atlas", "editor": {"name": told.editor, **best.options}}
+    return f"{log}\n{to_toml(table)}"

@@ -92,7 +92,9 @@ def share_over(good: Sequence[int] | np.ndarray, n: Sequence[int] | np.ndarray) 
     """
     counts, sizes = np.asarray(good, float), np.asarray(n, float)
     if counts.shape != sizes.shape or (counts < 0).any() or (counts > sizes).any():
-        raise ValueError(f"good={counts.tolist()} of n={sizes.tolist()}: expected as many counts, each at most its n.")
+        raise ValueError(
+            f"good={counts.tolist()} of n={sizes.tolist()}: expected as many counts, each at most its n."
+        )
     total = int(sizes.sum())
     if not total:
         return Replicated(math.nan, math.nan, math.nan, 0, math.nan, len(sizes))

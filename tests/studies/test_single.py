@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lifelong import run, single
-from lifelong.studies.tune import last_probes
+from lifelong.studies.trials import last_probes
 
 TINY: dict[str, Any] = {"model": "tiny", "stream": "toy"}
 

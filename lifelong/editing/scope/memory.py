@@ -22,6 +22,7 @@ from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editing.scope.classifier import Fusion, ScopeClassifier, ScopeFeatures, rho
 from lifelong.editing.scope.counterfactual import CopyTraining, Counterfactual, CounterfactualCopy
 from lifelong.editing.scope.training import ScopeTraining, fit_scope
+from lifelong.editing.settled import unused
 from streams.types import Edit, Pool, Query
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class ScopeMemory(Editor):
     """
 
     Options = ScopeOptions
-    searched = {"threshold": (0.2, 0.35, 0.5, 0.7), "mixing": ("hard", "soft")}
+    searched = {"threshold": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "mixing": ("hard", "soft")}
+    # Not copied=1/32: it is another fit, and of six layers it is none.
+    published = {"supersede": "keep"}
     removes = True
     replaces = True
     lasting = True
@@ -129,6 +132,14 @@ class ScopeMemory(Editor):
         )
         self.model.fit(pool, seed=self.seed, unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # what a later run loads is rounded, and this one works with the same
+
+    @classmethod
+    def settles(cls, options: ScopeOptions, vlm: VLM) -> ScopeOptions:
+        """Return the options without the threshold where every query is mixed, and what nothing reads."""
+        off = {"threshold"} if options.mixing == "soft" else set()
+        off |= {"eviction"} if options.capacity is None else set()
+        off |= {"copied", "answer_batch", "answer_rate"} if options.counterfactual == "context" else set()
+        return unused(super().settles(options, vlm), off)
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

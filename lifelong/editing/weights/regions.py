@@ -90,12 +90,22 @@ def find_region(vlm: VLM, module: str, layers: Iterable[int], language: Sequence
 
     Raises `ValueError` with near names for a part that does not exist.
     """
-    if module.split(".")[0] == "vision":
+    if on_vision(module):
         return Region(vlm, _vision_modules(vlm, module.partition(".")[2]), None)
     chosen, prefix = sorted(layers), vlm.structure.layers_name
     parts = language if module == "language" else (module,)
     found = {f"{prefix}.{i}.{part}": vlm.submodule(i, part) for i in chosen for part in parts}
     return Region(vlm, found, chosen[0])
+
+
+def on_vision(module: str) -> bool:
+    """Return whether a setting names the vision side, where a layer of the decoder means nothing."""
+    return module.split(".")[0] == "vision"
+
+
+def unread_of_region(module: str) -> set[str]:
+    """Return which options of an editor of several layers are unread: only `language` reads `targets`."""
+    return {"targets", "first_layer"} if on_vision(module) else set() if module == "language" else {"targets"}
 
 
 def layers_from(vlm: VLM, fraction: float) -> range:

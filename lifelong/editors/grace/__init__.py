@@ -68,7 +68,13 @@ class Grace(Editor):
     """
 
     Options = GraceOptions
-    searched = {"radius": (0.3, 1.0, 3.0, 10.0), "layer": (0.17, 0.34, 0.5, 0.84), "steps": (50, 100)}
+    searched = {
+        "radius": (0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
+        "layer": (0.0, 0.17, 0.34, 0.5, 0.67, 0.84),
+        "steps": (50, 100),
+    }
+    published = {"layer": 0.84, "supersede": "keep"}
+    depths = ("layer",)
     removes = True
     replaces = True
     options: GraceOptions
@@ -83,6 +89,13 @@ class Grace(Editor):
             width_in, width_out, radius=self.options.radius, moving_average=averaged, index=self.options.index
         )
         self.questions = EditedQuestions()
+
+    @classmethod
+    def settles(cls, options: GraceOptions, vlm: VLM) -> GraceOptions:
+        """Return the options with the learning rate spelt out."""
+        module = vlm.submodule(vlm.layer_at(options.layer), options.module)
+        rate = options.rate(int(weight_of(module).shape[0]))
+        return super().settles(options, vlm).model_copy(update={"learning_rate": rate})
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Place each edit's key and train its entry's value; raises `CollapseError` on a non-finite one."""

@@ -18,6 +18,7 @@ from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, Inde
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editing.facts.statement import StatedFact, StatementOptions, after
+from lifelong.editing.settled import key_options_unused, unused
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.models.encoders import text_encoder
 from streams.types import Edit, Pool, Prompt, Query
@@ -70,7 +71,13 @@ class Ike(FactEditor):
     """
 
     Options = IkeOptions
-    searched = {"demonstrations": (0, 1, 2, 4, 8), "keys": ("text", "both"), "threshold": (None, 0.85, 0.95)}
+    searched = {
+        "demonstrations": (1, 2, 4, 8, 16),
+        "keys": ("text", "both"),
+        "encoder": ("base", "minilm"),
+        "threshold": (None, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
+    }
+    published = {}
     options: IkeOptions
 
     def __init__(self, vlm: VLM, options: IkeOptions | None = None, *, seed: int = 0) -> None:
@@ -94,6 +101,12 @@ class Ike(FactEditor):
     def _remember(self, keys: torch.Tensor) -> None:
         self.memory = Bank(self.text.width, metric="ip")
         self.memory.add([str(i) for i in range(len(keys))], keys.numpy())
+
+    @classmethod
+    def settles(cls, options: IkeOptions, vlm: VLM) -> IkeOptions:
+        """Return the options without those that neither keys nor demonstrations read."""
+        off = key_options_unused(options.keys, options.capacity)
+        return unused(super().settles(options, vlm), off - {"encoder"} if options.demonstrations else off)
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import weight_of
+from lifelong.editing.settled import unused
 from lifelong.editing.weights.hypernet import drawer, gradient_factors, lessons_of, losses_of, train_hypernet
-from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
+from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from, unread_of_region
 from lifelong.editing.weights.weight_editor import WeightEditor
 from lifelong.editors.ke.network import Hypernetwork, size_of
 from streams.types import Edit, Pool
@@ -78,7 +79,9 @@ class KnowledgeEditor(WeightEditor):
     """
 
     Options = KeOptions
-    searched = {"edit_scale": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5)}
+    searched = {"edit_scale": (1e-4, 3e-4, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 1.5)}
+    published = {}
+    depths = ("first_layer",)
     trains = True
     options: KeOptions
 
@@ -136,6 +139,11 @@ class KnowledgeEditor(WeightEditor):
             unfinished=self.unfinished, what="ke",
         )  # fmt: skip
         self.load_fitted(self.fitted())  # rounded, as it is kept
+
+    @classmethod
+    def settles(cls, options: KeOptions, vlm: VLM) -> KeOptions:
+        """Return the options without those that the edited modules do not read."""
+        return unused(super().settles(options, vlm), unread_of_region(options.module))
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

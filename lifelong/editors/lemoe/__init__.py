@@ -26,6 +26,7 @@ from lifelong.editing.ops import (
     fresh_factors,
 )
 from lifelong.editing.questions import EditedQuestions, newest
+from lifelong.editing.settled import unused
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
 from streams.types import Edit, Pool, Query
@@ -62,7 +63,14 @@ class Lemoe(Editor):
     """
 
     Options = LemoeOptions
-    searched = {"learning_rate": (1e-3, 3e-3, 1e-2), "shrink": (0.02, 0.1, 0.5), "layer": (0.34, 0.5625, 0.84)}
+    searched = {
+        "learning_rate": (1e-3, 3.2e-3, 1e-2, 3e-2, 1e-1),
+        "layer": (0.17, 0.34, 0.5625, 0.67, 0.84),
+        "temperature": (0.005, 0.01, 0.02, 0.05, 0.1),
+        "shrink": (0.02, 0.1, 0.5, 2.0),
+    }
+    published = {"unit": False, "anchor_weight": 0.0, "supersede": "keep"}
+    depths = ("layer",)
     trains = True
     options: LemoeOptions
 
@@ -80,6 +88,13 @@ class Lemoe(Editor):
         self.expert_of: dict[str, str] = {}
         self.questions = EditedQuestions()
         self._made = 0
+
+    @classmethod
+    def settles(cls, options: LemoeOptions, vlm: VLM) -> LemoeOptions:
+        """Return the options with the learning rate spelt out, without a temperature that divides nothing."""
+        rate = {"learning_rate": options.rate(vlm.width)}
+        off = () if options.unit else ("temperature",)
+        return unused(super().settles(options, vlm), off).model_copy(update=rate)
 
     @classmethod
     def turn_of(cls, options: LemoeOptions) -> int:

@@ -33,6 +33,7 @@ from lifelong.bank import Bank, FoundRows
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.questions import EditedQuestions
+from lifelong.editing.settled import unused
 from lifelong.editors.liveedit import train
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.options import ABLATED, UNLEARNT, LiveEditOptions
@@ -49,7 +50,9 @@ class LiveEdit(Editor):
     """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
 
     Options = LiveEditOptions
-    searched = {"faint": (0.0, 0.001, 0.003, 0.01, 0.03, 0.1), "text_only": ("extended", "paper")}
+    searched = {"faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3), "text_only": ("extended", "paper")}
+    # Not rank=4, generator=paper and calibration=0: each is another fit, and the first two learn nothing general.
+    published = {"text_only": "paper", "faint": 0.0, "supersede": "keep"}
     removes = True
     replaces = True
     trains = True
@@ -81,6 +84,13 @@ class LiveEdit(Editor):
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
         self.load_fitted(self.fitted())  # rounded, as it is kept
+
+    @classmethod
+    def settles(cls, options: LiveEditOptions, vlm: VLM) -> LiveEditOptions:
+        """Return the options without those of a soft routing or a calibration that is left out."""
+        off = {"faint"} if not options.soft_routing else set()
+        off |= {"recall"} if not options.calibration else set()
+        return unused(super().settles(options, vlm), off)
 
     @classmethod
     def fit_options(cls, options: LiveEditOptions) -> Mapping[str, Any]:

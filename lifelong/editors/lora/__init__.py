@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.ops import bytes_of, descend, edit_generator
-from lifelong.editing.weights.regions import find_region, layers_from, require_sound
+from lifelong.editing.settled import unused
+from lifelong.editing.weights.regions import find_region, layers_from, require_sound, unread_of_region
 from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adapter_hook
 from streams.types import Edit, Query
 
@@ -36,10 +37,14 @@ class LoraTuning(Editor):
     Options = LoraOptions
     searched = {
         "optimizer": ("sgd", "adamw"),
-        "learning_rate": (0.0003, 0.001, 0.003, 0.01),
-        "steps": (5, 10, 20),
+        "learning_rate": (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+        "steps": (2, 5, 10, 20),
         "rank": (4, 8, 16),
+        "first_layer": (0.0, 0.34, 0.67, 1.0),
+        "stop_loss": (0.0, 0.01, 0.1),
     }
+    published = {}
+    depths = ("first_layer",)
     routed = False
     options: LoraOptions
 
@@ -51,6 +56,11 @@ class LoraTuning(Editor):
             torch.manual_seed(seed)
             self.layers = {name: adapter(m, o) for name, m in self.region.linear().items()}
         self.base = {n: m.weight.detach() for n, m in self.region.linear().items()}
+
+    @classmethod
+    def settles(cls, options: LoraOptions, vlm: VLM) -> LoraOptions:
+        """Return the options without those that the adapted modules do not read."""
+        return unused(super().settles(options, vlm), unread_of_region(options.module))
 
     def edit(self, edits: Sequence[Edit]) -> None:
         """Tune the adapter on the batch; a collapse raises `CollapseError` and changes nothing."""

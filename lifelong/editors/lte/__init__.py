@@ -16,6 +16,7 @@ from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, Inde
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editing.facts.statement import StatementOptions, stated
+from lifelong.editing.settled import key_options_unused, unused
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
 from lifelong.models.vlm import Scored
@@ -86,7 +87,13 @@ class Lte(FactEditor):
     """
 
     Options = LteOptions
-    searched = {"threshold": (None, 0.8, 0.85, 0.9, 0.95), "active": ("always", "in_scope")}
+    searched = {
+        "threshold": (None, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
+        "active": ("always", "in_scope"),
+        "encoder": ("base", "minilm"),
+    }
+    published = {}
+    depths = ("depth",)
     routed = False
     options: LteOptions
 
@@ -109,6 +116,11 @@ class Lte(FactEditor):
         found = self.book.calibrated(pool, _UNFITTED, alone=self.options.keys == "text")
         self.thresholds = {kind: threshold.least for kind, threshold in found.items()}
         self.load_fitted(self.fitted())
+
+    @classmethod
+    def settles(cls, options: LteOptions, vlm: VLM) -> LteOptions:
+        """Return the options without those that the keys do not read."""
+        return unused(super().settles(options, vlm), key_options_unused(options.keys, options.capacity))
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

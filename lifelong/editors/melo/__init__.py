@@ -81,7 +81,14 @@ class Melo(Editor):
     """
 
     Options = MeloOptions
-    searched = {"radius": (0.5, 5.0, 25.0, 75.0), "key_layer": (0.25, 0.5, 0.73), "learning_rate": (0.006, 0.02)}
+    searched = {
+        "radius": (0.5, 5.0, 25.0, 50.0, 75.0, 150.0, 300.0),
+        "key_layer": (0.0, 0.17, 0.34, 0.5, 0.73),
+        "learning_rate": (0.002, 0.00625, 0.02, 0.06, 0.2),
+        "rank": (2, 4, 8),
+    }
+    published = {"supersede": "keep"}
+    depths = ("key_layer",)
     removes = True
     replaces = True
     options: MeloOptions
@@ -97,6 +104,13 @@ class Melo(Editor):
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
         self.questions = EditedQuestions()
+
+    @classmethod
+    def settles(cls, options: MeloOptions, vlm: VLM) -> MeloOptions:
+        """Return the options with the learning rate spelt out, and the key's layer below the last one."""
+        settled = super().settles(options, vlm)
+        layer = max(0, min(vlm.layer_at(options.key_layer), vlm.layers - 2)) / vlm.layers
+        return settled.model_copy(update={"learning_rate": options.rate(vlm.width), "key_layer": layer})
 
     @classmethod
     def turn_of(cls, options: MeloOptions) -> int:

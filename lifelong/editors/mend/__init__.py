@@ -13,8 +13,9 @@ from pydantic import Field
 
 from lifelong.editing.contract import EditorOptions, State
 from lifelong.editing.ops import bytes_of, weight_of
+from lifelong.editing.settled import unused
 from lifelong.editing.weights.gradient_transform import GradientTransforms, TransformTraining
-from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from
+from lifelong.editing.weights.regions import ABOUT, RunningWeights, find_region, layers_from, unread_of_region
 from lifelong.editing.weights.weight_editor import WeightEditor
 from streams.types import Edit, Pool
 
@@ -66,7 +67,9 @@ class Mend(WeightEditor):
     """
 
     Options = MendOptions
-    searched = {"edit_scale": (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), "average": (False, True)}
+    searched = {"edit_scale": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0), "average": (False, True)}
+    published = {}
+    depths = ("first_layer",)
     trains = True
     options: MendOptions
 
@@ -91,6 +94,11 @@ class Mend(WeightEditor):
         )
         self.transforms.fit(pool, how, seed=self.seed, what="mend", unfinished=self.unfinished)
         self.load_fitted(self.fitted())  # rounded, as it is kept
+
+    @classmethod
+    def settles(cls, options: MendOptions, vlm: VLM) -> MendOptions:
+        """Return the options without those that the edited modules do not read."""
+        return unused(super().settles(options, vlm), unread_of_region(options.module))
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ a scope classifier (`editing.scope.memory`): what its classifier sees and how it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,11 @@ from lifelong.editing.scope.classifier import Fusion
 from lifelong.editing.scope.counterfactual import Counterfactual
 from lifelong.editing.scope.counterfactual_mend import CounterfactualMend
 from lifelong.editing.scope.memory import ScopeMemory, ScopeOptions
+from lifelong.editing.settled import unused
 from lifelong.editing.weights.gradient_transform import TransformTraining
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
 
 
 class MsckeOptions(ScopeOptions):
@@ -70,6 +74,13 @@ class Mscke(ScopeMemory):
 
     def _reads(self) -> tuple[Fusion, str | None]:
         return self.options.fusion, self.options.image_encoder
+
+    @classmethod
+    def settles(cls, options: MsckeOptions, vlm: VLM) -> MsckeOptions:
+        """Return the options without those of a picture that is not read, and of MEND where it is not inside."""
+        off = set() if options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
+        off |= {"image_encoder"} if options.fusion == "text" else set()
+        return unused(super().settles(options, vlm), off)
 
     @classmethod
     def fit_options(cls, options: MsckeOptions) -> Mapping[str, Any]:

@@ -17,7 +17,8 @@ from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, Inde
 from lifelong.editing.facts.book import KeyKind
 from lifelong.editing.facts.fact_editor import FactEditor
 from lifelong.editing.facts.statement import StatementOptions, stated
-from streams.types import Pool, Query
+from lifelong.editing.settled import key_options_unused, unused
+from streams.types import Pool, Prompt, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -60,7 +61,12 @@ class Rag(FactEditor):
     """
 
     Options = RagOptions
-    searched = {"k": (1, 2), "keys": ("both", "text", "image"), "threshold": (None, 0.8, 0.9)}
+    searched = {
+        "k": (1, 2),
+        "keys": ("both", "text", "image"),
+        "encoder": ("base", "minilm"),
+        "threshold": (None, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98),
+    }
     options: RagOptions
 
     def __init__(self, vlm: VLM, options: RagOptions | None = None, *, seed: int = 0) -> None:
@@ -82,6 +88,11 @@ class Rag(FactEditor):
             found[weight] = self.book.calibrated(pool, _UNFITTED)
         self.book.weight = max(found, key=lambda w: found[w]["image"].right)
         self.thresholds = {kind: threshold.least for kind, threshold in found[self.book.weight].items()}
+
+    @classmethod
+    def settles(cls, options: RagOptions, vlm: VLM) -> RagOptions:
+        """Return the options without those that the keys do not read."""
+        return unused(super().settles(options, vlm), key_options_unused(options.keys, options.capacity))
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

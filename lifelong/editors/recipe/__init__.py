@@ -54,7 +54,13 @@ class Recipe(Editor):
     """
 
     Options = RecipeOptions
-    searched = {"lead": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1.0)}
+    searched = {
+        "lead": (None, -8.0, -6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0),
+        "keys": ("text", "both"),
+    }
+    # Not prompt_tokens=3 and answer_tokens=0: each is another fit, and nothing general is learnt with them.
+    published = {"lead": 0.0}
+    depths = ("depth",)
     removes = True
     replaces = True
     trains = True

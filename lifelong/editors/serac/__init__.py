@@ -36,4 +36,5 @@ class Serac(ScopeMemory):
     """
 
     Options = SeracOptions
+    searched = {**ScopeMemory.searched, "encoder": ("base", "minilm")}
     options: SeracOptions

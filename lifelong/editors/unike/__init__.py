@@ -23,6 +23,7 @@ from lifelong.editing.patches.neurons import Patches, Site, patched
 from lifelong.editing.patches.taps import silent_states
 from lifelong.editing.patches.training import teach
 from lifelong.editing.questions import EditedQuestions
+from lifelong.editing.settled import unused
 from lifelong.editing.spaces import HasSpaces, Space
 from lifelong.editors.unike import train
 from lifelong.editors.unike.latent import LatentMemory
@@ -62,7 +63,12 @@ class Unike(Editor, HasSpaces):
     """
 
     Options = UnikeOptions
-    searched = {"alpha": (None, 0.0, 0.1), "memory_weight": (1.0, 5.0), "learning_rate": (1e-2, 3e-2)}
+    searched = {
+        "alpha": (None, 0.0, 0.03, 0.1, 0.2, 0.4),
+        "memory_weight": (0.1, 0.3, 1.0, 5.0, 20.0),
+        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2),
+    }
+    published = {"stop_leak": 1.0, "supersede": "keep"}
     routed = False
     removes = True
     replaces = True
@@ -107,6 +113,23 @@ class Unike(Editor, HasSpaces):
             pairs = zip(self.sites, states, strict=True)
             self.sites = [Site(site.module, site.patches, s) for site, s in pairs]
         self.load_fitted(self.fitted())  # in half precision, as it is kept
+
+    @classmethod
+    def settles(cls, options: UnikeOptions, vlm: VLM) -> UnikeOptions:
+        """Return the options without those of a part that does not act."""
+        off = set()
+        if not options.intrinsic:
+            off |= {"pairs", "zeta", "beta", "learning_rate", "steps", "check_every", "stop_loss", "stop_leak"}
+            off |= {"activation", "scale", "activation_weight", "memory_weight"}
+        if options.external == "none":
+            off |= {"remember"}
+        if options.external != "latent":
+            off |= {"states", "alpha"}
+        if options.external != "in-context":
+            off |= {"demonstrations", "template"}
+        if options.zeta == "none":
+            off |= {"beta"}
+        return unused(super().settles(options, vlm), off)
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:

@@ -55,7 +55,16 @@ class Wise(Editor):
     """
 
     Options = WiseOptions
-    searched = {"learning_rate": (0.3, 1.0, 3.0), "layer": (0.5, 0.67, 0.84), "ratio": (0.7, 0.88, 1.0)}
+    searched = {
+        "module": ("mlp.down_proj", "mlp.up_proj"),
+        "layer": (0.17, 0.34, 0.5, 0.67, 0.84),
+        "subspace": (0.2, 0.5, 1.0),
+        "norm": (1.0, 3.0, 10.0, 30.0, 100.0),
+        "learning_rate": (0.1, 0.3, 1.0, 3.0, 10.0),
+        "ratio": (0.5, 0.7, 0.88, 1.0),
+    }
+    published = {"ratio": 1.0}
+    depths = ("layer",)
     trains = True
     options: WiseOptions
 

@@ -1,0 +1,82 @@
+"""An editor's settings by name: `published`, as in its paper, and `tuned`, as trials chose (`editor.setting=NAME`).
+
+Knows that an editor declares the first and that a file of the recipes holds the second, one an editor: a new tuning
+changes that file and nothing else. Knows nothing of what an option means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifelong.editing.contract import Editor, EditorOptions
+from lifelong.running.config import RECIPES, NamedPart
+from lifelong.running.labels import label_of
+from lifelong.running.parts import options_of
+from lifelong.running.words import ConfigError, read_toml
+from streams.near import near
+
+KEY = "setting"
+SETTINGS = ("published", "tuned")
+TUNED = RECIPES / "tuned"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """An editor's options, checked, with those of a named setting beneath; the label that tells of it, else ''."""
+
+    options: EditorOptions
+    label: str
+
+
+def settled_part(kind: type[Editor], part: NamedPart) -> Settled:
+    """Return the options of a configuration's editor; called before they are used.
+
+    `setting` among them stands for the options of that name, and what is said beside it counts first. Raises
+    `ConfigError` for a setting that the editor does not have.
+    """
+    if KEY not in part.options:
+        return Settled(options_of(kind, part.options), "")
+    if KEY in kind.Options.model_fields:
+        raise ConfigError(f"editor={part.name}: call its option {KEY!r} otherwise: every editor has editor.{KEY}.")
+    name = part.options[KEY]
+    found = named_settings(kind, part.name)
+    if not isinstance(name, str) or name not in found:
+        raise ConfigError(_no_setting(kind, part.name, name))
+    own = {key: value for key, value in part.options.items() if key != KEY}
+    options = options_of(kind, {**found[name], **own})
+    named = {one: options_of(kind, given) for one, given in found.items()}
+    same = {one: known for one, known in named.items() if known == named[name]}
+    return Settled(options, label_of(part.name, options, same))
+
+
+def named_settings(kind: type[Editor], editor: str) -> dict[str, dict[str, Any]]:
+    """Return an editor's settings by name, each as the options that are not the defaults; {} where it has none."""
+    found = {"published": dict(kind.published)} if kind.published is not None else {}
+    tuned = tuned_options(editor)
+    return found if tuned is None else {**found, "tuned": tuned}
+
+
+def tuned_options(editor: str, folder: Path = TUNED) -> dict[str, Any] | None:
+    """Return the options that trials chose for an editor, None where there were no trials."""
+    path = folder / f"{editor}.toml"
+    if editor not in tuned_names(folder):
+        return None
+    part: Mapping[str, Any] = read_toml(path).get("editor", {})
+    return {key: value for key, value in part.items() if key != "name"}
+
+
+def tuned_names(folder: Path = TUNED) -> list[str]:
+    """Return the names of the editors that were tuned, sorted."""
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _no_setting(kind: type[Editor], editor: str, name: Any) -> str:
+    if name not in SETTINGS:
+        return f"editor.{KEY}={name}: there is no such setting.{near(str(name), SETTINGS)}"
+    if name == "published":
+        return f"editor.{KEY}=published: editor={editor} is no published method. Leave the setting out."
+    usual = f"`lifelong tune {editor}` chooses options: give those." if kind.searched else "Leave the setting out."
+    return f"editor.{KEY}=tuned: editor={editor} was not tuned; tuned are {', '.join(tuned_names())}. {usual}"
