@@ -145,7 +145,7 @@ class FolderText(_Cached):
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **_OWN)
         self.model, self.call = _tower(folder, "get_text_features", vlm)
         limit = getattr(_text_config(self.model), "max_position_embeddings", 512)
-        self.limit = min(int(limit), 512)
+        self.limit = min(limit, 512) if isinstance(limit, int) and limit > 0 else 512
         super().__init__(vlm, "text:" + digest_of_folder(folder, "float32"), 0)
         self.width = self._compute(["a"]).shape[1]
 

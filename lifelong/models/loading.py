@@ -16,7 +16,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from lifelong.log.files import LogError
-from lifelong.models.folders.check import ModelError, check_folder, check_loaded, one_line, text_of_error
+from lifelong.models.folders.check import (
+    ModelError,
+    check_folder,
+    check_loaded,
+    check_token,
+    one_line,
+    text_of_error,
+)
 from lifelong.models.folders.find import find_model
 from lifelong.models.folders.template import check_template
 from streams.text import printable
@@ -149,11 +156,13 @@ def digest_of_model(model: torch.nn.Module) -> str:
 def end_ids_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Return the tokens that end an answer, the one that targets are given first.
 
-    Raises `ValueError` for a model that names none.
+    Raises `ModelError` for a model that names none, or one that is no token of it.
     """
     configured = getattr(model.generation_config, "eos_token_id", None)
     found = configured if isinstance(configured, (list, tuple)) else [configured]
-    ids = dict.fromkeys(int(i) for i in (*found, tokenizer.eos_token_id) if i is not None)
+    named = [i for i in (*found, tokenizer.eos_token_id) if i is not None]
+    most = model.get_input_embeddings().weight.shape[0]
+    ids = dict.fromkeys(check_token("generation_config.json: eos_token_id", i, most) for i in named)
     if not ids:
-        raise ValueError("Neither generation_config.json nor the tokenizer names an end token (eos_token).")
+        raise ModelError("Neither generation_config.json nor the tokenizer names an end token (eos_token).")
     return tuple(ids)

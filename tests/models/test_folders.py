@@ -176,6 +176,15 @@ def test_a_template_that_fails_or_does_not_end_is_refused_within_seconds(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("token", ["\u2028", "7", 1.5, True, -1, 10**9, [1, "x"]])
+def test_an_end_token_that_is_no_token_is_one_line(folder: Path, token: object) -> None:
+    from lifelong.models.vlm import VLM
+
+    change(folder / "generation_config.json", eos_token_id=token)
+    with pytest.raises(ModelError, match="eos_token_id|generation_config"):
+        VLM.load(str(folder))
+
+
 def test_a_template_that_needs_its_special_tokens_is_tried_with_them() -> None:
     check_template("{{ bos_token + messages[0].content[0].type }}", {"bos_token": "<s>"}, "m")
 

@@ -69,6 +69,15 @@ def text_of_error(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
+def check_token(what: str, token: object, most: int) -> int:
+    """Return the number of a token as a configuration gives it; raises `ModelError` where it is none of `most`."""
+    if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < most:
+        raise ModelError(
+            f"{what} is {printable(repr(token))}; expected the number of one of the model's {most:,} tokens."
+        )
+    return token
+
+
 def check_loaded(
     folder: Path,
     info: Mapping[str, Collection[Any]],

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lifelong.models.folders.check import check_token
 from streams.near import near
 
 VISION = -2
@@ -90,7 +91,10 @@ def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 def image_token_of(model: Any, processor: Any) -> int:
     """Return the id of the token that stands for a part of an image, -1 for a model without one."""
     found = getattr(model.config, "image_token_id", getattr(processor, "image_token_id", None))
-    return -1 if found is None else int(found)
+    if found is None:
+        return -1
+    most = len(processor.tokenizer) if hasattr(processor, "tokenizer") else 1 << 31
+    return check_token("config.json: image_token_id", found, max(most, model.get_input_embeddings().weight.shape[0]))
 
 
 def context_of(config: Any) -> int | None:
