@@ -325,3 +325,13 @@ class IndexOptions(EditorOptions):
     def _readable(cls, value: str) -> str:
         IndexSpec.parse(value)
         return value
+
+
+class EncoderOptions(EditorOptions):
+    """Options of an editor that routes by the words of questions."""
+
+    encoder: EncoderName = Field(
+        default="base",
+        description="frozen encoder of texts: base (the model's own states), minilm (a sentence encoder, which needs "
+        "the extra `minilm`) or path:FOLDER",
+    )

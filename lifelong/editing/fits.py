@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.log.checkpoint import State, load_state, save_state
-from lifelong.log.files import LogError, clear_leftovers, held
+from lifelong.log.files import LogError, clear_leftovers, content_digest, held
+from streams.settings import path_options
 from streams.types import Pool
 
 if TYPE_CHECKING:
@@ -119,8 +120,14 @@ def _cached_state(path: Path, say: Callable[[str], None]) -> State | None:
 
 
 def fit_digest(kind: type[Editor], name: str, options: EditorOptions, vlm: VLM, pool: Pool) -> str:
-    """Return 16 hexadecimal digits that identify a fit; for an editor of a user's own file its source counts too."""
+    """Return 16 hexadecimal digits that identify a fit.
+
+    For an editor of a user's own file its source counts too, and of an option that names a file or a folder, such as
+    an encoder's, what lies there.
+    """
     own = name.endswith(".py")
     source = hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest() if own else ""
-    parts = [name, source, dict(kind.fit_options(options)), vlm.digest, pool.digest, len(pool.items), pool.seed]
+    read = dict(kind.fit_options(options))
+    parts = [name, source, read, vlm.digest, pool.digest, len(pool.items), pool.seed]
+    parts += [content_digest(Path(path)) for path in path_options(kind.Options, read).values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -161,3 +162,19 @@ def clear_leftovers(folder: Path, name: str = "") -> None:
         left = left_of(path.name)
         if left and name in ("", left):
             path.unlink(missing_ok=True)
+
+
+def content_digest(path: Path) -> str:
+    """Return 16 hexadecimal digits of a file, of a run's facts, or of all files of another folder; '' for nothing."""
+    files = [path]
+    if path.is_dir():
+        facts = path / "facts"
+        files = sorted(p for p in (facts if facts.is_dir() else path).rglob("*") if p.is_file())
+    elif not path.is_file():
+        return ""
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + content.encode())
+    return whole.hexdigest()[:16]

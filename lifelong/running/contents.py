@@ -5,11 +5,10 @@ Knows configurations and files; nothing of what the files are for. A stream's fi
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 from lifelong.editing.contract import EditorOptions
+from lifelong.log.files import content_digest
 from lifelong.running.config import RunConfig
 from lifelong.running.options import options_model
 from streams.settings import path_options
@@ -28,19 +27,3 @@ def contents_of(config: RunConfig, editor: EditorOptions) -> dict[str, str]:
             paths |= {f"{key}.{option}": value for option, value in found.items()}
     digests = {key: content_digest(Path(path)) for key, path in paths.items()}
     return {key: digest for key, digest in digests.items() if digest}
-
-
-def content_digest(path: Path) -> str:
-    """Return 16 hexadecimal digits of a file, of a run's facts, or of all files of another folder; '' for nothing."""
-    files = [path]
-    if path.is_dir():
-        facts = path / "facts"
-        files = sorted(p for p in (facts if facts.is_dir() else path).rglob("*") if p.is_file())
-    elif not path.is_file():
-        return ""
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        whole.update(os.fsencode(file.relative_to(path)) + b"\0" + content.encode())
-    return whole.hexdigest()[:16]

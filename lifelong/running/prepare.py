@@ -12,6 +12,7 @@ from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
+from lifelong.log.files import content_digest
 from lifelong.probing.limits import AnswerLimit, answer_limit, check_askable
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
 from lifelong.running.changes import flat_changes, has_class, with_editor_files
@@ -25,7 +26,7 @@ from lifelong.running.config import (
     load_config,
     settled_config,
 )
-from lifelong.running.contents import content_digest, contents_of
+from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
 from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream

@@ -14,12 +14,11 @@ from typing import Any
 from lifelong.log import Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.checkpoint import State
-from lifelong.log.files import held
+from lifelong.log.files import content_digest, held
 from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
-from lifelong.running.contents import content_digest
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lifelong.log import LogError, RunLog
+from lifelong.log.files import content_digest
 from lifelong.running.config import from_table
-from lifelong.running.contents import content_digest
 from lifelong.running.parts import make_stream
 
 _SAID = {"editor": "the editor's file", "arithmetic": "the arithmetic"}

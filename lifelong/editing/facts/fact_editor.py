@@ -6,23 +6,23 @@ Knows the book; nothing of how a fact that was found is told to the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+
+from pydantic import Field
 
 from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Editor, Keys, State
+from lifelong.editing.contract import Editor, EncoderName, EncoderOptions, IndexOptions, Keys, State
 from lifelong.editing.facts.book import FactBook, KeyKind
+from lifelong.editing.facts.statement import StatementOptions
 from streams.types import Edit, Query
 
 
-class BookOptions(Protocol):
-    """The options that say how a book finds its facts and how many it keeps."""
+class BookOptions(EncoderOptions, StatementOptions, IndexOptions):
+    """Settings of an editor with a book of facts: how it finds them, how many it keeps, how it states one."""
 
-    keys: KeyKind
-    encoder: str
-    image_encoder: str
-    capacity: int | None
-    eviction: Eviction
-    index: str
+    keys: KeyKind = Field(default="text", description="what queries and edits are compared by")
+    image_encoder: EncoderName = Field(default="base", description="frozen encoder of pictures: base or path:FOLDER")
+    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
+    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
 
 
 class FactEditor(Editor):

@@ -15,7 +15,16 @@ import torch
 from pydantic import Field
 
 from lifelong.bank import Bank
-from lifelong.editing.contract import Answerer, Editor, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import (
+    Answerer,
+    Editor,
+    EditorOptions,
+    EncoderOptions,
+    IndexOptions,
+    Keys,
+    Route,
+    State,
+)
 from lifelong.editing.facts.statement import StatementOptions
 from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.questions import EditedQuestions, ReeditOptions
@@ -33,12 +42,9 @@ FAINT = 1e-6
 AFTER_FIT = {"threshold", "mixing", "supersede", "capacity", "eviction", "index"}
 
 
-class ScopeOptions(ReeditOptions, StatementOptions, IndexOptions):
+class ScopeOptions(ReeditOptions, EncoderOptions, StatementOptions, IndexOptions):
     """Settings of a memory behind a scope classifier."""
 
-    encoder: EncoderName = Field(
-        default="base", description="frozen text encoder: base (the model itself), minilm, path:FOLDER"
-    )
     edit_side: Literal["prompt+target", "prompt"] = Field(
         default="prompt+target", description="which words of an edit its key is made of; a query's are its prompt"
     )

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from lifelong.bank import Bank, Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
+from lifelong.bank import Bank
+from lifelong.editing.contract import Answerer, EditorOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
-from lifelong.editing.facts.fact_editor import FactEditor
-from lifelong.editing.facts.statement import StatedFact, StatementOptions, after
+from lifelong.editing.facts.fact_editor import BookOptions, FactEditor
+from lifelong.editing.facts.statement import StatedFact, after
 from lifelong.editing.settled import key_options_unused, unused
 from lifelong.editors.ike.demonstrations import PATTERN, forms_of
 from lifelong.models.encoders import text_encoder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
-class IkeOptions(StatementOptions, IndexOptions):
+class IkeOptions(BookOptions):
     """Settings of IKE."""
 
     demonstrations: int = Field(
@@ -37,18 +37,12 @@ class IkeOptions(StatementOptions, IndexOptions):
     image_weight: float = Field(
         default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
     )
-    encoder: EncoderName = Field(
-        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
-    )
-    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     threshold: float | None = Field(
         default=None,
         ge=-1,
         le=1,
         description="least cosine in scope; none: every query gets its nearest edit, as published",
     )
-    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
-    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
     pool: int = Field(
         default=512, ge=1, description="training items asked of the stream, each with its demonstrations"
     )

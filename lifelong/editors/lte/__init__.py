@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
-from lifelong.editing.facts.fact_editor import FactEditor
-from lifelong.editing.facts.statement import StatementOptions, stated
+from lifelong.editing.facts.fact_editor import BookOptions, FactEditor
+from lifelong.editing.facts.statement import stated
 from lifelong.editing.settled import key_options_unused, unused
 from lifelong.editors.lte import train
 from lifelong.editors.lte.adapter import Adapter
@@ -32,7 +31,7 @@ _UNFITTED = 0.3
 """The cosine above which an edit is in scope before `fit` (LiveEdit's port, for an encoder of sentences)."""
 
 
-class LteOptions(StatementOptions, IndexOptions):
+class LteOptions(BookOptions):
     """Settings of LTE; rank, steps and learning rate are for a model of six layers."""
 
     depth: float = Field(
@@ -53,15 +52,9 @@ class LteOptions(StatementOptions, IndexOptions):
     image_weight: float = Field(
         default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
     )
-    encoder: EncoderName = Field(
-        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
-    )
-    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )
-    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
-    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
     steps: int = Field(default=300, ge=1, description="optimiser steps of fit")
     batch: int = Field(default=12, ge=1, description="edits a step; five questions each")
     learning_rate: float = Field(default=1e-3, gt=0, description="AdamW, with a warm-up and a cosine to a hundredth")

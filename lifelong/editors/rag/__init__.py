@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from lifelong.bank import Eviction
-from lifelong.editing.contract import Answerer, EditorOptions, EncoderName, IndexOptions, Keys, Route, State
+from lifelong.editing.contract import Answerer, EditorOptions, Keys, Route, State
 from lifelong.editing.facts.book import KeyKind
-from lifelong.editing.facts.fact_editor import FactEditor
-from lifelong.editing.facts.statement import StatementOptions, stated
+from lifelong.editing.facts.fact_editor import BookOptions, FactEditor
+from lifelong.editing.facts.statement import stated
 from lifelong.editing.settled import key_options_unused, unused
-from streams.types import Pool, Prompt, Query
+from streams.types import Pool, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -30,20 +29,14 @@ WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The shares of the image that `fit` tries."""
 
 
-class RagOptions(StatementOptions, IndexOptions):
+class RagOptions(BookOptions):
     """Settings of the retriever."""
 
     keys: KeyKind = Field(default="both", description="what edits and queries are compared by")
     image_weight: float | None = Field(
         default=None, gt=0, lt=1, description="share of the image in the cosine of keys=both; none: calibrated by fit"
     )
-    encoder: EncoderName = Field(
-        default="base", description="encoder of texts: base (the model), minilm or path:FOLDER"
-    )
-    image_encoder: EncoderName = Field(default="base", description="image encoder: base or path:FOLDER")
     k: int = Field(default=1, ge=1, description="at most so many edits are stated")
-    capacity: int | None = Field(default=None, ge=1, description="most edits kept; none: all")
-    eviction: Eviction = Field(default="never", description="what makes room in a full bank")
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine in scope; none: calibrated by fit"
     )

@@ -39,10 +39,10 @@ class Recipe(Editor):
 
     Memory per edit: width + p d floats. A query costs N x width products and p more tokens.
     Text-only keys cannot tell apart edits whose prompts are one string; `keys="both"` reads the picture too.
-    Deviations: the encoder is the model's own lower layers, frozen, not a trained RoBERTa ("pooled" is the last
-    token's state, the only one that has seen all others; states are brought to variance 1, as RoBERTa's are); the
-    sentinel's tokens are learned as token states, not as the encoder's input; to each prompt token the writer adds a
-    learned sum of the answer's token embeddings, since pooled states of a small decoder's lower layers need not tell
+    Deviations: the encoder is the model's own lower layers or, with `encoder="minilm"`, a sentence encoder, frozen,
+    not a trained RoBERTa (states are brought to variance 1, as RoBERTa's are); the sentinel's tokens are learned as
+    token states, not as the encoder's input; to each prompt token the writer adds a learned sum of the answer's token
+    embeddings, since pooled states of a small decoder's lower layers need not tell
     which tokens to write (`answer_tokens=0` is the paper's form); every training edit gets a new target each time,
     and the prompt has 16 tokens: with 3 and one target each nothing general was learnt; with keys of words the
     contrastive losses leave out what words cannot tell apart, or the sentinel learns to beat everything; retrieval is
@@ -71,12 +71,12 @@ class Recipe(Editor):
     def __init__(self, vlm: VLM, options: RecipeOptions | None = None, *, seed: int = 0) -> None:
         super().__init__(vlm, options, seed=seed)
         o = self.options
-        self.reader = FeatureReader(vlm, vlm.layer_at(o.depth), pictures=o.keys == "both")
+        self.reader = FeatureReader(vlm, vlm.layer_at(o.depth), pictures=o.keys == "both", encoder=o.encoder)
         self.slots = Slots(vlm, o.prompt_tokens)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.modules = RecipeModules(
-                self.reader.width, vlm.width, rep=o.width, d=vlm.width, prompt_tokens=o.prompt_tokens,
+                self.reader.width, self.reader.h, rep=o.width, d=vlm.width, prompt_tokens=o.prompt_tokens,
                 sentinel_tokens=o.sentinel_tokens, answer_tokens=o.answer_tokens,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
         self.lead = 0.0

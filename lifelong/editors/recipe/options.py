@@ -6,17 +6,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from lifelong.editing.contract import IndexOptions
+from lifelong.editing.contract import EncoderOptions, IndexOptions
 
 
-class RecipeOptions(IndexOptions):
+class RecipeOptions(EncoderOptions, IndexOptions):
     """Settings of RECIPE; widths and learning rate are for a small frozen encoder, the rest is as published."""
 
     keys: Literal["text", "both"] = Field(
         default="text", description="what the router reads: text only, as published, or the question with its picture"
     )
     depth: float = Field(
-        default=1 / 3, ge=0, le=1, description="depth of the hidden states that are read (paper: RoBERTa's)"
+        default=1 / 3, ge=0, le=1, description="depth of the hidden states that are read with encoder=base"
     )
     width: int = Field(default=512, ge=1, description="width of representations (paper 4096)")
     prompt_tokens: int = Field(default=16, ge=1, description="continuous prompt tokens of an edit (paper 3)")

@@ -1,4 +1,4 @@
-"""What RECIPE's modules read of the frozen model, and where its continuous prompt stands. Trains nothing."""
+"""What RECIPE's modules read of frozen encoders, and where its continuous prompt stands. Trains nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editors.recipe.modules import pooled_features
-from lifelong.models.vlm import Layout
+from lifelong.models.encoders import sentence_encoder
+from lifelong.models.vlm import Hidden, Layout
 from streams.types import Control, Prompt, Query
 
 if TYPE_CHECKING:
@@ -21,17 +22,21 @@ _CHUNK = 256
 
 
 class FeatureReader:
-    """Features of texts (and pictures) from the model's own hidden states at one layer.
+    """Features of texts (and pictures) from the states of a frozen encoder's tokens.
 
-    Text: [last; mean; max; min] over the prompt's tokens, read without the picture: 4 h. With `pictures` the question
-    is read with its picture, and [mean; max; min] of the image tokens follow, zero where there is none: 7 h.
-    Each token's state is brought to mean 0 and variance 1, as an encoder's are that ends in a layer norm: between a
-    decoder's layers they are tens of times larger.
+    Text: [pooled; mean; max; min] over the prompt's tokens, 4 h. With `encoder="base"` they are the model's own
+    states at one layer, and the pooled one is the last token's, the only one that has seen all others; with another
+    encoder they are its last states, and the pooled one is the first token's, as RoBERTa's is. With `pictures` the
+    model reads the question with its picture, and its [mean; max; min] of the image tokens follow, zero where there
+    is none. Each token's state is brought to mean 0 and variance 1, as an encoder's are that ends in a layer norm:
+    between a decoder's layers they are tens of times larger.
     """
 
-    def __init__(self, vlm: VLM, layer: int, *, pictures: bool) -> None:
+    def __init__(self, vlm: VLM, layer: int, *, pictures: bool, encoder: str = "base") -> None:
         self.vlm, self.layer, self.pictures = vlm, layer, pictures
-        self.width = (7 if pictures else 4) * vlm.width
+        self.encoder = None if encoder == "base" else sentence_encoder(encoder, vlm)
+        self.h = vlm.width if self.encoder is None else self.encoder.width
+        self.width = 4 * self.h + (3 * vlm.width if pictures else 0)
 
     def features(self, queries: Sequence[Query]) -> Tensor:
         """Return (n, width) float32 on the model's device."""
@@ -41,20 +46,28 @@ class FeatureReader:
         return out
 
     def _features(self, queries: Sequence[Query]) -> Tensor:
+        if self.encoder is not None:
+            words = [_level(self.encoder.token_states(q.prompt).to(self.vlm.device)) for q in queries]
+            x = _pooled(words, first=True)
+            return torch.cat([x, self._looks(self._hidden(queries))], dim=1) if self.pictures else x
+        hidden = self._hidden(queries)
+        pairs = zip(hidden.states, hidden.prompt, strict=True)
+        x = _pooled([_level(s[m.to(s.device)]) for s, m in pairs], first=False)
+        return torch.cat([x, self._looks(hidden)], dim=1) if self.pictures else x
+
+    def _hidden(self, queries: Sequence[Query]) -> Hidden:
         asked = [Prompt.of(q) if self.pictures else Prompt((q.prompt,)) for q in queries]
-        hidden = self.vlm.hidden(asked, self.layer)
-        pairs = list(zip(hidden.states, hidden.prompt, hidden.image, strict=True))
-        words = [_level(s[m.to(s.device)]) for s, m, _ in pairs]
-        padded, seen = _pad(words)
-        x = pooled_features(padded, seen, torch.stack([w[-1] for w in words]))
-        if not self.pictures:
-            return x
-        looks = torch.zeros(len(asked), 3 * self.vlm.width, device=x.device)
-        at = [i for i, (_, _, image) in enumerate(pairs) if bool(image.any())]
+        return self.vlm.hidden(asked, self.layer)
+
+    def _looks(self, hidden: Hidden) -> Tensor:
+        """Return [mean; max; min] of each row's image tokens (n, 3 width), zero where there are none."""
+        pairs = list(zip(hidden.states, hidden.image, strict=True))
+        looks = torch.zeros(len(pairs), 3 * self.vlm.width, device=pairs[0][0].device)
+        at = [i for i, (_, image) in enumerate(pairs) if bool(image.any())]
         if at:
-            padded, seen = _pad([_level(pairs[i][0][pairs[i][2].to(x.device)]) for i in at])
-            looks[at] = pooled_features(padded, seen, padded[:, 0])[:, self.vlm.width :]
-        return torch.cat([x, looks], dim=1)
+            states = [_level(pairs[i][0][pairs[i][1].to(looks.device)]) for i in at]
+            looks[at] = _pooled(states, first=True)[:, self.vlm.width :]
+        return looks
 
     def answers(self, targets: Sequence[str], tokens: int) -> Tensor:
         """Return the input embeddings (n, tokens, width) of the answers' first tokens, zero beyond their end."""
@@ -63,6 +76,12 @@ class FeatureReader:
             ids = self.vlm.target_ids(target)[:tokens]
             out[i, : len(ids)] = self.vlm.embeddings()[ids].detach().float()
         return out
+
+
+def _pooled(words: Sequence[Tensor], *, first: bool) -> Tensor:
+    """Return the pooled features (n, 4 h) of rows of token states; the pooled state is a row's first or last."""
+    padded, seen = _pad(words)
+    return pooled_features(padded, seen, torch.stack([w[0 if first else -1] for w in words]))
 
 
 def _level(states: Tensor) -> Tensor:
