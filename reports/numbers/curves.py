@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from reports.numbers.seeds import ENOUGH, score_interval, student
+from reports.numbers.seeds import ENOUGH, score_interval, student, worth_of
 
-FREEDOM = 2 / 3  # degrees of freedom of a variance by successive differences, per cluster
+FREEDOM = 2 / 3  # degrees of freedom of a variance by successive differences, per edit
 
 
 def mean_score(rows: pl.DataFrame) -> float:
@@ -25,38 +25,42 @@ def mean_score(rows: pl.DataFrame) -> float:
 
 
 def within_seeds(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Return mean, standard error and sizes per combination of `keys` and seed, sorted by them.
+    """Return mean, its variance and sizes per combination of `keys` and seed, sorted by them.
 
-    `rows` have score, weight (`metrics.asked_rows`), edit_id, probe_id, age and seed. n counts rows, `edits` the
-    edits that they are of (of questions about no edit: the questions), `worth` as how many equally weighted ones they
-    count, `sampled` says whether they stand for others.
+    `rows` have score, weight (`metrics.asked_rows`), edit_id, probe_id, age and seed. n counts rows; `edits` are
+    the edits that they are of (of questions about no edit: the questions); `freedom` are the variance's degrees of
+    freedom; `sampled` says whether edits stand for others, `share` whether scores are from 0 to 1. `worth` is the
+    number of yes-or-no answers that would tell the mean as well, judged by how much edits that count alike differ.
     """
     keys = [*keys, "seed"]
     cluster = pl.when(pl.col("edit_id") == "").then(pl.col("probe_id")).otherwise(pl.col("edit_id"))
     edits = rows.group_by(*keys, cluster.alias("cluster")).agg(
         (pl.col("score") * pl.col("weight")).sum().alias("sum"),
         pl.col("weight").sum().alias("size"),
+        pl.col("score").mean(),
         pl.col("weight").max().alias("most"),
         pl.len().alias("n"),
         pl.col("age").min(),
         pl.col("score").is_between(0, 1).all().alias("share"),
     )
     edits = edits.sort(*keys, "age", "cluster")
-    mean = pl.col("sum").sum() / pl.col("size").sum()
-    off = pl.col("sum") - mean * pl.col("size")
-    square = pl.col("size") ** 2
+    total, square = pl.col("size").sum(), pl.col("size") ** 2
+    mean = pl.col("sum").sum() / total
     # The first and the last edit have one neighbour: their share of the sum of squares is half of the others'.
     seen = square.sum() - (square.first() + square.last()) / 2
-    differences = (off.diff() ** 2).sum() / 2
+    differences = ((pl.col("sum") - mean * pl.col("size")).diff() ** 2).sum() / 2
+    # How much edits differ if all count alike, as a share of how much yes-or-no answers of that mean would.
+    alike = (pl.col("score") * pl.col("n")).sum() / pl.col("n").sum()
+    differ, most = (pl.col("score").diff() ** 2).mean() / 2, alike * (1 - alike)
+    effective = total**2 / square.sum()  # Kish's effective number of edits
+    some = pl.len() > 1
     return edits.group_by(keys, maintain_order=True).agg(
         mean.alias("mean"),
-        pl.when(pl.len() > 1)
-        .then(differences * square.sum() / seen / pl.col("size").sum() ** 2)
-        .otherwise(0.0)
-        .alias("variance"),
+        pl.when(some).then(differences * square.sum() / seen / total**2).otherwise(0.0).alias("variance"),
+        (effective / pl.when(some & (differ > 0) & (most > 0)).then(differ / most).otherwise(1.0)).alias("worth"),
+        (effective * FREEDOM).clip(1).alias("freedom"),
         pl.col("n").sum(),
         pl.len().alias("edits"),
-        (pl.col("size").sum() ** 2 / square.sum()).alias("worth"),
         (pl.col("most") > 1).any().alias("sampled"),
         pl.col("share").all(),
     )
@@ -67,43 +71,38 @@ def over_all_seeds(within: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
     `within` is what `within_seeds` returns. From five seeds on the interval is Student's over the seeds' means, and
     is about any such stream. Of fewer it is about these streams alone: two to four of them do not tell how others
-    differ (Student's t of two is 12.7 standard errors), so their edits' standard errors are put together.
+    differ (Student's t of two is 12.7 standard errors), so what their edits tell is put together.
     """
     keys = list(keys)
-    freedom = (pl.col("worth") * FREEDOM).clip(1)
     out = within.group_by(keys).agg(
         pl.col("mean").mean(),
         pl.col("n").sum(),
         pl.len().cast(pl.Int64).alias("seeds"),
         pl.col("edits").sum(),
         pl.col("sampled").any(),
-        pl.col("mean").var().alias("between"),
+        pl.col("mean").var().fill_null(0.0).alias("between"),
         pl.col("variance").sum().alias("inside"),
-        (pl.col("variance") ** 2 / freedom).sum().alias("fourth"),
-        pl.col("worth").sum(),
+        (pl.col("variance") ** 2 / pl.col("freedom")).sum().alias("fourth"),
+        pl.col("freedom").sum(),
+        (1 / (1 / pl.col("worth")).sum()).alias("worth"),
     )
     out = out.sort(keys)
-    inside, fourth, seeds = (out[name].to_numpy().astype(float) for name in ("inside", "fourth", "seeds"))
-    worth = out["worth"].to_numpy().astype(float)
-    many = seeds >= ENOUGH
-    told = fourth > 0  # else all scores of a seed are alike
-    free = np.where(told, inside**2 / np.where(told, fourth, 1), worth * FREEDOM)  # Satterthwaite's
-    between = np.nan_to_num(out["between"].cast(pl.Float64).fill_null(0.0).to_numpy())
+    names = ("mean", "seeds", "between", "inside", "fourth", "freedom", "worth")
+    mean, seeds, between, inside, fourth, freedom, worth = (out[name].to_numpy().astype(float) for name in names)
+    many, told = seeds >= ENOUGH, fourth > 0  # else all scores of a seed are alike
+    freedom = np.where(told, inside**2 / np.where(told, fourth, 1), freedom)  # Satterthwaite's
+    quantile = student(np.where(many, seeds - 1, freedom))
     variance = np.where(many, between / seeds, inside / seeds**2)
-    quantile = student(np.where(many, seeds - 1, free))
-    low, high = _ends(within, out["mean"].to_numpy(), variance, quantile, worth)
-    found = out.with_columns(pl.Series("low", low, dtype=pl.Float64), pl.Series("high", high, dtype=pl.Float64))
-    return found.select(*keys, "mean", "n", "low", "high", "seeds", "edits", "sampled")
-
-
-def _ends(
-    within: pl.DataFrame, mean: np.ndarray, variance: np.ndarray, quantile: np.ndarray, worth: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of intervals: score intervals where the scores are shares, else Student's."""
     if within["share"].all():
-        return score_interval(mean, variance, quantile, worth)
-    half = quantile * np.sqrt(variance)
-    return mean - half, mean + half
+        alike = worth * seeds**2
+        value = worth_of(mean, variance, alike)
+        # Of a sample, the edits that stand for most are few, and none of them need be among the wrong ones.
+        value = np.where(out["sampled"].to_numpy() & ~many, np.minimum(value, alike), value)
+        low, high = score_interval(mean, value, quantile)
+    else:
+        low, high = mean - quantile * np.sqrt(variance), mean + quantile * np.sqrt(variance)
+    ends = (pl.Series("low", low, dtype=pl.Float64), pl.Series("high", high, dtype=pl.Float64))
+    return out.with_columns(ends).select(*keys, "mean", "n", "low", "high", "seeds", "edits", "sampled")
 
 
 def curve(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -31,20 +31,25 @@ def student(freedom: float | np.ndarray) -> Any:
     return np.interp(share, [0.0, *known[::-1]], [Z95, *T95[::-1]])
 
 
-def score_interval(mean: Any, variance: Any, quantile: Any, n: Any) -> tuple[Any, Any]:
-    """Return the ends of the score interval of a mean of scores from 0 to 1 whose `variance` was estimated.
+def worth_of(mean: Any, variance: Any, unknown: Any) -> Any:
+    """Return the number of yes-or-no answers whose mean would have this variance; `unknown` where all are alike."""
+    mean, variance = np.clip(np.asarray(mean, float), 0, 1), np.asarray(variance, float)
+    spread = mean * (1 - mean)
+    told = (variance > 0) & (spread > 0)
+    return np.where(told, spread / np.where(told, variance, 1), np.asarray(unknown, float))
 
-    It is Wilson's with the number of yes-or-no answers that would have that variance in place of n, so it stays
-    within 0 and 1, and is not a point where all scores are alike: then `n` things say how well that is known.
 
-    >>> low, high = score_interval(1.0, 0.0, 1.96, 50)
+def score_interval(mean: Any, worth: Any, quantile: Any) -> tuple[Any, Any]:
+    """Return the ends of the score interval of a mean from 0 to 1 that is `worth` so many yes-or-no answers.
+
+    It is Wilson's with that number in place of n, so it stays within 0 and 1 and is no point where all are right.
+
+    >>> low, high = score_interval(1.0, 50, 1.96)
     >>> round(float(low), 3), float(high)
     (0.929, 1.0)
     """
-    mean, variance = np.clip(np.asarray(mean, float), 0, 1), np.asarray(variance, float)
+    mean, worth = np.clip(np.asarray(mean, float), 0, 1), np.asarray(worth, float)
     spread, squared = mean * (1 - mean), np.asarray(quantile, float) ** 2
-    told = (variance > 0) & (spread > 0)
-    worth = np.where(told, spread / np.where(told, variance, 1), np.asarray(n, float))
     centre = (mean + squared / (2 * worth)) / (1 + squared / worth)
     half = np.sqrt(squared * spread / worth + (squared / (2 * worth)) ** 2) / (1 + squared / worth)
     return np.clip(centre - half, 0, mean), np.clip(centre + half, mean, 1)
@@ -68,7 +73,8 @@ def of_seeds(per: Sequence[float], n: int, *, share: bool = False) -> dict[str, 
     low, high = out["mean"] - half, out["mean"] + half
     if share and not math.isnan(half):
         quantile = float(student(len(per) - 1))
-        low, high = (float(end) for end in score_interval(out["mean"], (half / quantile) ** 2, quantile, n))
+        worth = worth_of(out["mean"], (half / quantile) ** 2, n)
+        low, high = (float(end) for end in score_interval(out["mean"], worth, quantile))
     return out | {"low": low, "high": high}
 
 

@@ -152,7 +152,7 @@ def test_statistics_are_taken_within_a_seed_and_then_over_seeds() -> None:
 
 
 def test_forgetting_and_half_life_are_of_each_seeds_own_edits() -> None:
-    """Two seeds of one set of edits in another order: each loses a first and keeps b; pooled ids would lose nothing."""
+    """Two seeds have the same ids in another order, and each loses one: pooled by id they would lose nothing."""
     cells = [(0, 1, "a", 0, 1.0), (0, 2, "a", 1, 0.0), (0, 2, "b", 0, 1.0), (0, 3, "a", 2, 0.0), (0, 3, "b", 1, 1.0)]
     cells += [(1, 2, "a", 0, 1.0), (1, 1, "b", 0, 1.0), (1, 2, "b", 1, 0.0), (1, 3, "b", 2, 0.0), (1, 3, "a", 1, 1.0)]
     both = whole(pl.DataFrame(cells, schema=["seed", "step", "edit_id", "age", "score"], orient="row"))
