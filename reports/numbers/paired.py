@@ -84,7 +84,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def seeds_apart(differences: Sequence[float]) -> Difference:
-    """Return the mean of seeds' differences, from five on, by Student's t; equal ones have an interval of no width."""
+    """Return the mean of seeds' differences, from five on, by Student's t; equal ones leave no interval."""
     n, mean = len(differences), float(np.mean(differences))
     error = float(np.std(differences, ddof=1)) / math.sqrt(n)
     half = students_95(n - 1) * error

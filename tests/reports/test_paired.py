@@ -16,7 +16,7 @@ def first_measure(means: np.ndarray, seed: int) -> np.ndarray:
 
 
 def table(rng: np.random.Generator, rates, edits: int, probes: int = 3, together: float = 0.6) -> SeedScores:
-    """Editors who answer probes rightly at `rates`: what is hard of an edit is alike for its probes and all editors."""
+    """Editors who answer probes rightly at `rates`; an edit that is hard is so for all its probes and editors."""
     hard = rng.random((edits, 1))
     own = rng.random((len(rates), edits, probes))
     right = np.where(rng.random((len(rates), edits, 1)) < together, hard, own) < np.reshape(rates, (-1, 1, 1))
