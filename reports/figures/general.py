@@ -41,10 +41,10 @@ def general(facts: Facts) -> Drawn:
         style.edits_axis(ax, int(facts.gauged["step"].max() or 0))  # pyright: ignore[reportArgumentType]
     style.legend(figure, axes)
     caption = (
-        "Questions that no edit is about, the same for every stream: whether the freely generated answer is still the "
-        "frozen model's, and how surprised the model is by the true one. Drift: the Frobenius norm of the change of "
-        "the matrices that an editor changes, as a share of theirs; others change none. Means within seeds, then over "
-        "seeds; thin: single seeds."
+        "Questions that no edit is about, the same for every stream: whether the freely generated answer is still "
+        "the frozen model's, and how surprised the model is by the true one. Drift: the Frobenius norm of the change "
+        "of the matrices that an editor changes, as a share of theirs; others change none. Means within seeds, then "
+        "over seeds; thin: single seeds."
     )
     questions = rows.filter(pl.col("axis") == "general")["probe_id"].n_unique()
     return Drawn(name, heading, caption, figure, stacked(tables), f"n = {questions} questions a panel")

@@ -1,4 +1,4 @@
-"""The figure of published numbers against those measured here: one panel a metric, one place an editor. Draws only."""
+"""The figure of published numbers against those measured here: a panel a metric. Knows rankings; computes none."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
         own = [r for r in tested if r.metric == metric]
         for editor in dict.fromkeys(e for r in own for e in r.here):
             there = [r.published[editor] for r in own if editor in r.published]
-            here, colour = next(r.here[editor] for r in own if editor in r.here), looks[editor].colour
-            ax.plot([min(there), max(there)], [here, here], color=colour, linewidth=0.8, label=style.named(editor))
+            here = next(r.here[editor] for r in own if editor in r.here)
+            line = looks[editor].line() | {"marker": "", "label": style.named(editor)}
+            ax.plot([min(there), max(there)], [here, here], **line, linewidth=1.0)
         for r in own:
             mark = _MARKS[tables.index((r.table.on, r.table.edits)) % len(_MARKS)]
             for editor, value in r.published.items():
-                ax.plot(value, r.here[editor], mark, color=looks[editor].colour, markersize=4.5)
+                ax.plot(value, r.here[editor], **looks[editor].line() | {"marker": mark, "markersize": 4.5})
         ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         known = [r for r in own if not math.isnan(r.rho)]
         said = "   ".join(f"{_MARKS_SAID[tables.index((r.table.on, r.table.edits))]} {r.rho:+.2f}" for r in known)
         ax.set_title(f"{metric}: rank correlation\n{said}", fontsize=9)
         ax.set_xlim(-0.03, 1.03)
-        ax.set_xlabel("published")
-        style.score_axis(ax, "here")
+        ax.set_xlabel("published (share)")
+        style.score_axis(ax, "here (share)")
     for at, (on, edits) in enumerate(tables):
         label = f"{_MARKS_SAID[at]}: {on}, {edits:,} edits"
         axes[0].plot([], [], _MARKS[at % len(_MARKS)], color="#444444", markersize=4.5, label=label)
@@ -48,10 +49,10 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
     sources = "; ".join(dict.fromkeys(r.table.source for r in tested))
     low = [f"{r.metric}, {r.table.on} ({r.holm:.3f})" for r in tested if r.holm < 0.05]
     words = (
-        f"After as many edits as each table is about, from {sources}; a line joins an editor's published numbers, and "
-        "on the dotted line both agree. Above each panel: Spearman's correlation with each table. Whether it is more "
-        f"than chance is asked by exchanging editors at random (Holm's p over the metrics of a table, {FEWEST} editors "
-        f"at least). Below .05: {', '.join(low) or 'none'}."
+        f"After as many edits as each table is about, from {sources}; a line joins an editor's published numbers, "
+        "and on the dotted line both agree. Above each panel: Spearman's correlation with each table. Whether it is "
+        "more than chance is asked by exchanging editors at random (Holm's p over the metrics of a table, "
+        f"{FEWEST} editors at least). Below .05: {', '.join(low) or 'none'}."
     )
     return Drawn(name, heading, words, figure, table, f"n = {max(len(r.here) for r in tested)} editors")
 
