@@ -17,6 +17,8 @@ from streams.text import printable
 
 NOT_COMPARED = ("seed", "name", "label", "out", "cache", "cache_bytes")
 """Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
+FIT = ("fit.seed", "digest.fit")
+"""Of a trained editor: the seed of its training, and what came out of it."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")
 """Parts of a manifest that are compared; others say when and beside what else a run was made."""
 _LONGEST = 28  # characters of a value in a label
@@ -41,6 +43,26 @@ def made_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str,
     out |= _flat(said) | ({"cpu": str(cpu)} if cpu else {})
     # A part's name is known by the part's: `editor=grace` and not `editor.name=grace`.
     return {k.removesuffix(".name"): v for k, v in out.items()}
+
+
+def without_fits(
+    labels: Sequence[str], made: Sequence[Mapping[str, str]], seeds: Sequence[int]
+) -> list[Mapping[str, str]]:
+    """Return what runs are made of, of each label without its trainings where these are averaged over as seeds are.
+
+    That is where runs that are equal but for the seeds of stream and training have a stream each, and one seed of a
+    training has one outcome.
+    """
+    rest = [{k: v for k, v in one.items() if k not in FIT} for one in made]
+    groups: dict[str, list[int]] = {}
+    for at, one in enumerate(rest):
+        groups.setdefault(json.dumps([labels[at], sorted(one.items())]), []).append(at)
+    apart = set()
+    for group in groups.values():
+        outcomes = {(made[i].get(FIT[0]), made[i].get(FIT[1])) for i in group}
+        if len({seeds[i] for i in group}) < len(group) or len({seed for seed, _ in outcomes}) < len(outcomes):
+            apart.add(labels[group[0]])
+    return [made[i] if labels[i] in apart else rest[i] for i in range(len(made))]
 
 
 def told_apart(labels: Sequence[str], made: Sequence[Mapping[str, str]]) -> list[str]:

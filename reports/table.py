@@ -18,7 +18,7 @@ import polars as pl
 
 from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Served, Timed
 from lifelong.log.stream_tables import stream_table
-from reports.alike import made_of, told_apart
+from reports.alike import FIT, made_of, told_apart, without_fits
 from streams.text import printable
 
 UNFINISHED = " (unfinished)"
@@ -77,6 +77,7 @@ SINCE = (
     "lost_index_miss",
     "lost_overwritten",
     "lost_wrong_answer",
+    "weight_drift",
 )
 """Gauges that runs of earlier versions, and some editors, do not have: null there, where 0 would say something."""
 
@@ -103,6 +104,18 @@ class RunInfo:
     fit_wall_s: float = math.nan
     made: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def fit(self) -> int | None:
+        """The seed of the training that it used; None of an editor that is not trained."""
+        seed = self.made.get(FIT[0], "")
+        return int(seed) if FIT[1] in self.made and seed.isdigit() else None
+
+    @property
+    def ground(self) -> tuple[tuple[str, str], ...]:
+        """What it was asked on: its model and its stream with their options. Only runs of one ground are compared."""
+        on = {k: v for k, v in self.made.items() if k.split(".")[0] in ("model", "stream") or k == "digest.model"}
+        return tuple(sorted({**on, "model": self.model, "stream": self.stream}.items()))
+
 
 _TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
 """Columns whose few values become titles and names of columns."""
@@ -111,8 +124,9 @@ _TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
 def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     """Return the facts of all runs in one set of tables, and what each run was.
 
-    Runs of one label are seeds of each other: equal in everything else. Raises `ValueError` when no folder is given,
-    when a run has no committed panel, or when two runs are equal in everything and in their seed too.
+    Runs of one label are seeds of each other: equal in everything else, but for the seed of a training. Raises
+    `ValueError` when no folder is given, when a run has no committed panel, or when two runs are equal in everything
+    and in their seed too.
     """
     if not folders:
         raise ValueError("No run folder was given. Expected one or more folders that `lifelong run` printed.")
@@ -196,7 +210,8 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
 
 def labelled(runs: Sequence[RunInfo]) -> list[RunInfo]:
     """Return the runs with labels that only seeds of each other share; unfinished ones are marked as such."""
-    labels = told_apart([printable(r.editor) for r in runs], [r.made for r in runs])
+    own = [printable(r.editor) for r in runs]
+    labels = told_apart(own, without_fits(own, [r.made for r in runs], [r.seed for r in runs]))
     return [
         replace(run, editor=label + ("" if run.done else UNFINISHED)) for run, label in zip(runs, labels, strict=True)
     ]

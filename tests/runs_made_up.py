@@ -79,16 +79,19 @@ def fake_run(
     kinds: tuple[str, str, str] = ("partial", "generic", "text"),
     on: tuple[str, str] = ("tiny", "toy"),
     said: Mapping[str, object] = MappingProxyType({}),
+    fit: int | None = None,
 ) -> Path:
     """Write a run whose answers are right with probability `first` * `keep` ** (age / 20).
 
     Without a label as before there were labels. `probes` (axis, variant, modality) are asked of every edit; routes
-    and latency `samples` may be left out; `on` is its model and stream, `said` more of its manifest.
+    and latency `samples` may be left out; `on` is its model and stream, `said` more of its manifest, `fit` the seed
+    of its training.
     """
     rng = np.random.default_rng(seed)
     model, stream = on
     config = f'editor = {{ name = "{editor}"{options} }}\nstream = {{ name = "{stream}" }}\n'
     config += f'model = {{ name = "{model}" }}\nclock = {{ name = "modelled" }}\nseed = {seed}\n'
+    config += "" if fit is None else f"fit = {{ seed = {fit} }}\n"
     manifest = {"hardware": "here"} | ({"label": label} if label else {}) | dict(said)
     log = RunLog.create(folder / Path(editor).name, config, manifest)
     for panel, step in enumerate(steps):

@@ -15,15 +15,21 @@ from streams.problems import shown_value
 _WIDTH = 100
 _LABEL = 35  # columns of an editor with its options
 SCORES = {
-    "Rel": ".2f", "T-Gen": ".2f", "M-Gen": ".2f", "T-Loc": ".2f", "M-Loc": ".2f", "portability": ".2f",
-    "specificity": ".2f",
+    "score": ".2f", "Rel": ".2f", "T-Gen": ".2f", "M-Gen": ".2f", "T-Loc": ".2f", "M-Loc": ".2f", "one hop": ".2f",
+    "must change": ".2f", "must not change": ".2f",
 }  # fmt: skip
 COSTS = {
-    "edit (s)": ".3f", "bytes per edit": ",.0f", "route p50 (ms)": ".3f", "route p99 (ms)": ".3f", "fit (s)": ",.0f",
+    "edit (s)": ".3f", "fixed (MB)": ".2f", "bytes an edit": ",.0f", "route p50 (ms)": ".3f", "route p99 (ms)": ".3f",
+    "fit (s)": ",.0f",
 }  # fmt: skip
 MEASURES = SCORES | COSTS
-"""Columns of the tables of editors, each with its format."""
-_SHORT = {"bytes per edit": "bytes/edit", "route p50 (ms)": "p50 (ms)", "route p99 (ms)": "p99 (ms)"}
+"""Columns of the tables of editors, each with its format; one that no editor has a number in is left out."""
+_SHORT = {
+    "must not change": "must not",
+    "bytes an edit": "bytes/edit",
+    "route p50 (ms)": "p50 (ms)",
+    "route p99 (ms)": "p99 (ms)",
+}
 
 
 def listed_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -54,17 +60,20 @@ def evidence_lines(things: Sequence[Mapping[str, Any]]) -> list[str]:
         f"Times and bytes are those of seed {', '.join(map(str, seeds))} on {'; '.join(first['hardware'])}.",
         "Routing is timed by the middle and the slowest hundredth of its queries.",
     ]
+    alone = [found["editor"] for found in known if found.get("given")]
+    told += [f"Given the trainings that were used, fewer than three: {', '.join(alone)}."] if alone else []
     scores = _table(known, SCORES, ())
     costs = _table(known, COSTS, ("edits", "seeds"))
     return [*scores, "", *costs, "", *(line for sentence in told for line in _wrapped(sentence, 0)), ""]
 
 
 def _table(known: Sequence[Mapping[str, Any]], measures: Mapping[str, str], counts: Sequence[str]) -> list[str]:
-    rows = [["editor", *counts, *(_SHORT.get(name, name) for name in measures)]]
-    for found in known:
-        numbers = [found[name]["mean"] for name in measures]
-        texts = ["-" if v is None else format(v, f) for v, f in zip(numbers, measures.values(), strict=True)]
-        counted = [str(found[name] if name == "edits" else len(found[name])) for name in counts]
+    means = [{name: found.get(name, {}).get("mean") for name in measures} for found in known]
+    names = [name for name in measures if any(own[name] is not None for own in means)]
+    rows = [["editor", *counts, *(_SHORT.get(name, name) for name in names)]]
+    for found, own in zip(known, means, strict=True):
+        texts = ["-" if (v := own[name]) is None else format(v, measures[name]) for name in names]
+        counted = [str(found[name] if name == "edits" else len(set(found[name]))) for name in counts]
         rows.append([_cut(found["editor"]), *counted, *texts])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [

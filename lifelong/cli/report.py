@@ -27,7 +27,7 @@ def evidence_command(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where the joined table goes.")],
 ) -> None:
     """Join the evidence of seeds that were run apart, and print it; costs stay those of the file named first."""
-    from reports.numbers.evidence import joined_evidence, read_evidence, table_lines
+    from reports.numbers.joined import joined_evidence, read_evidence, table_lines
     from reports.written import json_bytes, write_whole
 
     table = joined_evidence([read_evidence(path) for path in tables])

@@ -1,86 +1,113 @@
-"""The evidence table: per editor the five published metrics, portability, specificity and cost at a stream's end.
+"""The evidence table: per editor what papers measure, harder questions, and cost at a stream's end.
 
-Knows fact tables and what runs say of themselves; draws nothing. Every number is a mean over seeds, each of them a
-stream of its own; an interval is given from five seeds on, below that the seeds' own numbers are.
+Knows fact tables and what runs say of themselves; draws nothing. Every number is a mean over runs, each of them of a
+stream of its own; an interval is given from five streams on, below that the runs' own numbers are. Of a trained
+editor it says how many trainings they are of.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from reports.numbers import metrics
+from reports.alike import FIT
+from reports.numbers.axes import MEASURES, TOKENS, mean_of_scores
+from reports.numbers.fits import given, of_runs
+from reports.numbers.floors import REFERENCES, by_label, last_rows, references, scores_by_seed
+from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
 from reports.numbers.percentiles import percentiles
-from reports.numbers.seeds import mean_of, of_seeds, over_seeds
+from reports.numbers.seeds import mean_of
 from reports.table import Facts, RunInfo
-from streams.text import printable
 
-_SCORER = "teacher_forced"
-
-
-def _of(axis: str, modality: str | None = None, variant: str | None = None, scorer: str = _SCORER) -> pl.Expr:
-    chosen = metrics.HOLDS & (pl.col("axis") == axis) & (pl.col("scorer") == scorer)
-    chosen = chosen if modality is None else chosen & (pl.col("modality") == modality)
-    return chosen if variant is None else chosen & (pl.col("variant") == variant)
+SCORE = "score"
+"""The harmonic mean of what was gained above the unedited model and of locality (`reports.numbers.gains`)."""
+QUALITY = (SCORE, *MEASURES)
+COST = ("edit (s)", "fixed (MB)", "bytes an edit", "route p50 (ms)", "route p99 (ms)", "fit (s)", "run (s)")
 
 
-QUALITY = {
-    "Rel": _of("reliability"),
-    "T-Gen": _of("generality", "text"),
-    "M-Gen": _of("generality", "image"),
-    "T-Loc": _of("locality", "text"),
-    "M-Loc": _of("locality", "image"),
-    "portability": _of("portability"),
-    "specificity": _of("specificity"),
-    "must change": _of("specificity", variant="must"),
-    "must not change": _of("specificity", variant="must-not"),
-    "general": _of("general", scorer="generated"),
-}
-"""`specificity` is both of its halves together; `general` is the accuracy of free answers to untouched questions."""
-COST = ("edit (s)", "bytes per edit", "route p50 (ms)", "route p99 (ms)", "fit (s)", "run (s)")
+def evidence(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame | None = None) -> list[dict[str, Any]]:
+    """Return one object per editor and measure: mean, n, the runs' own numbers and, from five on, `low`, `high`.
 
-
-def evidence(facts: Facts, runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
-    """Return one object per editor and measure: mean, n, the `seeds`' own numbers and, from five on, `low`, `high`.
-
-    Quality is teacher forced (token accuracy, as published) at the last panel of each seed; route latencies are
-    percentiles of the last panels' samples together (`reports.numbers.percentiles`). Unknown numbers are nan.
+    `seeds` and `fits` say of which streams and trainings the runs are (no `fits` of an editor that is not trained),
+    `given` what an interval takes as given. Quality is of the last panel of each run (`last`, from
+    `reports.numbers.floors.last_rows`), scored as `MEASURES` says; route latencies are percentiles of the last
+    panels' samples together (`reports.numbers.percentiles`). Unknown numbers are nan.
     """
-    rows = metrics.panel_rows(facts.probed, facts.gauged)
+    frames = by_label(last_rows(facts) if last is None else last)
     out = []
-    for editor in facts.editors:
-        mine = [r for r in runs if r.editor == editor]
-        frame = rows.filter(pl.col("editor") == editor)
-        last = frame.filter(pl.col("step") == pl.col("step").max().over("seed"))
+    for name, labels in _families(facts, runs).items():
+        mine = sorted((r for r in runs if r.editor in labels), key=lambda r: (r.seed, r.fit or 0))
+        fits = [r.fit for r in mine if r.fit is not None]
+        gauged = facts.gauged.filter(pl.col("editor").is_in(labels))
         record: dict[str, Any] = {
-            "editor": editor,
-            "edits": int(facts.gauged.filter(pl.col("editor") == editor)["step"].max()),  # pyright: ignore[reportArgumentType]
-            "seeds": sorted(r.seed for r in mine),
-            "collapsed edits": int(facts.edited.filter(pl.col("editor") == editor)["collapsed"].sum()),
+            "editor": name,
+            "edits": int(gauged["step"].max()),  # pyright: ignore[reportArgumentType]
+            "seeds": [r.seed for r in mine],
+            "fits": fits,
+            "given": given(fits),
+            "collapsed edits": int(facts.edited.filter(pl.col("editor").is_in(labels))["collapsed"].sum()),
         }
-        for name, chosen in QUALITY.items():
-            record[name] = over_seeds(last.filter(chosen), lambda part: float(part["score"].mean()))  # pyright: ignore[reportArgumentType]
-        out.append(record | _cost(facts, editor, mine))
+        scores = {label: _scores(facts, runs, frames, label) for label in labels}
+        own = [scores[r.editor].get(r.seed, math.nan) for r in mine]
+        known = sum(not math.isnan(x) for x in own)
+        record[SCORE] = _over(own, known, mine) if known else mean_of([]) | {"seeds": []}
+        for measure, one in MEASURES.items():
+            parts = {label: frames[label].filter(one.rows()) for label in labels if label in frames}
+            record[measure] = _per_run(parts, mine, mean_of_scores)
+        out.append(record | _cost(facts, labels, mine))
     return out
 
 
-def _cost(facts: Facts, editor: str, runs: Sequence[RunInfo]) -> dict[str, Any]:
-    def own(frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.filter(pl.col("editor") == editor)
+def _families(facts: Facts, runs: Sequence[RunInfo]) -> dict[str, list[str]]:
+    """Return the labels of each row of the table: those that only trainings tell apart are one editor."""
+    kinds: dict[tuple[Any, ...], list[str]] = {}
+    for label in facts.editors:
+        made = next(({k: v for k, v in r.made.items() if k not in FIT} for r in runs if r.editor == label), None)
+        trained = any(r.editor == label and r.fit is not None for r in runs)
+        words = " ".join(w for w in label.split(" ") if not trained or not w.startswith(f"{FIT[0]}="))
+        kinds.setdefault((words, tuple(sorted((made or {}).items()))), []).append(label)
+    return {labels[0] if len(labels) == 1 else words: labels for (words, _), labels in kinds.items()}
 
-    gauged = own(facts.gauged)
-    ends = gauged.filter(pl.col("step") == pl.col("step").max().over("seed"))
+
+def _scores(
+    facts: Facts, runs: Sequence[RunInfo], frames: Mapping[str, pl.DataFrame], label: str
+) -> dict[int, float]:
+    return scores_by_seed(frames, label, references(facts, runs, label)) if label in frames else {}
+
+
+def _per_run(
+    parts: Mapping[str, pl.DataFrame], runs: Sequence[RunInfo], value: Callable[[pl.DataFrame], float]
+) -> dict[str, Any]:
+    """Return a value of each run's rows (`parts` by label), over runs; not a number of a run without rows."""
+    split = {(label, key[0]): rows for label, part in parts.items() for key, rows in part.group_by("seed")}
+    if not split:
+        return mean_of([]) | {"seeds": []}
+    own = [value(split[key]) if (key := (r.editor, r.seed)) in split else math.nan for r in runs]
+    return _over(own, sum(map(len, split.values())), runs)
+
+
+def _over(own: Sequence[float], n: int, runs: Sequence[RunInfo]) -> dict[str, Any]:
+    """Return mean and spread over runs."""
+    return of_runs(own, n, [r.seed for r in runs], [r.fit for r in runs if r.fit is not None])
+
+
+def _cost(facts: Facts, labels: Sequence[str], runs: Sequence[RunInfo]) -> dict[str, Any]:
+    def own(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.filter(pl.col("editor").is_in(labels))
+
+    gauged = {str(key[0]): part for key, part in own(facts.gauged).group_by("editor")}
+    edited = {str(key[0]): part for key, part in own(facts.edited).group_by("editor")}
     routes = own(facts.timed).filter(pl.col("operation") == "route")
-    routes = routes.filter(pl.col("step") == pl.col("step").max().over("seed"))["wall_s"]
+    routes = routes.filter(pl.col("step") == pl.col("step").max().over("editor", "seed"))["wall_s"]
     p50, p99 = percentiles(routes, (0.5, 0.99))
     return {
-        "edit (s)": over_seeds(own(facts.edited), lambda p: float((p["edit_wall_s"] / p["batch_len"]).mean())),  # pyright: ignore[reportArgumentType]
-        "bytes per edit": over_seeds(ends, lambda p: float((p["bank_bytes"] / p["step"]).mean())),  # pyright: ignore[reportArgumentType]
+        "edit (s)": _per_run(edited, runs, lambda p: float((p["edit_wall_s"] / p["batch_len"]).mean())),  # pyright: ignore[reportArgumentType]
+        "fixed (MB)": _per_run(gauged, runs, lambda p: fixed_bytes(p) / MB),
+        "bytes an edit": _per_run(gauged, runs, bytes_an_edit),
         "route p50 (ms)": {"mean": p50.value * 1e3, "n": p50.n},
         "route p99 (ms)": {"mean": p99.value * 1e3, "n": p99.n},
         "fit (s)": mean_of([r.fit_wall_s for r in runs if not math.isnan(r.fit_wall_s)]),
@@ -91,141 +118,45 @@ def _cost(facts: Facts, editor: str, runs: Sequence[RunInfo]) -> dict[str, Any]:
 def to_json(records: Sequence[dict[str, Any]], runs: Sequence[RunInfo]) -> str:
     """Return the evidence as JSON (nan as null), with what it was measured on."""
     about = {name: sorted({getattr(r, name) for r in runs}) for name in ("stream", "model", "hardware")}
-    return json.dumps({**about, "scorer": _SCORER, "editors": _plain(list(records))}, indent=1) + "\n"
+    return json.dumps({**about, "scorer": TOKENS, "editors": plain(list(records))}, indent=1) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as JSON holds it: floats of five digits, nan as None."""
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
     return value
 
 
-def flat(records: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """Return one row per editor and measure: mean, low, high, n, and the seeds' own numbers in words."""
+def flat(records: Sequence[dict[str, Any]], found: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return one row per editor and measure: scorer, mean, low, high, n, what is given, and the runs' own numbers.
+
+    Of what should change there are its floor and ceilings too, by the same scorer (`found`, from
+    `reports.numbers.floors.gains`); not a number where there is no run of them.
+    """
+    ends = {(r["editor"], r["measure"]): r for r in ([] if found is None else found.iter_rows(named=True))
+            if r["scorer"] == TOKENS}  # fmt: skip
     rows = []
     for record in records:
         for name in (*QUALITY, *COST):
-            found = record[name]
-            ends = {end: found.get(end, math.nan) for end in ("low", "high")}
-            own = {"mean": found["mean"], "n": found["n"], **ends}
-            seeds = " ".join(f"{v:.4g}" for v in found.get("seeds", ()))
-            rows.append({"editor": record["editor"], "measure": name, **own, "seeds": seeds})
+            own, beside = record[name], ends.get((record["editor"], name), {})
+            rows.append(
+                {
+                    "editor": record["editor"],
+                    "measure": name,
+                    "scorer": MEASURES[name].scorer if name in MEASURES else "",
+                }
+                | {
+                    "mean": own["mean"],
+                    "n": own["n"],
+                    "low": own.get("low", math.nan),
+                    "high": own.get("high", math.nan),
+                }
+                | {reference: beside.get(reference, math.nan) for reference in REFERENCES}
+                | {"given": record["given"], "seeds": " ".join(f"{v:.4g}" for v in own.get("seeds", ()))}
+            )
     return pl.DataFrame(rows)
-
-
-def read_evidence(path: Path) -> dict[str, Any]:
-    """Return the evidence of a report from its JSON, to be joined with that of others.
-
-    A measure that it does not have counts as not asked.
-    Raises `ValueError` naming the file for one that is not there or is no such table.
-    """
-    wrong = f"{path}: this is no table of evidence; expected the tables/evidence.json of a report"
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; expected the tables/evidence.json of a report.")
-    try:
-        table = json.loads(path.read_bytes().decode("utf-8-sig"))
-        for record in table["editors"]:
-            for name in QUALITY:  # what a table does not have was not asked
-                record.setdefault(name, {"mean": None, "n": 0, "seeds": []})
-        said = [name for name in _ABOUT if not _texts(table[name])] + ([] if table["editors"] else ["editors"])
-        said += [] if isinstance(table["scorer"], str) else ["scorer"]
-        said += [f"{r['editor']}: {name}" for r in table["editors"] for name in (*QUALITY, *COST) if _wrong(r, name)]
-    except OSError as error:
-        raise ValueError(f"{path}: it cannot be read ({error.strerror or error}).") from error
-    except KeyError as error:
-        raise ValueError(f"{wrong} of this version (it lacks {error}). Write that report again.") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{wrong} ({error}).") from error
-    if said:
-        raise ValueError(f"{wrong} ({printable(', '.join(said[:5]))} cannot be understood).")
-    return table
-
-
-_ABOUT = ("stream", "model", "hardware")
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value)
-
-
-def _number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
-
-
-def _wrong(record: Mapping[str, Any], name: str) -> bool:
-    """Whether a measure of an editor is not what a report writes of it."""
-    found, seeds = record[name], record["seeds"]
-    whole = [record["edits"], record["collapsed edits"], found["n"], *seeds]
-    told = isinstance(record["editor"], str) and all(type(v) is int for v in whole)
-    return not (told and all(map(_number, [found["mean"], *found.get("seeds", ())])))
-
-
-def joined_evidence(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one table of evidence from several, as read from their JSON.
-
-    An editor's seeds are united; editors keep the order in which they are first met. Raises `ValueError` for no
-    table, tables of other streams, models, scorers or numbers of edits, a seed that two tables have, and a measure
-    that lacks a seed's own number.
-    """
-    if not tables:
-        raise ValueError("no evidence to join: give one evidence.json or more.")
-    first = tables[0]
-    for table in tables[1:]:
-        for name in ("stream", "model", "scorer"):
-            if table[name] != first[name]:
-                raise ValueError(f"evidence of {name} {table[name]} cannot be joined with evidence of {first[name]}.")
-    known: dict[str, dict[str, Any]] = {}
-    for table in tables:
-        for record in table["editors"]:
-            name = record["editor"]
-            known[name] = _united(known[name], record) if name in known else dict(record)
-    hardware = sorted({name for table in tables for name in table["hardware"]})
-    return {**first, "hardware": hardware, "editors": list(known.values())}
-
-
-def _united(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    if old["edits"] != new["edits"]:
-        raise ValueError(f"{old['editor']}: runs of {old['edits']} and of {new['edits']} edits cannot be averaged.")
-    twice = sorted({*old["seeds"]} & {*new["seeds"]})
-    if twice:
-        raise ValueError(f"{old['editor']}: seeds {twice} are in two of the tables; leave one out.")
-    seeds = sorted([*old["seeds"], *new["seeds"]])
-    out = {**old, "seeds": seeds, "collapsed edits": old["collapsed edits"] + new["collapsed edits"]}
-    out["cost seeds"] = old.get("cost seeds", old["seeds"])
-    for name in QUALITY:
-        if not old[name]["n"] and not new[name]["n"]:
-            continue  # neither asked it
-        values = _by_seed(old, name) | _by_seed(new, name)
-        out[name] = _plain(of_seeds([values[seed] for seed in seeds], old[name]["n"] + new[name]["n"]))
-    return out | {name: old[name] for name in COST}
-
-
-def _by_seed(record: Mapping[str, Any], name: str) -> dict[int, float]:
-    own = [math.nan if value is None else value for value in record[name].get("seeds", ())]
-    if len(own) != len(record["seeds"]):
-        raise ValueError(
-            f"{record['editor']}: {name} has {len(own)} numbers for seeds {record['seeds']}; write the report again."
-        )
-    return dict(zip(record["seeds"], own, strict=True))
-
-
-def table_lines(table: Mapping[str, Any]) -> list[str]:
-    """Return a table of evidence as lines of equal columns: the means, how many seeds, and what they are of."""
-    rows = [["editor", "edits", "seeds", *QUALITY, *COST]]
-    for r in table["editors"]:
-        means = [r[name]["mean"] for name in (*QUALITY, *COST)]
-        shown = ["-" if v is None else f"{v:.2f}" if n in QUALITY else f"{v:.4g}"
-                 for n, v in zip((*QUALITY, *COST), means, strict=True)]  # fmt: skip
-        rows.append([printable(r["editor"]), str(r["edits"]), str(len(r["seeds"])), *shown])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    about = f"{', '.join(table['model'])} on {', '.join(table['stream'])}; {'; '.join(table['hardware'])}"
-    return [*lines, f"Means over seeds after the last edit, {printable(str(table['scorer']))}: {printable(about)}."]

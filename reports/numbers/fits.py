@@ -30,11 +30,16 @@ def given(fits: Sequence[int]) -> str:
 def of_runs(values: Sequence[float], n: int, seeds: Sequence[int], fits: Sequence[int]) -> dict[str, Any]:
     """Return mean, n, the runs' own numbers and, where it can be told, the 95 % interval over seeds and fits.
 
-    `values`, `seeds` and `fits` (none of an editor that is not trained) are of the same runs. Where no two runs share
+    `values` (nan of a run that was not asked), `seeds` and `fits` (none of an editor that is not trained) are of the
+    same runs. Where no two runs share
     a seed or a fit, or where there is nothing to tell fits apart by, it is Student's over runs. Else both spreads are
     put together: that of the seeds' means and that of the fits' means, each by Student's t, as the root of the sum
     of their squares. Either holds what is left of single runs, so it is rather too wide than too narrow.
     """
+    known = [i for i, value in enumerate(values) if not math.isnan(value)]
+    if len(known) < len(values):  # a run that was not asked
+        parts = [list(one[i] for i in known) if one else [] for one in (values, seeds, fits)]
+        return of_runs(parts[0], n, parts[1], parts[2]) | {"seeds": list(values)}
     own = len(set(seeds)) == len(values)
     few = len(set(fits)) < FITS
     if own and (few or len(set(fits)) == len(values)):

@@ -17,7 +17,7 @@ ENOUGH_SEEDS = 5
 DRAWS = 4000  # of either kind; a p is then known to about .003 at .05, and is never below 1 / 4,001
 _CHUNK = 200  # draws at a time: of 10,000 edits 8 MB
 Score = Callable[[np.ndarray, int], np.ndarray]
-"""Means of measures (..., measures) in a seed of that number -> (...): what editors are compared by."""
+"""Means of measures (..., measures) in a seed of that number -> (..., scores): what editors are compared by."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def seeds_apart(differences: Sequence[float]) -> Difference:
-    """Return the mean of seeds' differences, from five on, by Student's t; equal ones have an interval of no width."""
+    """Return the mean of seeds' differences, from five on, by Student's t; equal ones leave no interval."""
     n, mean = len(differences), float(np.mean(differences))
     error = float(np.std(differences, ddof=1)) / math.sqrt(n)
     half = students_95(n - 1) * error
@@ -94,18 +94,19 @@ def seeds_apart(differences: Sequence[float]) -> Difference:
 
 def pairs_apart(
     seeds: Sequence[SeedScores], pairs: Sequence[tuple[int, int]], score: Score, draws: int = DRAWS
-) -> list[Difference]:
-    """Return the difference of each pair of editors (their places in `sums`), in order, over seeds that all have.
+) -> list[list[Difference]]:
+    """Return each pair's differences (editors by their place in `sums`), one a score, over seeds that all have.
 
     Not a number where an editor's score is. Fewer than five seeds: one edit that only the first and one that only
     the second answers rightly are added to those that are drawn from, so that two editors who answer alike in a few
     edits are not said to be equal (Agresti and Min 2005); neither they nor draws change the difference itself.
     """
     points = np.stack([score(_means(one.sums.sum(1), one.n.sum(0)), at) for at, one in enumerate(seeds)])
-    differences = np.stack([points[:, i] - points[:, j] for i, j in pairs])
+    differences = np.stack([points[:, i] - points[:, j] for i, j in pairs], axis=0)  # (pairs, seeds, scores)
     if len(seeds) >= ENOUGH_SEEDS:
-        return [_none() if np.isnan(d).any() else seeds_apart(d) for d in differences]
-    drawn, swapped = np.zeros((len(pairs), draws)), np.zeros((len(pairs), draws))
+        return [[_none() if np.isnan(d).any() else seeds_apart(list(d)) for d in one.T] for one in differences]
+    drawn = np.zeros((len(pairs), draws, points.shape[-1]))
+    swapped = np.zeros_like(drawn)
     for at, one in enumerate(seeds):
         rng = np.random.default_rng((at, one.n.shape[0]))
         for begin in range(0, draws, _CHUNK):
@@ -113,8 +114,10 @@ def pairs_apart(
             size = here.stop - begin
             drawn[:, here] += _drawn(one, pairs, score, at, rng, size, len(seeds)) / len(seeds)
             swapped[:, here] += _swapped(one, pairs, score, at, rng, size) / len(seeds)
-    means = differences.mean(1)
-    return [_from_draws(m, d, s, len(seeds)) for m, d, s in zip(means, drawn, swapped, strict=True)]
+    return [
+        [_from_draws(m, d, s, len(seeds)) for m, d, s in zip(means, d_of.T, s_of.T, strict=True)]
+        for means, d_of, s_of in zip(differences.mean(1), drawn, swapped, strict=True)
+    ]
 
 
 def _none() -> Difference:
@@ -145,7 +148,7 @@ def _drawn(
     size: int,
     seeds: int,
 ) -> np.ndarray:
-    """Return differences of pairs (pairs, size) when as many edits are drawn, with replacement, as there are."""
+    """Return differences of pairs (pairs, size, scores) of as many edits, drawn with replacement, as there are."""
     edits = one.n.shape[0]
     places = rng.integers(0, edits + 2, (size, edits + 2)) + np.arange(size)[:, None] * (edits + 2)
     weights = np.bincount(places.ravel(), minlength=size * (edits + 2)).reshape(size, -1).astype(np.float64)
@@ -163,7 +166,7 @@ def _drawn(
 def _swapped(
     one: SeedScores, pairs: Sequence[tuple[int, int]], score: Score, at: int, rng: np.random.Generator, size: int
 ) -> np.ndarray:
-    """Return differences of pairs (pairs, size) when of each edit the two editors' answers may be exchanged."""
+    """Return differences of pairs (pairs, size, scores) with the two editors exchanged in edits at random."""
     swap = rng.integers(0, 2, (size, one.n.shape[0])).astype(np.float64)
     moved, whole, n = np.einsum("de,iem->idm", swap, one.sums, optimize=True), one.sums.sum(1), one.n.sum(0)
     return np.stack(

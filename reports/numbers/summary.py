@@ -12,12 +12,15 @@ from typing import Any
 import polars as pl
 
 from reports.numbers import metrics
+from reports.numbers.axes import MEASURES
 from reports.numbers.curves import mean_score
+from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
 from reports.numbers.metrics import SHOWN_AXES, on_axis
 from reports.numbers.percentiles import percentiles
 from reports.numbers.seeds import mean_of, over_seeds
 from reports.table import Facts
 
+NLL = "general: untouched questions, NLL (nats a token)"
 LAST, ALL, WHOLE = "last panel", "all panels", "whole run"
 TAKEN_OVER = {
     "reliability right after the edit": WHOLE,
@@ -25,6 +28,8 @@ TAKEN_OVER = {
     "forgetting (max)": ALL,
     "half-life (edits)": ALL,
     "edit (s)": WHOLE,
+    "fixed (MB)": ALL,
+    "bytes an edit": ALL,
     "collapsed edits": WHOLE,
     "answers not finite": WHOLE,
     "edits/s": WHOLE,
@@ -41,7 +46,8 @@ TAKEN_OVER = {
 
 def summary(facts: Facts) -> pl.DataFrame:
     """Return one row per editor: quality, forgetting, and cost (units in the column names); nan where not asked."""
-    rows = metrics.asked_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
+    every = metrics.asked_rows(facts.probed, facts.gauged)
+    rows, untouched = every.filter(pl.col("scorer") == "generated"), every.filter(MEASURES["general NLL"].rows())
     out = []
     for editor in facts.editors:
         asked = rows.filter(pl.col("editor") == editor)
@@ -51,6 +57,9 @@ def summary(facts: Facts) -> pl.DataFrame:
         record: dict[str, object] = {"editor": editor, "edits": int(gauges["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
         for title, axis, modality, variants in SHOWN_AXES:
             record |= _counted(title, on_axis(last, axis, modality, variants))
+        surprise = untouched.filter((pl.col("editor") == editor) & pl.col("at_panel"))
+        surprise = at_the_end(surprise, gauges)
+        record[NLL], record[f"n {NLL}"] = over_seeds(surprise, mean_score)["mean"], len(surprise)
         instant = metrics.instant_rows(asked)
         record |= _counted("reliability right after the edit", instant.filter(pl.col("axis") == "reliability"))
         matrix = metrics.retention_matrix(asked)
@@ -121,14 +130,14 @@ def lost_edits(gauges: pl.DataFrame) -> dict[str, object]:
 def _cost(facts: Facts, editor: str, gauges: pl.DataFrame) -> dict[str, object]:
     edited = facts.edited.filter(pl.col("editor") == editor)
     timed = facts.timed.filter(pl.col("editor") == editor)
-    last = at_the_end(gauges, gauges)
 
     def mean(frame: pl.DataFrame, value: Callable[[pl.DataFrame], Any]) -> float:
         return over_seeds(frame, lambda part: float(value(part)))["mean"]
 
     out: dict[str, object] = {
         "edit (s)": mean(edited, lambda p: (p["edit_wall_s"] / p["batch_len"]).mean()),  # a batch's time, shared
-        "bytes per edit": mean(last, lambda p: (p["bank_bytes"] / p["step"].clip(1)).mean()),
+        "fixed (MB)": mean(gauges, lambda p: fixed_bytes(p) / MB),
+        "bytes an edit": mean(gauges, bytes_an_edit),
         "collapsed edits": int(edited["collapsed"].sum()),
         "answers not finite": int(gauges["answers_not_finite"].sum()),
     }

@@ -270,7 +270,7 @@ def _spoil_evidence(folder: Path, rng: random.Random) -> str:
 
 
 def _read_evidence(folder: Path) -> None:
-    from reports.numbers.evidence import joined_evidence, read_evidence, table_lines
+    from reports.numbers.joined import joined_evidence, read_evidence, table_lines
 
     table_lines(joined_evidence([read_evidence(folder / "evidence.json")]))
 

@@ -18,7 +18,7 @@ from lifelong.log import LogError
 from lifelong.running.catalog import EVIDENCE
 from reports.figures.scores import degradation
 from reports.figures.style import grid, image_bytes, legend, named
-from reports.numbers.evidence import read_evidence
+from reports.numbers.joined import read_evidence
 from reports.page import write_report
 from reports.table import load_runs
 from reports.written import LISTED, csv_bytes, html_text, put, report_folder, write_whole
