@@ -56,10 +56,10 @@ class FineTuning(WeightEditor):
         self.region = find_region(vlm, self.options.module, [layer], ("mlp.down_proj",))
         self.weights = RunningWeights(vlm, self.region.parameters())
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Tune the weights on the batch; a collapse raises `CollapseError` and changes nothing."""
         o = self.options
-        fine_tune(
+        passed_over = fine_tune(
             self.region,
             self.weights,
             edits,
@@ -70,3 +70,4 @@ class FineTuning(WeightEditor):
             norm=o.norm,
         )
         self.revision += bool(edits)
+        return passed_over

@@ -61,7 +61,9 @@ def evidence(facts: Facts, runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
             "editor": editor,
             "edits": int(facts.gauged.filter(pl.col("editor") == editor)["step"].max()),  # pyright: ignore[reportArgumentType]
             "seeds": sorted(r.seed for r in mine),
-            "collapsed edits": int(facts.edited.filter(pl.col("editor") == editor)["collapsed"].sum()),
+            "collapsed edits": int(
+                (facts.edited.filter(pl.col("editor") == editor)["outcome"] == "not finite").sum()
+            ),
         }
         for name, chosen in QUALITY.items():
             record[name] = over_seeds(last.filter(chosen), lambda part: float(part["score"].mean()))  # pyright: ignore[reportArgumentType]

@@ -71,7 +71,7 @@ class Numbers:
         self._instant = metrics.instant_rows(rows)
         self.edits = int(gauges.group_by("seed").agg(pl.col("step").max())["step"].min() or 0)  # pyright: ignore[reportArgumentType]
         self.panels = gauges["step"].n_unique()
-        self.collapsed = int(facts.edited.filter(pl.col("editor") == editor)["collapsed"].sum())
+        self.collapsed = facts.edited.filter(editor=editor, outcome="not finite").height
 
     def of(self, editor: str) -> Numbers:
         """Return the numbers of another editor, by its label or its name."""
@@ -103,7 +103,7 @@ def _mean(rows: pl.DataFrame, axis: str, modality: str | None, scorer: str) -> f
 
 
 def _forgets(n: Numbers) -> tuple[str, bool]:
-    words = f"right at once {n.at_once():.2f}, kept {n.kept():.2f}, {n.collapsed} collapsed"
+    words = f"right at once {n.at_once():.2f}, kept {n.kept():.2f}, {n.collapsed} not finite"
     return words, n.kept() < 0.8 * n.at_once() or n.collapsed > 0 or n.at_once() < 0.2
 
 

@@ -129,7 +129,7 @@ def _cost(facts: Facts, editor: str, gauges: pl.DataFrame) -> dict[str, object]:
     out: dict[str, object] = {
         "edit (s)": mean(edited, lambda p: (p["edit_wall_s"] / p["batch_len"]).mean()),  # a batch's time, shared
         "bytes per edit": mean(last, lambda p: (p["bank_bytes"] / p["step"].clip(1)).mean()),
-        "collapsed edits": int(edited["collapsed"].sum()),
+        "collapsed edits": int((edited["outcome"] == "not finite").sum()),
         "answers not finite": int(gauges["answers_not_finite"].sum()),
     }
     out |= lost_edits(gauges)

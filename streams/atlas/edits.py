@@ -95,7 +95,11 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         str(reach),
         str(seed),
     )
-    source = Source(lambda edit: probes_of(edit, book.wordings[edit.id], scene), partial(fit_pool, world, known))
+    source = Source(
+        lambda edit: probes_of(edit, book.wordings[edit.id], scene),
+        partial(fit_pool, world, known),
+        lambda edit: world.by_id[edit.subject].facts[edit.relation],
+    )
     return Stream("atlas", made_of, order, general, source)
 
 

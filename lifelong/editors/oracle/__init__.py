@@ -5,7 +5,7 @@ Knows which questions each edit should change and how; it changes no weight. Eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -104,6 +104,10 @@ class Oracle(Editor, Privileged):
     def bank_len(self) -> int:
         """Return the number of stored edits."""
         return len(self._own)
+
+    def mark(self) -> Hashable:
+        """Return the number of stored edits and the one stored last."""
+        return self.revision, len(self._own), next(reversed(self._own), "")
 
     def state(self) -> State:
         """Return the edits' own questions and answers; the others are looked up in the probe table again."""
