@@ -38,8 +38,8 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
 
 gauged: one number about the system
     step, sim_s, kind, name, value (float64), n (int64: what the number was taken over)
-    kinds: bank, process, panel, queue, index and lost (`probing`, `simulation`); weights: `weight_drift`, the norm of
-    the change of the matrices that edits change over their own, where an editor has any
+    kinds of a panel: bank, process, panel, index, lost, weights (`weight_drift`: the norm of the change of the
+    matrices that edits change, over their own); of the simulation: loop, queue, traffic, withdrawn
 
 timed: one latency sample, one query or batch at a time, uncached
     step, bank_len, operation (encode, route, apply, answer, edit, ...), wall_s
