@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from streams.near import near
 from streams.order import with_id
@@ -23,7 +24,7 @@ Problems = dict[str, list[str]]
 class Draft:
     """A record as it was read: its edit has no id unless the file gives one, its probes belong to no edit yet.
 
-    `said` names the fields that the file gives and an edit may lack.
+    `said` names the fields that the file gives and an edit may lack; `truths` are no part of the edit.
     """
 
     place: str
@@ -31,6 +32,7 @@ class Draft:
     edit: Edit
     said: frozenset[str]
     probes: tuple[Probe, ...]
+    truths: tuple[str, ...] = ()
 
 
 def joined(drafts: Sequence[Draft], problems: Problems) -> tuple[list[Draft], int]:
@@ -67,14 +69,18 @@ def joined(drafts: Sequence[Draft], problems: Problems) -> tuple[list[Draft], in
     return kept, repeats
 
 
-def settled(drafts: Sequence[Draft], problems: Problems) -> dict[str, list[PoolItem]]:
-    """Return the items of each split (edit, fit, general): every edit with its id and what it replaces.
+def settled(
+    drafts: Sequence[Draft], problems: Problems
+) -> tuple[dict[str, list[PoolItem]], dict[str, tuple[str, ...]]]:
+    """Return the items of each split (edit, fit, general), every edit with its id and what it replaces, and by id
+    what was true before.
 
     An id that is used twice, or that nothing before it has, is a problem of its record, which is left out.
     """
     items: dict[str, list[PoolItem]] = {"edit": [], "fit": [], "general": []}
     places: dict[str, str] = {}
     newest: dict[str, str] = {}
+    truths: dict[str, tuple[str, ...]] = {}
     for draft in drafts:
         edit = draft.edit
         if edit.supersedes is None and draft.split == "edit":
@@ -90,9 +96,10 @@ def settled(drafts: Sequence[Draft], problems: Problems) -> dict[str, list[PoolI
             places[edit.id] = draft.place
             newest[edit.query.digest] = edit.id
             items[draft.split].append(PoolItem(edit, _probes(edit, draft.probes)))
+            truths |= {edit.id: draft.truths} if draft.truths else {}
             continue
         problems[draft.place] = [f"{draft.place}, {problem}"]
-    return items
+    return items, truths
 
 
 def _repeats(draft: Draft, before: Draft) -> bool:
@@ -101,15 +108,16 @@ def _repeats(draft: Draft, before: Draft) -> bool:
     return one_id and new.target == old.target and new.supersedes in (None, old.supersedes)
 
 
-def _of(draft: Draft, name: str) -> str:
-    return getattr(draft.edit, name)
+def _of(draft: Draft, name: str) -> object:
+    return draft.truths if name == "truths" else getattr(draft.edit, name)
 
 
 def _both(before: Draft, draft: Draft) -> Draft:
     """Return two drafts as one: what the first lacks the second says, and the probes of both are asked."""
-    new = {name: _of(draft, name) for name in draft.said - before.said}
+    new: dict[str, Any] = {name: _of(draft, name) for name in draft.said - before.said}
+    truths = new.pop("truths", before.truths)
     edit = replace(before.edit, id=before.edit.id or draft.edit.id, **new)
-    return Draft(before.place, before.split, edit, before.said | draft.said, before.probes + draft.probes)
+    return Draft(before.place, before.split, edit, before.said | draft.said, before.probes + draft.probes, truths)
 
 
 def _probes(edit: Edit, given: Sequence[Probe]) -> tuple[Probe, ...]:

@@ -10,6 +10,7 @@ One record a line, or all in one array. A record is
 | image | text | a path below `stream.root` (default: the folder of the file) |
 | id | text | unique; by default made of the content |
 | subject, relation, source, prompt_kind | text | for grouping and splitting curves |
+| truths | list of texts | what was right before any edit: whether the model knew it is then noted |
 | supersedes | text | the id of an earlier record that this one replaces; by default that of the same question |
 | split | "edit" (default), "fit", "general" | `fit`: for training editors only; `general`: one untouched question |
 | probes | list | each an object: axis, prompt, target; also variant, image, reference, accepted (texts), hops |
@@ -54,7 +55,7 @@ from streams.types import (
 _VERSION = "jsonl-2"
 _EDIT_FIELDS = (
     "id", "prompt", "target", "image", "subject", "relation", "source", "prompt_kind", "supersedes",
-    "split", "probes",
+    "split", "probes", "truths",
 )  # fmt: skip
 _PROBE_FIELDS = ("axis", "prompt", "target", "variant", "image", "reference", "accepted", "hops")
 _LISTED = 20  # problems that are told one by one
@@ -86,7 +87,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     drafts = [draft for draft in map(reader.draft, raws) if draft is not None]
     problems = dict(reader.problems)
     kept, repeats = joined(drafts, problems)
-    items = settled(kept, problems)
+    items, truths = settled(kept, problems)
     _tell(path, problems, len(raws), skip=options.skip_bad)
 
     chosen = _in_order(items["edit"], options.order, seed)[:edits]
@@ -97,9 +98,14 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         )
     left_out = tuple(raw.text for raw in raws if raw.place in problems)
     probes = tuple(probe for item in chosen for probe in item.probes)
-    made_of = digest_of(_VERSION, identity_of(probes), identity_of(tuple(items["fit"])), *left_out)
+    known = [identity_of((item.edit.id, truths[item.edit.id])) for item in chosen if item.edit.id in truths]
+    made_of = digest_of(_VERSION, identity_of(probes), identity_of(tuple(items["fit"])), *left_out, *known)
     table = {item.edit.id: item.probes for item in chosen}
-    source = Source(lambda edit: table[edit.id], lambda n, s: _pool(items["fit"], n, s, path))
+    source = Source(
+        lambda edit: table[edit.id],
+        lambda n, s: _pool(items["fit"], n, s, path),
+        lambda edit: truths.get(edit.id, ()),
+    )
     general = tuple(_general(item) for item in items["general"])
     notes = (*_left_out_note(path, problems, len(raws)), *_notes(path, chosen, repeats))
     return Stream("jsonl", made_of, tuple(item.edit for item in chosen), general, source, notes)
@@ -135,9 +141,10 @@ class _Reader:
             fields.text("supersedes", "") or None,
             fields.text("prompt_kind", "generic" if query.image else "text"),
         )
-        said = frozenset(n for n in ("subject", "relation", "source", "prompt_kind") if fields.given(n))
+        said = frozenset(n for n in ("subject", "relation", "source", "prompt_kind", "truths") if fields.given(n))
         probes = tuple(self._probe(one, edit) for one in fields.objects("probes", _PROBE_FIELDS))
-        return Draft(place, fields.choice("split", ("edit", "fit", "general"), "edit"), edit, said, probes)
+        split = fields.choice("split", ("edit", "fit", "general"), "edit")
+        return Draft(place, split, edit, said, probes, fields.texts("truths"))
 
     def _probe(self, fields: RecordFields, edit: Edit) -> Probe:
         axis = fields.choice("axis", [a for a in AXES if a != "general"])

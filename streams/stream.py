@@ -37,10 +37,14 @@ class StreamOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a stream's probes and training items come from: plain functions, called only when needed."""
+    """Where a stream's probes and training items come from: plain functions, called only when needed.
+
+    `truths` gives the answers to an edit's question that were right before any edit, none where that is not known.
+    """
 
     probes: Callable[[Edit], tuple[Probe, ...]]
     pool: Callable[[int, int], Pool]
+    truths: Callable[[Edit], tuple[str, ...]] = lambda edit: ()
 
 
 class Stream:
@@ -88,6 +92,13 @@ class Stream:
         if edit_id not in self._probes:
             self._probes[edit_id] = self._source.probes(self._by_id[edit_id])
         return self._probes[edit_id]
+
+    def truths(self, edit_id: str) -> tuple[str, ...]:
+        """Return the answers to an edit's question that were right before any edit, none where that is not known.
+
+        Raises `KeyError` for an unknown id.
+        """
+        return self._source.truths(self._by_id[edit_id])
 
     def every_probe(self) -> list[Probe]:
         """Return all probes: those of the edits, in their order, and the general set."""

@@ -79,7 +79,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     made_of = digest_of(_VERSION, options.model_dump_json(), str(seed))
     general = tuple(_general(i) for i in range(12))
     probes = partial(_probes, strangers=_STRANGERS if options.order == NEAR_MISSES else 0)
-    return Stream("toy", made_of, order, general, Source(probes, _pool))
+    return Stream("toy", made_of, order, general, Source(probes, _pool, _truths))
 
 
 def _fresh(order: str, seed: int) -> Iterator[Edit]:
@@ -131,9 +131,13 @@ def _again(edit: Edit, rng: np.random.Generator) -> Edit | None:
     )
 
 
+def _truths(edit: Edit) -> tuple[str, ...]:
+    return (_answer("true", edit.subject, edit.relation),)
+
+
 def _back(edit: Edit, rng: np.random.Generator) -> Edit | None:
     """The first truth again; where that is what holds now, another answer."""
-    truth = _answer("true", edit.subject, edit.relation)
+    (truth,) = _truths(edit)
     if edit.target == truth:
         return _again(edit, rng)
     return with_id(replace(edit, target=truth, source="reversal", supersedes=edit.id))

@@ -143,9 +143,8 @@ def pose(stream: Stream, facts: TrafficFacts, asked: DrawnQuestions, seed: int) 
     ):
         about = max(edit, 0)
         if about not in known:
-            known[about] = _by_scope(stream.probes(stream.edits[about].id), stream.general)
-        name = _nearest(SCOPES[scope], known[about])
-        chosen = known[about][name][int(share * len(known[about][name]))]
+            known[about] = by_scope(stream.probes(stream.edits[about].id), stream.general)
+        name, chosen = question_of(SCOPES[scope], known[about], share)
         if name == "far":
             out.append(Posed(chosen, name))
             continue
@@ -156,7 +155,17 @@ def pose(stream: Stream, facts: TrafficFacts, asked: DrawnQuestions, seed: int) 
     return tuple(out)
 
 
-def _by_scope(probes: Sequence[Probe], general: Sequence[Probe]) -> dict[Scope, list[Probe]]:
+def question_of(scope: Scope, known: Mapping[Scope, list[Probe]], share: float) -> tuple[Scope, Probe]:
+    """Return which scope is asked, and the probe at a share from 0 to 1 of those `by_scope` of an edit.
+
+    Where there are none of that scope it is of the one that comes closest.
+    """
+    name = _nearest(scope, known)
+    return name, known[name][int(share * len(known[name]))]
+
+
+def by_scope(probes: Sequence[Probe], general: Sequence[Probe]) -> dict[Scope, list[Probe]]:
+    """Return the probes that people's questions are drawn from, by scope: those of an edit and the general set."""
     out: dict[Scope, list[Probe]] = {"far": list(general)} if general else {}
     for probe in probes:
         if probe.axis in _UNUSUAL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,7 +30,8 @@ class BankEditor(Editor):
     removes = True
 
     def __init__(self, turn: int = 1, capacity: int | None = None) -> None:
-        super().__init__(cast(Any, SimpleNamespace(sync=lambda: None)))
+        vlm = SimpleNamespace(sync=lambda: None, serving_with=lambda **_: nullcontext())
+        super().__init__(cast(Any, vlm))
         self.turn = turn
         self.bank = Bank(8, capacity=capacity, eviction="never" if capacity is None else "fifo")
         self.batches: list[int] = []

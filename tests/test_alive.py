@@ -65,7 +65,9 @@ def table(folder: Path) -> Callable[..., Single]:
     @cache
     def row(name: str, tuned: bool = True) -> Single:
         found = alone(name, 200, folder, tuned=tuned)
-        print(f"\n{name}: {' '.join(f'{k} {v:.3f}' for k, v in found.metrics.items())}, {found.collapsed} collapsed")
+        print(
+            f"\n{name}: {' '.join(f'{k} {v:.3f}' for k, v in found.metrics.items())}, {found.not_finite} not finite"
+        )
         return found
 
     return row

@@ -245,7 +245,11 @@ def test_what_is_not_finite_is_told_and_the_run_goes_on(call: Call, tmp_path: Pa
     log = RunLog.open(out.splitlines()[-1])
     edited = log.table(Edited).to_pylist()
     refused = parts is REFUSES
-    assert code == 0 and log.done() and [row["collapsed"] for row in edited] == [False, refused, False, False]
+    assert (
+        code == 0
+        and log.done()
+        and [row["outcome"] == "not finite" for row in edited] == [False, refused, False, False]
+    )
     assert (edited[1]["edit_id"] in edited[1]["note"] and edited[1]["note"] in err) == refused
     assert ("answers since the last panel are not finite" in err) == (not refused)
     gauged = [row["value"] for row in log.table(Gauged).to_pylist() if row["name"] == "answers_not_finite"]

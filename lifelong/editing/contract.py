@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,8 +163,11 @@ class Editor(ABC):
     # Must.
 
     @abstractmethod
-    def edit(self, edits: Sequence[Edit]) -> None:
-        """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result."""
+    def edit(self, edits: Sequence[Edit]) -> Mapping[str, str] | None:
+        """Take in one batch of edits (never more than `turn`); raises `CollapseError` on a non-finite result.
+
+        Returns None, or by id why it passes over those that its method does not take; the run notes them as skipped.
+        """
 
     # Usually. The defaults are right for an editor that does not route, cannot take an edit back and stores nothing.
 
@@ -211,6 +214,20 @@ class Editor(ABC):
     def bank_len(self) -> int:
         """Return how many entries the bank holds (0 for an editor without one)."""
         return 0
+
+    def mark(self) -> Hashable:
+        """Return what is another after each change of the state: asked before and after an edit, to notice a no-op.
+
+        By default the counts of the banks that `route` searches; without one a digest of `state`, which takes as long
+        as that is large: an editor that can count its changes overrides it. Where there is no state to look at
+        either, an edit is taken to have changed something.
+        """
+        if self.changes_nothing:
+            return ()
+        counts, banks = (self.revision, self.bank_len()), self.routing_banks()
+        if banks:
+            return (*counts, *(bank.changes for bank in banks))
+        return (*counts, object() if type(self).state is Editor.state else self.state().digest())
 
     # If it trains.
 
@@ -291,6 +308,13 @@ class Editor(ABC):
     def routed_by(cls, options: EditorOptions) -> bool:
         """Return whether an editor with these options is `routed`, asked before one is made."""
         return cls.routed
+
+    def weight_drift(self) -> tuple[float, int] | None:
+        """Return how far the matrices that edits change are from the base's, and how many they are; None for others.
+
+        The Frobenius norm of their change over their own.
+        """
+        return None
 
     def routing_banks(self) -> Sequence[Bank]:
         """Return the banks that `route` searches, so that the recall of their indexes can be measured."""

@@ -68,6 +68,12 @@ class EditedQuestions:
             self._ids.setdefault(digest, {})[edit_id] = None
 
 
+def passed_over(edits: Sequence[Edit], kept: Sequence[Edit]) -> dict[str, str]:
+    """Return why edits of a batch that are not among those `kept` by `newest` are not learnt, by id."""
+    ids = {edit.id for edit in kept}
+    return {edit.id: "a later edit of its batch replaces it" for edit in edits if edit.id not in ids}
+
+
 def newest(edits: Sequence[Edit]) -> list[Edit]:
     """Return the edits of a batch that no later one of the same batch replaces, in their order."""
     asked, named = set[str](), set[str]()

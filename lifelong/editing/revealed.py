@@ -5,7 +5,7 @@ Knows which questions each edit should change and how; nothing of what is done w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +87,10 @@ class RevealedEditor(Editor, Privileged):
     def bank_len(self) -> int:
         """Return the number of stored edits."""
         return len(self._own)
+
+    def mark(self) -> Hashable:
+        """Return the number of stored edits and the one stored last."""
+        return self.revision, len(self._own), next(reversed(self._own), "")
 
     def holds(self, edit_id: str) -> bool:
         """Return whether an edit is stored."""

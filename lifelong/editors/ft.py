@@ -69,10 +69,10 @@ class FineTuning(WeightEditor):
         """Return the options without the layer where the connector is tuned."""
         return unused(super().settles(options, vlm), {"layer"} if on_vision(options.module) else ())
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Tune the weights on the batch; a collapse raises `CollapseError` and changes nothing."""
         o = self.options
-        fine_tune(
+        passed_over = fine_tune(
             self.region,
             self.weights,
             edits,
@@ -83,3 +83,4 @@ class FineTuning(WeightEditor):
             norm=o.norm,
         )
         self.revision += bool(edits)
+        return passed_over

@@ -58,10 +58,10 @@ class VisionFineTuning(WeightEditor):
         self.region = find_region(vlm, self.options.module, (), ())
         self.weights = RunningWeights(vlm, self.region.parameters())
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Tune the connector on the edits with a picture; a collapse raises `CollapseError` and changes nothing."""
         o = self.options
-        fine_tune(
+        passed_over = fine_tune(
             self.region,
             self.weights,
             edits,
@@ -71,3 +71,4 @@ class VisionFineTuning(WeightEditor):
             what="ft_vision",
         )
         self.revision += bool(edits)
+        return passed_over

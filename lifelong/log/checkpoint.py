@@ -39,6 +39,12 @@ class State:
         tensors = {f"{part}/{name}": t for part, state in parts.items() for name, t in state.tensors.items()}
         return cls(tensors, {**(meta or {}), **{part: dict(state.meta) for part, state in parts.items()}})
 
+    def digest(self) -> str:
+        """Return 32 hexadecimal digits of all tensors and plain values."""
+        tensors = {name: tensor_digest(tensor) for name, tensor in self.tensors.items()}
+        text = json.dumps([tensors, dict(self.meta)], sort_keys=True, default=repr)
+        return digest_of_bytes(text.encode("utf-8", "surrogatepass"))[:32]
+
     def part(self, name: str) -> State:
         """Return a state that was joined under a name; raises `KeyError` where none was."""
         tensors = {k.removeprefix(f"{name}/"): t for k, t in self.tensors.items() if k.startswith(f"{name}/")}

@@ -10,8 +10,11 @@ edited: one row per edit, when it becomes visible
     visible_sim_s        float64          when its service ended
     edit_wall_s          float64          measured time of its batch's `edit`
     batch_len            int64            edits in that batch
-    collapsed            bool             the update was not finite and was refused
     prompt_kind, relation, note           string
+    outcome              string           applied; no-op: nothing in the editor changed; skipped: the method does not
+                                          take such an edit; not finite: the update was refused (`note` says why)
+    knowledge            string           updated: the frozen model gave the answer that was true before; unknown: it
+                                          gave another; '' where nobody asked it or the stream does not say what was
 
 probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
     step, sim_s          int64, float64   when it was asked
@@ -35,6 +38,8 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
 
 gauged: one number about the system
     step, sim_s, kind, name, value (float64), n (int64: what the number was taken over)
+    kinds of a panel: bank, process, panel, index, lost, weights (`weight_drift`: the norm of the change of the
+    matrices that edits change, over their own); of the simulation: loop, queue, traffic, withdrawn
 
 timed: one latency sample, one query or batch at a time, uncached
     step, bank_len, operation (encode, route, apply, answer, edit, ...), wall_s
@@ -65,10 +70,13 @@ import pyarrow as pa
 
 FACTS_SCHEMA = 3
 
+APPLIED, NO_OP, SKIPPED, NOT_FINITE = OUTCOMES = ("applied", "no-op", "skipped", "not finite")
+UPDATED, UNKNOWN = "updated", "unknown"
+
 
 @dataclass(frozen=True)
 class Edited:
-    """An edit became visible (or was refused: `collapsed`)."""
+    """An edit became visible; `outcome`, one of `OUTCOMES`, says what became of it."""
 
     step: int
     sim_s: float
@@ -77,10 +85,11 @@ class Edited:
     visible_sim_s: float
     edit_wall_s: float
     batch_len: int = 1
-    collapsed: bool = False
     prompt_kind: str = ""
     relation: str = ""
     note: str = ""
+    outcome: str = APPLIED
+    knowledge: str = ""
 
 
 @dataclass(frozen=True)

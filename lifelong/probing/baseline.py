@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lifelong.log.facts import UNKNOWN, UPDATED
 from lifelong.log.files import clear_leftovers, held, read_regular, write_atomic
 from lifelong.log.parts import parquet_bytes, read_parquet
 from lifelong.models.passes.layout import Scored
 from lifelong.probing.asking import Ask, Reply, chunks_of, gathered, replies, rows_of
 from lifelong.probing.limits import answer_limit, check_askable
-from lifelong.probing.scorers import SCORER_VERSION, wanted_top
+from lifelong.probing.scorers import SCORER_VERSION, line_match, wanted_top
 from streams.types import Probe, Query, digest_of
 
 if TYPE_CHECKING:
@@ -110,6 +111,16 @@ class Baseline:
         baseline = cls(found, limit)
         baseline.from_cache = from_cache
         return baseline
+
+    def knowledge_of(self, query: Query, truths: Sequence[str]) -> str:
+        """Return `updated` where the model gave an answer that was right before, `unknown` where it gave another.
+
+        '' where nobody knows what was right (`truths` is empty), or the model was never asked this query.
+        """
+        asked = self._replies.get(query.digest)
+        if asked is None or not truths:
+            return ""
+        return UPDATED if line_match(asked.text, truths) else UNKNOWN
 
     def reply(self, query: Query) -> Reply:
         """Return all that the frozen model answered to a query; raises `MissingBaselineError`."""

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Route
 from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
-from streams.types import AXES, Axis, Probe, Query
+from streams.traffic import TrafficOptions, by_scope, question_of
+from streams.types import AXES, SCOPES, Axis, Probe, Query
 
 if TYPE_CHECKING:
     from streams.stream import Stream
@@ -128,16 +129,33 @@ def in_parts(
 _LATENCY = 0x6C6174  # names the random stream of `draw_queries` among those of one seed
 
 
-def draw_queries(queries: Sequence[Query], n: int, seed: int, step: int) -> list[Query]:
-    """Return n queries drawn for one step, without repetition where there are enough.
+def draw_queries(
+    history: Sequence[str],
+    probes_of: Callable[[str], Sequence[Probe]],
+    general: Sequence[Probe],
+    n: int,
+    seed: int,
+    step: int,
+) -> list[Query]:
+    """Return n queries to be timed at one step, drawn as traffic asks: of any visible edit, each scope as often.
 
-    The same arguments always give the same queries; raises `ValueError` when there is nothing to draw from.
+    So a queue is replayed with times of what arrives in it. Probes are another mix: about one in six of the atlas's
+    shows several pictures, which take longest, of traffic one in fourteen. Shares are traffic's by default, whatever
+    a run's own are. The same arguments always give the same queries. Raises `ValueError` when there is nothing to
+    draw from.
     """
-    if not queries and n:
-        raise ValueError("Latency needs at least one past probe to draw from; none was given.")
+    if not history and n:
+        raise ValueError("Latency needs at least one visible edit to ask about; none was given.")
     rng = np.random.default_rng(np.random.SeedSequence([seed, _LATENCY, step]))
-    picked = rng.choice(len(queries), size=n, replace=len(queries) < n) if n else []
-    return [queries[int(i)] for i in picked]
+    shares = np.array(list(TrafficOptions().shares().values()))
+    edges = np.cumsum(shares / shares.sum())
+    queries = []
+    for about, scope, share in rng.random((n, 3)).tolist():
+        edit_id = history[int(about * len(history))]
+        place = min(int(np.searchsorted(edges, scope, side="right")), len(SCOPES) - 1)
+        _, probe = question_of(SCOPES[place], by_scope(probes_of(edit_id), general), share)
+        queries.append(probe.query)
+    return queries
 
 
 def log_age_sample(history: Sequence[_T], n: int) -> list[_T]:

@@ -1,4 +1,4 @@
-"""Latency on the real online path: one query at a time, nothing cached, split into encode, route, apply and answer.
+"""Latency on the real online path: one query or batch of edits at a time, nothing that was read before at hand.
 
 Knows the editor's and model's contracts only. Samples are raw; percentiles are the reader's
 business.
@@ -7,7 +7,8 @@ business.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,30 @@ def serve_once(vlm: VLM, editor: Editor, query: Query, max_tokens: int) -> Once:
     readings.append(_now(vlm))
     encode, route, enter, answer, leave = np.diff(readings).tolist()
     return Once({"encode": encode, "route": route, "apply": enter + leave, "answer": answer}, routes[0], text)
+
+
+@dataclass
+class Taken:
+    """How long something took, in measured seconds; 0 until it is over."""
+
+    wall_s: float = 0.0
+
+
+@contextmanager
+def timed_cold(vlm: VLM) -> Iterator[Taken]:
+    """Time an edit or its withdrawal as the queries are timed: online it comes alone.
+
+    Nothing that panels, probes or earlier edits have read is at hand inside, so that the n-th edit of those that are
+    probed together costs what the first one does; and what is read inside is forgotten, so that no probe is quicker
+    for it. What an editor keeps by itself stays. The seconds are there after an error too.
+    """
+    taken = Taken()
+    with vlm.serving_with(timed=True):
+        start = _now(vlm)
+        try:
+            yield taken
+        finally:
+            taken.wall_s = _now(vlm) - start
 
 
 def _now(vlm: VLM) -> float:

@@ -114,9 +114,9 @@ class Panel:
         facts: list[Probed | Gauged | Timed] = [*waited, *probed, *self._gauges(step, sim_s)]
         facts += self._attributed(Asked.joined(parts), probed)
         if history and self._samples_latency(last):
-            queries = [p.query for edit_id in history for p in self._probes_of(edit_id)]
-            drawn = draw_queries(queries, self.settings.latency_routes, self.seed, step)
             most, answers = self.baseline.max_tokens, self.settings.latency_answers
+            n = self.settings.latency_routes
+            drawn = draw_queries(history, self._probes_of, self._general, n, self.seed, step)
             facts += latency.samples(self.vlm, self.editor, drawn, answers=answers, max_tokens=most, step=step)
         return facts
 
@@ -263,5 +263,7 @@ class Panel:
         spent, self._spent = self._spent, Spent()
         bank = [("bank", "bank_len", self.editor.bank_len(), 1), ("bank", "bank_bytes", self.editor.nbytes(), 1)]
         broken = ("panel", "answers_not_finite", spent.not_finite, spent.asked)
-        values = [*bank, ("process", "rss_bytes", rss_bytes(), 1), *spent.values(), broken]
+        drift = self.editor.weight_drift()
+        weights = [] if drift is None else [("weights", "weight_drift", *drift)]
+        values = [*bank, ("process", "rss_bytes", rss_bytes(), 1), *spent.values(), broken, *weights]
         return [Gauged(step, sim_s, kind, name, float(value), n) for kind, name, value, n in values]

@@ -10,17 +10,20 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from lifelong.log import Probed, RunLog
+from lifelong.log import Edited, Probed, RunLog
 from lifelong.log.stream_tables import stream_table
 from lifelong.running.words import ConfigError
+
+_MADE = ("outcome", "note", "knowledge")
 
 
 def edits_told(run: str | Path) -> list[dict[str, Any]]:
     """Return one row per edit of a run's stream, in their order, with what the edited model answers.
 
     Keys are the columns of `edits.parquet` and `at_once` and `now`: the freely generated answers to the edit's own
-    question right after it and when it was last asked (None: not asked yet), and `asked_step`, when that was. Raises
-    `LogError` for a folder that is no run.
+    question right after it and when it was last asked (None: not asked yet), and `asked_step`, when that was; of an
+    edit that was made also `outcome`, its `note` and `knowledge` (None before). Raises `LogError` for a folder that
+    is no run.
     """
     log = RunLog.open(run)
     rows = stream_table(log, "edits").to_pylist()
@@ -29,7 +32,10 @@ def edits_told(run: str | Path) -> list[dict[str, Any]]:
     said: dict[str, list[tuple[int, int, str]]] = {}
     for fact in asked.select(["step", "age", "edit_id", "answer"]).to_pylist():
         said.setdefault(fact["edit_id"], []).append((fact["step"], fact["age"], fact["answer"]))
+    made = log.table(Edited).select(["edit_id", *_MADE]).to_pylist()
+    became = {fact["edit_id"]: fact for fact in made}
     for row in rows:
+        row |= {name: became.get(row["edit_id"], {}).get(name) for name in _MADE}
         answers = sorted(said.get(row["edit_id"], ()))
         row["at_once"] = next((answer for _, age, answer in answers if age == 0), None)
         row["asked_step"], _, row["now"] = answers[-1] if answers else (None, None, None)

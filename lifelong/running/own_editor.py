@@ -5,7 +5,7 @@ Knows the contract's types; nothing of what an editor does. Editors that ship ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from numbers import Integral
@@ -13,6 +13,7 @@ from typing import Any
 
 from lifelong.editing.contract import Editor, Keys, Route, State
 from lifelong.editing.find import EDITORS
+from streams.types import Edit
 
 
 class ReturnedError(ValueError):
@@ -43,8 +44,8 @@ def _checking(method: Callable[..., Any], who: str, expected: str, allows: Calla
     def call(*args: Any) -> Any:
         found = method(*args)
         if not allows(found, *args):
-            rows = f" ({len(args[0])} are needed)" if args else ""
-            raise ReturnedError(f"{who} returned {_short(found)}; expected {expected}{rows}. Try `lifelong check`.")
+            wanted = expected.format(n=len(args[0]) if args else 0)
+            raise ReturnedError(f"{who} returned {_short(found)}; expected {wanted}. Try `lifelong check`.")
         return found
 
     return call
@@ -69,6 +70,13 @@ def _short(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}{size}"
 
 
+def _passed_over(found: Any, edits: Sequence[Edit]) -> bool:
+    if found is None:
+        return True
+    ids = {edit.id for edit in edits}
+    return isinstance(found, Mapping) and set(found) <= ids and all(isinstance(why, str) for why in found.values())
+
+
 def _keys(found: Any, queries: Sequence[Any]) -> bool:
     return isinstance(found, Keys) and all(len(rows) == len(queries) for rows in found.arrays.values())
 
@@ -87,8 +95,9 @@ def _state(found: Any) -> bool:
 
 
 _RETURNS: dict[str, tuple[str, Callable[..., bool]]] = {
-    "encode": ("Keys whose arrays have one row a query", _keys),
-    "route": ("a list of one Route for each row of the keys", _routes),
+    "edit": ("None, or why it passes over an edit by id: a dictionary of texts", _passed_over),
+    "encode": ("Keys whose arrays have one row a query ({n} are needed)", _keys),
+    "route": ("a list of one Route for each row of the keys ({n} are needed)", _routes),
     "state": ("a State", _state),
     "fitted": ("a State", _state),
     "nbytes": ("a whole number", _number),

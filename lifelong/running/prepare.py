@@ -324,5 +324,6 @@ def run_loop(
         log,
         saved,
         desk=Desk(ready.vlm, editor, panel.baseline, posed),
+        knowledge_of=lambda edit: panel.baseline.knowledge_of(edit.query, ready.stream.truths(edit.id)),
         on_event=on_event,
     )

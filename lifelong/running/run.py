@@ -6,14 +6,17 @@ Knows every part by its contract and does none of their work.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lifelong.log import Fact, Gauged, LogError, RunLog
+from lifelong.editing.contract import Editor
+from lifelong.log import Edited, Fact, Gauged, LogError, RunLog
 from lifelong.log import machine as made_with
 from lifelong.log.checkpoint import State
+from lifelong.log.facts import APPLIED
 from lifelong.log.files import content_digest, held
 from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
@@ -75,8 +78,24 @@ def run(
                 logs.append(log)
                 notes = _work(ready, log, progress, watch)
                 log.finish({"wall_s": watch.wall_s, **notes})
+                if told := outcomes_told(log.table(Edited)["outcome"].to_pylist(), ready.resolved.kind):
+                    progress.say(told)
                 progress.say("seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in watch.wall_s.items()))
     return ready.folder
+
+
+def outcomes_told(outcomes: Sequence[str], kind: type[Editor]) -> str:
+    """Return one line about edits that did not change the editor, '' where all did, or none is meant to.
+
+    >>> outcomes_told(["applied", "no-op", "skipped", "no-op"], Editor)
+    '3 of 4 edits changed nothing: 2 no-op, 1 skipped'
+    """
+    others = Counter(outcome for outcome in outcomes if outcome != APPLIED)
+    if not others or kind.changes_nothing:
+        return ""
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in others.most_common())
+    few = f"{others.total()} of {len(outcomes)} edits changed nothing" if others.total() < len(outcomes) else ""
+    return f"{few or f'none of {len(outcomes)} edits changed anything'}: {counts}"
 
 
 @contextmanager

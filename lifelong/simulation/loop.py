@@ -10,7 +10,6 @@ and the policy, and no score at a given step depends on time. More workers may o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 from lifelong.editing.contract import Editor, UnsupportedError
 from lifelong.log import Fact, Gauged, Probed, Timed
 from lifelong.log.checkpoint import State
+from lifelong.log.facts import APPLIED, NO_OP, NOT_FINITE
+from lifelong.probing.latency import timed_cold
 from lifelong.simulation.clock import Clock
 from lifelong.simulation.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
 from lifelong.simulation.queries import Desk, Queries
@@ -44,16 +45,17 @@ def simulate(
     resume: State | None = None,
     *,
     desk: Desk | None = None,
+    knowledge_of: Callable[[Edit], str] = lambda edit: "",
     on_event: OnEvent | None = None,
 ) -> None:
     """Run a stream to its end, committing facts to the log at every full panel.
 
-    `desk` answers the queries among the arrivals. `resume` is the checkpoint of the log's last panel. `on_event` is
-    told of each batch, panel and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for
-    arrivals or settings that cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed
-    before stay readable.
+    `desk` answers the queries among the arrivals. `knowledge_of` says what the frozen model knew of an edit's fact
+    (`Edited.knowledge`). `resume` is the checkpoint of the log's last panel. `on_event` is told of each batch, panel
+    and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for arrivals or settings that
+    cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed before stay readable.
     """
-    _Loop(arrivals, editor, panel, clock, settings, log, desk, on_event).run(resume)
+    _Loop(arrivals, editor, panel, clock, settings, log, desk, knowledge_of, on_event).run(resume)
 
 
 class _Loop:
@@ -68,6 +70,7 @@ class _Loop:
         settings: SimulationSettings,
         log: LogLike,
         desk: Desk | None,
+        knowledge_of: Callable[[Edit], str],
         on_event: OnEvent | None,
     ) -> None:
         check_settings(settings, clock.measures, editor.turn)
@@ -75,6 +78,7 @@ class _Loop:
         self.jobs = jobs_of(arrivals, turn, settings.window_s)
         self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
         self.settings, self.tell = settings, on_event or (lambda event: None)
+        self.knowledge_of = knowledge_of
         others = (settings.policy, str(settings.window_s))
         self.digest = arrivals_digest(arrivals, turn, settings.workers, *others)
         self.edits = sum(isinstance(a.item, Edit) for a in arrivals)
@@ -150,31 +154,31 @@ class _Loop:
             self._hold_panel(step, service.ended, last)
 
     def _work(self, job: Job) -> Done:
-        """Edit or withdraw, timed from outside; a result that is not finite is a collapse, not the end of the run."""
+        """Edit or withdraw, timed from outside; a result that is not finite is an outcome, not the end of the run."""
         # What was put off must be answered by the editor as it is now, where this change would reach back.
         if job.withdrawn or any(edit.supersedes for edit in job.edits):
             self._flush()
         elif not self.queries.defers:
             self._answer_queries()
         # The editor's own work, and nothing else, between two readings of the clock.
-        bank_len, collapsed, note = self.editor.bank_len(), False, ""
-        self.editor.vlm.sync()
-        start = time.perf_counter()
-        try:
-            if job.edits:
-                self.editor.edit(job.edits)
-            else:
-                self._withdraw(job.withdrawn)
-        except FloatingPointError as error:
-            collapsed, note = True, str(error)
-        except (UnsupportedError, KeyError) as error:
-            if job.edits:
-                raise
-            note = f"{job.withdrawn} was not taken back: {error}"
-        self.editor.vlm.sync()
-        wall_s = time.perf_counter() - start
-        self.tally.worked(wall_s)
-        return Done(wall_s, bank_len, collapsed, note)
+        bank_len, before, note = self.editor.bank_len(), self.editor.mark(), ""
+        outcome, passed_over = APPLIED, None
+        with timed_cold(self.editor.vlm) as taken:
+            try:
+                if job.edits:
+                    passed_over = self.editor.edit(job.edits)
+                else:
+                    self._withdraw(job.withdrawn)
+            except FloatingPointError as error:
+                outcome, note = NOT_FINITE, str(error)
+            except (UnsupportedError, KeyError) as error:
+                if job.edits:
+                    raise
+                note = f"{job.withdrawn} was not taken back: {error}"
+        self.tally.worked(taken.wall_s)
+        if outcome == APPLIED and self.editor.mark() == before:
+            outcome = NO_OP
+        return Done(taken.wall_s, bank_len, outcome, note, dict(passed_over or {}))
 
     def _withdraw(self, edit_id: str) -> None:
         if edit_id not in self.history or self.retired.get(edit_id) == "":
@@ -190,7 +194,7 @@ class _Loop:
         if job.edits:
             self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
             arrived_s = [self.moments[arrival] / NANO for arrival in job.arrivals]
-            self.facts += edited_facts(job, done, step, sim_s, arrived_s)
+            self.facts += edited_facts(job, done, step, sim_s, arrived_s, self.knowledge_of)
             with self.tally.on("probe"):
                 self.facts += self.panel.learn(step, sim_s, job.edits)
         else:

@@ -14,7 +14,9 @@ from lifelong.log import Edited, RunLog, Served, Timed
 from lifelong.simulation.clock import PARTS, ClockError, ReplayedClock
 from lifelong.simulation.service_times import Fidelity, Fitted, FittedClock, Samples, fidelity, fit_to
 
-_WARM_UP = 3  # first samples of every operation, which are left out
+_WARM_UP = 3
+"""First samples of every operation, which are left out: while a process makes its first services, memory is allocated
+and threads wake up, once; a system that has served for a while does neither."""
 
 
 def samples_of(log: RunLog) -> dict[str, Samples]:

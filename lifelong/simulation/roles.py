@@ -5,12 +5,13 @@ Knows facts and jobs; changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.log.checkpoint import State
+from lifelong.log.facts import APPLIED, SKIPPED
 from lifelong.simulation.jobs import Job
 from lifelong.simulation.station import Policy
 from streams.types import Edit
@@ -69,15 +70,21 @@ class SimulationSettings:
 
 @dataclass(frozen=True)
 class Done:
-    """What working on a job gave: measured seconds, whether the update was refused, and a note."""
+    """What working on a job gave: measured seconds, what became of its edits, and a note.
+
+    `passed_over` are those that the method does not take, with the reasons; `outcome` is that of all others.
+    """
 
     wall_s: float
     bank_len: int
-    collapsed: bool = False
+    outcome: str = APPLIED
     note: str = ""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
-def edited_facts(job: Job, done: Done, step: int, sim_s: float, arrived_s: Sequence[float]) -> list[Edited]:
+def edited_facts(
+    job: Job, done: Done, step: int, sim_s: float, arrived_s: Sequence[float], knowledge_of: Callable[[Edit], str]
+) -> list[Edited]:
     """Return the facts about a job's edits, which arrived at `arrived_s` and became visible at `sim_s`."""
     return [
         Edited(
@@ -88,10 +95,11 @@ def edited_facts(job: Job, done: Done, step: int, sim_s: float, arrived_s: Seque
             visible_sim_s=sim_s,
             edit_wall_s=done.wall_s,
             batch_len=len(job.edits),
-            collapsed=done.collapsed,
             prompt_kind=edit.prompt_kind,
             relation=edit.relation,
-            note=done.note,
+            note=done.passed_over.get(edit.id, done.note),
+            outcome=SKIPPED if edit.id in done.passed_over else done.outcome,
+            knowledge=knowledge_of(edit),
         )
         for edit, at_s in zip(job.edits, arrived_s, strict=True)
     ]

@@ -32,7 +32,7 @@ class Single:
     metrics: Mapping[str, float]
     edits: int
     edit_wall_s: float
-    collapsed: int
+    not_finite: int
     facts: tuple[Probed, ...]
 
     __repr__ = short_repr
@@ -44,7 +44,7 @@ class Single:
     def line(self) -> str:
         """Return the row of a table."""
         shown = "  ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        cost = f"{self.edits} edits  {self.edit_wall_s * 1e3:.0f} ms each  {self.collapsed} collapsed"
+        cost = f"{self.edits} edits  {self.edit_wall_s * 1e3:.0f} ms each  {self.not_finite} not finite"
         return f"{self.editor:<12} {shown}  {cost}"
 
 
@@ -58,7 +58,8 @@ def single(
     """Make every edit of a configuration's stream alone, ask its probes, take it back, and return what came out.
 
     `changes` are keys of the configuration (`editor="grace"`, `edits=200`). With `fitted` false a trained editor
-    stays untrained. Raises what `run` raises; an edit that collapses counts with the answers of the editor as it is.
+    stays untrained. Raises what `run` raises; an edit that is not finite counts with the answers of the editor as it
+    is.
     """
     from lifelong.running.prepare import prepare, resolve
 
@@ -70,6 +71,7 @@ def single(
 
 def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Single:
     from lifelong.probing.baseline import Baseline
+    from lifelong.probing.latency import timed_cold
     from lifelong.probing.panel import Panel, PanelSettings
 
     config, vlm, stream = ready.config, ready.vlm, ready.stream
@@ -82,17 +84,17 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
     before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))
     facts: list[Probed] = []
     spent: list[float] = []
-    collapsed, said_at = 0, time.perf_counter()
+    not_finite, said_at = 0, time.perf_counter()
     try:
         for number, edit in enumerate(stream.edits, start=1):
             panel = Panel(vlm, editor, stream.probes, (), PanelSettings(), baseline, config.seed)
-            start = time.perf_counter()
-            try:
-                editor.edit([edit])
-            except FloatingPointError as error:
-                collapsed += 1
-                say(str(error))
-            spent.append(time.perf_counter() - start)
+            with timed_cold(vlm) as taken:
+                try:
+                    editor.edit([edit])
+                except FloatingPointError as error:
+                    not_finite += 1
+                    say(str(error))
+            spent.append(taken.wall_s)
             facts += panel.instant(1, 0.0, [edit])
             editor.load(before)
             if time.perf_counter() - said_at > PLAIN_EVERY_S:
@@ -100,4 +102,4 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
                 say(f"{number}/{len(stream.edits)} edits")
     finally:
         editor.close()
-    return Single(ready.resolved.label, five(facts), len(stream.edits), median_low(spent), collapsed, tuple(facts))
+    return Single(ready.resolved.label, five(facts), len(stream.edits), median_low(spent), not_finite, tuple(facts))

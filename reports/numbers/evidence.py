@@ -49,7 +49,9 @@ def evidence(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame | None = 
             "seeds": [r.seed for r in mine],
             "fits": fits,
             "given": given(fits),
-            "collapsed edits": int(facts.edited.filter(pl.col("editor").is_in(labels))["collapsed"].sum()),
+            "collapsed edits": int(
+                facts.edited.filter(pl.col("editor").is_in(labels))["outcome"].eq("not finite").sum()
+            ),
         }
         scores = {label: _scores(facts, runs, frames, label) for label in labels}
         own = [scores[r.editor].get(r.seed, math.nan) for r in mine]

@@ -138,7 +138,7 @@ def _cost(facts: Facts, editor: str, gauges: pl.DataFrame) -> dict[str, object]:
         "edit (s)": mean(edited, lambda p: (p["edit_wall_s"] / p["batch_len"]).mean()),  # a batch's time, shared
         "fixed (MB)": mean(gauges, lambda p: fixed_bytes(p) / MB),
         "bytes an edit": mean(gauges, bytes_an_edit),
-        "collapsed edits": int(edited["collapsed"].sum()),
+        "collapsed edits": int((edited["outcome"] == "not finite").sum()),
         "answers not finite": int(gauges["answers_not_finite"].sum()),
     }
     out |= lost_edits(gauges)

@@ -127,6 +127,7 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     source = Source(
         lambda edit: probes_of(edit, book.wordings[edit.id], scene, disputed=edit.id in book.disputed),
         partial(fit_pool, world, known),
+        lambda edit: world.by_id[edit.subject].facts[edit.relation],
     )
     return Stream("atlas", made_of, order, general, source)
 

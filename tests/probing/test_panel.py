@@ -20,6 +20,7 @@ from lifelong.probing.baseline import Baseline, MissingBaselineError
 from lifelong.probing.due import draw_queries, log_age_sample
 from lifelong.probing.panel import Panel, PanelSettings
 from streams.stream import Stream, load_stream
+from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Edit, Probe, Query
 
 QUIET = PanelSettings(latency_routes=0, latency_answers=0)
@@ -266,9 +267,28 @@ def test_samples_by_age_hold_the_newest_the_oldest_and_exactly_n():
     assert gaps[:5].min() > gaps[-5:].max()
 
 
-def test_latency_queries_depend_on_seed_and_step_only():
-    queries = [Query(str(i)) for i in range(50)]
-    assert draw_queries(queries, 20, 1, 7) == draw_queries(queries, 20, 1, 7)
-    assert draw_queries(queries, 20, 1, 7) != draw_queries(queries, 20, 1, 8)
-    assert len(set(draw_queries(queries, 50, 1, 7))) == 50
-    assert len(draw_queries(queries[:3], 10, 0, 1)) == 10
+def test_latency_queries_depend_on_seed_and_step_only(stream):
+    of = [e.id for e in stream.edits], stream.probes, stream.general
+    assert draw_queries(*of, 20, 1, 7) == draw_queries(*of, 20, 1, 7)
+    assert draw_queries(*of, 20, 1, 7) != draw_queries(*of, 20, 1, 8)
+    assert len(draw_queries(of[0][:1], stream.probes, (), 10, 0, 1)) == 10
+    assert draw_queries((), stream.probes, stream.general, 0, 0, 1) == []
+    with pytest.raises(ValueError, match="at least one visible edit"):
+        draw_queries((), stream.probes, stream.general, 1, 0, 1)
+
+
+def test_latency_is_sampled_in_the_mix_of_traffic():
+    """The shares of scopes and of questions with several pictures are those of drawn traffic, not of the probes."""
+    stream = load_stream("atlas", edits=60, seed=0)
+    drawn = draw_queries([e.id for e in stream.edits], stream.probes, stream.general, 4000, 0, 60)
+    facts = TrafficFacts.of(stream.edits, np.zeros(60))
+    asked = draw_traffic(facts, np.ones(4000), TrafficOptions(zipf=0, recency=0), 0)
+    posed = [p.probe.query for p in pose(stream, facts, asked, 0)]
+    every = [p.query for p in stream.every_probe()]
+
+    def shares(queries: Sequence[Query]) -> list[float]:
+        pictures = np.array([0 if q.image is None else 1 + q.image.uri.count("+") for q in queries])
+        return [float((pictures == n).mean()) for n in (0, 1)] + [float((pictures > 1).mean())]
+
+    assert shares(drawn) == pytest.approx(shares(posed), abs=0.03)
+    assert shares(every)[2] > 2 * shares(drawn)[2]

@@ -105,7 +105,11 @@ def test_a_collapse_is_logged_and_a_mistake_is_not_called_one() -> None:
     edits = some_edits(3)
     edits[1] = replace(edits[1], target="bad")
     log, _ = simulated(arriving(edits))
-    assert [(f.collapsed, "finite" in f.note) for f in log.edited()] == [(False, False), (True, True), (False, False)]
+    assert [(f.outcome, "finite" in f.note) for f in log.edited()] == [
+        ("applied", False),
+        ("not finite", True),
+        ("applied", False),
+    ]
     editor = BankEditor()
     editor.bank.add(["e1"], editor.encode([Query("x")])["text"])
     with pytest.raises(ValueError, match="already holds"):

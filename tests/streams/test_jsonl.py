@@ -249,6 +249,20 @@ def test_every_field_of_a_record_is_part_of_the_identity(write, field):
     assert edits_of(write(record)).digest != edits_of(write({**record, field: "else"})).digest
 
 
+def test_what_was_true_before_is_no_part_of_an_edit_but_of_its_stream(write):
+    plain, told = (edits_of(write({**EDIT, **more})) for more in ({}, {"truths": ["egret", "bird"]}))
+    edit = told.edits[0]
+    assert edit == plain.edits[0] and told.digest != plain.digest
+    assert told.truths(edit.id) == ("egret", "bird") and plain.truths(edit.id) == ()
+    joined = edits_of(write(EDIT, {**EDIT, "truths": ["egret"]}))
+    assert len(joined) == 1 and joined.truths(joined.edits[0].id) == ("egret",)
+    for bad, message in (("egret", "expected a list of texts"), ([""], "field 'truths")):
+        with pytest.raises(StreamError, match=message):
+            edits_of(write({**EDIT, "truths": bad}))
+    with pytest.raises(StreamError, match="field 'truths': it repeats line 1, which says another one"):
+        edits_of(write({**EDIT, "truths": ["egret"]}, {**EDIT, "truths": ["stork"]}))
+
+
 @pytest.mark.parametrize("change", [{"variant": "v"}, {"reference": "target"}, {"accepted": ["x"]}, {"hops": 3}])
 def test_every_field_of_a_probe_is_part_of_the_identity(write, change):
     changed = {**EDIT, "probes": [{**EDIT["probes"][0], **change}]}
@@ -259,6 +273,8 @@ def test_every_field_of_a_probe_is_part_of_the_identity(write, change):
 
 
 def test_null_says_nothing_where_a_field_is_not_needed(write):
-    nulls = dict.fromkeys(("id", "image", "subject", "relation", "source", "prompt_kind", "supersedes", "probes"))
+    nulls = dict.fromkeys(
+        ("id", "image", "subject", "relation", "source", "prompt_kind", "supersedes", "probes", "truths")
+    )
     stream = edits_of(write({"prompt": "a", "target": "b", **nulls}))
     assert stream.digest == edits_of(write({"prompt": "a", "target": "b"})).digest

@@ -58,6 +58,7 @@ class Store:
         self._schema: Mapping[str, Tensor] | None = None
         self.position = self.removals = self._tick = self._dead = 0
         self._epoch += 1
+        self._updates = 0
 
     # -- reading it ---------------------------------------------------------------------------------------------
     def __len__(self) -> int:
@@ -69,6 +70,11 @@ class Store:
     def nbytes(self) -> int:
         """Return the bytes of living keys and payloads."""
         return len(self) * row_bytes(self.width, self._schema or {})
+
+    @property
+    def changes(self) -> tuple[int, int, int]:
+        """How many entries were ever added, taken out and updated: another after each change but a touch."""
+        return self.position, self.removals, self._updates
 
     def ids(self) -> list[str]:
         """Return the ids of all entries in order of insertion."""
@@ -240,6 +246,7 @@ class Store:
         for name, value in (payloads or {}).items():
             shard.payloads[name][slot] = value.detach()
         shard.revisions[slot] += 1
+        self._updates += 1
 
     def touch(self, ids: Sequence[str]) -> None:
         """Note a use of entries, in this order, for `lru` and `lfu`; an id that stands twice is used twice.

@@ -55,6 +55,7 @@ CHECKS = (
     Check(sentences.class_attributes_make_sense),
     Check(sentences.nothing_happens_before_the_first_edit),
     Check(sentences.an_edit_changes_something),
+    Check(sentences.a_change_leaves_a_mark),
     Check(sentences.encode_ignores_edits),
     Check(sentences.encode_gives_one_row_per_query),
     Check(sentences.route_is_pure),

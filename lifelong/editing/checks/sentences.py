@@ -73,6 +73,25 @@ def an_edit_changes_something(bench: Workbench) -> None:
     )
 
 
+def a_change_leaves_a_mark(bench: Workbench) -> None:
+    """`mark` is another after every edit that changes the state; asking for it changes nothing."""
+    editor, first = bench.make(), bench.edits[0]
+    again = replace(first, id="again", target=bench.edits[1].target, supersedes=first.id)
+    for low in range(0, len(bench.edits) + 1, editor.turn):
+        batch = [*bench.edits, again][low : low + editor.turn]
+        before, mark = _plain(editor.state(), without="revision"), editor.mark()
+        require(_plain(editor.state(), without="revision") == before, "asking for the mark changed the state")
+        passed_over = editor.edit(batch) or {}
+        require(
+            set(passed_over) <= {e.id for e in batch}, f"edit passes over {sorted(passed_over)}, not all its edits"
+        )
+        changed = _plain(editor.state(), without="revision") != before
+        require(
+            not changed or editor.mark() != mark or len(passed_over) == len(batch),
+            f"edit {batch[0].id} changed the state, but mark is {mark!r} as before",
+        )
+
+
 def encode_ignores_edits(bench: Workbench) -> None:
     """Keys are the same, bit for bit, before and after edits."""
     editor = bench.make()

@@ -7,6 +7,7 @@ questions with their answers; nothing of particular editors, routing or probes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class Region:
         if not found:
             raise ValueError(f"No linear module in {', '.join(self.modules)}; set editor.module to one with some.")
         return found
+
+    def passed_over(self, edits: Sequence[Edit]) -> dict[str, str]:
+        """Return by id why edits cannot be learnt here, of those that cannot."""
+        why = "no picture: the vision side takes no part in its answer"
+        return {e.id: why for e in edits if not self.reaches(e.query)}
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Return what fine-tuning tunes, by name: matrices of decoder layers, everything of the vision side."""
@@ -147,6 +153,7 @@ class RunningWeights:
         self.vlm = vlm
         self.base = {name: p.detach() for name, p in parameters.items()}
         self.now: dict[str, Tensor] = {name: p.clone() for name, p in self.base.items()}
+        self.changes = 0  # how often new values were others than those before
 
     def swapped(self, values: Mapping[str, Tensor] | None = None) -> AbstractContextManager[None]:
         """Put the running values (or others) in the place of the base's while the context lasts."""
@@ -156,6 +163,7 @@ class RunningWeights:
         """Go on with new values; raises what `require_sound` raises, and then nothing has changed."""
         new = {name: values[name].detach() for name in self.base}
         require_sound(new, self.base, what)
+        self.changes += not all(torch.equal(new[name], old) for name, old in self.now.items())
         self.now = new
 
     def nbytes(self) -> int:
@@ -177,15 +185,15 @@ def fine_tune(
     stop_loss: float,
     what: str,
     norm: float | None = None,
-) -> None:
+) -> dict[str, str]:
     """Descend on the answers of a batch of edits from the running values, and go on with what comes out.
 
-    Edits that the region does not reach are passed over. `norm` bounds the change of every element against the base.
-    A collapse raises `CollapseError` and changes nothing.
+    Edits that the region does not reach are passed over, and returned with the reason. `norm` bounds the change of
+    every element against the base. A collapse raises `CollapseError` and changes nothing.
     """
     reached = [e for e in edits if region.reaches(e.query)]
     if not reached:
-        return
+        return region.passed_over(edits)
     questions = region.questions([e.query for e in reached], [e.target for e in reached])
     values = {name: w.clone().requires_grad_() for name, w in weights.now.items()}
 
@@ -203,6 +211,19 @@ def fine_tune(
     optimizer = optimizer_of(list(values.values()))
     descend(optimizer, loss_of, steps=steps, done=lambda loss: loss < stop_loss, what=what, after=project)
     weights.take(values, what)
+    return region.passed_over(edits)
+
+
+def relative_change(now: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> tuple[float, int]:
+    """Return the norm of the change of all matrices over that of the base's (both Frobenius), and their number.
+
+    >>> relative_change({"w": torch.tensor([[3.0, 0.0]]), "bias": torch.ones(2)}, {"w": torch.tensor([[4.0, 0.0]])})
+    (0.25, 1)
+    """
+    pairs = [(now[name].float(), before.float()) for name, before in base.items() if before.ndim == 2]
+    gone = math.fsum(float((w - before).square().sum(dtype=torch.float64)) for w, before in pairs)
+    size = math.fsum(float(before.square().sum(dtype=torch.float64)) for _, before in pairs)
+    return math.sqrt(gone) / max(math.sqrt(size), 1e-30), len(pairs)
 
 
 def require_sound(values: Mapping[str, Tensor], base: Mapping[str, Tensor], what: str) -> None:

@@ -5,11 +5,11 @@ Knows regions and running weights (`lifelong.editing.weights.regions`); nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lifelong.editing.contract import Answerer, Editor, Route, State
-from lifelong.editing.weights.regions import Region, RunningWeights
+from lifelong.editing.weights.regions import Region, RunningWeights, relative_change
 from streams.types import Query
 
 
@@ -32,6 +32,14 @@ class WeightEditor(Editor):
     def nbytes(self) -> int:
         """Return the bytes of the edited weights, whatever the number of edits."""
         return self.weights.nbytes()
+
+    def mark(self) -> Hashable:
+        """Return how often the weights were changed."""
+        return self.weights.changes
+
+    def weight_drift(self) -> tuple[float, int] | None:
+        """Return how far the edited matrices are from the base's."""
+        return relative_change(self.weights.now, self.weights.base)
 
     def state(self) -> State:
         """Return the edited weights."""

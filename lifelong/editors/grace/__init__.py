@@ -7,7 +7,7 @@ the last prompt token is replaced by the entry's value, at prefill only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -187,6 +187,10 @@ class Grace(Editor):
     def bank_len(self) -> int:
         """Return the number of entries (an entry may serve several edits)."""
         return len(self.codebook)
+
+    def mark(self) -> Hashable:
+        """Return the bank's counts and the edit stored last: one that joins an entry may leave the bank as it is."""
+        return (super().mark(), next(reversed(self.codebook.entry_of), ""))
 
     def routing_banks(self) -> Sequence[Bank]:
         """Return the bank that `route` searches."""

@@ -167,12 +167,13 @@ class KnowledgeEditor(WeightEditor):
         ids = [self.vlm.token_ids(text) for text in texts]
         return [table[torch.tensor(one, device=table.device)].float() for one in ids]
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Add the batch's change to the live weights; a collapse raises `CollapseError` and changes nothing."""
         reached = [e for e in edits if self.region.reaches(e.query)]
         if reached:
             self._change(reached, f"ke, edit {', '.join(e.id for e in reached)}")
         self.revision += bool(edits)
+        return self.region.passed_over(edits)
 
     def _change(self, edits: Sequence[Edit], what: str) -> None:
         queries = [e.query for e in edits]

@@ -25,7 +25,7 @@ from lifelong.editing.ops import (
     finite_keys,
     fresh_factors,
 )
-from lifelong.editing.questions import EditedQuestions, newest
+from lifelong.editing.questions import EditedQuestions, newest, passed_over
 from lifelong.editing.settled import unused
 from lifelong.editors.lemoe.gating import clustered, gates, whitening
 from lifelong.editors.lemoe.options import LemoeOptions
@@ -125,17 +125,19 @@ class Lemoe(Editor):
 
     # Editing
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Train an expert for each group of the batch; raises `CollapseError` on a non-finite loss or weight."""
         known = [e.id for e in edits if e.id in self.expert_of]
         if known:
             raise ValueError(f"Edits {known} already have an expert; an edit is learnt once.")
         if not edits:
-            return
-        edits = newest(edits) if self.options.supersede == "replace" else edits
+            return {}
+        given = edits
+        edits = newest(given) if self.options.supersede == "replace" else given
         values = finite_keys(self.encode([e.query for e in edits])["value"], [e.id for e in edits], "lemoe")
         for group in clustered(values, self.options.per_expert, self.seed):
             self._edit_group([edits[i] for i in group], torch.from_numpy(values[group]))
+        return passed_over(given, edits)
 
     def _edit_group(self, edits: Sequence[Edit], values: Tensor) -> None:
         replaced = {i for edit in edits for i in self.questions.older(edit)}

@@ -110,12 +110,14 @@ class LiveEdit(Editor):
 
     # Editing
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Generate and store one expert per edit; raises `NotFiniteError` naming an edit without a finite one."""
+        passed_over: dict[str, str] = {}
         for edit in edits:
             kind = "image" if edit.query.image else "text"
             if kind == "text" and self.options.text_only == "paper":
-                continue  # the paper's hook never sees a text-only query
+                passed_over[edit.id] = "no picture: the paper's hook never sees such a question"
+                continue
             hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
             rows = routing_view(hidden, self.vlm.device)
             with torch.no_grad():
@@ -130,6 +132,7 @@ class LiveEdit(Editor):
                 self.remove(self.questions.older(edit))
             self.banks[kind].add([edit.id], visual.flatten(1).cpu().numpy(), payloads)
             self.questions.add(edit)
+        return passed_over
 
     def encode(self, queries: Sequence[Query]) -> Keys:
         """Return visual and text features (n, k width), the sentinel's score (n, 1) and whether there is an image."""

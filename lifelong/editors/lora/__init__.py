@@ -5,7 +5,7 @@ Knows edits, the model's linear modules and peft's LoRA layers; it does not rout
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from lifelong.editing.contract import Answerer, Editor, Route, State
 from lifelong.editing.ops import bytes_of, descend, edit_generator
 from lifelong.editing.settled import unused
-from lifelong.editing.weights.regions import find_region, layers_from, require_sound, unread_of_region
+from lifelong.editing.weights.regions import (
+    find_region,
+    layers_from,
+    relative_change,
+    require_sound,
+    unread_of_region,
+)
 from lifelong.editors.lora.adapter import NAME, LoraOptions, adapter, adapter_hook
 from streams.types import Edit, Query
 
@@ -56,13 +62,14 @@ class LoraTuning(Editor):
             torch.manual_seed(seed)
             self.layers = {name: adapter(m, o) for name, m in self.region.linear().items()}
         self.base = {n: m.weight.detach() for n, m in self.region.linear().items()}
+        self._changes = 0
 
     @classmethod
     def settles(cls, options: LoraOptions, vlm: VLM) -> LoraOptions:
         """Return the options without those that the adapted modules do not read."""
         return unused(super().settles(options, vlm), unread_of_region(options.module))
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Tune the adapter on the batch; a collapse raises `CollapseError` and changes nothing."""
         reached = [e for e in edits if self.region.reaches(e.query)]
         if reached:
@@ -72,7 +79,9 @@ class LoraTuning(Editor):
             except Exception:
                 self._put(before)
                 raise
+            self._changes += not all(torch.equal(now, before[n]) for n, now in self._tensors().items())
         self.revision += bool(edits)
+        return self.region.passed_over(edits)
 
     def _tune(self, edits: Sequence[Edit]) -> None:
         o, what = self.options, f"lora, edit {', '.join(e.id for e in edits)}"
@@ -98,9 +107,12 @@ class LoraTuning(Editor):
                 )
             finally:
                 self._train(False)
+        require_sound(self._whole(), self.base, what)
+
+    def _whole(self) -> dict[str, Tensor]:
+        """Return the adapted modules' weights, (out, in) each, with the adapter in them."""
         with torch.no_grad():
-            whole = {n: self.base[n] + layer.get_delta_weight(NAME) for n, layer in self.layers.items()}
-        require_sound(whole, self.base, what)
+            return {n: self.base[n] + layer.get_delta_weight(NAME) for n, layer in self.layers.items()}
 
     def _train(self, on: bool) -> None:
         for layer in self.layers.values():
@@ -134,6 +146,14 @@ class LoraTuning(Editor):
     def nbytes(self) -> int:
         """Return the bytes of the adapter, whatever the number of edits."""
         return bytes_of(self._tensors().values())
+
+    def mark(self) -> Hashable:
+        """Return how often the adapter was changed."""
+        return self._changes
+
+    def weight_drift(self) -> tuple[float, int] | None:
+        """Return how far the adapter moves the matrices beside which it stands."""
+        return relative_change(self._whole(), self.base)
 
     def state(self) -> State:
         """Return the adapter's matrices."""

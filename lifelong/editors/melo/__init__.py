@@ -26,7 +26,7 @@ from lifelong.editing.ops import (
     fresh_factors,
     weight_of,
 )
-from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest
+from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest, passed_over
 from lifelong.editing.radius_bank import nearness
 from lifelong.editors.melo.clusters import Clusters
 from streams.types import Edit, Query
@@ -119,12 +119,12 @@ class Melo(Editor):
 
     # Editing
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Train a block on the batch and place the edits' keys; raises `CollapseError` on a non-finite loss."""
         if not edits:
-            return
-        replacing = self.options.supersede == "replace"
-        edits = newest(edits) if replacing else edits
+            return {}
+        replacing, given = self.options.supersede == "replace", edits
+        edits = newest(given) if replacing else given
         factors = self._train(edits)
         labels = [tuple(int(i) for i in self.vlm.target_ids(e.target)) for e in edits]
         keys = finite_keys(self.encode([e.query for e in edits])["key"], [e.id for e in edits], "melo")
@@ -140,6 +140,7 @@ class Melo(Editor):
         if forgotten := before - set(self.clusters.cluster_of):
             self.questions.drop(forgotten)
             self._drop_unused()
+        return passed_over(given, edits)
 
     def _train(self, edits: Sequence[Edit]) -> dict[str, Tensor]:
         """Return the block: `down` (rank, in) and `up` (out, rank) per module, trained on all edits together."""

@@ -5,7 +5,7 @@ Knows edits, a model's linear modules and what hypernetwork editors share; nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,12 +120,13 @@ class Mend(WeightEditor):
 
     # Editing
 
-    def edit(self, edits: Sequence[Edit]) -> None:
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
         """Add the batch's change to the live weights; a collapse raises `CollapseError` and changes nothing."""
         reached = [e for e in edits if self.region.reaches(e.query)]
         if reached:
             self._change(reached, f"mend, edit {', '.join(e.id for e in reached)}")
         self.revision += bool(edits)
+        return self.region.passed_over(edits)
 
     def _change(self, edits: Sequence[Edit], what: str) -> None:
         with self.weights.swapped():
@@ -143,6 +144,10 @@ class Mend(WeightEditor):
     def nbytes(self) -> int:
         """Return the bytes of the edited weights (and of the sums behind a mean), whatever the number of edits."""
         return super().nbytes() + bytes_of(self.sums.values())
+
+    def mark(self) -> Hashable:
+        """Return how often the weights were changed, and the tokens behind a mean."""
+        return super().mark(), self.tokens
 
     def state(self) -> State:
         """Return the edited weights, and the sums behind a mean."""

@@ -6,7 +6,7 @@ training only. The neurons themselves, their losses and their training are in `l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +109,12 @@ class TPatcher(Editor):
         """Take over collected states."""
         self._keep(state.tensors["silent"])
 
-    def edit(self, edits: Sequence[Edit]) -> None:
-        """Train and freeze each edit's neurons; a non-finite one raises `NotFiniteError` and stores nothing."""
+    def edit(self, edits: Sequence[Edit]) -> dict[str, str]:
+        """Train and freeze each edit's neurons; a non-finite one raises `NotFiniteError` and stores nothing.
+
+        Passes over an edit whose every token the model says already.
+        """
+        passed_over: dict[str, str] = {}
         for edit in edits:
             older = self.questions.older(edit) if self.options.supersede == "replace" else []
             before = self.state() if older else None
@@ -125,7 +129,10 @@ class TPatcher(Editor):
             for one in taught:
                 self.patches.add(edit.id, one.rows)
                 self.revision += 1
+            if not taught and not older:
+                passed_over[edit.id] = "the model says it already: no token is wrong"
             self.questions.add(edit)
+        return passed_over
 
     def _teach(self, edit: Edit) -> list[Taught]:
         hidden = self.vlm.hidden([edit.query], self.layer, [edit.target])
@@ -154,6 +161,10 @@ class TPatcher(Editor):
     def bank_len(self) -> int:
         """Return the number of neurons."""
         return len(self.patches)
+
+    def mark(self) -> Hashable:
+        """Return the revision, which every stored or dropped edit raises."""
+        return self.revision, self.bank_len()
 
     def state(self) -> State:
         """Return all neurons, and the questions of their edits."""

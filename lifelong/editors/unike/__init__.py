@@ -8,7 +8,7 @@ pictures of the two spaces in `spaces`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -282,6 +282,10 @@ class Unike(Editor, HasSpaces):
     def bank_len(self) -> int:
         """Return the number of stored edits."""
         return len(self.facts)
+
+    def mark(self) -> Hashable:
+        """Return the revision, which every stored or dropped edit raises."""
+        return self.revision, self.bank_len()
 
     def state(self) -> State:
         """Return neurons, remembered edits, their words and questions."""

@@ -5,7 +5,7 @@ Knows queries, edits and the model's hooks; nothing of probes, clocks or panels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -260,6 +260,10 @@ class Wise(Editor):
     def bank_len(self) -> int:
         """Return the number of memories."""
         return len(self._memories())
+
+    def mark(self) -> Hashable:
+        """Return how often each memory was trained or merged, and of how many edits it is made."""
+        return self._begun, tuple((m.revision, m.shards, len(m.members)) for m in self._memories())
 
     def state(self) -> State:
         """Return all memories, the live one first."""
