@@ -30,7 +30,7 @@ def draw_story(heading: str, rows: Sequence[Mapping[str, Any]], target: str | Pa
         for place, axis in enumerate(axes, 1):
             image[place, column] = row.get(axis, np.nan)
     figure, (ax,) = grid(1, width=max(4.0, 1.6 + 0.75 * min(len(rows), 16)), height=1.5 + 0.4 * len(image))
-    ax.imshow(image, aspect="auto", vmin=0, vmax=1, cmap="RdBu", alpha=0.75)
+    ax.imshow(image, aspect="auto", vmin=0, vmax=1, cmap="RdYlBu")
     if len(rows) <= _SAID_AT_MOST:
         for column, row in enumerate(rows):
             ax.text(column, 0, str(row["answer"])[:14], ha="center", va="center", fontsize=7)
