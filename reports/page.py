@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from reports.figures import cost as figures_cost
+from reports.figures import dose as figures_dose
+from reports.figures import interference as figures_interference
+from reports.figures import laws as figures_laws
+from reports.figures import pareto as figures_pareto
 from reports.figures import rollback as figures_rollback
+from reports.figures import router as figures_router
 from reports.figures import scores as figures
+from reports.figures import survival as figures_survival
 from reports.figures import traffic as figures_traffic
+from reports.figures import unlearning as figures_unlearning
 from reports.figures.general import general
 from reports.figures.published import published
 from reports.figures.style import Drawn, image_bytes
@@ -48,6 +55,14 @@ DRAW = (
     figures.by_prompt_kind,
     figures.locality_conventions,
     general,
+    figures_survival.survival,
+    figures_laws.laws,
+    figures_interference.interference,
+    figures_dose.locality_dose,
+    figures_router.router,
+    figures_router.router_frontier,
+    figures_pareto.pareto,
+    figures_unlearning.unlearning,
 )
 TRAFFIC = (figures_traffic.waiting, figures_traffic.staleness, figures_traffic.lag)
 

@@ -22,6 +22,8 @@ from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, report_command
+from lifelong.cli.route import route_command
+from lifelong.cli.story import story_command
 from lifelong.cli.stress import stress_app
 from lifelong.cli.tune import tune_command
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
@@ -56,6 +58,8 @@ app.command("list")(list_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
 app.command("tune")(tune_command)
+app.command("story")(story_command)
+app.command("route")(route_command)
 app.add_typer(stress_app, name="stress")
 
 

@@ -5,7 +5,6 @@ Knows run folders and the contracts of editor and model; nothing of panels, cloc
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
 from lifelong.log.shown import short_repr
 from lifelong.running.config import from_table
+from lifelong.running.history import place_of
 from lifelong.running.prepare import prepare, resolve
 from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 from lifelong.running.unchanged import check_unchanged
@@ -101,17 +101,7 @@ def ask(
 
 def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:
     """Return the edit with an id, or with a number in the stream from 1; raises `ConfigError` with near ids."""
-    by_id = {edit.id: edit for edit in edits}
-    if wanted in by_id:
-        return by_id[wanted]
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(edits):
-        return edits[int(wanted) - 1]
-    close = difflib.get_close_matches(wanted, by_id, 3, 0.5)
-    hint = f" Did you mean {', '.join(close)}?" if close else ""
-    raise ConfigError(
-        f"edit={wanted}: the run has no edit of this id, and its edits are numbered 1 to {len(edits)}.{hint} "
-        "`lifelong list edits RUN` shows them all."
-    )
+    return edits[place_of([edit.id for edit in edits], wanted)]
 
 
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:

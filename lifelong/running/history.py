@@ -5,6 +5,8 @@ Knows run folders and the atlas's world. Loads no model, so that it answers at o
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,23 @@ def probes_asked(run: str | Path, edit_id: str = "") -> list[dict[str, Any]]:
     """Return the rows of `probes.parquet`, of one edit or all; raises `LogError` for a folder that is no run."""
     rows = stream_table(RunLog.open(run), "probes").to_pylist()
     return [row for row in rows if not edit_id or row["edit_id"] == edit_id]
+
+
+def place_of(ids: Sequence[str], wanted: str) -> int:
+    """Return the place of the edit with an id, or with a number in the stream from 1; raises `ConfigError`.
+
+    `ids` are those of all edits in order. The message has near ids.
+    """
+    if wanted in ids:
+        return list(ids).index(wanted)
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(ids):
+        return int(wanted) - 1
+    close = difflib.get_close_matches(wanted, ids, 3, 0.5)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    raise ConfigError(
+        f"edit={wanted}: the run has no edit of this id, and its edits are numbered 1 to {len(ids)}.{hint} "
+        "`lifelong list edits RUN` shows them all."
+    )
 
 
 def pictures(stream: str, named: str = "") -> list[dict[str, Any]]:
