@@ -1,8 +1,8 @@
 """A small drawn world for quick looks and fast tests: numbered things, each a picture of coloured squares.
 
 It needs no files and no knowledge: its answers are invented, so every question has one, but no model knows it.
-Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Every edit has probes on every axis. The
-stream has no end: its order is that of one block of things after another.
+Things 0, 1, 2 ... belong to streams; the things of `fit` pools are others. Every edit has probes on the usual axes,
+and those of studies in turns. The stream has no end: its order is that of one block of things after another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from streams.order import ADDING, NEAR_MISSES, ORDERS, check_order, generator, ordered, with_id, with_reedits
+from streams.axes import CELLS, WHOLE, usual_reference
+from streams.order import (
+    ADDING,
+    MODAL_CONFLICTS,
+    NEAR_MISSES,
+    ORDERS,
+    check_order,
+    generator,
+    ordered,
+    with_disputes,
+    with_id,
+    with_reedits,
+)
 from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import (
@@ -35,7 +47,8 @@ from streams.types import (
     probe_with_id,
 )
 
-_VERSION = "toy-1"
+_VERSION = "toy-1"  # of things and pictures
+_PROBES = "probes 2"
 _BLOCK = 20  # things whose facts are edited in one go
 _STRANGERS = 1_000_000  # the first of the things that near misses ask about
 _SIDE = 32  # pixels
@@ -52,7 +65,12 @@ class Options(StreamOptions):
     """A small drawn world of invented facts, for quick looks and tests."""
 
     order: str = Field("shuffled", description=f"the order of the edits: one of {', '.join(ORDERS)}")
-    reedits: float = Field(0.2, ge=0, lt=1, description="share of edits that replace an earlier one, in such orders")
+    reedits: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of edits that replace or (at most half) dispute an earlier one, if such an order",
+    )
 
 
 def draw_toy(name: str) -> Image.Image:
@@ -74,11 +92,21 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
     share = options.reedits if options.order in ADDING else 0.0
-    again = _back if options.order == "reversals" else _again
-    order = with_reedits(_fresh(options.order, seed), edits, share, seed, again)
-    made_of = digest_of(_VERSION, options.model_dump_json(), str(seed))
+    disputed: set[str] = set()
+    if options.order == MODAL_CONFLICTS:
+        order = with_disputes(_fresh(options.order, seed), edits, share, seed, partial(_other, disputed))
+    else:
+        again = _back if options.order == "reversals" else _again
+        order = with_reedits(_fresh(options.order, seed), edits, share, seed, again)
+    made_of = digest_of(_VERSION, _PROBES, options.model_dump_json(), str(seed))
     general = tuple(_general(i) for i in range(12))
-    probes = partial(_probes, strangers=_STRANGERS if options.order == NEAR_MISSES else 0)
+    strangers = _STRANGERS if options.order == NEAR_MISSES else 0
+
+    def probes(edit: Edit) -> tuple[Probe, ...]:
+        by_name = edit.query.image is None  # asked about pictures on the axis paired only
+        usual = (p for p in _probes(edit, strangers) if not (by_name and p.axis == "specificity"))
+        return *usual, *_studies(edit, disputed=edit.id in disputed)
+
     return Stream("toy", made_of, order, general, Source(probes, _pool, _truths))
 
 
@@ -143,6 +171,19 @@ def _back(edit: Edit, rng: np.random.Generator) -> Edit | None:
     return with_id(replace(edit, target=truth, source="reversal", supersedes=edit.id))
 
 
+def _other(disputed: set[str], edit: Edit, rng: np.random.Generator) -> Edit:
+    """The same fact in the other modality with another answer; both edits are then `disputed`."""
+    words = [_answer("other", edit.id, int(rng.integers(1 << 30))) for _ in range(4)]
+    target = next(word for word in (*words, f"not {edit.target}") if word != edit.target)
+    if edit.query.image is None:
+        query, kind = Query(_ask(edit.relation, "this picture"), _ref(f"{edit.subject}/square")), "generic"
+    else:
+        query, kind = Query(_ask(edit.relation, f"thing {edit.subject}")), "text"
+    new = with_id(Edit("", query, target, edit.subject, edit.relation, "modal-conflict", prompt_kind=kind))
+    disputed |= {edit.id, new.id}
+    return new
+
+
 @functools.lru_cache(maxsize=1 << 10)
 def _colours(thing: str) -> np.ndarray:
     return np.asarray(draw_toy(f"{thing}/square"), dtype=np.float64)
@@ -161,7 +202,7 @@ def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
     thing, relation, image = edit.subject, edit.relation, edit.query.image
     other = sorted(set(_RELATIONS) - {relation})[0]
     stranger = _nearest(edit, strangers) if strangers else f"untouched{int(digest_of(edit.id), 16) % 1000}"
-    true = _answer("true", stranger, relation)
+    true, far = _answer("true", stranger, relation), _answer("true", f"far{stranger}", other)
     x = f"thing {thing}" if image is None else "this picture"
     pair = _ref(f"{thing}/square", f"{stranger}/square")
     rows: list[tuple] = [
@@ -169,7 +210,7 @@ def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
         ("generality", "template", Query(_ask(relation, x, 1), image), edit.target, "target"),
         ("locality", "text", Query(_ask(relation, f"thing {stranger}")), true, "baseline"),
         ("locality", "near", Query(_ask(relation, x), _ref(f"{stranger}/square")), true, "baseline"),
-        ("locality", "far", Query(_ask(other, x), _ref(f"far{stranger}/round")), true, "baseline"),
+        ("locality", "far", Query(_ask(other, x), _ref(f"far{stranger}/round")), far, "baseline"),
         (
             "portability",
             "hop",
@@ -188,6 +229,49 @@ def _probes(edit: Edit, strangers: int = 0) -> tuple[Probe, ...]:
             ("locality", "same-image", Query("What colour has this picture?", image), shared, "baseline"),
         ]
     return tuple(_probe(edit, *row) for row in rows)
+
+
+def _studies(edit: Edit, *, disputed: bool) -> tuple[Probe, ...]:
+    """What only studies ask: a disputed fact always; the grid, the other half of what told it, or a not in turns."""
+    thing, relation, image, turn = edit.subject, edit.relation, edit.query.image, int(digest_of("turn", edit.id), 16)
+    name, shown = f"thing {thing}", _ref(f"{thing}/square")
+    true = _answer("true", thing, relation)
+    rows: list[tuple] = []
+    if disputed:
+        x, variant = (name, "by-name") if image is None else ("this picture", "by-picture")
+        rows.append(("conflict", variant, Query(f"{_ask(relation, x, 1)} Say it.", image), edit.target, "target"))
+    elif turn % 4 == 0:
+        told = {"text": "name", "generic": "picture", "partial": "both"}[edit.prompt_kind]
+        by_picture = Query(_ask(relation, "this picture"), shown)
+        if told != "name":
+            rows.append(("paired", f"{told}-to-name", Query(_ask(relation, name)), edit.target, "target"))
+        if told != "picture":
+            rows.append(("paired", f"{told}-to-picture", by_picture, edit.target, "target"))
+    if turn % 4 == 1:
+        asked = edit.query.prompt.removesuffix("?")
+        rows.append(("negation", "not", Query(f"Of what is it not true: {asked}?", image), true, "baseline"))
+    elif turn % 4 > 1 and image is not None:
+        cell = CELLS[turn // 4 % len(CELLS)]
+        rows.append(("grid", cell, *_in_cell(edit, cell), usual_reference("grid", cell)))
+    return tuple(_probe(edit, *row) for row in rows)
+
+
+def _in_cell(edit: Edit, cell: str) -> tuple[Query, str]:
+    """A cell's question and its answer: other words ask something else of what is shown."""
+    if cell == WHOLE:
+        return edit.query, edit.target
+    text, shows = (side.partition("-")[2] for side in cell.split("/"))
+    other = sorted(set(_RELATIONS) - {edit.relation})
+    relation = {"edit": edit.relation, "similar": other[0], "unrelated": other[1]}[text]
+    if shows == "edit":  # what no edit tells of a thing
+        quality = "colour" if text == "similar" else "shape"
+        question = Query(f"What {quality} has this picture?", edit.query.image)
+        return question, _answer("true", edit.subject, quality)
+    thing = f"{shows}{int(digest_of(edit.id), 16) % 1000}"
+    if shows == "none":
+        x = "this picture" if text == "edit" else f"thing {thing}"
+        return Query(_ask(relation, x)), _answer("true", "nothing" if text == "edit" else thing, relation)
+    return Query(_ask(relation, "this picture"), _ref(f"{thing}/square")), _answer("true", thing, relation)
 
 
 def _probe(edit: Edit, axis, variant: str, query: Query, target: str, reference) -> Probe:

@@ -1,10 +1,10 @@
-"""The grid of what a question's words and its picture have to do with an edit about a picture: each is the edit's own,
-similar, unrelated, or (the picture) none. Knows the catalogue, no model.
+"""The grid of an edit about a picture: a question's words and its picture are each the edit's own, similar, unrelated
+or (the picture) none. Knows the catalogue, no model.
 
 A picture is similar when it shows another thing of the subgroup, unrelated when of another group. Words are similar
-when they ask another fact in the likest sentence (without a picture: the same fact, of a thing spelt alike), unrelated
-when they ask by name for what the pictured thing does not have. An edit by name has no grid: where a name meets the
-picture of another thing, no right answer is sure.
+when they ask another fact in the likest sentence (without a picture: the same fact, of a thing spelt alike), and
+unrelated when they ask by name for what the pictured thing does not have. An edit by name has no grid: where a name
+meets the picture of another thing, no right answer is sure.
 """
 
 from __future__ import annotations
