@@ -23,18 +23,16 @@ def stress_load_command(
     ] = None,
     slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
     good: Annotated[float, typer.Option("--good", help="Share of queries that shall be.")] = 0.99,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
+    count: Annotated[
+        int, typer.Option("--replications", help="Replays of each rate, with seeds of their own; intervals from 5.")
+    ] = 10,
 ) -> None:
     """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
-    from lifelong.studies.stress.load import stress_load
+    from lifelong.studies.stress.load import bearing_lines, stress_load
 
-    with heartbeat(say, f"searching the largest rate, by replays with {seeds} seeds", after_s=LOADING_AFTER_S):
-        found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
-    spread = found.interval()
-    by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)
-    said = f"95 % [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else f"seeds: {by_seed}; too few for an interval"
-    print(f"{good:.0%} of queries within {slo_s:g} s up to {found.mean_per_s:.3g} queries a second ({said})")
-    print(f"there, workers are busy {found.busy:.0%} of the time; edits arrive as said, beside the queries")
+    with heartbeat(say, f"searching the largest rate, by {count} replays of each", after_s=LOADING_AFTER_S):
+        found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, count=count, say=say)
+    print("\n".join(bearing_lines(found, slo_s, good)))
 
 
 @stress_app.command("edits")
