@@ -45,6 +45,9 @@ def stress_edits_command(
     generality: Annotated[float, typer.Option("--generality", help="Least generality.")] = 0.5,
     locality: Annotated[float, typer.Option("--locality", help="Least locality.")] = 0.7,
     route_p99_s: Annotated[float, typer.Option("--p99", help="Most seconds of routing, p99.")] = 0.05,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Least shares are of what was right as soon as its edit was made.")
+    ] = False,
     scorer: Annotated[str, typer.Option("--scorer", help="generated or teacher_forced")] = "generated",
     first: Annotated[
         int, typer.Option("--first", min=1, help="Edits at the first panel; of few chance decides.")
@@ -61,7 +64,7 @@ def stress_edits_command(
     from reports import stress_page
 
     source, changes = split_words(words)
-    bounds = Bounds(retention, generality, locality, route_p99_s, scorer)
+    bounds = Bounds(retention, generality, locality, route_p99_s, scorer, relative)
     search = Search(first, per_doubling, tolerance)
     found = stress_edits(source, changes, bounds, search, seeds=seeds, fresh=fresh, say=say)
     record = stress_page.record(
@@ -69,6 +72,7 @@ def stress_edits_command(
         limits={limit.measure: limit.bound for limit in bounds.limits()},
         scorer=scorer,
         tolerance=tolerance,
+        relative=relative,
     )
     print(json.dumps(record, indent=1) if as_json else "\n".join(stress_page.edits_lines(record)))
     if out is not None:
