@@ -12,19 +12,30 @@ from typing import Any
 
 from reports.figures import bank as figures_bank
 from reports.figures import stress as figures_stress
-from reports.figures.stress import MEASURE_WORDS, at_capacity, limits_said, said
+from reports.figures.stress import MEASURE_WORDS, at_capacity, edits_said, interval_said, limits_said, said
 from reports.page import document, figure
 from reports.written import html_text, json_bytes, put, report_folder
 
-RULE = "A limit is broken from the first of two panels in a row at which it is; the number is the last panel before."
+RULE = (
+    "A limit is broken from the first of two panels in a row at which it is; the number lies between the last panel "
+    "before and that one, and over seeds it is the median of a log-normal fitted to those bounds."
+)
 
 
 def record(
-    editors: Sequence[Mapping[str, Any]], *, limits: Mapping[str, float], scorer: str, tolerance: float
+    editors: Sequence[Mapping[str, Any]],
+    *,
+    limits: Mapping[str, float],
+    scorer: str,
+    tolerance: float,
+    relative: bool = False,
 ) -> dict[str, Any]:
-    """Return everything that a search found, as JSON can hold it (nan and infinity as null)."""
-    whole = {"limits": dict(limits), "scorer": scorer, "tolerance": tolerance, "rule": RULE, "editors": list(editors)}
-    return plain_data(whole)
+    """Return everything that a search found, as JSON can hold it (nan and infinity as null).
+
+    `relative` limits are shares of what was right at once.
+    """
+    about = {"limits": dict(limits), "relative": relative, "scorer": scorer, "tolerance": tolerance, "rule": RULE}
+    return plain_data(about | {"editors": list(editors)})
 
 
 def edits_lines(found: Mapping[str, Any]) -> list[str]:
@@ -36,7 +47,7 @@ def edits_lines(found: Mapping[str, Any]) -> list[str]:
         rows.append(
             (
                 one["editor"],
-                f"{'at least ' if one['at_least'] else ''}{one['edits']:,.0f}",
+                edits_said(one),
                 spread_said(one),
                 said(one).split(": ")[1],
                 "; ".join(dict.fromkeys(decay_said(climb["decay"]) for climb in one["seeds"])),
@@ -51,7 +62,8 @@ def edits_lines(found: Mapping[str, Any]) -> list[str]:
 def spread_said(one: Mapping[str, Any]) -> str:
     """Return the interval over seeds, or each seed's largest fine and smallest broken number of edits."""
     if one["interval"]:
-        return f"95 % [{one['interval'][0]:,.0f}, {one['interval'][1]:,.0f}], {len(one['seeds'])} seeds"
+        never = f", {one['never_broke']} never broke" if one["never_broke"] else ""
+        return f"95 % {interval_said(one)}, {len(one['seeds'])} seeds{never}"
     each = (climb["verdict"] for climb in one["seeds"])
     return "seeds: " + ", ".join(f"{v['fine']} of {v['broken'] or '>' + str(one['most'])}" for v in each)
 

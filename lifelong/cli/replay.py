@@ -41,22 +41,36 @@ def replay_command(
         typer.Argument(help="key=value words: arrivals.rate=2 queries.rate=50 policy=preempt replicas=1,10,100 ..."),
     ] = None,
     slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
+    count: Annotated[
+        int, typer.Option("--replications", help="Replays of each row, with seeds of their own; intervals from 5.")
+    ] = 10,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Compare a replay of the run as it was with what it recorded.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Where the table and the picture go.")] = None,
 ) -> None:
     """Replay a run's traffic without its model, at other rates, policies and fleets; prints the capacity plan.
 
-    One of `replicas` and `queries.rate` may be a list.
+    One of `replicas` and `queries.rate` may be a list. --validate needs a run with clock=measured, and no words.
     """
     from lifelong.log import RunLog
+    from lifelong.running.parts import make_stream
     from lifelong.running.unchanged import check_stream, editor_changed
     from lifelong.simulation.recorded import fidelities, fits_of, samples_of
-    from lifelong.studies.replay import replay_with, settings_of
+    from lifelong.studies.replay import check_replications, replications, settings_of
+    from lifelong.studies.validation import validate_replay, validation_lines
     from reports.figures import capacity
     from reports.figures.style import save
     from reports.written import csv_bytes, write_whole
 
     if not 0 < slo_s < math.inf:
         raise ConfigError(f"--slo {slo_s}: seconds above 0 are needed.")
+    check_replications(count)
+    if validate:
+        if words or out is not None:
+            raise ConfigError("--validate replays the run as it was: leave out the other words and -o.")
+        print("\n".join(validation_lines(validate_replay(run, draws=count))))
+        return
     varied, cells = one_list(parse_words(words or ()), ("replicas", "queries.rate"))
     log = RunLog.open(run)
     check_stream(log)
@@ -66,16 +80,11 @@ def replay_command(
     fits = fits_of(samples)
     for found in fidelities(samples):
         print(fidelity_text(found))
-    points = []
-    for changes in cells:
-        config, settings = settings_of(log, changes)
-        done = replay_with(config, settings, fits)
-        points.append(
-            capacity.point(
-                settings.replicas, done.response_s(), done.outcome.stale, done.lag_s(),
-                busy=done.busy(), load=done.offered(), span_s=done.span_s(), slo_s=slo_s,
-            )
-        )  # fmt: skip
+    points, stream = [], None
+    for config, settings in [settings_of(log, changes) for changes in cells]:
+        stream = make_stream(config) if stream is None else stream  # the same edits in every row
+        parts = [done.counted() for done in replications(config, settings, fits, stream, count)]
+        points.append(capacity.point(settings.replicas, parts, slo_s=slo_s))
     print("\n".join(capacity.plan_lines(points, slo_s)))
     if out is not None:
         words_said = " ".join(words or ())

@@ -23,18 +23,16 @@ def stress_load_command(
     ] = None,
     slo_s: Annotated[float, typer.Option("--slo", min=0.0, help="Seconds within which an answer is good.")] = 1.0,
     good: Annotated[float, typer.Option("--good", help="Share of queries that shall be.")] = 0.99,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds.")] = 5,
+    count: Annotated[
+        int, typer.Option("--replications", help="Replays of each rate, with seeds of their own; intervals from 5.")
+    ] = 10,
 ) -> None:
     """Find the largest query rate that is answered in time, by replays of a run; prints it with its interval."""
-    from lifelong.studies.stress.load import stress_load
+    from lifelong.studies.stress.load import bearing_lines, stress_load
 
-    with heartbeat(say, f"searching the largest rate, by replays with {seeds} seeds", after_s=LOADING_AFTER_S):
-        found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, seeds=range(seeds), say=say)
-    spread = found.interval()
-    by_seed = ", ".join(f"{rate:.3g}" for rate in found.rates_per_s)
-    said = f"95 % [{spread[0]:.3g}, {spread[1]:.3g}]" if spread else f"seeds: {by_seed}; too few for an interval"
-    print(f"{good:.0%} of queries within {slo_s:g} s up to {found.mean_per_s:.3g} queries a second ({said})")
-    print(f"there, workers are busy {found.busy:.0%} of the time; edits arrive as said, beside the queries")
+    with heartbeat(say, f"searching the largest rate, by {count} replays of each", after_s=LOADING_AFTER_S):
+        found = stress_load(str(run), parse_words(words or ()), slo_s=slo_s, good=good, count=count, say=say)
+    print("\n".join(bearing_lines(found, slo_s, good)))
 
 
 @stress_app.command("edits")
@@ -47,6 +45,9 @@ def stress_edits_command(
     generality: Annotated[float, typer.Option("--generality", help="Least generality.")] = 0.5,
     locality: Annotated[float, typer.Option("--locality", help="Least locality.")] = 0.7,
     route_p99_s: Annotated[float, typer.Option("--p99", help="Most seconds of routing, p99.")] = 0.05,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Least shares are of what was right as soon as its edit was made.")
+    ] = False,
     scorer: Annotated[str, typer.Option("--scorer", help="generated or teacher_forced")] = "generated",
     first: Annotated[
         int, typer.Option("--first", min=1, help="Edits at the first panel; of few chance decides.")
@@ -63,7 +64,7 @@ def stress_edits_command(
     from reports import stress_page
 
     source, changes = split_words(words)
-    bounds = Bounds(retention, generality, locality, route_p99_s, scorer)
+    bounds = Bounds(retention, generality, locality, route_p99_s, scorer, relative)
     search = Search(first, per_doubling, tolerance)
     found = stress_edits(source, changes, bounds, search, seeds=seeds, fresh=fresh, say=say)
     record = stress_page.record(
@@ -71,6 +72,7 @@ def stress_edits_command(
         limits={limit.measure: limit.bound for limit in bounds.limits()},
         scorer=scorer,
         tolerance=tolerance,
+        relative=relative,
     )
     print(json.dumps(record, indent=1) if as_json else "\n".join(stress_page.edits_lines(record)))
     if out is not None:

@@ -55,13 +55,21 @@ def fits_of(samples: Mapping[str, Samples]) -> dict[str, Fitted]:
     return {"remove": free} | {name: fit_to(known) for name, known in samples.items() if len(known)}
 
 
+def every_second_window(known: Samples, windows: int = 10) -> tuple[Samples, Samples]:
+    """Return the samples of every second of so many windows, to fit to, and the others; called to test a fit.
+
+    The first samples are in the first window, so whatever has samples at all has some to fit to.
+    """
+    window = np.arange(len(known)) * windows // max(1, len(known))
+    return known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
+
+
 def fidelities(samples: Mapping[str, Samples], windows: int = 10) -> list[Fidelity]:
     """Fit on every second of so many windows of each operation's samples and compare with the others."""
     out = []
     for name, known in sorted(samples.items()):
         if len(known) >= 2 * windows:
-            window = np.arange(len(known)) * windows // len(known)
-            seen, unseen = known.take(np.flatnonzero(window % 2 == 0)), known.take(np.flatnonzero(window % 2 == 1))
+            seen, unseen = every_second_window(known, windows)
             out.append(fidelity(name, fit_to(seen), unseen))
     return out
 

@@ -2,15 +2,16 @@
 
 Knows run logs, streams and the fleet; imports no model. Services take as long as the run measured, fitted
 (`lifelong.simulation.service_times`); what is drawn with a seed is drawn as in a run, so that changes are compared
-on equal arrivals. Answers are not simulated: staleness is by version.
+on equal arrivals. Replications replay the same edits with arrivals, questions and services of other seeds. Answers
+are not simulated: staleness is by version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +28,16 @@ from lifelong.simulation.jobs import NANO, nanoseconds
 from lifelong.simulation.queries import OUTSIDE
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted, draw_services
+from reports.numbers.replications import WARM_UP, Replication, settled
 from streams.near import near
 from streams.traffic import TrafficFacts
 from streams.types import SCOPES
 
+if TYPE_CHECKING:
+    from streams.stream import Stream
+
+REPLICATIONS = 10
+MOST_REPLICATIONS = 1000
 FLEET = tuple(f.name for f in fields(FleetSettings) if f.name not in ("workers", "policy"))
 
 
@@ -75,6 +82,19 @@ class Replayed:
         last = np.where(visible == NEVER, -1, visible).max(0)
         return (last[self.edit_change] - self.edit_arrived) / NANO
 
+    def counted(self) -> Replication:
+        """Return what is counted of it as one replication: what arrived after the warm-up."""
+        span_s = self.span_s()
+        queries, edits = (settled(at / NANO, span_s) for at in (self.load.queries_at, self.edit_arrived))
+        return Replication(
+            self.response_s()[queries],
+            self.outcome.stale[queries],
+            self.lag_s()[edits],
+            (1 - WARM_UP) * span_s,
+            self.busy(),
+            self.offered(),
+        )
+
 
 def replay(run: str | Path, changes: Mapping[str, Any] | None = None) -> Replayed:
     """Replay a run with changes by dotted key: those of arrivals, queries, withdrawals, workers, policy and fleet.
@@ -86,6 +106,25 @@ def replay(run: str | Path, changes: Mapping[str, Any] | None = None) -> Replaye
     check_stream(log)
     config, settings = settings_of(log, changes or {})
     return replay_with(config, settings, fits_of(samples_of(log)))
+
+
+def replications(
+    config: RunConfig, settings: FleetSettings, fits: Mapping[str, Fitted], stream: Stream, count: int = REPLICATIONS
+) -> Iterator[Replayed]:
+    """Yield `count` replays of the same edits, as `replay_with`, each with the next seed from `config.seed` on.
+
+    Whatever is compared under equal seeds meets equal arrivals, questions and spreads of services. Raises
+    `ConfigError` as `replay_with`.
+    """
+    check_replications(count)
+    for seed in range(config.seed, config.seed + count):
+        yield replay_with(config.model_copy(update={"seed": seed}), settings, fits, stream)
+
+
+def check_replications(count: int) -> None:
+    """Raise `ConfigError` for a number of replications that is none, or more than anybody waits for."""
+    if not 1 <= count <= MOST_REPLICATIONS:
+        raise ConfigError(f"replications={count}: expected 1 to {MOST_REPLICATIONS:,}; from 5 on there are intervals.")
 
 
 def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, FleetSettings]:
@@ -107,15 +146,25 @@ def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, Fle
         raise ConfigError(str(error)) from error
 
 
-def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, Fitted]) -> Replayed:
-    """Replay a configuration on a fleet with fitted services; raises `ConfigError` for an operation without a fit."""
+def replay_with(
+    config: RunConfig,
+    settings: FleetSettings,
+    fits: Mapping[str, Fitted],
+    stream: Stream | None = None,
+    services_seed: int | None = None,
+) -> Replayed:
+    """Replay a configuration on a fleet with fitted services; raises `ConfigError` for an operation without a fit.
+
+    `stream` is the configuration's own unless given; services are drawn with `services_seed`, else as all is.
+    """
     missing = sorted({"edit", *PARTS} - set(fits))
     if missing:
         raise ConfigError(
             f"the run has measured no {', '.join(missing)}: replay one whose panels sample latency "
             "(panels.latency_answers above 0)."
         )
-    stream = make_stream(config)
+    stream = make_stream(config) if stream is None else stream
+    drawn_with = config.seed if services_seed is None else services_seed
     at_s = offsets(config, len(stream.edits))
     gone = withdrawn(config, stream.edits, at_s)
     facts = TrafficFacts.of(stream.edits, at_s, gone)
@@ -139,8 +188,8 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
     over = (about >= 0) & (facts.withdrawn_s[traffic.edits] <= traffic.at_s)
     about = np.where(over, back[traffic.edits], about)
     items = np.maximum(sizes[order], 1)
-    made = draw_services(fits, ("edit",), items, config.seed, "changes")
-    removed = draw_services(fits, ("remove",), items, config.seed, "changes")
+    made = draw_services(fits, ("edit",), items, drawn_with, "changes")
+    removed = draw_services(fits, ("remove",), items, drawn_with, "changes")
     removes = (sizes[order] < 0)[:, None]
     changes = type(made)(
         ("change",),
@@ -153,7 +202,7 @@ def replay_with(config: RunConfig, settings: FleetSettings, fits: Mapping[str, F
         np.round(traffic.at_s * NANO).astype(np.int64),
         about,
         changes,
-        draw_services(fits, PARTS, np.ones(len(traffic)), config.seed, "queries"),
+        draw_services(fits, PARTS, np.ones(len(traffic)), drawn_with, "queries"),
     )
     arrived = np.round(at_s * NANO).astype(np.int64)
     return Replayed(settings, load, simulate_fleet(load, settings), traffic.scopes, arrived, edit_change)

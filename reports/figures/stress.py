@@ -51,7 +51,9 @@ def card(record: Mapping[str, Any]) -> Drawn:
         if one["at_least"]:
             ax.plot(one["edits"], place, ">", color="#555555", markersize=9)
         if one["interval"]:
-            ax.plot(one["interval"], [place - 0.3] * 2, color="#000000", linewidth=1.4)
+            low, high = one["interval"]
+            ends = [max(_FLOOR, low), most * 1.6 if high is None else high]
+            ax.plot(ends, [place - 0.3] * 2, color="#000000", linewidth=1.4)
         kinds = ", ".join(dict.fromkeys(climb["decay"]["kind"] for climb in one["seeds"]))
         beside = {"transform": ax.get_yaxis_transform(), "va": "center"}
         ax.text(1.02, place + 0.12, said(one), fontsize=10, **beside)
@@ -64,9 +66,10 @@ def card(record: Mapping[str, Any]) -> Drawn:
     ax.set_xlabel("edits (step)")
     style.legend(figure, [ax])
     caption = (
-        "Bar: the largest number of edits at which all limits hold (geometric mean over seeds; an arrow where the "
-        "stream ended first); upright lines: each seed's. Marks: where a limit is broken at two panels in a row, by "
-        "seed; filled, the binding one. Black line below: 95 % of Student's t over seeds, from five on. "
+        "Bar: the largest number of edits at which all limits hold (median over seeds of a log-normal fitted to what "
+        "is known of each; an arrow where the stream ended first for all); upright lines: each seed's last fine panel. "
+        "Marks: where a limit is broken at two panels in a row, by seed; filled, the binding one. Black line below: "
+        "95 % by likelihood, from five seeds on. "
         f"Limits: {limits_said(record)}."
     )
     return Drawn("capacity", "Edit capacity and what binds it", caption, figure, pl.DataFrame(rows))
@@ -79,13 +82,34 @@ def said(one: Mapping[str, Any]) -> str:
     '40: locality (2 of 2)'
     """
     binding = ", ".join(f"{MEASURE_WORDS[name]} ({n} of {len(one['seeds'])})" for name, n in one["binding"].items())
-    return f"{'at least ' if one['at_least'] else ''}{one['edits']:,.0f}: {binding or 'nothing broke'}"
+    return f"{edits_said(one)}: {binding or 'nothing broke'}"
+
+
+def edits_said(one: Mapping[str, Any]) -> str:
+    """Return how many edits an editor bears: below ten with a digit, for half an edit is much of them.
+
+    >>> edits_said({"edits": 2.4, "at_least": False}), edits_said({"edits": 1200.0, "at_least": True})
+    ('2.4', 'at least 1,200')
+    """
+    digits = 1 if 0 < one["edits"] < 10 and not one["at_least"] else 0
+    return f"{'at least ' if one['at_least'] else ''}{one['edits']:,.{digits}f}"
+
+
+def interval_said(one: Mapping[str, Any]) -> str:
+    """Return an editor's interval in words; its upper end may not be known (None).
+
+    >>> interval_said({"interval": (80.0, 120.0)}), interval_said({"interval": (80.0, None)})
+    ('[80, 120]', '[80, no end]')
+    """
+    low, high = one["interval"]
+    return f"[{low:,.0f}, {'no end' if high is None else format(high, ',.0f')}]"
 
 
 def limits_said(record: Mapping[str, Any]) -> str:
     """Return the limits in words."""
     parts = [f"{MEASURE_WORDS[k]} at least {v:g}" for k, v in record["limits"].items() if k != "route_p99_s"]
-    return ", ".join([*parts, f"p99 of routing at most {record['limits']['route_p99_s'] * 1e3:g} ms"])
+    of_once = " of what was right at once" if record.get("relative") else ""
+    return f"{', '.join(parts)}{of_once}, p99 of routing at most {record['limits']['route_p99_s'] * 1e3:g} ms"
 
 
 def _row(one: Mapping[str, Any], climb: Mapping[str, Any], name: str, step: int | None) -> dict[str, Any]:
@@ -108,7 +132,7 @@ def curves(record: Mapping[str, Any]) -> Drawn:
     rows = []
     for ax, (name, words) in zip(axes, MEASURE_WORDS.items(), strict=True):
         scale = 1e3 if name == "route_p99_s" else 1.0
-        last, smallest = 1, math.inf
+        last, smallest, largest = 1, math.inf, 1.0
         for one in record["editors"]:
             look = looks[one["editor"]]
             for i, climb in enumerate(one["seeds"]):
@@ -118,7 +142,7 @@ def curves(record: Mapping[str, Any]) -> Drawn:
                 if not points:
                     continue
                 steps, values, _ = zip(*points, strict=True)
-                last, smallest = max(last, *steps), min(smallest, *values)
+                last, smallest, largest = max(last, *steps), min(smallest, *values), max(largest, *values)
                 ax.plot(
                     steps, values, **look.line(), linewidth=1.1, label=style.named(one["editor"]) if i == 0 else None
                 )
@@ -130,7 +154,8 @@ def curves(record: Mapping[str, Any]) -> Drawn:
         ax.set_title(words, fontsize=10)
         style.edits_axis(ax, last)
         if scale == 1.0:
-            style.score_axis(ax, "mean score")
+            style.score_axis(ax, "share of that at once" if record.get("relative") else "mean score")
+            ax.set_ylim(top=1.03 * largest)
         elif smallest < math.inf:
             ax.set_yscale("log")
             style.plain_ticks(ax.yaxis)
@@ -172,7 +197,7 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
         ax.set_ylabel("edit capacity (edits)")
     style.legend(figure, axes)
     caption = (
-        "Each editor at the largest number of edits that keeps all limits (mean over seeds). Joined: editors that no "
+        "Each editor at the largest number of edits that keeps all limits (median over seeds). Joined: editors that no "
         "other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn at "
         f"{_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
     )

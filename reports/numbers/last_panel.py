@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import polars as pl
@@ -51,3 +52,25 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
         share = edited["edit_wall_s"] / edited["batch_len"]
         found["edit_s"] = (float(cast(float, share.mean())), len(edited))
     return step, found
+
+
+def since_at_once(logs: Sequence[RunLog], scorer: str = "generated") -> dict[str, tuple[float, int]]:
+    """Return retention, generality and locality at the last of a run's logs, each as a share of its value at once.
+
+    Both are of the same probes: those of the last panel that were also asked right after their edit; with n. What
+    was never right at once is kept by no share (0). Logs are in order and have the facts since the one before.
+    """
+    tables = [cast(pl.DataFrame, pl.from_arrow(log.table(Probed))) for log in logs]
+    step = cast(int, cast(pl.DataFrame, pl.from_arrow(logs[-1].table(Gauged)))["step"].max())
+    mine = [rows.filter(HOLDS & (pl.col("scorer") == scorer)) for rows in tables]
+    now = mine[-1].filter(pl.col("step") == step).unique(subset=["probe_id"], keep="last", maintain_order=True)
+    first = pl.concat(mine).filter((pl.col("age") == 0) & (pl.col("edit_id") != ""))
+    first = first.unique(subset=["probe_id"], keep="first", maintain_order=True)
+    both = now.join(first.select("probe_id", pl.col("score").alias("at_once")), on="probe_id")
+    found: dict[str, tuple[float, int]] = {}
+    for name, axis in _AXES.items():
+        rows = both.filter(pl.col("axis") == axis)
+        if len(rows):
+            at_once = float(rows["at_once"].sum())
+            found[name] = (float(rows["score"].sum()) / at_once if at_once else 0.0, len(rows))
+    return found

@@ -1,6 +1,7 @@
-"""How many edits a system bears: the largest number at which all limits hold, by seed, and which limit breaks first.
+"""How many edits a system bears: the largest number at which all limits hold, over seeds, and which limit breaks first.
 
-Puts ladders, measures and limits together; computes none of them. With one seed a stream is a prefix of nothing else:
+A seed's number is known between its last fine and its first broken panel, or from below where nothing broke; over
+seeds it is fitted to that (`reports.numbers.censored`). Puts ladders, measures and limits together; computes none of them. With one seed a stream is a prefix of nothing else:
 the run of `edits` edits is climbed as far as its limits allow, so every panel is of one and the same run.
 """
 
@@ -21,9 +22,9 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, LimitVerdict, Measured, climb, verdict
 from lifelong.studies.sweep import cells, is_sweep
+from reports.numbers.censored import Censored, typical_size
 from reports.numbers.decay import Decay, decay
-from reports.numbers.last_panel import SCORERS, last_panel
-from reports.numbers.seeds import log_interval, log_mean
+from reports.numbers.last_panel import SCORERS, last_panel, since_at_once
 
 # A limit is on the p99 of routing at each panel: enough samples for one, at every panel.
 LATENCY = {"latency_routes": 600, "latency_answers": 0, "latency_growth": 1.0}
@@ -31,13 +32,18 @@ LATENCY = {"latency_routes": 600, "latency_answers": 0, "latency_growth": 1.0}
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is asked of a system that is edited: the least shares, the longest routing, and who scores."""
+    """What is asked of a system that is edited: the least shares, the longest routing, and who scores.
+
+    With `relative` the least shares are of what was right as soon as its edit was made, not of all: a system that
+    never answers more than half rightly may then keep all of it.
+    """
 
     retention: float = 0.7
     generality: float = 0.5
     locality: float = 0.7
     route_p99_s: float = 0.05
     scorer: str = "generated"
+    relative: bool = False
 
     def limits(self) -> tuple[Limit, ...]:
         """Return the limits; raises `ConfigError` for shares beyond 0 to 1, no time at all, or an unknown scorer."""
@@ -96,17 +102,30 @@ class Capacity:
 
     @property
     def edits(self) -> float:
-        """The geometric mean over seeds; a lower bound where one of them never broke."""
-        return log_mean([climb.verdict.fine for climb in self.climbs])
+        """The median over seeds by maximum likelihood; a lower bound where none of them ever broke."""
+        return self._fitted().median
 
     @property
     def at_least(self) -> bool:
-        """Whether some seed never broke."""
-        return any(climb.at_least for climb in self.climbs)
+        """Whether no seed ever broke."""
+        return self._fitted().at_least
+
+    @property
+    def never_broke(self) -> int:
+        """How many seeds never broke: theirs count as at least so many."""
+        return sum(climb.at_least for climb in self.climbs)
 
     def interval(self) -> tuple[float, float] | None:
-        """Return 95 % of Student's t over the seeds' logarithms: None below five, or where a seed never broke."""
-        return None if self.at_least else log_interval([climb.verdict.fine for climb in self.climbs])
+        """Return the 95 % interval of the median (its end may be infinite): None below five, or where none broke."""
+        found = self._fitted()
+        return None if found.low is None or found.high is None else (found.low, found.high)
+
+    def _fitted(self) -> Censored:
+        """Return the fit to what is known: a number of edits stands for half an edit below it to half above."""
+        found = [climb.verdict for climb in self.climbs]
+        lower = [one.fine if one.broken is None else max(0.0, one.fine - 0.5) for one in found]
+        upper = [float("inf") if one.broken is None else one.broken - 0.5 for one in found]
+        return typical_size(lower, upper)
 
     def binding(self) -> dict[str, int]:
         """Return how many seeds each measure's limit broke first in, most first; a tie counts for both."""
@@ -121,6 +140,7 @@ class Capacity:
             "most": self.most,
             "edits": self.edits,
             "at_least": self.at_least,
+            "never_broke": self.never_broke,
             "interval": self.interval(),
             "binding": self.binding(),
             "seeds": [{**asdict(climb), "at_least": climb.at_least} for climb in self.climbs],
@@ -145,14 +165,15 @@ def stress_edits(
     bounds.limits()
     return Shown(
         _capacity(config, bounds, search, range(config.seed, config.seed + seeds), fresh, say)
-        for config in configs_of(source, changes)
+        for config in configs_of(source, changes, relative=bounds.relative)
     )
 
 
-def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig]:
+def configs_of(source: str | None, changes: Mapping[str, Any], *, relative: bool = False) -> list[RunConfig]:
     """Return one configuration per editor, without panels of its own: they are held where the search asks.
 
-    At each of them every past edit is probed, unless `panels.sample` says how many. Raises `ConfigError` for a change
+    At each of them every past edit is probed, unless `panels.sample` says how many; where limits are `relative` also
+    right after each edit. Raises `ConfigError` for a change
     of the panels' steps or of what is asked between them.
     """
     for key in ("panels", "panels.at", "panels.every", "panels.instant", "panels.instant_axes", "panels.gaps"):
@@ -164,7 +185,8 @@ def configs_of(source: str | None, changes: Mapping[str, Any]) -> list[RunConfig
         given = changes.get("editor")
         named = [{"editor": name} for name in given] if isinstance(given, list) else [{}]
         found = [resolve(source, {**changes, **own}).config for own in named]
-    chosen: dict[str, Any] = {"at": (), "every": 0, "instant": False, "instant_axes": (), "gaps": ()}
+    at_once = ("reliability", "generality", "locality") if relative else ()
+    chosen: dict[str, Any] = {"at": (), "every": 0, "instant": relative, "instant_axes": at_once, "gaps": ()}
     for key, value in LATENCY.items():
         if f"panels.{key}" not in changes:
             chosen[key] = value
@@ -205,6 +227,9 @@ def _climbed(
 
         def at(step: int) -> Measured:
             reached, found = last_panel(ladder.at(step), bounds.scorer)
+            if bounds.relative:
+                behind = [ladder.rung(rung) for rung in ladder.steps() if rung <= reached]
+                found |= since_at_once(behind, bounds.scorer)
             say(f"{name}: {reached} edits: " + ", ".join(f"{x.measure} {_shown(found, x)}" for x in limits))
             return Measured(reached, {k: v for k, (v, _) in found.items()}, {k: n for k, (_, n) in found.items()})
 
@@ -216,7 +241,8 @@ def _climbed(
         finally:
             ladder.close()
     kept = [p for p in panels if "retention" in p.values]
-    shape = decay([p.step for p in kept], [p.values["retention"] for p in kept], [p.n["retention"] for p in kept])
+    shares = [min(1.0, p.values["retention"]) for p in kept]  # of what was right at once it may be more
+    shape = decay([p.step for p in kept], shares, [p.n["retention"] for p in kept])
     return Climbed(ready.config.seed, panels, verdict(panels, limits), shape)
 
 
