@@ -1,61 +1,159 @@
-"""Choosing options: which settings are tried, on which entities, and what is kept of it."""
+"""Choosing options: how settings are scored and what a budget buys, and what is kept of it."""
 
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lifelong.editing.find import editor_class, editor_names
-from lifelong.running.config import find_table, recipe_names
+from lifelong.log import Probed
 from lifelong.running.words import ConfigError
-from lifelong.studies.tune import Trial, drawn, recipe_of, space_of, tune
+from lifelong.studies.trials import Trial, Yardstick
+from lifelong.studies.tune import Budget, Tuning, recipe_of, tune
 from streams.atlas.world import load_world
 from streams.stream import load_stream
 
+NOTHING = {"Rel": 0.3, "T-Gen": 0.3, "M-Gen": 0.3, "T-Loc": 1.0, "M-Loc": 1.0}
+CEILING = dict.fromkeys(NOTHING, 1.0)
 
-def test_the_stream_of_trials_edits_only_entities_of_the_fit_split():
+
+class MadeUp(Yardstick):
+    """Trials whose scores are known: `score` of the options and the length; `spent` is what was tried, in order."""
+
+    def __init__(self, score: Any, wall_s: float = 10.0) -> None:
+        super().__init__(0, "")
+        self.score, self.wall_s, self.spent = score, wall_s, []
+
+    def ends(self, edits: int) -> Any:
+        return NOTHING, CEILING
+
+    def trial(self, editor: str, options: Any, edits: int) -> Trial:
+        self.spent.append((edits, dict(options)))
+        value = self.score(options, edits)
+        if isinstance(value, str):
+            return Trial(options, edits, error=value, wall_s=self.wall_s)
+        return Trial(options, edits, NOTHING, value, self.wall_s)
+
+
+def tuned(monkeypatch: pytest.MonkeyPatch, vlm: Any, score: Any, editor: str = "ft", **said: Any) -> Any:
+    yardstick = MadeUp(score, said.pop("wall_s", 10.0))
+    monkeypatch.setattr(yardstick, "vlm", lambda: vlm)
+    monkeypatch.setattr("lifelong.studies.tune.Yardstick", lambda seed, out: yardstick)
+    return tune(editor, **said), yardstick.spent
+
+
+def test_the_stream_of_trials_edits_only_entities_that_are_kept_for_choosing() -> None:
     world = load_world()
     edits = load_stream("atlas", edits=40, seed=0, split="fit").edits
     assert {world.by_id[e.subject].split for e in edits} == {"fit"}
     assert not {e.id for e in edits} & {e.id for e in load_stream("atlas", edits=40, seed=0).edits}
 
 
-def test_trials_begin_with_the_defaults_and_never_repeat_a_setting():
-    found = drawn({"a": (1, 2, 3), "b": (1, 2)}, {"a": 1, "b": 1}, 12, 7)
-    assert found[0] == {} and len(found) == 6
-    assert len({tuple(sorted(f.items())) for f in found}) == 6
+def test_doing_nothing_scores_0_and_the_ceiling_1(tmp_path: Path) -> None:
+    """Real runs of the two ends, each looked at as if it were a trial."""
+    yardstick = Yardstick(0, str(tmp_path))
+    assert yardstick.trial("none", {}, 3).objective == 0.0
+    assert yardstick.trial("oracle", {}, 3).objective == 1.0
+    assert len(list(tmp_path.glob("*/DONE"))) == 2  # the ends themselves: nothing ran twice
 
 
-@pytest.mark.parametrize("name", [n for n in editor_names() if editor_class(n).searched])
-def test_every_editors_space_holds_valid_values(name):
-    fields = editor_class(name).Options.model_fields
-    assert all(len(values) > 1 and key in fields for key, values in space_of(name).items())
+def test_the_best_real_trial_becomes_a_recipe_with_the_log_of_all(tmp_path: Path) -> None:
+    told = tune("ft", {"steps": (1, 25)}, trials=2, edits=3, out=str(tmp_path))
+    assert [t.options for t in told.trials] == [{}, {"steps": 1}]  # one step teaches nothing
+    assert told.best.objective > 0.5 and told.trials[1].objective < 0.1
+    text = recipe_of(told)
+    assert tomllib.loads(text)["editor"] == {"name": "ft"} and "steps=1\n" in text
+    assert "2 of 3 edits" in text and "(budget: 2 distinct settings)" in text
+    runs = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("DONE")}
+    assert tune("ft", {"steps": (1, 25)}, trials=2, edits=3, out=str(tmp_path)).trials == told.trials
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("DONE")} == runs  # read, not run again
 
 
-def test_an_unknown_option_and_a_bad_value_are_refused_by_name():
-    with pytest.raises(ConfigError, match="learning_rate"):
-        space_of("ft", {"learningrate": (1.0,)})
-    with pytest.raises(ConfigError, match="steps"):
-        space_of("ft", {"steps": (0,)})
-    with pytest.raises(ConfigError, match="names no options"):
-        space_of("none")
+def test_a_third_goes_on_to_the_second_length_and_its_best_is_chosen(monkeypatch, tiny_vlm) -> None:
+    """The best of the short trials is not the best of the long ones: the long ones decide."""
+
+    def score(options: Any, edits: int) -> float:
+        rate = options.get("learning_rate", 1e-3)
+        return rate if edits == 100 else 1 - rate
+
+    rates = [1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3, 7e-3]
+    told, spent = tuned(monkeypatch, tiny_vlm, score, learning_rate=rates, trials=7, edits=(100, 500))
+    assert [edits for edits, _ in spent] == [100] * 7 + [500] * 3
+    assert sorted(o["learning_rate"] for edits, o in spent if edits == 500) == [5e-3, 6e-3, 7e-3]
+    assert told.best.options == {"learning_rate": 5e-3} and told.best.edits == 500
+    text = recipe_of(told)
+    assert text.index("# 500 edits, best first:") < text.index("# 100 edits, best first:")
 
 
-def test_the_best_trial_becomes_a_recipe_with_the_log_of_all(tmp_path):
-    found = tune("ft", {"steps": (1, 25)}, trials=2, edits=3, out=str(tmp_path))
-    assert len(found) == 2 and found[0].objective >= found[1].objective
-    assert found[0].options == {} and found[0].metrics["Rel"] > found[1].metrics["Rel"]  # one step teaches nothing
-    text = recipe_of("ft", found, edits=3, seed=0)
-    assert tomllib.loads(text)["editor"] == {"name": "ft"} and "steps=1" in text
+@pytest.mark.parametrize("failing", [100, 500])
+def test_a_failed_trial_comes_last_and_is_never_chosen(monkeypatch, tiny_vlm, failing: int) -> None:
+    def score(options: Any, edits: int) -> Any:
+        return "it broke" if edits == failing and options else 0.5
+
+    told, _ = tuned(monkeypatch, tiny_vlm, score, steps=[25, 10, 50], trials=3)
+    assert told.best.options == {} and told.trials[-1].error == "it broke" and "failed  steps=" in recipe_of(told)
 
 
-def test_a_failed_trial_comes_last():
-    assert Trial({"a": 1}, error="no").objective < Trial({}, {"Rel": 0.0}).objective
+def test_where_all_fail_at_the_second_length_the_first_one_decides(monkeypatch, tiny_vlm) -> None:
+    told, _ = tuned(monkeypatch, tiny_vlm, lambda o, edits: 0.5 if edits == 100 else "no memory", steps=[25, 10])
+    assert told.best.edits == 100
 
 
-@pytest.mark.parametrize("name", [n.removeprefix("tuned/") for n in recipe_names() if n.startswith("tuned/")])
-def test_the_sweep_of_all_editors_takes_the_options_that_the_trials_chose(name):
-    chosen = find_table(f"tuned/{name}")["editor"]
-    swept = [*find_table("editors")["grid"]["editor"], *find_table("editors-slow")["grid"]["editor"]]
-    assert chosen["name"] == name and chosen in swept
+def test_where_every_trial_failed_there_is_no_recipe(monkeypatch, tiny_vlm) -> None:
+    told, _ = tuned(monkeypatch, tiny_vlm, lambda *_: "no", steps=[25, 10])
+    with pytest.raises(RuntimeError, match="all 2 trials failed"):
+        recipe_of(told)
+
+
+def test_seconds_end_the_trials_before_their_number_does(monkeypatch, tiny_vlm) -> None:
+    """Of 100 seconds the first length has 50, so five trials of 10; the second has the rest, five of at least two."""
+    rates = [i / 1000 for i in range(1, 21)]
+    told, spent = tuned(monkeypatch, tiny_vlm, lambda *_: 0.5, learning_rate=rates, trials=20, seconds=100.0)
+    assert [edits for edits, _ in spent] == [100] * 5 + [
+        500
+    ] * 2 and "(budget: 20 distinct settings, 100 s)" in told.spent()
+    _, spent = tuned(monkeypatch, tiny_vlm, lambda *_: 0.5, learning_rate=rates, trials=20, seconds=1.0)
+    assert [edits for edits, _ in spent] == [100] * 2 + [500] * 2  # never fewer
+
+
+def test_the_best_at_an_edge_of_its_grid_is_told_with_what_to_add(monkeypatch, tiny_vlm) -> None:
+    def at(best: float) -> Any:
+        return lambda options, edits: -abs(options.get("radius", 1.0) - best)
+
+    radii = [1.0, 10.0, 100.0]
+    told, _ = tuned(monkeypatch, tiny_vlm, at(100.0), "grace", radius=radii, trials=4)
+    assert [w for w in told.warnings if "radius=100.0 is the largest" in w and "add 1000" in w]
+    assert "# Warning: radius=100.0" in recipe_of(told)
+    told, _ = tuned(monkeypatch, tiny_vlm, at(10.0), "grace", radius=radii, trials=4)
+    assert told.warnings == ()
+
+
+def test_budgets_of_nothing_are_refused() -> None:
+    for said in (
+        {"trials": 0},
+        {"edits": ()},
+        {"edits": (0,)},
+        {"edits": (500, 100)},
+        {"edits": (5, 5)},
+        {"seconds": -1},
+    ):
+        with pytest.raises(ConfigError, match=next(iter(said))):
+            Budget(**said)
+    with pytest.raises(ConfigError, match="seconds"):
+        Budget(seconds=float("nan"))
+
+
+def test_an_editor_that_cannot_be_made_here_says_so() -> None:
+    told = Tuning("lora", Budget(), 0, (), {}, left_out=("the defaults: works through peft",))
+    with pytest.raises(RuntimeError, match="works through peft"):
+        recipe_of(told)
+
+
+def test_edits_without_probes_to_score_are_a_failed_trial(monkeypatch, tmp_path: Path) -> None:
+    yardstick = MadeUp(lambda *_: 0.0)
+    monkeypatch.setattr(yardstick, "_run", lambda *_: tmp_path)
+    monkeypatch.setattr("lifelong.studies.trials.last_probes", lambda folder: list[Probed]())
+    trial = Yardstick.trial(yardstick, "none", {}, 3)
+    assert "no probes" in trial.error and trial.objective == float("-inf")
