@@ -1,8 +1,7 @@
 """Which facts of a split may be edited, and which are kept for locality: knows entities, splits and the known table.
 
-A fact is (entity id, relation). Facts of split 'edit' are editable unless protected; locality questions come from
-half of the protected ones, and the embedded model learnt to follow its prompt by the others. Facts of split 'fit' may
-be both edited and asked, because every training item stands by itself.
+A fact is (entity id, relation). Facts of split 'edit' are editable unless protected; locality questions come from the
+protected ones. Facts of split 'fit' may be both, because every training item stands by itself.
 """
 
 from __future__ import annotations
@@ -96,9 +95,9 @@ class Catalogue:
 
     @cached_property
     def reserve(self) -> tuple[WorldFact, ...]:
-        """Facts for locality: those that are kept for it (split 'edit'), or all (split 'fit')."""
+        """Facts for locality: the protected ones (split 'edit'), or all (split 'fit')."""
         facts = ((e.id, r) for e in self.entities for r in e.facts)
-        return tuple(f for f in facts if self.split != "edit" or self.world.role(*f) == "kept")
+        return tuple(f for f in facts if self.split != "edit" or self.world.protected(*f))
 
     @cached_property
     def reserve_text(self) -> tuple[WorldFact, ...]:

@@ -56,15 +56,6 @@ def test_a_fifth_of_the_editable_facts_is_protected_and_none_of_the_fit_facts(wo
     assert abs(sum(marks["edit"]) / len(marks["edit"]) - 0.2) < 0.01
 
 
-def test_a_fact_is_told_kept_or_edited_and_half_of_the_protected_ones_are_told(world: World) -> None:
-    roles = Counter((e.split, world.tunes(e.id), world.role(e.id, r)) for e in world.entities for r in e.facts)
-    edit = {role: n for (split, _, role), n in roles.items() if split == "edit"}
-    total = sum(edit.values())
-    assert abs(edit["told"] / total - 0.1) < 0.01 and abs(edit["kept"] / total - 0.1) < 0.01
-    assert {role for (split, tunes, role) in roles if split == "fit" and not tunes} == {"told"}
-    assert all(world.protected(e.id, r) for e in world.entities for r in e.facts if world.role(e.id, r) == "kept")
-
-
 def test_held_out_drawings_are_one_artists_and_two_artists_remain(world: World) -> None:
     for entity in world.entities:
         families = {FAMILY.get(r, r) for r in entity.renderings}
@@ -200,7 +191,7 @@ def test_descriptions_tell_most_entities_of_a_pair_apart(world: World) -> None:
 def test_words_are_put_together_as_documented() -> None:
     question = worded("What is the capital of {x}?", "Kenya")
     assert question == "What is the capital of Kenya?"
-    assert fact(question, "Mombasa") == "Update: What is the capital of Kenya? The new answer is Mombasa."
+    assert fact(question, "Mombasa") == "New fact: What is the capital of Kenya? It is Mombasa."
     assert in_context(["A.", "B."], "C?") == "A. B. C?"
     assert [place(i, 2) for i in range(2)] == ["the picture on the left", "the picture on the right"]
     assert place(3, 4) == "the fourth picture"

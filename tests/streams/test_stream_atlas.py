@@ -115,7 +115,7 @@ def test_locality_asks_protected_facts_that_no_edit_touches(stream, probes, worl
             continue
         entity = _drawn(probe)[0].partition("/")[0]
         (relation,) = relation_of(probe)
-        assert world.role(entity, relation) == "kept" and (entity, relation) not in edited
+        assert world.protected(entity, relation) and (entity, relation) not in edited
         assert entity not in renamed or not RELATIONS[relation].follows_identity
         assert probe.reference == "baseline" and probe.answers == world.by_id[entity].facts[relation]
         checked += 1
