@@ -46,7 +46,11 @@ class Point:
         for name, value in vars(self).items():
             if isinstance(value, Replicated):
                 unit = "" if name in ("in_slo", "stale") else "_s"
-                out |= {f"{name}{unit}": value.value, f"{name}_low{unit}": value.low, f"{name}_high{unit}": value.high}
+                out |= {
+                    f"{name}{unit}": value.value,
+                    f"{name}_low{unit}": value.low,
+                    f"{name}_high{unit}": value.high,
+                }
             else:
                 out[name] = value
         about = {"replications": self.p50.replications, "queries": self.p50.n, "edits": self.lag_p50.n}

@@ -59,7 +59,11 @@ def typical_size(low: Sequence[float], high: Sequence[float]) -> Censored:
     first, last = float(ends.min()) - _FACTORS, float(ends.max()) + _FACTORS
     inner, outer = float(lower.max()), float(upper.min())
     if inner < outer:  # all have sizes in common, and equal ones are likeliest: the middle stands for them
-        top = (inner + outer) / 2 if math.isfinite(inner) and math.isfinite(outer) else (outer, inner)[math.isinf(outer)]
+        top = (
+            (inner + outer) / 2
+            if math.isfinite(inner) and math.isfinite(outer)
+            else (outer, inner)[math.isinf(outer)]
+        )
     elif not (np.isfinite(lower) & np.isfinite(upper)).any():  # no spread is wide enough: nothing lies between
         low_end, high_end = (0.0, math.inf) if len(lower) >= ENOUGH else (None, None)
         return Censored(float(np.median(np.exp(lower))), low_end, high_end, False)

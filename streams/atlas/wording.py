@@ -54,8 +54,8 @@ HELD_OUT_STATEMENT = "Update: {question} The new answer is {answer}."
 """A way to tell a fact that the embedded model never met in training."""
 
 
-def fact(question: str, answer: str, statement: str = HELD_OUT_STATEMENT) -> str:
-    """One sentence that tells a model a fact, by default in words that no training used."""
+def fact(question: str, answer: str, statement: str = STATEMENTS[0]) -> str:
+    """One sentence that tells a model a fact."""
     return statement.replace("{question}", question).replace("{answer}", answer)
 
 

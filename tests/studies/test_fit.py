@@ -22,6 +22,7 @@ def test_a_fit_is_learnt_once_and_is_the_one_that_a_run_takes(tmp_path: Path) ->
     ready = prepare(resolve(None, {"editor": "liveedit", "edits": 3, "cache": str(cache), **SMALL}))
     assert ready.fit is not None and ready.fit.places(cache / "fit")["cached"] == second.path
     assert first.path == into / "liveedit" / "weights" / f"{ready.fit.digest}.safetensors"
+    assert first.path and second.path
     assert load_state(first.path).tensors.keys() == load_state(second.path).tensors.keys()
 
 
