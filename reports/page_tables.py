@@ -151,10 +151,11 @@ def compared_part(table: pl.DataFrame, records: Sequence[dict[str, Any]]) -> str
     given = f" Given the fits that were used, fewer than three: {html_text(', '.join(alone))}." if alone else ""
     about = (
         "Differences over the same questions of the same streams after as many edits, teacher forced: 95 % "
-        "intervals, and p adjusted for the number of pairs of a column (Holm). From five seeds on a seed is the unit "
-        "(Student's t); of fewer an edit is, and the interval is about these streams alone. A name says which is "
-        "better: where the interval holds 0, or p is .05 and more, there is none. Of more than eight editors each is compared with "
-        f"the best of them and with the unedited model.{given} <a href='tables/compared.csv'>numbers</a>"
+        "intervals, and p adjusted for the number of pairs of a column (Holm). From five seeds on a seed is the "
+        "unit (Student's t); of fewer an edit is, and the interval is about these streams alone. A name says which "
+        "is better: where the interval holds 0, or p is .05 and more, there is none. Of more than eight editors each "
+        "is compared with the best of them and with the unedited model."
+        f"{given} <a href='tables/compared.csv'>numbers</a>"
     )
     return _part(title, about, row(("", *names), "th"), "".join(body))
 
@@ -189,7 +190,9 @@ def rankings_part(found: Sequence[Ranked]) -> str:
             html_text(f"{table[0]}: {table[1]}, {table[2]:,} edits"),
             str(max(len(r.here) for r in own.values())),
         ]
-        cells += [_rank_words(own[name]) for name in (*METRICS, AVERAGE)]
+        why = {r.untested for r in own.values()}
+        # One reason for all metrics of a table is said once.
+        cells += [_rank_words(own[name]) for name in (*METRICS, AVERAGE)] if len(why) > 1 or "" in why else [*why]
         body.append(f"<tr>{''.join(map(_cell, cells))}</tr>")
     about = (
         "Spearman's correlation of editors' numbers here with those of a paper, p by exchanging editors at random, "

@@ -13,6 +13,7 @@ import polars as pl
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
 from reports.numbers import metrics
+from reports.numbers.growth import MB, bytes_grown
 from reports.numbers.percentiles import percentile
 from reports.table import Facts
 
@@ -89,7 +90,7 @@ def latency_split(facts: Facts) -> Drawn:
 
 
 def memory(facts: Facts) -> Drawn:
-    """Draw bank bytes and resident memory against edits, and state bytes per edit."""
+    """Draw bank bytes and resident memory against edits, and state the fixed part and what an edit adds."""
     looks = style.palette(facts.editors)
     table = (
         facts.gauged.group_by("editor", "step")
@@ -103,21 +104,22 @@ def memory(facts: Facts) -> Drawn:
         grown = part.filter(pl.col("bank_bytes") > 0)
         if not grown.is_empty():
             axes[0].plot(grown["step"], grown["bank_bytes"] / 2**20, **look.line(), label=style.named(editor))
-            last = grown.row(-1, named=True)
-            slopes.append(f"{editor} {last['bank_bytes'] / max(1, last['step']):,.0f}")
+            fixed, each = bytes_grown(part["step"].to_numpy(), part["bank_bytes"].to_numpy())
+            slopes += [] if math.isnan(each) else [f"{editor} {fixed / MB:.2f} MB and {each:,.0f} bytes an edit"]
         axes[1].plot(part["step"], part["rss_bytes"] / 2**20, **look.line(), label=style.named(editor))
     axes[0].set_ylabel("bytes that grow with edits (MiB)")
     axes[1].set_ylabel("process memory (MiB)")
     axes[1].set_ylim(bottom=0)
     for ax in axes:
         style.edits_axis(ax, int(table["step"].max() or 0))  # pyright: ignore[reportArgumentType]
-    if slopes:
+    if table["bank_bytes"].max():
         style.log_axis(axes[0].yaxis)
     style.legend(figure, axes)
     caption = (
-        "Keys and payloads (weight editors: the changed weights), and the whole process. Bytes per edit at the end: "
+        "Keys and payloads (weight editors: the changed weights), and the whole process. The line through all "
+        "panels, where it begins and what an edit adds: "
     )
-    words, n = caption + ("; ".join(slopes) or "none") + ".", len(facts.gauged)
+    words, n = caption + ("; ".join(slopes) or "not known") + ".", len(facts.gauged)
     return Drawn("memory", "Memory against edits", words, figure, table, f"n = {n:,} panels")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from reports.figures import style
-from reports.figures.style import Drawn, not_asked
+from reports.figures.style import Drawn
 from reports.numbers.published import FEWEST, Ranked, ranked_table
 
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -18,9 +18,8 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
     tested = [r for r in found if not r.untested]
     table = ranked_table(found)
     if not tested:
-        why = "; ".join(dict.fromkeys(r.untested for r in found)) or "no published table is known"
-        drawn = not_asked(name, heading, "", table)
-        return Drawn(name, heading, f"Not asked: {why}.", None, drawn.table)
+        why = "; ".join(dict.fromkeys(r.untested for r in found)) or "not tested: no published table is known"
+        return Drawn(name, heading, f"{why[0].upper()}{why[1:]}.", None, table)
     looks, metrics = style.palette(editors), list(dict.fromkeys(r.metric for r in tested))
     tables = list(dict.fromkeys((r.table.on, r.table.edits) for r in tested))
     figure, axes = style.grid(len(metrics), columns=3, width=3.9, height=3.4)

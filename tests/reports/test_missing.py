@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from runs_made_up import PROBES, fake_run
 
+from reports.numbers.compared import compared
 from reports.numbers.evidence import evidence, flat
 from reports.numbers.expected import expected
+from reports.numbers.floors import gains, last_rows
 from reports.numbers.summary import summary
 from reports.page import DRAW, write_report
 from reports.table import load_runs
@@ -30,6 +32,8 @@ def test_every_table_and_figure_is_made_whichever_axes_were_asked(tmp_path: Path
     assert (drawn["locality_conventions"].figure is None) == ("locality" not in axes)
     assert summary(facts).height == 2 and flat(evidence(facts, infos)).height > 0
     expected(facts, infos)
+    last = last_rows(facts)
+    assert gains(facts, infos, last).height <= 2 * 2 * 6 and compared(facts, infos, last).height <= 6
 
 
 @pytest.mark.parametrize("routed", [True, False])
@@ -46,7 +50,7 @@ def test_one_edit_one_panel_no_routes_and_no_samples_are_reported(tmp_path, samp
 def test_a_page_of_nothing_says_what_was_not_asked(tmp_path: Path) -> None:
     page = write_report([fake_run(tmp_path, "grace", 0.9, steps=(1,), probes=(), samples=0)], tmp_path / "out")
     text = page.read_text()
-    assert text.count("Not asked") == 8 and "src='data:image/png" in text
+    assert text.count("Not asked") == 10 and "src='data:image/png" in text
     for name in re.findall(r"href='([\w/.]+)'", text):
         assert (tmp_path / "out" / name).is_file(), name
 

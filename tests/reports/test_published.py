@@ -1,0 +1,124 @@
+"""Published tables are transcribed rightly, and rankings are compared as scipy and a count of all orders would."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+from runs_made_up import fake_run
+from scipy import stats
+
+from lifelong.running.catalog import EVIDENCE
+from reports.figures.general import general
+from reports.figures.published import published
+from reports.numbers.published import (
+    AVERAGE,
+    SINGLE,
+    TABLES,
+    permuted,
+    published_number,
+    ranked,
+    ranked_table,
+    spearman,
+)
+from reports.table import load_runs
+
+STATED = {  # the averages that the paper's table states, in the order of its rows
+    ("LLaVA, E-VQA", 1): (91.30, 82.72, 90.76, 72.77, 58.44, 92.33, 89.75, 94.52, 95.36),
+    ("LLaVA, E-VQA", 1000): (58.63, 62.29, 0.06, 64.26, 14.38, 80.98, 84.18, 39.71, 92.76),
+    ("LLaVA, VLKEB", 1000): (68.49, 60.48, 0.06, 49.09, 5.15, 68.59, 69.56, 55.95, 91.79),
+    ("BLIP2, E-VQA", 1000): (40.96, 45.43, 41.97, 63.05, 14.21, 83.67, 85.16, 31.67, 93.69),
+    ("BLIP2, VLKEB", 1000): (53.68, 57.02, 57.61, 45.10, 21.83, 72.01, 41.16, 95.29),
+}
+
+
+@pytest.mark.parametrize("table", (SINGLE, *TABLES), ids=lambda t: f"{t.on}, {t.edits}")
+def test_every_row_has_the_average_that_its_paper_states(table) -> None:
+    means = [sum(numbers) / 5 for numbers in table.percent.values()]
+    assert means == pytest.approx(STATED[table.on, table.edits], abs=0.006)
+    assert "table" in table.source
+
+
+def test_rank_correlation_is_scipys_with_and_without_ties() -> None:
+    rng = np.random.default_rng(0)
+    for n in (3, 5, 9, 20):
+        one, other = rng.integers(0, 4, n), rng.random(n)
+        assert spearman(list(one), list(other)) == pytest.approx(stats.spearmanr(one, other).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
+
+
+def test_p_is_the_share_of_orders_that_rank_as_much_alike() -> None:
+    one, other = [1, 2, 3, 4, 5], [2, 1, 3, 5, 4]
+    rhos = [stats.spearmanr(order, other).statistic for order in permutations(one)]  # pyright: ignore[reportAttributeAccessIssue]
+    wanted = np.mean(np.abs(rhos) >= spearman(one, other) - 1e-9)
+    assert permuted(one, other) == pytest.approx(wanted)
+    assert permuted([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) == pytest.approx(2 / math.factorial(5))
+
+
+def test_of_editors_that_rank_by_chance_one_in_twenty_has_a_p_below_five_percent() -> None:
+    rng = np.random.default_rng(3)
+    low = [permuted(list(range(9)), list(rng.random(9))) < 0.05 for _ in range(300)]
+    assert 0.02 <= np.mean(low) <= 0.085
+
+
+def records(edits: int, label: str = "{}", names=TABLES[0].percent) -> list[dict]:
+    """Evidence in which every editor has the numbers of the first published table."""
+    five = ("Rel", "T-Gen", "M-Gen", "T-Loc", "M-Loc")
+    return [
+        {"editor": label.format(name), "edits": edits}
+        | {m: {"mean": v / 100} for m, v in zip(five, TABLES[0].percent[name], strict=True)}
+        for name in names
+    ]
+
+
+def test_the_same_numbers_rank_the_same_and_others_length_or_too_few_are_not_tested() -> None:
+    same = {r.metric: r for r in ranked(records(1000), {}) if r.table is TABLES[0]}
+    assert all(r.rho == pytest.approx(1) and r.holm < 0.05 for r in same.values()) and AVERAGE in same
+    for edits in (999, 2001):
+        assert all(r.untested.startswith("not tested: the table is about 1,000") for r in ranked(records(edits), {}))
+    few = ranked(records(1000, names=("ft", "mend", "serac", "lte")), {})
+    assert {r.untested for r in few} == {"not tested: 4 editors of the table were run, of 5 at least"}
+    toys = ranked(records(1000), {}, "not tested: model tiny is made up")
+    assert {r.untested for r in toys} == {"not tested: model tiny is made up"}
+
+
+def test_of_several_settings_of_an_editor_the_tuned_one_is_ranked() -> None:
+    both = records(1000, "{} (published)") + records(1000, "{} (tuned)")
+    found = ranked(both, {r["editor"]: r["editor"].split()[0] for r in both})[0]
+    assert len(found.here) == 9 and all(label.endswith("(tuned)") for label in found.here)
+
+
+def test_the_scatter_has_a_point_for_each_editor_table_and_metric() -> None:
+    rows = json.loads(EVIDENCE.read_text())["editors"]
+    found = ranked(rows, {r["editor"]: r["editor"].split()[0] for r in rows})
+    drawn = published(found, [r["editor"] for r in rows])
+    assert isinstance(drawn.figure, Figure) and len(drawn.figure.axes) == 6
+    assert drawn.table.height == (9 + 9 + 9 + 8) * 6 == ranked_table(found).height
+    nothing = published(ranked(records(40), {}), [])
+    assert nothing.figure is None and "Not tested: the table is about 1,000 edits" in nothing.caption
+
+
+def test_a_published_number_is_found_by_editor_metric_and_length() -> None:
+    assert published_number("serac", "M-Loc", 1000) == pytest.approx(0.1569)
+    with pytest.raises(KeyError):
+        published_number("grace", "Rel", 1000)
+
+
+def test_general_ability_is_drawn_where_it_was_asked_and_drift_where_weights_change(tmp_path: Path) -> None:
+    asked = [("reliability", "edit", "image"), ("general", "text", "text")]
+    facts, _ = load_runs([fake_run(tmp_path, "ft", 0.9, steps=(1, 4), probes=asked, samples=0)])
+    nll = facts.probed.filter((pl.col("axis") == "general") & (pl.col("scorer") == "generated"))
+    whole = pl.concat([facts.probed, nll.with_columns(scorer=pl.lit("nll"), score=pl.lit(0.25))])
+    moved = facts.gauged.with_columns(weight_drift=pl.col("step") / 100.0)
+    drawn = general(type(facts)(**{**vars(facts), "probed": whole, "gauged": moved}))
+    assert isinstance(drawn.figure, Figure) and len(drawn.figure.axes) == 3
+    by = {(r["measure"], r["step"]): r["mean"] for r in drawn.table.iter_rows(named=True)}
+    assert by["general NLL", 4] == 0.25 and by["weight drift", 4] == 0.04 and by["general", 1] == 1.0
+    never, _ = load_runs([fake_run(tmp_path / "b", "rag", 0.9, steps=(1,), probes=asked[:1], samples=0)])
+    assert general(never).figure is None
