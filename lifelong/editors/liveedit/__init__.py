@@ -9,10 +9,11 @@ Memory per edit: 2 rank width + 2 k module_width floats. A query costs one produ
 kept expert, 2 rank width multiplications a token. Deviations, each an option: the generator also sees the answer's
 tokens (`generator="paper"` is the paper's; see `modules.CopyingGenerator`); text-only queries, which the paper leaves
 unedited, meet the experts of text-only edits, their prompt taking the picture's place (`text_only="paper"` leaves
-them unedited); subjects held out of training set where the hard filter keeps an expert (`calibration=0` keeps the
-learnt limit), lenient enough for `recall` of their rephrases; experts of a soft weight below `faint` are left out, so
-that a route changes only with what can change the answer; a newer edit of a question drops the older one's expert
-(`supersede="keep"` mixes both, as the paper does); half of training's steps mix pictures (`mixed=0`: none).
+them unedited); subjects held out of training set where the hard filter keeps an expert, lenient enough for `recall`
+of their rephrases (`margin=0`: the paper's rule, the limit as it was learnt); experts of a soft weight below `faint`
+are left out, so that a route changes only with what can change the answer; a newer edit of a question drops the
+older one's expert (`supersede="keep"` mixes both, as the paper does); half of training's steps mix pictures
+(`mixed=0`: none).
 Every step draws new targets for its edits, for which the paper has data enough. The published training feeds the
 layer's output to that layer again; here it is fed once. The paper's ablations are options too: `ABLATED`,
 `depth`, `rank` and `width`.
@@ -49,9 +50,14 @@ class LiveEdit(Editor):
     """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
 
     Options = LiveEditOptions
-    searched = {"faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3), "text_only": ("extended", "paper")}
+    # `recall` is searched as `margin`: it sets nothing else, and another one is another fit.
+    searched = {
+        "margin": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0),
+        "faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3),
+        "text_only": ("extended", "paper"),
+    }
     # Not rank=4, generator=paper and calibration=0: each is another fit, and the first two learn nothing general.
-    published = {"text_only": "paper", "faint": 0.0, "supersede": "keep"}
+    published = {"text_only": "paper", "faint": 0.0, "margin": 0.0, "supersede": "keep"}
     removes = True
     replaces = True
     trains = True
@@ -88,7 +94,7 @@ class LiveEdit(Editor):
     def settles(cls, options: LiveEditOptions, vlm: VLM) -> LiveEditOptions:
         """Return the options without those of a soft routing or a calibration that is left out."""
         off = {"faint"} if not options.soft_routing else set()
-        off |= {"recall"} if not options.calibration else set()
+        off |= {"recall"} if options.margin is not None or not options.calibration else set()
         return unused(super().settles(options, vlm), off)
 
     @classmethod
@@ -153,7 +159,8 @@ class LiveEdit(Editor):
             if kind == "text" and self.options.text_only == "paper" or not len(rows):
                 continue
             memo = keys.memo(kind)
-            limits = keys["threshold"][rows, 0] + self.margins[kind]
+            margin = self.margins[kind] if self.options.margin is None else self.options.margin
+            limits = keys["threshold"][rows, 0] + margin
             for row, kept in zip(rows, self.banks[kind].above(keys["visual"][rows], limits, memo), strict=True):
                 if len(kept.ids):
                     routes[row] = self._weigh(self.banks[kind], kept, keys["text"][row])
