@@ -15,6 +15,7 @@ from typing import Any
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.log.files import write_atomic
 from lifelong.log.shown import Shown, short_repr
+from lifelong.running.signals import mark_told
 from lifelong.running.words import ConfigError, words_of
 from lifelong.studies.processes import Ended, run_processes
 from lifelong.studies.trials import Yardstick
@@ -78,13 +79,21 @@ def tune_all(
         done[place] = one = _kept(names[place], Path(to), how)
         say(one.line())
 
-    run_processes(
-        [{"tune": {"editor": name, "seed": seed, "out": out, **asdict(budget)}} for name in names],
-        jobs,
-        on_start=lambda place: say(f"{names[place]}: started"),
-        on_line=lambda place, line: say(f"[{names[place]}] {line}"),
-        on_end=ended,
-    )
+    try:
+        run_processes(
+            [{"tune": {"editor": name, "seed": seed, "out": out, **asdict(budget)}} for name in names],
+            jobs,
+            on_start=lambda place: say(f"{names[place]}: started"),
+            on_line=lambda place, line: say(f"[{names[place]}] {line}"),
+            on_end=ended,
+        )
+    except BaseException as error:
+        if not isinstance(error, Exception):  # Ctrl-C or a signal: what is kept, and how to go on
+            written = sum(one.recipe is not None for one in done.values())
+            kept = f"finished trials are kept, {written} of {len(names)} recipes are written"
+            say(f"tune: stopped; {kept}. The same command goes on.")
+            mark_told(error)
+        raise
     return Shown(done[place] for place in range(len(names)))
 
 

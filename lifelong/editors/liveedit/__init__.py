@@ -50,9 +50,14 @@ class LiveEdit(Editor):
     """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
 
     Options = LiveEditOptions
-    searched = {"faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3), "text_only": ("extended", "paper")}
+    # `recall` is searched as `margin`: it sets nothing else, and another one is another fit.
+    searched = {
+        "margin": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0),
+        "faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3),
+        "text_only": ("extended", "paper"),
+    }
     # Not rank=4, generator=paper and calibration=0: each is another fit, and the first two learn nothing general.
-    published = {"text_only": "paper", "faint": 0.0, "supersede": "keep"}
+    published = {"text_only": "paper", "faint": 0.0, "margin": 0.0, "supersede": "keep"}
     removes = True
     replaces = True
     trains = True
@@ -89,7 +94,7 @@ class LiveEdit(Editor):
     def settles(cls, options: LiveEditOptions, vlm: VLM) -> LiveEditOptions:
         """Return the options without those of a soft routing or a calibration that is left out."""
         off = {"faint"} if not options.soft_routing else set()
-        off |= {"recall"} if not options.calibration else set()
+        off |= {"recall"} if options.margin is not None or not options.calibration else set()
         return unused(super().settles(options, vlm), off)
 
     @classmethod
