@@ -48,7 +48,6 @@ def test_a_stream_without_a_pool_takes_the_fit_that_ships(own_file: dict[str, ob
     [
         {"editor": "rag", "editor.threshold": 0.9, "editor.image_weight": 0.5},
         {"editor": "rag", "editor.threshold": 0.9, "editor.keys": "text"},
-        {"editor": "ike", "editor.demonstrations": 0},
         {"editor": "wise", "editor.outside": 0},
         {"editor": "t_patcher", "editor.memory": 0},
     ],

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, EditorOptions, Keys, Route, State
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 
+DEMONSTRATIONS = 8
+ROOM = 3 / 4
+"""The share of the model's context for demonstrations and the edit; the question with its picture gets the rest."""
+
+
 class IkeOptions(BookOptions):
     """Settings of IKE."""
 
-    demonstrations: int = Field(
-        default=8, ge=0, description="demonstrations k before the edit (paper 32, for 6 billion weights)"
-    )
+    demonstrations: int = Field(default=DEMONSTRATIONS, description="demonstrations before the edit, at least one")
     keys: KeyKind = Field(default="text", description="what queries and edits are compared by; text is as published")
     image_weight: float = Field(
         default=0.5, gt=0, lt=1, description="share of the picture in the cosine of keys=both"
@@ -46,6 +50,13 @@ class IkeOptions(BookOptions):
     pool: int = Field(
         default=512, ge=1, description="training items asked of the stream, each with its demonstrations"
     )
+
+    @field_validator("demonstrations")
+    @classmethod
+    def _demonstrates(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("ike shows at least one demonstration; what shows none is editor=rag, with equal keys")
+        return value
 
 
 class Ike(FactEditor):
@@ -79,6 +90,8 @@ class Ike(FactEditor):
         o = self.options
         self.open_book(o, o.image_weight)
         self.text = text_encoder(o.encoder, vlm)
+        context = vlm.lengths.context
+        self.room = None if context is None else int(ROOM * context)
         self.demonstrations: list[dict[str, list[str]]] = []  # per pool fact: form -> texts
         self.memory = Bank(self.text.width, metric="ip")
         self.chosen: dict[str, tuple[str, ...]] = {}  # edit id -> its demonstrations, in the order of the prompt
@@ -109,8 +122,8 @@ class Ike(FactEditor):
 
     @classmethod
     def pool_wanted(cls, options: IkeOptions) -> str:
-        """Return what demonstrations are taken from, where any are shown."""
-        return "takes its demonstrations from one (or give editor.demonstrations=0)" if options.demonstrations else ""
+        """Return what demonstrations are taken from."""
+        return "takes its demonstrations from one"
 
     def fitted(self) -> State:
         """Return the demonstrations and their facts' embeddings."""
@@ -123,18 +136,32 @@ class Ike(FactEditor):
         self._remember(state.tensors["keys"].float())
 
     def edit(self, edits: Sequence[Edit]) -> None:
-        """Store each edit with its demonstrations, which follow from its words; one may replace another."""
+        """Store each edit with its demonstrations, which follow from its words; one may replace another.
+
+        Raises `ValueError` where `fit` has kept no demonstrations: what shows none is another editor.
+        """
+        if not len(self.memory):
+            raise ValueError("ike has no demonstrations: `fit` takes them from a pool (what shows none is `rag`).")
         self.chosen |= self._choose({e.id: StatedFact.of(e) for e in edits})
         for gone in self.book.add(edits):
             del self.chosen[gone]
 
     def _choose(self, facts: Mapping[str, StatedFact]) -> dict[str, tuple[str, ...]]:
         """Return k demonstrations for each fact, those of the nearest one last; their forms follow `PATTERN`."""
+        if not facts:
+            return {}
         k = min(self.options.demonstrations, len(self.memory))
-        if k == 0 or not facts:
-            return dict.fromkeys(facts, ())
         found = self.memory.search(self._embed(list(facts.values())), k)
-        return {i: tuple(map(self._shown, rows, range(k)))[::-1] for i, rows in zip(facts, found.rows, strict=True)}
+        chosen = zip(facts.items(), found.rows, strict=True)
+        return {i: self._that_fit(fact, list(map(self._shown, rows, range(k))))[::-1] for (i, fact), rows in chosen}
+
+    def _that_fit(self, fact: StatedFact, texts: Sequence[str]) -> tuple[str, ...]:
+        """Return as many of the first texts as the model can read before a fact and a question, at least one."""
+        if self.room is None:
+            return tuple(texts)
+        lengths = [len(self.vlm.token_ids(text)) for text in (fact.said(self.options.template), *texts)]
+        ends = list(accumulate(lengths))[1:]  # tokens up to and with each text
+        return tuple(texts[: max(1, sum(end <= self.room for end in ends))])
 
     def _shown(self, row: int, rank: int) -> str:
         forms = self.demonstrations[row]
