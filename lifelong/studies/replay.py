@@ -124,7 +124,9 @@ def replications(
 def check_replications(count: int) -> None:
     """Raise `ConfigError` for a number of replications that is none, or more than anybody waits for."""
     if not 1 <= count <= MOST_REPLICATIONS:
-        raise ConfigError(f"replications={count}: expected 1 to {MOST_REPLICATIONS:,}; from 5 on there are intervals.")
+        raise ConfigError(
+            f"replications={count}: expected 1 to {MOST_REPLICATIONS:,}; from 5 on there are intervals."
+        )
 
 
 def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, FleetSettings]:

@@ -122,7 +122,9 @@ def validation_lines(found: Validation) -> list[str]:
     lines = ["  ".join([f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))])
              for row in table]  # fmt: skip
     draws = len(found.stale.drawn)
-    said = f"{found.run}: its own arrivals, services drawn {draws} times from fits to every second window of its samples"
+    said = (
+        f"{found.run}: its own arrivals, services drawn {draws} times from fits to every second window of its samples"
+    )
     return [said, *lines]
 
 

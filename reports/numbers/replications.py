@@ -1,4 +1,4 @@
-"""Shares and percentiles of waiting times over independent replications, with intervals. Knows arrays of numbers only.
+"""Shares and percentiles of waiting times over independent replications, with intervals. Knows numbers only.
 
 Waiting times of one simulation follow each other: who comes after somebody who waited long waits long too. So their
 number does not say how well a percentile is known; other simulations of the same thing, drawn apart, do. Every
@@ -92,7 +92,9 @@ def share_over(good: Sequence[int] | np.ndarray, n: Sequence[int] | np.ndarray) 
     """
     counts, sizes = np.asarray(good, float), np.asarray(n, float)
     if counts.shape != sizes.shape or (counts < 0).any() or (counts > sizes).any():
-        raise ValueError(f"good={counts.tolist()} of n={sizes.tolist()}: expected as many counts, each at most its n.")
+        raise ValueError(
+            f"good={counts.tolist()} of n={sizes.tolist()}: expected as many counts, each at most its n."
+        )
     total = int(sizes.sum())
     if not total:
         return Replicated(math.nan, math.nan, math.nan, 0, math.nan, len(sizes))
