@@ -198,8 +198,8 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
     style.legend(figure, axes)
     caption = (
         "Each editor at the largest number of edits that keeps all limits (median over seeds). Joined: editors "
-        "that no other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn at "
-        f"{_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
+        "that no other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn "
+        f"at {_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
     )
     return Drawn("capacity_pareto", "Capacity against its cost", caption, figure, pl.DataFrame(rows))
 

@@ -55,9 +55,9 @@ def waiting(facts: Facts) -> Drawn:
     names |= {"n": pl.Int64, "effective_n": pl.Float64, "seeds": pl.Int64}
     table = pl.DataFrame(rows, schema=names, orient="row")
     caption = (
-        "Response counts from the intended arrival; what arrived in the first tenth of a run, when nobody waited yet, "
-        f"is left out. Waiting times of one run follow each other and give no interval; the table has one from {ENOUGH} "
-        "seeds on, over seeds, and leaves out a percentile that too few queries lie beyond."
+        "Response counts from the intended arrival; what arrived in the first tenth of a run, when nobody waited, "
+        "is left out. Waiting times of one run follow each other and give no interval; the table has one over seeds, "
+        f"from {ENOUGH} on, and leaves out a percentile that too few queries lie beyond."
     )
     heading = "How long queries take, and how long people wait"
     return Drawn("waiting", heading, caption, figure, table, f"n = {len(served):,} queries")
