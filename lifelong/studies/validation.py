@@ -1,8 +1,8 @@
 """How true a replay is from end to end: a measured run's own arrivals, served with fitted services, against the run.
 
-Knows run logs and replays; imports no model. Arrivals, edits and policy are those that the run had; only how long each
-service takes is drawn. So what is off is what a replay leaves out: services that depend on more than bank and batch,
-or on each other.
+Knows run logs and replays; imports no model. Arrivals, edits and policy are those that the run had; only how long
+each service takes is drawn. So what is off is what a replay leaves out: services that depend on more than bank and
+batch, or on each other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Validated:
 
 @dataclass(frozen=True)
 class Validation:
-    """A run's replay from end to end, compared: `rows` of response time and edit lag, and stale queries as a share."""
+    """A run and its replays from end to end: `rows` of response time and edit lag, and stale queries as a share."""
 
     run: str
     rows: tuple[Validated, ...]

@@ -102,9 +102,9 @@ def plan_lines(points: Sequence[Point], slo_s: float) -> list[str]:
         *out,
         f"{count} replication{'s' if count > 1 else ''} of equal edits, other arrivals, questions and services: "
         f"{brackets}; the first {WARM_UP:.0%} of the time is left out",
-        f"goodput: answered within {slo_s:g} s and not stale by version; lag: from an edit's arrival until it is visible",
+        f"goodput: answered within {slo_s:g} s and not stale by version; lag: from an edit's arrival to visibility",
         "busy: share of the workers' time until the last arrival; load: all work that arrived, in the same units",
-        "n: all samples (in parentheses, so many independent ones say as much); -: too few for such a percentile",
+        "n: all samples (in parentheses: so many independent ones say as much); -: too few for such a percentile",
         *([_OVERLOADED] if any(p.load > 1 for p in points) else []),
     ]
 

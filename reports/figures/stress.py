@@ -67,9 +67,9 @@ def card(record: Mapping[str, Any]) -> Drawn:
     style.legend(figure, [ax])
     caption = (
         "Bar: the largest number of edits at which all limits hold (median over seeds of a log-normal fitted to what "
-        "is known of each; an arrow where the stream ended first for all); upright lines: each seed's last fine panel. "
-        "Marks: where a limit is broken at two panels in a row, by seed; filled, the binding one. Black line below: "
-        "95 % by likelihood, from five seeds on. "
+        "is known of each; an arrow where the stream ended first for all). Upright lines: each seed's last fine "
+        "panel. Marks: where a limit is broken at two panels in a row, by seed; filled, the binding one. Black line "
+        "below: 95 % by likelihood, from five seeds on. "
         f"Limits: {limits_said(record)}."
     )
     return Drawn("capacity", "Edit capacity and what binds it", caption, figure, pl.DataFrame(rows))
@@ -197,9 +197,9 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
         ax.set_ylabel("edit capacity (edits)")
     style.legend(figure, axes)
     caption = (
-        "Each editor at the largest number of edits that keeps all limits (median over seeds). Joined: editors that no "
-        "other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn at "
-        f"{_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
+        "Each editor at the largest number of edits that keeps all limits (median over seeds). Joined: editors "
+        "that no other one beats in both. Arrows: at least so many, the stream ended first. No edit at all is drawn "
+        f"at {_FLOOR:g}; what does not search a bank routes in no time. Limits: {limits_said(record)}."
     )
     return Drawn("capacity_pareto", "Capacity against its cost", caption, figure, pl.DataFrame(rows))
 

@@ -1,6 +1,6 @@
 """One function per figure of query traffic: frames in, a matplotlib figure and its numbers out.
 
-Knows percentiles and style; reads and writes no files. Everything here is in simulated time: how long people wait
+Knows replications and style; reads and writes no files. Everything here is in simulated time: how long people wait
 while edits stream in, what they are told, and how old it is.
 """
 
@@ -11,7 +11,8 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.percentiles import percentiles
+from reports.numbers.replications import percentiles_over, settled
+from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
 WINDOWS = 20  # equal stretches of simulated time
@@ -21,23 +22,28 @@ _SHARES = ((0.5, "p50"), (0.99, "p99"))
 
 
 def waiting(facts: Facts) -> Drawn:
-    """Draw the service and the response times of queries side by side, as the share that took longer."""
+    """Draw the service and the response times of queries side by side, as the share that took longer.
+
+    Each seed is a replication: what arrives in its first tenth is left out, and intervals are over seeds.
+    """
     looks = style.palette(facts.editors)
-    served = _timed(facts.served)
+    served = _settled(_timed(facts.served))
     figure, axes = style.grid(2, columns=2, width=4.4, height=3.2)
     rows = []
     for ax, column, title in zip(
         axes, ("service_s", "response_s"), ("service", "response (waiting too)"), strict=True
     ):
         for editor, look in looks.items():
-            times = np.sort(served.filter(pl.col("editor") == editor)[column].to_numpy())
+            mine = served.filter(pl.col("editor") == editor)
+            times = np.sort(mine[column].to_numpy())
             if not len(times):
                 continue
             ax.step(times * 1e3, 1 - np.arange(1, len(times) + 1) / len(times), where="post", color=look.colour,
                     linestyle=look.dash, linewidth=1.3, label=style.named(editor))  # fmt: skip
-            found_all = percentiles(times, [share for share, _ in _SHARES])
-            for found, (_, name) in zip(found_all, _SHARES, strict=True):
-                rows.append((editor, title, name, found.value, found.low, found.high, found.n))
+            parts = [part[column].to_numpy() for part in mine.partition_by("seed")]
+            for found, (_, name) in zip(percentiles_over(parts, [s for s, _ in _SHARES]), _SHARES, strict=True):
+                rows.append((editor, title, name, found.value, found.low, found.high, found.n, found.effective_n,
+                             found.replications))  # fmt: skip
         style.log_axis(ax.xaxis)
         style.log_axis(ax.yaxis)
         ax.set_title(title, fontsize=10)
@@ -45,11 +51,13 @@ def waiting(facts: Facts) -> Drawn:
         ax.set_ylabel("share of queries that took longer")
     style.legend(figure, axes)
     words, numbers = ("editor", "time", "percentile"), ("value_s", "low_s", "high_s")
-    names = dict.fromkeys(words, pl.String) | dict.fromkeys(numbers, pl.Float64) | {"n": pl.Int64}
+    names = dict.fromkeys(words, pl.String) | dict.fromkeys(numbers, pl.Float64)
+    names |= {"n": pl.Int64, "effective_n": pl.Float64, "seeds": pl.Int64}
     table = pl.DataFrame(rows, schema=names, orient="row")
     caption = (
-        "Response counts from the intended arrival. The table has 95 % intervals; a percentile that too few queries "
-        "lie beyond is left out of it."
+        "Response counts from the intended arrival; what arrived in the first tenth of a run, when nobody waited, "
+        "is left out. Waiting times of one run follow each other and give no interval; the table has one over seeds, "
+        f"from {ENOUGH} on, and leaves out a percentile that too few queries lie beyond."
     )
     heading = "How long queries take, and how long people wait"
     return Drawn("waiting", heading, caption, figure, table, f"n = {len(served):,} queries")
@@ -118,6 +126,13 @@ def _timed(served: pl.DataFrame) -> pl.DataFrame:
     return served.with_columns(
         pl.sum_horizontal(_PARTS).alias("service_s"), (pl.col("sim_s") - pl.col("arrived_sim_s")).alias("response_s")
     )
+
+
+def _settled(served: pl.DataFrame) -> pl.DataFrame:
+    """Return the queries that arrived after the warm-up of their run."""
+    spans = pl.col("arrived_sim_s").max().over("editor", "seed")
+    kept = settled(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())
+    return served.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
 def _windows(rows: pl.DataFrame, column: str) -> pl.DataFrame:

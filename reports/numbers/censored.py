@@ -1,8 +1,9 @@
 """The typical size of things of which only bounds are known: a log-normal fitted to intervals. Knows numbers only.
 
-A search ends between a size that was fine and one that was not, and some never break. A mean that takes the last fine
-size for the thing itself is too low, the more so the more never broke. Here each counts as what is known of it: an
-interval, open to the right where nothing broke. The likelihood has one top (in 1 / sigma and mu / sigma it is concave).
+A search ends between a size that was fine and one that was not, and some never break. A mean that takes the last
+fine size for the thing itself is too low, the more so the more never broke. Here each counts as what is known of it:
+an interval, open to the right where nothing broke. The likelihood is concave in 1 / sigma and mu / sigma, so it has
+one top.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _best_spread(lower: np.ndarray, upper: np.ndarray, mu: float) -> float:
 
 
 def _log_likelihood(lower: np.ndarray, upper: np.ndarray, mu: float, slopes: np.ndarray) -> np.ndarray:
-    """Return the log-likelihood at each slope (1 / sigma): the sum of the logarithms of the chance of each interval."""
+    """Return the log-likelihood at each slope (1 / sigma): the sum of the log chances of the intervals."""
     below, above = ((ends - mu) * slopes[:, None] for ends in (lower, upper))
     flip = below > -above  # both tails as the upper one, where small chances keep their digits
     below, above = np.where(flip, below, -above), np.where(flip, above, -below)

@@ -6,8 +6,8 @@ probability asked for. Where too few samples lie beyond for such an interval the
 needs 8 samples, a p90 53, a p99 563. Knows numbers only.
 
 The interval is right for samples that do not depend on each other, such as latency samples of queries served alone.
-Waiting times of one run follow each other: of 5,000 in a queue at utilisation .9 such an interval of the p50 covers 13
-%, not 95. `reports.numbers.replications` has the rule for those.
+Waiting times of one run follow each other: of 5,000 in a queue at utilisation .9 such an interval of the p50 covers
+13 %, not 95. `reports.numbers.replications` has the rule for those.
 """
 
 from __future__ import annotations

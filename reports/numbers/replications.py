@@ -1,4 +1,4 @@
-"""Shares and percentiles of waiting times over independent replications, with intervals. Knows arrays of numbers only.
+"""Shares and percentiles of waiting times over independent replications, with intervals. Knows numbers only.
 
 Waiting times of one simulation follow each other: who comes after somebody who waited long waits long too. So their
 number does not say how well a percentile is known; other simulations of the same thing, drawn apart, do. Every
@@ -79,8 +79,8 @@ class Replication:
     load: float
 
 
-def settled(arrived_s: np.ndarray, span_s: float) -> np.ndarray:
-    """Return which arrivals are counted: all but those of the first tenth (`WARM_UP`) of the time."""
+def settled(arrived_s: np.ndarray, span_s: float | np.ndarray) -> np.ndarray:
+    """Return which arrivals are counted: all but those of the first tenth (`WARM_UP`) of their run's time."""
     return np.asarray(arrived_s) >= WARM_UP * span_s
 
 
@@ -113,7 +113,7 @@ def percentiles_over(parts: Sequence[np.ndarray], shares: Sequence[float]) -> tu
     a share that is not between 0 and 1, and for samples that are not numbers.
     """
     arrays = [np.sort(np.asarray(part, float)) for part in parts]
-    pooled = np.sort(np.concatenate(arrays)) if arrays else np.empty(0)
+    pooled = np.sort(np.concatenate(arrays), kind="stable") if arrays else np.empty(0)  # merges what is sorted
     plain = [percentile(pooled, share) for share in shares]  # checks what was given
     if len(arrays) < ENOUGH or not len(pooled):
         nan = math.nan

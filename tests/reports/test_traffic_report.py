@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ import lifelong
 from lifelong.log import Edited, RunLog, Served
 from reports.figures import rollback as figures_rollback
 from reports.figures import traffic as figures_traffic
+from reports.numbers.replications import WARM_UP
 from reports.page import write_report
 from reports.table import load_runs
 from reports.trace import CHANGES, QUERIES, WAITING, write_trace
@@ -31,12 +33,25 @@ def test_percentiles_of_waiting_are_those_of_the_facts(runs: list[Path]) -> None
     facts, _ = load_runs(runs)
     table = figures_traffic.waiting(facts).table
     served = RunLog.open(runs[0]).table(Served).to_pylist()
-    response = sorted(row["sim_s"] - row["arrived_sim_s"] for row in served)
+    begins = WARM_UP * max(row["arrived_sim_s"] for row in served)
+    response = sorted(row["sim_s"] - row["arrived_sim_s"] for row in served if row["arrived_sim_s"] >= begins)
     row = table.filter(
         (pl.col("editor") == "oracle") & pl.col("time").str.contains("resp") & (pl.col("percentile") == "p50")
     )
     assert row["n"].item() == len(response) > 150
     assert row["value_s"].item() == pytest.approx(response[(len(response) + 1) // 2 - 1])
+    assert table["low_s"].is_nan().all(), "waiting times of one run follow each other: no interval"
+
+
+def test_response_times_have_an_interval_over_five_seeds(runs: list[Path]) -> None:
+    facts, _ = load_runs(runs)
+    moved = [facts.served.with_columns(pl.lit(seed).cast(facts.served["seed"].dtype).alias("seed"),
+                                       pl.col("sim_s") + 0.01 * seed) for seed in range(5)]  # fmt: skip
+    table = figures_traffic.waiting(replace(facts, served=pl.concat(moved))).table
+    p50 = table.filter(pl.col("time").str.contains("resp") & (pl.col("percentile") == "p50"))
+    assert (
+        (p50["seeds"] == 5).all() and (p50["low_s"] < p50["value_s"]).all() and (p50["value_s"] < p50["high_s"]).all()
+    )
 
 
 def test_shares_of_stale_queries_are_those_of_the_facts(runs: list[Path]) -> None:

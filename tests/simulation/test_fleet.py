@@ -7,6 +7,7 @@ from math import factorial
 import numpy as np
 import pytest
 
+from lifelong.simulation import fleet
 from lifelong.simulation.fleet import FleetOutcome, FleetSettings, Load, simulate_fleet
 from lifelong.simulation.jobs import NANO
 from lifelong.simulation.service_times import DrawnServices
@@ -91,6 +92,28 @@ def test_every_change_is_visible_everywhere_at_the_same_moment_when_synchronous(
     given = load(200, 10.0, 0.01, changes=30, change_s=0.1)
     visible = simulate_fleet(given, FleetSettings(3)).visible_at
     assert (visible == visible[0]).all() and (visible[0] >= given.ready_at + NANO // 10).all()
+
+
+def test_one_worker_in_order_is_served_without_events_exactly_as_by_events() -> None:
+    """Random loads with many equal moments, services of no time, and questions about changes that come later."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        queries, changes, unit = int(rng.integers(0, 60)), int(rng.integers(0, 30)), int(rng.choice([1, NANO]))
+        drawn = [
+            DrawnServices(
+                ("a", "b"),
+                rng.choice([0.0, 0.5, 1.3], (n, 2)) * unit / NANO,
+                rng.choice([0.0, 0.1], (n, 2)) * unit / NANO,
+            )
+            for n in (changes, queries)
+        ]
+        at = [np.sort(rng.integers(0, 20, n)) * unit for n in (changes, queries)]
+        about = rng.integers(-1, changes, queries) if changes else np.full(queries, -1)
+        given = Load(at[0], rng.choice([1, 3], changes).astype(int), at[1], about, *drawn)
+        for settings in (FleetSettings(), FleetSettings(replication="sharded")):
+            events = vars(fleet._Fleet(given, settings).run())
+            for name, value in vars(simulate_fleet(given, settings)).items():
+                assert np.array_equal(value, events[name]), (seed, name)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ import pytest
 
 import lifelong
 from lifelong.log import Edited, RunLog, Served
+from lifelong.running.parts import make_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.jobs import jobs_of
+from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted
-from lifelong.studies.replay import edit_batches, replay, replay_with, settings_of
+from lifelong.studies.replay import edit_batches, replay, replay_with, replications, settings_of
 from reports.numbers.percentiles import percentile
 from streams.arrivals import arrival_offsets, merged, offsets_until, timetable
 from streams.types import Edit, Query, Withdraw
@@ -53,6 +55,27 @@ def test_more_replicas_answer_sooner_at_equal_arrivals(run: Path) -> None:
     assert four.response_s().mean() <= one.response_s().mean()
 
 
+def test_replications_have_equal_edits_other_arrivals_and_are_equal_for_what_is_compared(run: Path) -> None:
+    log = RunLog.open(run)
+    fits = fits_of(samples_of(log))
+    (config, one), (_, four) = (settings_of(log, {"queries.rate": 40.0, "replicas": n}) for n in (1, 4))
+    stream = make_stream(config)
+    single, fleet = (list(replications(config, settings, fits, stream, 3)) for settings in (one, four))
+    assert all((a.load.queries_at == b.load.queries_at).all() for a, b in zip(single, fleet, strict=True))
+    assert all(len(done.edit_arrived) == 30 for done in single)
+    assert len({done.load.queries_at[0] for done in single}) == 3
+    first = replay(run, {"queries.rate": 40.0})
+    assert (first.response_s() == single[0].response_s()).all(), "the first one has the run's own seed"
+
+
+def test_what_arrives_in_the_first_tenth_of_the_time_is_not_counted(run: Path) -> None:
+    done = replay(run, {"queries.rate": 40.0})
+    counted, begins = done.counted(), 0.1 * done.span_s()
+    assert len(counted.response_s) == (done.load.queries_at / 1e9 >= begins).sum() < len(done.response_s())
+    assert len(counted.lag_s) == (done.edit_arrived / 1e9 >= begins).sum()
+    assert counted.counted_s == pytest.approx(0.9 * done.span_s())
+
+
 @pytest.mark.parametrize("withdrawals", [0, 40])
 @pytest.mark.parametrize(("count", "window_s"), [(1, np.inf), (4, np.inf), (4, 2.0), (8, 0.5)])
 def test_batches_are_cut_as_the_event_loop_cuts_them(count: int, window_s: float, withdrawals: int) -> None:
@@ -85,8 +108,16 @@ def test_the_command_prints_the_plan_and_draws_it(run: Path, tmp_path: Path) -> 
         [sys.executable, "-m", "lifelong.cli", "replay", str(run), *words], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("capacity.png") and "goodput" in done.stdout
+    assert "10 replications of equal edits" in done.stdout and "n: queries" in done.stdout
     assert (tmp_path / "capacity.png").stat().st_size > 10_000
-    assert len((tmp_path / "capacity.csv").read_text().splitlines()) == 3
+    rows = pl.read_csv(tmp_path / "capacity.csv")
+    assert rows["replications"].to_list() == [10, 10] and (rows["p50_low_s"] < rows["p50_s"]).all()
+    assert (rows["effective_queries"] < rows["queries"]).all() and (rows["in_slo_low"] <= rows["in_slo"]).all()
+    for wrong in (["--replications", "0"], ["--validate", "replicas=2"], ["--validate"]):
+        refused = subprocess.run(
+            [sys.executable, "-m", "lifelong.cli", "replay", str(run), *wrong], capture_output=True, text=True
+        )
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
 
 
 @pytest.mark.parametrize("policy", ["fifo", "preempt"])

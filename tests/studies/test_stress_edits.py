@@ -21,8 +21,9 @@ from lifelong.studies.stress import ladder as ladder_module
 from lifelong.studies.stress.edits import Bounds, Capacity, Climbed, Search, configs_of, stress_edits
 from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, Measured, climb, rungs, verdict
+from reports import stress_page
 from reports.numbers.decay import Decay, decay
-from reports.numbers.last_panel import last_panel
+from reports.numbers.last_panel import last_panel, since_at_once
 from streams.stream import load_stream
 
 SMALL: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 12, "panels.latency_routes": 600,
@@ -154,7 +155,7 @@ def test_the_command_prints_writes_and_names_what_binds(tmp_path: Path) -> None:
     assert "at least 12" in page and "locality (1 of 1)" in page and "clock modelled" in page
 
 
-def test_seeds_give_an_interval_from_five_on_and_none_where_one_never_broke() -> None:
+def test_seeds_give_an_interval_from_five_on_and_one_that_never_broke_counts_as_at_least_so_many() -> None:
     def capacity(*truths: float) -> Capacity:
         climbs = []
         for seed, truth in enumerate(truths):
@@ -168,7 +169,39 @@ def test_seeds_give_an_interval_from_five_on_and_none_where_one_never_broke() ->
     assert (low, high) == pytest.approx((80.5, 122), rel=0.03)
     assert capacity(80, 90, 100, 110).interval() is None
     never = capacity(80, 90, 100, 110, np.inf)
-    assert never.interval() is None and never.at_least and never.binding() == {"locality": 4}
+    ends = never.interval() or (0.0, 0.0)
+    assert not never.at_least and never.never_broke == 1 and never.binding() == {"locality": 4}
+    assert five.edits < never.edits < 500 and ends[0] < never.edits < ends[1]
+    all_of_them = capacity(*[np.inf] * 5)
+    assert all_of_them.at_least and all_of_them.edits == pytest.approx(500) and all_of_them.interval() is None
+    record = stress_page.record([never.plain()], limits={}, scorer="generated", tolerance=0.1)
+    assert "1 never broke" in stress_page.spread_said(record["editors"][0])
+
+
+def test_relative_limits_are_of_what_was_right_at_once(tmp_path: Path) -> None:
+    """By hand from the facts: the probes of the last panel, now and right after their edit."""
+    words = {**SMALL, "editor": "ft", "editor.steps": 2, "panels.latency_routes": 0, "out": str(tmp_path)}
+    (config,) = configs_of(None, words, relative=True)
+    ladder = Ladder(prepare(resolve(config)), tmp_path / "ladder")
+    for step in (4, 12, 8):
+        ladder.at(step)
+    ladder.close()
+    found = since_at_once([ladder.rung(step) for step in (4, 8, 12)])
+    whole = {**words, "panels.at": [4, 8, 12], "panels.instant_axes": ["reliability", "generality", "locality"]}
+    rows = RunLog.open(lifelong.run(quiet=True, **whole)).table(Probed).to_pylist()
+    for name, axis in (("retention", "reliability"), ("generality", "generality"), ("locality", "locality")):
+        mine = [r for r in rows if r["axis"] == axis and r["scorer"] == "generated"]
+        once = {r["probe_id"]: r["score"] for r in reversed(mine) if r["age"] == 0}
+        now = {r["probe_id"]: r["score"] for r in mine if r["step"] == 12 and r["probe_id"] in once}
+        at_once = sum(once[probe] for probe in now)
+        assert found[name] == (pytest.approx(sum(now.values()) / at_once if at_once else 0.0), len(now))
+
+
+def test_what_was_never_right_at_once_bears_nothing_relative_to_it(tmp_path: Path) -> None:
+    words = {**SMALL, "editor": "none", "out": str(tmp_path)}
+    bounds = Bounds(retention=0.5, generality=0, locality=0, route_p99_s=60, relative=True)
+    (found,) = stress_edits(None, words, bounds, Search(first=1))
+    assert found.edits == 0 and found.binding() == {"retention": 1}
 
 
 def test_bounds_and_panels_that_make_no_sense_are_refused() -> None:

@@ -1,8 +1,9 @@
-"""How many edits a system bears: the largest number at which all limits hold, over seeds, and which limit breaks first.
+"""How many edits a system bears: the largest number at which all limits hold, and which limit breaks first.
 
 A seed's number is known between its last fine and its first broken panel, or from below where nothing broke; over
-seeds it is fitted to that (`reports.numbers.censored`). Puts ladders, measures and limits together; computes none of them. With one seed a stream is a prefix of nothing else:
-the run of `edits` edits is climbed as far as its limits allow, so every panel is of one and the same run.
+seeds it is fitted to that (`reports.numbers.censored`). Puts ladders, measures and limits together; computes none of
+them. With one seed a stream is a prefix of nothing else: the run of `edits` edits is climbed as far as its limits
+allow, so every panel is of one and the same run.
 """
 
 from __future__ import annotations

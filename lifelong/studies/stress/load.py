@@ -1,9 +1,9 @@
 """Stress: the largest query rate that a fleet bears, found by doubling and halving, over replications.
 
 Knows replays and a share that is asked of them; nothing of editors or models. All rates are asked with the same
-replications (equal seeds). A rate is fine where the whole 95 % interval of the share of queries in time keeps the limit,
-too much where none of it does; in between nobody can tell. So the two rates at which that changes are an interval of
-the largest rate that is borne.
+replications (equal seeds). A rate is fine where the whole 95 % interval of the share of queries in time keeps the
+limit, too much where none of it does; in between nobody can tell. So the two rates at which that changes are an
+interval of the largest rate that is borne.
 """
 
 from __future__ import annotations
