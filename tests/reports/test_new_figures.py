@@ -26,7 +26,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     """Two editors over 40 edits, one of which forgets; with words, scores of routers, and edits taken back."""
     out = tmp_path_factory.mktemp("runs")
     runs = [
-        fake_run(out, editor, keep, steps=STEPS, probes=PROBES[:5]) for editor, keep in (("grace", 1), ("ft", 0.9))
+        fake_run(out, editor, keep, steps=STEPS, probes=PROBES[:5]) for editor, keep in (("grace", 1), ("ft", 0.4))
     ]
     found, _ = load_runs(runs)
     names = [(e, s, f"e{i}", i) for e in ("grace", "ft") for s in (0,) for i in range(1, 41)]

@@ -24,8 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_moment_is_a_row_of_the_facts(folder: Path) -> None:
     told = story(folder, "2")
-    rows = [r for r in RunLog.open(folder).table(Probed).to_pylist()
-            if r["edit_id"] == told.told["edit_id"] and r["axis"] == "reliability" and r["scorer"] == "generated"]  # fmt: skip
+    own = {"edit_id": told.told["edit_id"], "axis": "reliability", "scorer": "generated"}
+    facts = RunLog.open(folder).table(Probed).to_pylist()
+    rows = [row for row in facts if all(row[key] == value for key, value in own.items())]
     assert [m.step for m in told.moments] == sorted({r["step"] for r in rows}) == [2, 3, 4]
     for moment in told.moments:
         fact = [r for r in rows if r["step"] == moment.step][-1]
