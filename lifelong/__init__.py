@@ -9,8 +9,9 @@
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
 `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing `measure_routing`,
-bench payloads `fill_and_read`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` (without
-the picture). The other names are types that these take and give, and what an editor is written with.
+bench payloads `fill_and_read`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and
+route `route_settings` (without the picture). The other names are types that these take and give, and what an editor
+is written with.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.running.config import load_config as load_config
     from lifelong.running.run import dry_run as dry_run
     from lifelong.running.run import run as run
+    from lifelong.running.story import story as story
     from lifelong.running.words import ConfigError as ConfigError
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
     from lifelong.studies.bench.probing import compare_run as _compare
@@ -63,6 +65,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.fit import fit as fit
     from lifelong.studies.replay import replay as replay
     from lifelong.studies.report import report as report
+    from lifelong.studies.route import route_settings as route_settings
     from lifelong.studies.single import single as single
     from lifelong.studies.spaces import spaces_of as spaces_of
     from lifelong.studies.stress.bank import stress_bank as stress_bank
@@ -94,6 +97,7 @@ _NAMES = {
     "lifelong.running.catalog": "listing",
     "lifelong.running.config": "RunConfig load_config",
     "lifelong.running.run": "dry_run run",
+    "lifelong.running.story": "story",
     "lifelong.running.words": "ConfigError",
     "lifelong.studies.bench.payloads": "fill_and_read",
     "lifelong.studies.bench.probing": "compare_probing=compare_run",
@@ -101,6 +105,7 @@ _NAMES = {
     "lifelong.studies.fit": "fit",
     "lifelong.studies.replay": "replay",
     "lifelong.studies.report": "report",
+    "lifelong.studies.route": "route_settings",
     "lifelong.studies.single": "single",
     "lifelong.studies.spaces": "spaces_of",
     "lifelong.studies.stress.bank": "stress_bank",

@@ -5,6 +5,8 @@ Knows fact tables, the numbers and style; reads and writes no files.
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 from matplotlib.axes import Axes
 
@@ -65,6 +67,9 @@ def _plane(ax: Axes, table: pl.DataFrame, cost: str, looks: dict[str, style.Look
             least = float(shown.filter(pl.col(cost) > 0)[cost].min())  # pyright: ignore[reportArgumentType]
             if (shown[cost] <= 0).any():
                 ax.set_xscale("symlog", linthresh=least)
+                ends = (math.ceil(math.log10(least)), math.floor(math.log10(float(shown[cost].max()))))  # pyright: ignore[reportArgumentType]
+                ticks = [0.0, *(10.0**k for k in range(ends[0], ends[1] + 1))]
+                ax.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks])
             else:
                 style.log_axis(ax.xaxis)
     ax.set_xlabel(_TITLES[cost])
