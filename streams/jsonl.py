@@ -231,10 +231,20 @@ def _notes(path: Path, chosen: Sequence[PoolItem], repeats: int) -> list[str]:
         asked.add(item.edit.query.digest)
     if again:
         found.append(f"{path}: edits that ask the question of an earlier one, and replace it: {again}.")
+    blind = sum(_hides_false_fires(i.edit, p) for i in chosen for p in i.probes)
+    if blind:
+        found.append(
+            f"{path}: probes of what should stay whose answer is their edit's, so that no error shows: {blind}."
+        )
     same = sum(p.axis == "generality" and p.query == i.edit.query for i in chosen for p in i.probes)
     if same:
         found.append(f"{path}: generality probes that repeat their edit's question, counted as T-Gen: {same}.")
     return found
+
+
+def _hides_false_fires(edit: Edit, probe: Probe) -> bool:
+    told = edit.target.casefold() in {a.casefold() for a in probe.answers}
+    return told and probe.reference == "baseline"
 
 
 def _in_order(items: Sequence[PoolItem], order: str, seed: int) -> list[PoolItem]:

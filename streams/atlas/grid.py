@@ -88,8 +88,10 @@ class Grid:
                 if text:
                     yield Query(text, self._drawing(fact)), self._truth(fact), True
             return
+        named = self.catalogue.named.items()  # of the other domain, in a relation that this one does not have
+        elsewhere = [f for relation, facts in named if here not in RELATIONS[relation].domains for f in facts]
         for _ in range(_TRIES):
-            fact = pick(self.rng, self.catalogue.reserve_text, lambda f: self._elsewhere(f, here))
+            fact = pick(self.rng, elsewhere, self.free)
             text = fact and question(self.rng, fact[1], self._name(fact), {*self._truth(fact), self.edit.target})
             shown = self._picture_of(image)
             if fact and text and (shown or image == "none"):
@@ -102,11 +104,6 @@ class Grid:
             and self.free(fact)
             and not tied(fact[1], self.edit.relation)
         )
-
-    def _elsewhere(self, fact: WorldFact, domain: str) -> bool:
-        """Whether a fact that is asked by name is of another domain, in a relation that this one does not have."""
-        there = self.catalogue.world.by_id[fact[0]].domain
-        return there != domain and domain not in RELATIONS[fact[1]].domains and self.free(fact)
 
     def _others(self, image: str, fits: Callable[[WorldFact], bool]) -> Iterator[WorldFact]:
         """Yield some free facts of similar or unrelated things, drawn by chance."""

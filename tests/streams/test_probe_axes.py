@@ -68,13 +68,12 @@ def test_over_2000_edits_nothing_that_should_stay_is_answered_by_the_edits_own_t
     assert not [p for e, p in kept if e.target.casefold() in {a.casefold() for a in p.answers}]
 
 
-def test_over_2000_edits_no_other_fact_of_the_edited_thing_bears_on_the_edit() -> None:
-    own = [
-        (e, p)
-        for e, p in asked(stream(2000))
-        if p.variant in ("same-image", "same-subject", "text-similar/image-edit")
-    ]
-    assert len(own) > 1700
+@pytest.mark.parametrize(("edits", "order"), [(2000, "shuffled"), (80, "near_misses"), (300, "modal_conflicts")])
+def test_no_other_fact_of_the_edited_thing_bears_on_the_edit(edits: int, order: str) -> None:
+    found = stream(edits) if order == "shuffled" else stream(edits, order=order)
+    variants = ("same-image", "same-subject", "text-similar/image-edit")
+    own = [(e, p) for e, p in asked(found) if p.variant in variants]
+    assert len(own) > 0.8 * edits
     for edit, probe in own:
         found = {r for r in relations_of(probe) if r in WORLD.by_id[edit.subject].facts}
         assert found and not any(bear(r, edit.relation) for r in found), (edit.relation, probe.query.prompt)
@@ -226,6 +225,14 @@ def test_people_do_not_ask_what_only_studies_ask() -> None:
     facts = TrafficFacts.of(found.edits, np.arange(60.0))
     posed = pose(found, facts, draw_traffic(facts, np.linspace(0, 80, 900), TrafficOptions(), 0), 0)
     assert len(posed) == 900 and not {p.probe.axis for p in posed} & {"grid", "negation", "paired", "conflict"}
+
+
+def test_a_record_that_could_not_show_a_false_fire_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    probes = [{"axis": "locality", "prompt": "And this?", "target": answer} for answer in ("Heron", "stork")]
+    path.write_text(json.dumps({**RECORD, "probes": probes}))
+    (note,) = load_stream("jsonl", edits=1, path=str(path)).notes
+    assert note.endswith("whose answer is their edit's, so that no error shows: 1.")
 
 
 RECORD = {"prompt": "What is this?", "target": "heron"}
