@@ -53,12 +53,15 @@ CHARACTER = 0.085  # inches that a character of a legend is wide
 
 
 class Look(NamedTuple):
-    """How one editor's line looks. When colours begin again, another marker, hollow, and dashes tell lines apart."""
+    """How one editor's line looks. When colours begin again, another marker, paler, and dashes tell lines apart.
+
+    A hollow marker is none of a look: it says that a point is of a sample.
+    """
 
     colour: str
     marker: str
     dash: str = "-"
-    hollow: bool = False
+    pale: bool = False
 
     def line(self, dash: str = "") -> dict[str, Any]:
         """Return matplotlib's words for a line; `dash` overrules, where a figure's dashes mean something else."""
@@ -67,8 +70,13 @@ class Look(NamedTuple):
             "marker": self.marker,
             "linestyle": dash or self.dash,
             "markersize": 3.5,
-            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markerfacecolor": _paler(self.colour) if self.pale else self.colour,
         }
+
+
+def _paler(colour: str) -> str:
+    """Return a colour half way to white."""
+    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))
 
 
 def palette(editors: Sequence[str]) -> dict[str, Look]:

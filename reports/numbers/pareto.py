@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from reports.numbers.evidence import QUALITY
+from reports.numbers.axes import MEASURES
+from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, harmonic
 from reports.numbers.metrics import panel_rows
 from reports.numbers.panels import whole_panels
@@ -62,8 +63,7 @@ def points(facts: Facts, step: int) -> pl.DataFrame:
 
 
 def _five(rows: pl.DataFrame) -> dict[str, float]:
-    means = {name: rows.filter(QUALITY[name])["score"].mean() for name in (*SUCCESS, *LOCALITY)}
-    return {name: math.nan if mean is None else float(mean) for name, mean in means.items()}  # pyright: ignore[reportArgumentType]
+    return {name: mean_score(rows.filter(MEASURES[name].rows())) for name in (*SUCCESS, *LOCALITY)}
 
 
 def _costs(facts: Facts, editor: str, step: int) -> tuple[float, float, float]:

@@ -121,13 +121,21 @@ def test_every_table_and_page_has_the_same_percentiles_as_the_one_function(n: in
 
 def test_no_other_file_makes_percentiles_of_its_own() -> None:
     """Quantiles that are drawn from, or cut scores, are no percentiles of what was measured: those are named here."""
-    may = {"reports/numbers/percentiles.py", "lifelong/simulation/service_times.py",
-           "lifelong/editors/liveedit/calibration.py", "reports/figures/cost.py"}  # fmt: skip
+    may = {
+        "reports/numbers/percentiles.py",
+        "reports/numbers/metrics.py",  # the size of banks in a bin
+        "reports/figures/cost.py",  # a running median is drawn and not told
+        "reports/figures/losses.py",
+        "lifelong/simulation/service_times.py",  # drawn from; an error of a p99 is told where `percentile` tells one
+        "lifelong/editors/liveedit/calibration.py",
+        "lifelong/running/threads.py",
+        "lifelong/studies/bench/threads.py",  # of the ratios of pairs, all of which are printed
+    }
     found = {
         str(path.relative_to(ROOT))
         for package in ("lifelong", "reports", "streams")
         for path in (ROOT / package).rglob("*.py")
-        if re.search(r"\.quantile\(|percentile\(.*linear|np\.(nan)?(percentile|median)\(", path.read_text())
+        if re.search(r"quantile\(|percentile\(.*linear|median\(|np\.(nan)?percentile\(", path.read_text())
     }
     assert found <= may
 

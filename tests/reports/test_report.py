@@ -109,7 +109,7 @@ def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> Non
 def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
     labels = ["none", *(f"liveedit rank={i}" for i in range(40))]
     looks = palette(labels)
-    assert len({(k.colour, k.marker, k.hollow) for k in looks.values()}) == 41  # also where dashes mean quantiles
+    assert len({(k.colour, k.marker, k.pale) for k in looks.values()}) == 41  # also where dashes mean quantiles
     assert len({(k.colour, k.dash) for k in looks.values()}) == 41  # also where a line has no markers
     assert [e for e, k in looks.items() if k.colour == "#000000"] == ["none"]
 
