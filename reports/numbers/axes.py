@@ -14,7 +14,7 @@ import polars as pl
 
 HARD = ("near", "same-image", "same-subject")
 """Variants of locality that are near to an edit: papers ask none of them."""
-TOKENS, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
+TOKEN_BY_TOKEN, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Measure:
     modality: str | None = None
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    scorer: str = TOKENS
+    scorer: str = TOKEN_BY_TOKEN
     head: str = ""
 
     def rows(self, scorer: str = "") -> pl.Expr:

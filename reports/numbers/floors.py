@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKENS, mean_of_scores
+from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN, mean_of_scores
 from reports.numbers.gains import LOCALITY, SUCCESS, gain, harmonic
 from reports.numbers.metrics import panel_rows
 from reports.numbers.seeds import of_seeds
@@ -90,7 +90,7 @@ def gains(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.DataF
             continue
         beside = references(facts, runs, label)
         for name in IN_SCOPE:
-            for scorer in (TOKENS, EXACT):
+            for scorer in (TOKEN_BY_TOKEN, EXACT):
                 part = frames[label].filter(MEASURES[name].rows(scorer))
                 if not part.is_empty():
                     rows.append({"editor": label, "measure": name, "scorer": scorer} | _gained(part, beside, frames))

@@ -19,7 +19,7 @@ from reports.numbers.percentiles import percentiles
 from reports.numbers.seeds import mean_of, over_seeds
 from reports.table import Facts
 
-NLL = "general: untouched questions, NLL (nats a token)"
+SURPRISE = "general: untouched questions, NLL (nats a token)"
 LAST, ALL, WHOLE = "last panel", "all panels", "whole run"
 TAKEN_OVER = {
     "reliability right after the edit": WHOLE,
@@ -56,7 +56,7 @@ def summary(facts: Facts) -> pl.DataFrame:
         for title, axis, modality, variants in SHOWN_AXES:
             record |= _counted(title, on_axis(last, axis, modality, variants))
         surprise = at_the_end(untouched.filter(pl.col("editor") == editor), gauges)
-        record[NLL], record[f"n {NLL}"] = over_seeds(surprise, mean_of_scores)["mean"], len(surprise)
+        record[SURPRISE], record[f"n {SURPRISE}"] = over_seeds(surprise, mean_of_scores)["mean"], len(surprise)
         probed = facts.probed.filter(pl.col("editor") == editor)
         instant = metrics.instant_rows(probed.filter(pl.col("scorer") == "generated"))
         record |= _counted("reliability right after the edit", instant.filter(pl.col("axis") == "reliability"))
