@@ -17,7 +17,7 @@ from streams.text import printable
 
 NOT_COMPARED = ("seed", "name", "label", "out", "cache", "cache_bytes")
 """Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
-FIT = ("fit.seed", "digest.fit")
+TRAINING = ("fit.seed", "digest.fit")
 """Of a trained editor: the seed of its training, and what came out of it."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")
 """Parts of a manifest that are compared; others say when and beside what else a run was made."""
@@ -53,13 +53,13 @@ def without_fits(
     That is where runs that are equal but for the seeds of stream and training have a stream each, and one seed of a
     training has one outcome.
     """
-    rest = [{k: v for k, v in one.items() if k not in FIT} for one in made]
+    rest = [{k: v for k, v in one.items() if k not in TRAINING} for one in made]
     groups: dict[str, list[int]] = {}
     for at, one in enumerate(rest):
         groups.setdefault(json.dumps([labels[at], sorted(one.items())]), []).append(at)
     apart = set()
     for group in groups.values():
-        outcomes = {(made[i].get(FIT[0]), made[i].get(FIT[1])) for i in group}
+        outcomes = {(made[i].get(TRAINING[0]), made[i].get(TRAINING[1])) for i in group}
         if len({seeds[i] for i in group}) < len(group) or len({seed for seed, _ in outcomes}) < len(outcomes):
             apart.add(labels[group[0]])
     return [made[i] if labels[i] in apart else rest[i] for i in range(len(made))]

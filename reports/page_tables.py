@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKENS, heading
+from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN, heading
 from reports.numbers.compared import COMPARED
 from reports.numbers.evidence import COST, QUALITY
 from reports.numbers.expected import CheckedClaim
@@ -77,7 +77,7 @@ def evidence_part(records: Sequence[dict[str, Any]], unfollowed: Mapping[tuple[s
 def gains_part(found: pl.DataFrame) -> str:
     """Return the table of gains above the unedited model, with the floor and the ceilings in its first rows."""
     title = "Gains above the unedited model"
-    tokens = found.filter(pl.col("scorer") == TOKENS)
+    tokens = found.filter(pl.col("scorer") == TOKEN_BY_TOKEN)
     if tokens[NONE].drop_nans().is_empty():
         why = "No floor: none of these runs is <code>none</code> on the same stream and seeds, after as many edits."
         return f"<h2>{title}</h2><p class='meta'>{why}</p>"
@@ -87,7 +87,7 @@ def gains_part(found: pl.DataFrame) -> str:
     for editor in dict.fromkeys(tokens["editor"]):
         cells = [_cell(html_text(editor))]
         for name in names:
-            own, exact = (by.get((editor, name, scorer), {}) for scorer in (TOKENS, EXACT))
+            own, exact = (by.get((editor, name, scorer), {}) for scorer in (TOKEN_BY_TOKEN, EXACT))
             low = exact.get(TOLD, math.nan) < FOLLOWED
             grey |= low
             cells.append(_cell(_gain_words(own), low))
@@ -108,9 +108,9 @@ def gains_part(found: pl.DataFrame) -> str:
 
 
 _ENDS = (
-    ("floor: unedited model", NONE, TOKENS),
-    ("ceiling: told", TOLD, TOKENS),
-    ("ceiling: oracle", ORACLE, TOKENS),
+    ("floor: unedited model", NONE, TOKEN_BY_TOKEN),
+    ("ceiling: told", TOLD, TOKEN_BY_TOKEN),
+    ("ceiling: oracle", ORACLE, TOKEN_BY_TOKEN),
     ("floor, exact answers", NONE, EXACT),
     ("ceiling: told, exact answers", TOLD, EXACT),
 )

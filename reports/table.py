@@ -18,7 +18,7 @@ import polars as pl
 
 from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Served, Timed
 from lifelong.log.stream_tables import stream_table
-from reports.alike import FIT, made_of, told_apart, without_fits
+from reports.alike import TRAINING, made_of, told_apart, without_fits
 from streams.text import printable
 
 UNFINISHED = " (unfinished)"
@@ -107,8 +107,8 @@ class RunInfo:
     @property
     def fit(self) -> int | None:
         """The seed of the training that it used; None of an editor that is not trained."""
-        seed = self.made.get(FIT[0], "")
-        return int(seed) if FIT[1] in self.made and seed.isdigit() else None
+        seed = self.made.get(TRAINING[0], "")
+        return int(seed) if TRAINING[1] in self.made and seed.isdigit() else None
 
     @property
     def ground(self) -> tuple[tuple[str, str], ...]:

@@ -27,7 +27,13 @@ INSIDE = {
         ("encoders", "tiny", "atlas"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
-    "reports": (("alike", "written"), ("table",), ("numbers",), ("figures",), ("page", "stress_page", "route_page")),
+    "reports": (
+        ("alike", "written"),
+        ("table",),
+        ("numbers",),
+        ("figures", "page_tables"),
+        ("page", "stress_page", "route_page"),
+    ),
 }
 """The order inside a package: a part imports itself and the parts before it."""
 EDITORS_MAY = (

@@ -22,7 +22,6 @@ COSTS = {
     "edit (s)": ".3f", "fixed (MB)": ".2f", "bytes an edit": ",.0f", "route p50 (ms)": ".3f", "route p99 (ms)": ".3f",
     "fit (s)": ",.0f",
 }  # fmt: skip
-MEASURES = SCORES | COSTS
 """Columns of the tables of editors, each with its format; one that no editor has a number in is left out."""
 _SHORT = {
     "must not change": "must not",

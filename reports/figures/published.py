@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.published import FEWEST, Ranked, ranked_table
+from reports.numbers.published import FEWEST_RANKED, Ranked, ranked_table
 
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -51,7 +51,7 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
         f"After as many edits as each table is about, from {sources}; a line joins an editor's published numbers, "
         "and on the dotted line both agree. Above each panel: Spearman's correlation with each table. Whether it is "
         "more than chance is asked by exchanging editors at random (Holm's p over the metrics of a table, "
-        f"{FEWEST} editors at least). Below .05: {', '.join(low) or 'none'}."
+        f"{FEWEST_RANKED} editors at least). Below .05: {', '.join(low) or 'none'}."
     )
     return Drawn(name, heading, words, figure, table, f"n = {max(len(r.here) for r in tested)} editors")
 

@@ -6,7 +6,6 @@ with an edit, as in papers; those that are near to it are *hard locality*, and h
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +13,7 @@ import polars as pl
 
 HARD = ("near", "same-image", "same-subject")
 """Variants of locality that are near to an edit: papers ask none of them."""
-TOKENS, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
+TOKEN_BY_TOKEN, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Measure:
     modality: str | None = None
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    scorer: str = TOKENS
+    scorer: str = TOKEN_BY_TOKEN
     head: str = ""
 
     def rows(self, scorer: str = "") -> pl.Expr:
@@ -77,11 +76,3 @@ IN_SCOPE = tuple(name for name, one in MEASURES.items() if one.scope == "in")
 def heading(name: str) -> str:
     """Return the head of a measure's column."""
     return (MEASURES[name].head if name in MEASURES else "") or name
-
-
-def mean_of_scores(rows: pl.DataFrame) -> float:
-    """Return the mean score of rows, each counted by its `weight` where they have one; nan without rows."""
-    if rows.is_empty():
-        return math.nan
-    weight = rows["weight"] if "weight" in rows.columns else pl.Series([1.0] * len(rows))
-    return float((rows["score"] * weight).sum() / weight.sum())

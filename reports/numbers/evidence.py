@@ -14,8 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from reports.alike import FIT
-from reports.numbers.axes import MEASURES, TOKENS, mean_of_scores
+from reports.alike import TRAINING
+from reports.numbers.axes import MEASURES, TOKEN_BY_TOKEN
+from reports.numbers.curves import mean_score
 from reports.numbers.fits import given, of_runs
 from reports.numbers.floors import REFERENCES, by_label, last_rows, references, scores_by_seed
 from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
@@ -59,7 +60,7 @@ def evidence(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame | None = 
         record[SCORE] = _over(own, known, mine) if known else mean_of([]) | {"seeds": []}
         for measure, one in MEASURES.items():
             parts = {label: frames[label].filter(one.rows()) for label in labels if label in frames}
-            record[measure] = _per_run(parts, mine, mean_of_scores)
+            record[measure] = _per_run(parts, mine, mean_score)
         out.append(record | _cost(facts, labels, mine))
     return out
 
@@ -68,9 +69,9 @@ def _families(facts: Facts, runs: Sequence[RunInfo]) -> dict[str, list[str]]:
     """Return the labels of each row of the table: those that only trainings tell apart are one editor."""
     kinds: dict[tuple[Any, ...], list[str]] = {}
     for label in facts.editors:
-        made = next(({k: v for k, v in r.made.items() if k not in FIT} for r in runs if r.editor == label), None)
+        made = next(({k: v for k, v in r.made.items() if k not in TRAINING} for r in runs if r.editor == label), None)
         trained = any(r.editor == label and r.fit is not None for r in runs)
-        words = " ".join(w for w in label.split(" ") if not trained or not w.startswith(f"{FIT[0]}="))
+        words = " ".join(w for w in label.split(" ") if not trained or not w.startswith(f"{TRAINING[0]}="))
         kinds.setdefault((words, tuple(sorted((made or {}).items()))), []).append(label)
     return {labels[0] if len(labels) == 1 else words: labels for (words, _), labels in kinds.items()}
 
@@ -120,7 +121,7 @@ def _cost(facts: Facts, labels: Sequence[str], runs: Sequence[RunInfo]) -> dict[
 def to_json(records: Sequence[dict[str, Any]], runs: Sequence[RunInfo]) -> str:
     """Return the evidence as JSON (nan as null), with what it was measured on."""
     about = {name: sorted({getattr(r, name) for r in runs}) for name in ("stream", "model", "hardware")}
-    return json.dumps({**about, "scorer": TOKENS, "editors": plain(list(records))}, indent=1) + "\n"
+    return json.dumps({**about, "scorer": TOKEN_BY_TOKEN, "editors": plain(list(records))}, indent=1) + "\n"
 
 
 def plain(value: Any) -> Any:
@@ -141,7 +142,7 @@ def flat(records: Sequence[dict[str, Any]], found: pl.DataFrame | None = None) -
     `reports.numbers.floors.gains`); not a number where there is no run of them.
     """
     ends = {(r["editor"], r["measure"]): r for r in ([] if found is None else found.iter_rows(named=True))
-            if r["scorer"] == TOKENS}  # fmt: skip
+            if r["scorer"] == TOKEN_BY_TOKEN}  # fmt: skip
     rows = []
     for record in records:
         for name in (*QUALITY, *COST):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from reports.numbers import metrics
-from reports.numbers.axes import EXACT, MEASURES, mean_of_scores
+from reports.numbers.axes import EXACT, MEASURES
+from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, gain
 from reports.numbers.published import published_number
 from reports.numbers.seeds import over_seeds
@@ -83,15 +84,15 @@ class Numbers:
 
     def last(self, measure: str) -> float:
         """Return the mean of a measure at the last panel."""
-        return over_seeds(self._last.filter(MEASURES[measure].rows()), mean_of_scores)["mean"]
+        return over_seeds(self._last.filter(MEASURES[measure].rows()), mean_score)["mean"]
 
     def at_once(self) -> float:
         """Return the reliability of edits as soon as they were visible."""
-        return over_seeds(self._instant.filter(MEASURES["Rel"].rows()), mean_of_scores)["mean"]
+        return over_seeds(self._instant.filter(MEASURES["Rel"].rows()), mean_score)["mean"]
 
     def right_at_once(self) -> float:
         """Return the share of edits that were answered exactly right as soon as they were visible."""
-        return over_seeds(self._instant.filter(MEASURES["Rel"].rows(EXACT)), mean_of_scores)["mean"]
+        return over_seeds(self._instant.filter(MEASURES["Rel"].rows(EXACT)), mean_score)["mean"]
 
     def kept(self) -> float:
         """Return the share of its reliability at once that an editor has left at the last panel."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKENS, mean_of_scores
+from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN
+from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, gain, harmonic
 from reports.numbers.metrics import panel_rows
 from reports.numbers.seeds import of_seeds
@@ -50,7 +51,7 @@ def by_label(last: pl.DataFrame) -> dict[str, pl.DataFrame]:
 def five_by_seed(rows: pl.DataFrame, seed: int) -> dict[str, float]:
     """Return the papers' five metrics of one seed of an editor's rows; not a number where one was not asked."""
     own = rows.filter(pl.col("seed") == seed)
-    return {name: mean_of_scores(own.filter(MEASURES[name].rows())) for name in (*SUCCESS, *LOCALITY)}
+    return {name: mean_score(own.filter(MEASURES[name].rows())) for name in (*SUCCESS, *LOCALITY)}
 
 
 def scores_by_seed(last: Mapping[str, pl.DataFrame], label: str, beside: Mapping[str, str]) -> dict[int, float]:
@@ -90,7 +91,7 @@ def gains(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.DataF
             continue
         beside = references(facts, runs, label)
         for name in IN_SCOPE:
-            for scorer in (TOKENS, EXACT):
+            for scorer in (TOKEN_BY_TOKEN, EXACT):
                 part = frames[label].filter(MEASURES[name].rows(scorer))
                 if not part.is_empty():
                     rows.append({"editor": label, "measure": name, "scorer": scorer} | _gained(part, beside, frames))
@@ -119,10 +120,10 @@ def _gained(part: pl.DataFrame, beside: Mapping[str, str], frames: Mapping[str, 
 
 def _within(own: pl.DataFrame) -> dict[str, float]:
     """Return one seed's means and gains; a reference counts where it was asked all that the editor was."""
-    means = {"value": mean_of_scores(own)}
+    means = {"value": mean_score(own)}
     for name in REFERENCES:
         whole = own[name].null_count() == 0
-        means[name] = mean_of_scores(own.with_columns(pl.col(name).alias("score"))) if whole else math.nan
+        means[name] = mean_score(own.with_columns(pl.col(name).alias("score"))) if whole else math.nan
     value, floor = means["value"], means[NONE]
     ends = {"gain": 1.0, "of_told": means[TOLD], "of_oracle": means[ORACLE]}
     return means | {name: gain(value, floor, ceiling) for name, ceiling in ends.items()}

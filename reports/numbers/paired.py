@@ -16,7 +16,7 @@ import numpy as np
 ENOUGH_SEEDS = 5
 DRAWS = 4000  # of either kind; a p is then known to about .003 at .05, and is never below 1 / 4,001
 _CHUNK = 200  # draws at a time: of 10,000 edits 8 MB
-Score = Callable[[np.ndarray, int], np.ndarray]
+ScoreOfMeans = Callable[[np.ndarray, int], np.ndarray]
 """Means of measures (..., measures) in a seed of that number -> (..., scores): what editors are compared by."""
 
 
@@ -93,7 +93,7 @@ def seeds_apart(differences: Sequence[float]) -> Difference:
 
 
 def pairs_apart(
-    seeds: Sequence[SeedScores], pairs: Sequence[tuple[int, int]], score: Score, draws: int = DRAWS
+    seeds: Sequence[SeedScores], pairs: Sequence[tuple[int, int]], score: ScoreOfMeans, draws: int = DRAWS
 ) -> list[list[Difference]]:
     """Return each pair's differences (editors by their place in `sums`), one a score, over seeds that all have.
 
@@ -142,7 +142,7 @@ def _means(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
 def _drawn(
     one: SeedScores,
     pairs: Sequence[tuple[int, int]],
-    score: Score,
+    score: ScoreOfMeans,
     at: int,
     rng: np.random.Generator,
     size: int,
@@ -164,7 +164,12 @@ def _drawn(
 
 
 def _swapped(
-    one: SeedScores, pairs: Sequence[tuple[int, int]], score: Score, at: int, rng: np.random.Generator, size: int
+    one: SeedScores,
+    pairs: Sequence[tuple[int, int]],
+    score: ScoreOfMeans,
+    at: int,
+    rng: np.random.Generator,
+    size: int,
 ) -> np.ndarray:
     """Return differences of pairs (pairs, size, scores) with the two editors exchanged in edits at random."""
     swap = rng.integers(0, 2, (size, one.n.shape[0])).astype(np.float64)

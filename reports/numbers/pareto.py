@@ -14,6 +14,7 @@ import polars as pl
 from reports.numbers.axes import MEASURES
 from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, harmonic
+from reports.numbers.growth import bytes_an_edit
 from reports.numbers.metrics import panel_rows
 from reports.numbers.panels import whole_panels
 from reports.numbers.percentiles import percentile
@@ -70,8 +71,7 @@ def _costs(facts: Facts, editor: str, step: int) -> tuple[float, float, float]:
     def own(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.filter((pl.col("editor") == editor) & (pl.col("step") <= step))
 
-    slopes = [slope_of(part["step"].to_numpy(), part["bank_bytes"].to_numpy())
-              for _, part in own(facts.gauged).group_by("seed")]  # fmt: skip
+    slopes = [bytes_an_edit(part) for _, part in own(facts.gauged).group_by("seed")]
     edits = own(facts.edited)
     edit = percentile(edits["edit_wall_s"] / edits["batch_len"], 0.5)
     timed = own(facts.timed).filter(pl.col("operation").is_in(_PARTS))
@@ -83,15 +83,6 @@ def _costs(facts: Facts, editor: str, step: int) -> tuple[float, float, float]:
         edit.value * 1e3 if edit.known else math.nan,
         query * 1e3,
     )
-
-
-def slope_of(steps: np.ndarray, sizes: np.ndarray) -> float:
-    """Return how many bytes an edit adds, by least squares over panels; not a number for fewer than two panels.
-
-    >>> round(slope_of(np.array([1, 10, 100]), np.array([1100.0, 2000.0, 11000.0])), 6)
-    100.0
-    """
-    return float(np.polyfit(steps, sizes, 1)[0]) if len(np.unique(steps)) > 1 else math.nan
 
 
 def unbeaten(cost: np.ndarray, quality: np.ndarray) -> np.ndarray:

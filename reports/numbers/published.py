@@ -20,7 +20,7 @@ from reports.numbers.paired import holm
 
 METRICS = (*SUCCESS, *LOCALITY)
 AVERAGE = "Avg"
-FEWEST = 5  # editors: of four the smallest two-sided p that there can be is .083
+FEWEST_RANKED = 5  # editors: of four the smallest two-sided p that there can be is .083
 _LONGER = 2  # times as many edits as a table is about: of more the ranking is another question
 _EXACT = 7  # editors of whom every order is looked at (5,040); of more, `_ORDERS` random ones
 _ORDERS = 20_000
@@ -71,7 +71,7 @@ SINGLE = Published(
 )
 """One edit at a time: what a table of a stream is read against. One edit ranks nobody here."""
 
-TABLES = (
+PUBLISHED_TABLES = (
     Published(_LIVEEDIT, "LLaVA, E-VQA", 1000, _rows("""
         71.39 59.83 57.41 55.55 48.99
         69.57 56.34 44.07 100.00 41.47
@@ -117,7 +117,7 @@ TABLES = (
 
 def published_number(editor: str, metric: str, edits: int, on: str = "LLaVA, E-VQA") -> float:
     """Return a published share of an editor; raises `KeyError` where no table has it."""
-    table = next(t for t in (SINGLE, *TABLES) if (t.on, t.edits) == (on, edits))
+    table = next(t for t in (SINGLE, *PUBLISHED_TABLES) if (t.on, t.edits) == (on, edits))
     return table.percent[editor][METRICS.index(metric)] / 100
 
 
@@ -182,7 +182,7 @@ def ranked(records: Sequence[Mapping[str, Any]], names: Mapping[str, str], made_
     be told of these runs, '' where it can.
     """
     out: list[Ranked] = []
-    for table in TABLES:
+    for table in PUBLISHED_TABLES:
         here = [r for r in records if table.edits <= r["edits"] <= _LONGER * table.edits]
         chosen = _one_each(here, names, table)
         found = [_ranked_by(table, metric, chosen, made_up) for metric in (*METRICS, AVERAGE)]
@@ -220,8 +220,10 @@ def _ranked_by(table: Published, metric: str, chosen: Mapping[str, Any], made_up
     plain = Ranked(table, metric, there, here)
     if made_up:
         return _untested(plain, made_up)
-    if len(there) < FEWEST:
-        return _untested(plain, f"not tested: {len(there)} editors of the table were run, of {FEWEST} at least")
+    if len(there) < FEWEST_RANKED:
+        return _untested(
+            plain, f"not tested: {len(there)} editors of the table were run, of {FEWEST_RANKED} at least"
+        )
     one, other = list(there.values()), list(here.values())
     return Ranked(table, metric, there, here, spearman(one, other), permuted(one, other))
 

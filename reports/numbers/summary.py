@@ -20,7 +20,7 @@ from reports.numbers.percentiles import percentiles
 from reports.numbers.seeds import mean_of, over_seeds
 from reports.table import Facts
 
-NLL = "general: untouched questions, NLL (nats a token)"
+SURPRISE = "general: untouched questions, NLL (nats a token)"
 LAST, ALL, WHOLE = "last panel", "all panels", "whole run"
 TAKEN_OVER = {
     "reliability right after the edit": WHOLE,
@@ -59,7 +59,7 @@ def summary(facts: Facts) -> pl.DataFrame:
             record |= _counted(title, on_axis(last, axis, modality, variants))
         surprise = untouched.filter((pl.col("editor") == editor) & pl.col("at_panel"))
         surprise = at_the_end(surprise, gauges)
-        record[NLL], record[f"n {NLL}"] = over_seeds(surprise, mean_score)["mean"], len(surprise)
+        record[SURPRISE], record[f"n {SURPRISE}"] = over_seeds(surprise, mean_score)["mean"], len(surprise)
         instant = metrics.instant_rows(asked)
         record |= _counted("reliability right after the edit", instant.filter(pl.col("axis") == "reliability"))
         matrix = metrics.retention_matrix(asked)

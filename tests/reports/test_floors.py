@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from runs_made_up import fake_run
 
-from reports.numbers.axes import EXACT, TOKENS
+from reports.numbers.axes import EXACT, TOKEN_BY_TOKEN
 from reports.numbers.compared import compared
 from reports.numbers.floors import by_label, gains, last_rows, references, scores_by_seed, unfollowed
 from reports.numbers.gains import harmonic
@@ -56,7 +56,7 @@ def known(tmp_path: Path) -> tuple[Facts, list[RunInfo], pl.DataFrame]:
 
 
 def test_gains_stand_between_the_unedited_model_and_each_ceiling(known) -> None:
-    found = gains(*known).filter((pl.col("editor") == "rag") & (pl.col("scorer") == TOKENS))
+    found = gains(*known).filter((pl.col("editor") == "rag") & (pl.col("scorer") == TOKEN_BY_TOKEN))
     by = {r["measure"]: r for r in found.iter_rows(named=True)}
     rel = by["Rel"]
     assert [rel[name] for name in ("value", "none", "told", "oracle")] == [0.5, 0.25, 0.75, 1.0]

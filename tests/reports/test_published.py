@@ -19,8 +19,8 @@ from reports.figures.general import general
 from reports.figures.published import published
 from reports.numbers.published import (
     AVERAGE,
+    PUBLISHED_TABLES,
     SINGLE,
-    TABLES,
     permuted,
     published_number,
     ranked,
@@ -38,7 +38,7 @@ STATED = {  # the averages that the paper's table states, in the order of its ro
 }
 
 
-@pytest.mark.parametrize("table", (SINGLE, *TABLES), ids=lambda t: f"{t.on}, {t.edits}")
+@pytest.mark.parametrize("table", (SINGLE, *PUBLISHED_TABLES), ids=lambda t: f"{t.on}, {t.edits}")
 def test_every_row_has_the_average_that_its_paper_states(table) -> None:
     means = [sum(numbers) / 5 for numbers in table.percent.values()]
     assert means == pytest.approx(STATED[table.on, table.edits], abs=0.006)
@@ -67,18 +67,18 @@ def test_of_editors_that_rank_by_chance_one_in_twenty_has_a_p_below_five_percent
     assert 0.02 <= np.mean(low) <= 0.085
 
 
-def records(edits: int, label: str = "{}", names=TABLES[0].percent) -> list[dict]:
+def records(edits: int, label: str = "{}", names=PUBLISHED_TABLES[0].percent) -> list[dict]:
     """Evidence in which every editor has the numbers of the first published table."""
     five = ("Rel", "T-Gen", "M-Gen", "T-Loc", "M-Loc")
     return [
         {"editor": label.format(name), "edits": edits}
-        | {m: {"mean": v / 100} for m, v in zip(five, TABLES[0].percent[name], strict=True)}
+        | {m: {"mean": v / 100} for m, v in zip(five, PUBLISHED_TABLES[0].percent[name], strict=True)}
         for name in names
     ]
 
 
 def test_the_same_numbers_rank_the_same_and_others_length_or_too_few_are_not_tested() -> None:
-    same = {r.metric: r for r in ranked(records(1000), {}) if r.table is TABLES[0]}
+    same = {r.metric: r for r in ranked(records(1000), {}) if r.table is PUBLISHED_TABLES[0]}
     assert all(r.rho == pytest.approx(1) and r.holm < 0.05 for r in same.values()) and AVERAGE in same
     for edits in (999, 2001):
         assert all(r.untested.startswith("not tested: the table is about 1,000") for r in ranked(records(edits), {}))

@@ -36,7 +36,7 @@ def test_every_figure_has_png_svg_and_numbers(report: Path) -> None:
         "compared",
         "published",
         "general",
-    }  # the last two are not drawn of toys
+    }  # the last two have no picture
     assert names | tables == {p.stem for p in (report / "tables").glob("*.csv")}
 
 
