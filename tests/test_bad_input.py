@@ -295,6 +295,8 @@ class Mine(Editor):
             ["line 10, in edit of ", "AttributeError", "'nothing'"],
         ),
         ("raise KeyError(7)", "return super().route(keys)", ["line 10, in edit of ", "KeyError: 7"]),
+        ("return True", "return super().route(keys)", ["edit returned a bool; expected None, or why"]),
+        ("return {'else': 'why'}", "return super().route(keys)", ["edit returned a dict", "a dictionary of texts"]),
         ("pass", "return None", ["route returned None", "a list of one Route"]),
         ("pass", "return super().route(keys)[1:]", ["route returned a list of ", "are needed"]),
         ("pass", "return [1] * len(keys)", ["route returned a list of "]),

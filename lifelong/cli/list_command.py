@@ -11,7 +11,7 @@ from lifelong.running.words import ConfigError
 
 SHOWN = {
     "edits": {"step": "step", "edit_id": "edit", "prompt": "question", "picture": "picture", "target": "told",
-              "at_once": "said at once", "now": "says now", "outcome": "outcome", "knowledge": "base"},
+              "at_once": "said at once", "now": "says now", "outcome": "outcome", "knowledge": "knowledge"},
     "probes": {"edit_id": "edit", "axis": "axis", "variant": "variant", "prompt": "question", "picture": "picture",
                "target": "right answer", "reference": "reference"},
     "pictures": {"picture": "picture", "name": "name", "domain": "domain", "split": "share", "drawing": "drawing"},

@@ -102,7 +102,11 @@ def test_without_banks_a_change_is_seen_in_the_state_and_without_a_state_it_is_b
     [
         (lambda vlm: FineTuning(vlm, FtOptions(stop_loss=100.0)), [SHOWN, TOLD], ["no-op", "no-op"]),
         (lambda vlm: FineTuning(vlm, FtOptions(module="vision", steps=1)), [SHOWN, TOLD], ["applied", "skipped"]),
-        (lambda vlm: LiveEdit(vlm, LiveEditOptions(text_only="paper")), [SHOWN, TOLD], ["applied", "skipped"]),
+        (
+            lambda vlm: LiveEdit(vlm, LiveEditOptions.model_validate({"text_only": "paper"})),
+            [SHOWN, TOLD],
+            ["applied", "skipped"],
+        ),
         (lambda vlm: Grace(vlm, GraceOptions(steps=1)), [TOLD, replace(TOLD, id="again")], ["applied", "applied"]),
         (
             lambda vlm: Lemoe(vlm, LemoeOptions(per_expert=2, steps=1)),
