@@ -10,19 +10,19 @@ import typer
 from lifelong.cli.words import say, show
 from lifelong.running.words import ConfigError, parse_words
 
-ALL = "all"
+EVERY_EDITOR = "all"
 
 
 def tune_command(
-    editor: Annotated[str, typer.Argument(help=f"A shipped editor, a Python file with one, or {ALL}.")],
+    editor: Annotated[str, typer.Argument(help=f"A shipped editor, a Python file with one, or {EVERY_EDITOR}.")],
     words: Annotated[list[str] | None, typer.Argument(help="option=value,value words; its own space without")] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Distinct settings, at most.")] = 12,
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="Seconds of trials, at most; 0: any.")] = 0.0,
     edits: Annotated[str, typer.Option("--edits", help="Lengths: of all trials, then of the best ones.")] = "100,500",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     out: Annotated[str, typer.Option("--out", help="Where trials lie; finished ones are kept.")] = "runs/tune",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help=f"Editors at a time ({ALL}).")] = 1,
-    to: Annotated[Path | None, typer.Option("-o", help=f"Write the recipe here; of {ALL} a folder.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help=f"Editors at a time ({EVERY_EDITOR}).")] = 1,
+    to: Annotated[Path | None, typer.Option("-o", help=f"Write the recipe here; of {EVERY_EDITOR} a folder.")] = None,
 ) -> None:
     """Choose options by trials on edits kept for it; prints a recipe with the log of all trials.
 
@@ -33,9 +33,11 @@ def tune_command(
     from reports.written import write_whole
 
     lengths = _lengths(edits)
-    if editor == ALL:
+    if editor == EVERY_EDITOR:
         if words:
-            raise ConfigError(f"tune {ALL} {words[0]}: options are those of one editor. Name it instead of {ALL}.")
+            raise ConfigError(
+                f"tune {EVERY_EDITOR} {words[0]}: options are those of one editor. Name it instead of {EVERY_EDITOR}."
+            )
         folder = to or Path(out) / "tuned"
         found = tune_all(to=folder, budget=Budget(trials, seconds, lengths), seed=seed, out=out, jobs=jobs, say=say)
         for one in found:

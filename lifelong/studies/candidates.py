@@ -106,7 +106,7 @@ class Candidates:
     def _steps(self, key: str, setting: Mapping[str, Any]) -> list[Any]:
         """Return the values one step from an option's: the next numbers of its grid, and all that are no numbers."""
         now = setting.get(key, self.defaults[key])
-        numbers = ordered(self.space[key])
+        numbers = grid_numbers(self.space[key])
         others = [v for v in self.space[key] if v not in numbers and v != now]
         if now not in numbers and not is_number(now):
             return others + numbers[len(numbers) // 2 : len(numbers) // 2 + 1]
@@ -142,20 +142,20 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def ordered(values: Sequence[Any]) -> list[Any]:
+def grid_numbers(values: Sequence[Any]) -> list[Any]:
     """Return the numbers among values, sorted: those of a grid that has edges.
 
-    >>> ordered((None, 3, True, 0.5, "x"))
+    >>> grid_numbers((None, 3, True, 0.5, "x"))
     [0.5, 3]
     """
     return sorted({v for v in values if is_number(v)})
 
 
-def beyond(numbers: Sequence[float], *, up: bool) -> float:
+def next_outwards(numbers: Sequence[float], *, up: bool) -> float:
     """Return the number that would go on with a grid beyond one of its ends: by its last ratio, else its last step.
 
-    >>> beyond([0.5, 5, 50.0], up=True), beyond([2, 4, 8], up=False), beyond([-2.0, -1.0, 0.0], up=True)
-    (500.0, 1, 1.0)
+    >>> next_outwards([0.5, 5, 50.0], up=True), next_outwards([2, 4, 8], up=False)
+    (500.0, 1)
     """
     last, inner = (numbers[-1], numbers[-2]) if up else (numbers[0], numbers[1])
     by_ratio = min(numbers) > 0 and max(numbers) / min(numbers) >= 4

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lifelong.running.words import ConfigError
-from lifelong.studies.candidates import Candidates, Setting, beyond, ordered
+from lifelong.studies.candidates import Candidates, Setting, grid_numbers, next_outwards
 
 _EQUAL = 1e-9  # scores that differ by less are one plateau
 
@@ -25,7 +25,7 @@ def edge_warnings(candidates: Candidates, best: Setting, scored: Sequence[tuple[
     here = candidates.form(best)
     found = []
     for key, values in candidates.space.items():
-        numbers, now = ordered(values), best.get(key, candidates.defaults[key])
+        numbers, now = grid_numbers(values), best.get(key, candidates.defaults[key])
         if len(numbers) < 2 or now not in (numbers[0], numbers[-1]):
             continue
         up = now == numbers[-1]
@@ -49,7 +49,7 @@ def _allowed(
 ) -> float | None:
     """Return a number beyond the grid's end that the option takes and that is another setting; None without."""
     end = numbers[-1] if up else numbers[0]
-    further = beyond(numbers, up=up)
+    further = next_outwards(numbers, up=up)
     for more in (further, type(further)((end + further) / 2)):  # half as far, where a bound is near
         try:
             if form({**best, key: more}) != here:

@@ -23,20 +23,20 @@ from lifelong.studies.candidates import Candidates, Setting, space_of
 from lifelong.studies.edges import edge_warnings
 from lifelong.studies.trials import SPLIT, Trial, Yardstick, shown_metrics
 
-LENGTHS = (100, 500)
-FEWEST = 2  # settings that go on to the next length, at least
+TRIAL_EDITS = (100, 500)
+FEWEST_TRIALS = 2  # settings that go on to the next length, at least
 
 
 @dataclass(frozen=True)
 class Budget:
     """What a tuning may spend: distinct settings, and seconds of trials (0: as many as they take).
 
-    Where there is another length, the first one may use half of the seconds. `FEWEST` trials a length are always run.
+    Where there is another length, the first one may use half of the seconds. `FEWEST_TRIALS` of each are always run.
     """
 
     trials: int = 12
     seconds: float = 0.0
-    edits: tuple[int, ...] = LENGTHS
+    edits: tuple[int, ...] = TRIAL_EDITS
 
     def __post_init__(self) -> None:
         """Raise `ConfigError` for a budget that nothing can be tried with."""
@@ -100,7 +100,7 @@ def tune(
     *,
     trials: int = 12,
     seconds: float = 0.0,
-    edits: int | Sequence[int] = LENGTHS,
+    edits: int | Sequence[int] = TRIAL_EDITS,
     seed: int = 0,
     out: str = "runs/tune",
     say: Callable[[str], None] = lambda _: None,
@@ -127,11 +127,11 @@ def tune(
     found = _explored(editor, candidates, yardstick, budget, say)
     stages = {budget.edits[0]: found}
     for stage, length in enumerate(budget.edits[1:], start=1):
-        best = [t.options for t in _best_first(found) if not t.error][: max(FEWEST, math.ceil(len(found) / 3))]
+        best = [t.options for t in _best_first(found) if not t.error][: max(FEWEST_TRIALS, math.ceil(len(found) / 3))]
         found = []
         for number, options in enumerate(best, start=1):
             spent = sum(t.wall_s for each in stages.values() for t in each) + sum(t.wall_s for t in found)
-            if number > FEWEST and spent >= budget.until_s(stage):
+            if number > FEWEST_TRIALS and spent >= budget.until_s(stage):
                 break
             found.append(_tried(yardstick, editor, options, length, f"{number}/{len(best)}", say))
         stages[length] = found
@@ -150,7 +150,7 @@ def _explored(
     first = candidates.first()
     found: list[Trial] = []
     while len(found) < budget.trials:
-        if len(found) >= FEWEST and sum(t.wall_s for t in found) >= budget.until_s(0):
+        if len(found) >= FEWEST_TRIALS and sum(t.wall_s for t in found) >= budget.until_s(0):
             break
         setting: Setting | None = next(first, None)
         if setting is None and len(found) >= budget.trials / 2:

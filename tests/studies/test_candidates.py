@@ -9,7 +9,7 @@ import pytest
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.running.parts import options_of
 from lifelong.running.words import ConfigError
-from lifelong.studies.candidates import Candidates, is_number, ordered, space_of
+from lifelong.studies.candidates import Candidates, grid_numbers, is_number, space_of
 from lifelong.studies.edges import edge_warnings
 
 SEARCHED = [name for name in editor_names() if editor_class(name).searched]
@@ -31,7 +31,7 @@ def test_every_editors_space_is_valid_and_its_numbers_go_up_from_below_the_defau
     """So that the best setting can lie inside. What has no value beyond an end is one of its bounds, or a choice."""
     fields = editor_class(name).Options.model_fields
     for key, values in space_of(name).items():
-        numbers, default = ordered(values), fields[key].get_default(call_default_factory=True)
+        numbers, default = grid_numbers(values), fields[key].get_default(call_default_factory=True)
         assert len(values) > 1 and len(set(map(str, values))) == len(values), key
         assert [v for v in values if is_number(v)] == numbers, key
         assert default in values or is_number(default) or default is None, key
