@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 DEMONSTRATIONS = 8
+"""As many as are shown where no option says: a quarter of the paper's."""
 ROOM = 3 / 4
 """The share of the model's context for demonstrations and the edit; the question with its picture gets the rest."""
 
@@ -71,7 +72,11 @@ class Ike(FactEditor):
     longer by k demonstrations and the edit: many times the question's own length at any N.
     Deviations: the paper is told which fact a query is about; a stream of edits has to find it, so the top-1 of the
     bank is taken, always (a wrong or irrelevant fact then stands in the prompt: locality falls, as published), or
-    only above `threshold`. Pictures go with the question only. The default encoder is the model itself, not MiniLM.
+    only above `threshold`. Pictures go with the question only. The default encoder is the model itself (paper: a
+    sentence encoder, as `encoder="minilm"`). 8 demonstrations are shown, 32 in the paper, to 6 billion weights: of some
+    33 tokens each, 23 fill the three quarters of the atlas model's 1,024 that they may take, and every one costs a
+    model that was taught one or two told facts some of its answers. Over 100 edits (`keys="both"`, `threshold=0.95`)
+    Rel is .90 with none, which is `rag`, .84 with one, .80 with two and .65 with eight.
     """
 
     Options = IkeOptions
