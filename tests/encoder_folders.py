@@ -21,6 +21,8 @@ def sentence_folder(folder: Path, seed: int = 0) -> Path:
         )  # fmt: skip
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     tiny_processor().tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+    for name in ("modules.json", "data_config.json"):  # lists, as in folders of sentence-transformers
+        (folder / name).write_text('[{"idx": 0, "name": "0"}]')
     return folder
 
 

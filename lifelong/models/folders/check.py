@@ -14,6 +14,12 @@ from typing import Any
 from streams.text import printable
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_OBJECTS = {
+    "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
+    "video_preprocessor_config.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json",
+    "vocab.json", "chat_template.json", INDEX_FILE,
+}  # fmt: skip
+"""Files that are read as JSON objects. Other files may be lists: sentence encoders come with such ones."""
 _MOST_JSON = 256 << 20  # bytes; tokenizers of 30 MiB are common
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5")
 _LISTED = 5
@@ -107,7 +113,7 @@ def _table(path: Path) -> Any:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{_shown(path)}: cannot be read as JSON ({text_of_error(error)}).") from error
-    if not isinstance(table, dict) and path.name != "added_tokens.json":
+    if not isinstance(table, dict) and path.name in _OBJECTS:
         raise ModelError(f"{_shown(path)}: expected a JSON object, found a {type(table).__name__}.")
     return table
 
