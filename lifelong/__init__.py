@@ -9,9 +9,9 @@
 
 Commands that have another name here: list `listing`, check `check_editor`, run --dry-run `dry_run`, model eval
 `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing `measure_routing`,
-bench payloads `fill_and_read`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and
-route `route_settings` (without the picture). The other names are types that these take and give, and what an editor
-is written with.
+bench payloads `fill_and_read`, replay --validate `validate_replay`, stress `stress_edits`, `stress_bank` and
+`stress_load`, spaces `spaces_of` and route `route_settings` (without the picture). The other names are types that these
+take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.stress.load import stress_load as stress_load
     from lifelong.studies.sweep import sweep as sweep
     from lifelong.studies.tune import tune as tune
+    from lifelong.studies.validation import validate_replay as validate_replay
     from streams.stream import load_stream as load_stream
     from streams.stream import stream_names as stream_names
     from streams.types import Edit as Edit
@@ -113,6 +114,7 @@ _NAMES = {
     "lifelong.studies.stress.load": "stress_load",
     "lifelong.studies.sweep": "sweep",
     "lifelong.studies.tune": "tune",
+    "lifelong.studies.validation": "validate_replay",
     "streams.stream": "load_stream stream_names",
     "streams.types": "Edit Query",
 }

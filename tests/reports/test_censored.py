@@ -1,4 +1,4 @@
-"""The median of sizes of which only bounds are known: equal to theory, unbiased and covering where some never broke."""
+"""The median of sizes of which only bounds are known: as theory has it, unbiased where some never broke, covering."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_median_is_the_likeliest_one() -> None:
 
 
 def test_where_a_third_never_breaks_the_median_is_not_too_low_and_its_interval_covers() -> None:
-    """Searched to a tenth, up to a size that a third of all exceed; a mean of the last fine sizes is a fifth too low."""
+    """Searched to a tenth, up to a size that a third exceed: a mean of the last fine sizes is a fifth too low."""
     rng = np.random.default_rng(0)
     end = 100 * math.exp(0.5 * stats.norm.ppf(0.65))
     errors, naive, covered, trials = [], [], 0, 60

@@ -28,7 +28,7 @@ def test_intervals_of_p50_and_p99_cover_the_sojourn_times_of_an_mm1_queue(load: 
     """A sojourn time is exponential with rate mu - lambda."""
     rng = np.random.default_rng(22)
     covered = np.zeros(2)
-    trials = 120
+    trials = 200
     for _ in range(trials):
         found = percentiles_over(list(sojourns(rng, load, n)), (0.5, 0.99))
         truths = (-math.log(0.5) / (1 - load), -math.log(0.01) / (1 - load))

@@ -1,4 +1,4 @@
-"""A replay from end to end against its run: equal where services are known exactly, and refused where nothing was measured."""
+"""A replay from end to end against its run: equal where services are known, refused where nothing was measured."""
 
 from __future__ import annotations
 
