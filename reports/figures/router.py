@@ -49,11 +49,11 @@ def router(facts: Facts) -> Drawn:
     style.legend(figure, axes)
     caption = (
         "From the score of the nearest stored edit alone, also where the router refused it: how often a question in "
-        "scope (reliability, generality) scores above one out of it (locality, must not), and the largest recall that "
-        "a single threshold reaches while 5 or 1 % of those out of scope fire. What no threshold reaches is the keys' "
-        "doing. Reaching any edit counts, not only the right one. Editors with limits of their own for questions with "
-        "and without a picture are judged by one limit; of one that filters and then weighs, only the filter counts. "
-        "Bands: 95 % of a bootstrap over edits."
+        "scope (reliability, generality) scores above one out of it (locality, must not), and the largest recall "
+        "that a single threshold reaches while 5 or 1 % of those out of scope fire. What no threshold reaches is the "
+        "keys' doing. Reaching any edit counts, not only the right one. Editors with limits of their own for "
+        "questions with and without a picture are judged by one limit; of one that filters and then weighs, only the "
+        "filter counts. Bands: 95 % of a bootstrap over edits."
     )
     n = f"n = {int(table['n_in'].sum()):,} questions in scope, {int(table['n_out'].sum()):,} out of it"
     return Drawn(name, heading, caption, figure, table, n)
