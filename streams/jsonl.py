@@ -29,7 +29,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from streams.axes import CELLS, RETIRED, usual_reference
+from streams.axes import GRID_CELLS, RETIRED_VARIANTS, usual_reference
 from streams.fields import RecordFields
 from streams.images import file_ref
 from streams.joining import Draft, joined, settled
@@ -166,9 +166,9 @@ class _Reader:
 
     def _variant(self, fields: RecordFields, axis: str) -> str:
         if axis == "grid":
-            return fields.choice("variant", CELLS)
+            return fields.choice("variant", GRID_CELLS)
         variant = fields.text("variant", "")
-        if variant in RETIRED:
+        if variant in RETIRED_VARIANTS:
             fields.note(
                 "variant", f"{variant!r} is what the log says of an edit that holds no more; call it otherwise."
             )

@@ -127,20 +127,21 @@ def with_disputes(
     seconds: list[tuple[int, Edit]] = []  # and the places from which on they may come
     while len(edits) < n:
         second = next((s for s in seconds if s[0] <= len(edits)), None)
-        new = second[1] if second else next(waiting, None)
-        if second:
-            seconds.remove(second)
-        elif new is not None:
-            owed += next(due)
-            answer = other(new, rng) if owed else None
-            if answer is not None:
-                owed -= 1
-                seconds.append((len(edits) + int(rng.integers(1, _BLOCK + 1)), answer))
-        elif seconds:
-            new = seconds.pop(0)[1]
-        else:
-            break
-        edits.append(new)
+        if second is None:
+            first = next(waiting, None)
+            if first is not None:
+                owed += next(due)
+                answer = other(first, rng) if owed else None
+                if answer is not None:
+                    owed -= 1
+                    seconds.append((len(edits) + int(rng.integers(1, _BLOCK + 1)), answer))
+                edits.append(first)
+                continue
+            if not seconds:
+                break
+            second = seconds[0]
+        seconds.remove(second)
+        edits.append(second[1])
     return tuple(edits)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from streams.axes import CELLS, WHOLE, usual_reference
+from streams.axes import EDITS_CELL, GRID_CELLS, usual_reference
 from streams.order import (
     ADDING,
     MODAL_CONFLICTS,
@@ -251,14 +251,14 @@ def _studies(edit: Edit, *, disputed: bool) -> tuple[Probe, ...]:
         asked = edit.query.prompt.removesuffix("?")
         rows.append(("negation", "not", Query(f"Of what is it not true: {asked}?", image), true, "baseline"))
     elif turn % 4 > 1 and image is not None:
-        cell = CELLS[turn // 4 % len(CELLS)]
+        cell = GRID_CELLS[turn // 4 % len(GRID_CELLS)]
         rows.append(("grid", cell, *_in_cell(edit, cell), usual_reference("grid", cell)))
     return tuple(_probe(edit, *row) for row in rows)
 
 
 def _in_cell(edit: Edit, cell: str) -> tuple[Query, str]:
     """A cell's question and its answer: other words ask something else of what is shown."""
-    if cell == WHOLE:
+    if cell == EDITS_CELL:
         return edit.query, edit.target
     text, shows = (side.partition("-")[2] for side in cell.split("/"))
     other = sorted(set(_RELATIONS) - {edit.relation})

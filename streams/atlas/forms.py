@@ -21,7 +21,7 @@ TOLD = {"text": "name", "generic": "picture", "partial": "both"}
 """Kind of a prompt -> what it tells its fact by."""
 
 
-def paired(
+def other_halves(
     catalogue: Catalogue, edit: Edit, wording: Wording, rng: np.random.Generator
 ) -> Iterator[tuple[str, Query]]:
     """Yield questions that ask the fact by the other half, or by one half, of what told it, each with its variant."""

@@ -25,12 +25,12 @@ from streams.atlas.world import Entity
 from streams.types import Edit, ImageRef, Query
 
 _TRIES = 4  # at a thing or a fact for a cell
-Asked = tuple[Query, tuple[str, ...], bool]
+CellQuestion = tuple[Query, tuple[str, ...], bool]
 """A question, its answers, and whether the answer should stay what it was."""
 
 
 @dataclass(frozen=True)
-class Grid:
+class EditGrid:
     """The questions of one edit's cells; `edited` are the stream's facts, `free` those that no edit touches."""
 
     catalogue: Catalogue
@@ -40,7 +40,7 @@ class Grid:
     free: Callable[[WorldFact], bool]
     rng: np.random.Generator
 
-    def cell(self, name: str) -> Iterator[Asked]:
+    def cell(self, name: str) -> Iterator[CellQuestion]:
         """Yield candidates for a cell such as `text-similar/image-none`."""
         text, image = (side.partition("-")[2] for side in name.split("/"))
         if text == "edit":
@@ -54,7 +54,7 @@ class Grid:
     def _thing(self) -> Entity:
         return self.catalogue.world.by_id[self.edit.subject]
 
-    def _edits_words(self, image: str) -> Iterator[Asked]:
+    def _edits_words(self, image: str) -> Iterator[CellQuestion]:
         edit, template = self.edit, RELATIONS[self.edit.relation].train[self.wording.template]
         if image == "edit":
             yield edit.query, (edit.target,), False
@@ -65,7 +65,7 @@ class Grid:
                 x = phrase_for(self.catalogue, fact, self.wording, self.edited)
                 yield Query(worded(template, x), self._drawing(fact)), self._truth(fact), True
 
-    def _similar_words(self, image: str) -> Iterator[Asked]:
+    def _similar_words(self, image: str) -> Iterator[CellQuestion]:
         if image == "none":
             template = RELATIONS[self.edit.relation].train[self.wording.template]
             for fact in nearest_names(self.catalogue, self.edit, self.free):
@@ -80,7 +80,7 @@ class Grid:
             shown = self.edit.query.image if image == "edit" else self._drawing(fact)
             yield from ((Query(t, shown), self._truth(fact), True) for t in likest(fact, generic()[0], self.edit)[:2])
 
-    def _unrelated_words(self, image: str) -> Iterator[Asked]:
+    def _unrelated_words(self, image: str) -> Iterator[CellQuestion]:
         here = self._thing.domain
         if image == "unrelated":
             for fact in self._others(image, lambda f: not tied(f[1], self.edit.relation)):

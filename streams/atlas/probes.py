@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streams.atlas.catalogue import Catalogue, WorldFact, consequences, pick
-from streams.atlas.forms import contested, negated, paired
-from streams.atlas.grid import Grid
+from streams.atlas.forms import contested, negated, other_halves
+from streams.atlas.grid import EditGrid
 from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.near_miss import near_misses, nearest_names
 from streams.atlas.prompts import Wording, gives_away, partials, picture, question
@@ -22,7 +22,7 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.targets import tied
 from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
-from streams.axes import CELLS
+from streams.axes import GRID_CELLS
 from streams.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of, probe_with_id
 
@@ -321,24 +321,24 @@ class _Maker:
         edit, target, wording = self.edit, (self.edit.target,), self.wording
         rng = generator(self.scene.seed, "atlas", "studies", drawn_by(edit))
         turns = _TURNS if edit.query.image else _TURNS[2:]
-        turn, start = turns[int(rng.integers(len(turns)))], int(rng.integers(len(CELLS)))
+        turn, start = turns[int(rng.integers(len(turns)))], int(rng.integers(len(GRID_CELLS)))
         for variant, query in contested(self.catalogue, edit, wording, rng) if disputed else ():
             if self.add("conflict", variant, query, target):
                 break
         if not disputed and (self.scene.every or turn == "paired"):
             done: set[str] = set()
-            for variant, query in paired(self.catalogue, edit, wording, rng):
+            for variant, query in other_halves(self.catalogue, edit, wording, rng):
                 if variant not in done and self.add("paired", variant, query, target):
                     done.add(variant)
         before = self.entity.facts[edit.relation]
         if self.scene.every or turn == "negation":
             self.add("negation", "not", negated(edit, wording), before, keep=True)
         if edit.query.image and (self.scene.every or turn == "grid"):
-            self.grid((*CELLS[start:], *CELLS[:start]), rng)
+            self.grid((*GRID_CELLS[start:], *GRID_CELLS[:start]), rng)
 
     def grid(self, cells: tuple[str, ...], rng: np.random.Generator) -> None:
         """Add the first of some cells that the edit can be asked in, or all of these."""
-        grid = Grid(self.catalogue, self.edit, self.wording, self.scene.edited, self.untouched, rng)
+        grid = EditGrid(self.catalogue, self.edit, self.wording, self.scene.edited, self.untouched, rng)
         for cell in cells:
             added = any(self.add("grid", cell, query, answers, keep=keep) for query, answers, keep in grid.cell(cell))
             if added and not self.scene.every:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from streams.atlas.looks import difference
 from streams.atlas.world import load_world
-from streams.order import ADDING, ORDERS, ordered, with_id
+from streams.order import ADDING, ORDERS, ordered, with_disputes, with_id
 from streams.order_mix import BURST, STRETCH
 from streams.order_near import letters
 from streams.stream import Stream, StreamError, load_stream
@@ -20,7 +21,7 @@ from streams.types import Edit, Query
 
 WORLD = load_world()
 N = 160
-HARD = ("near_duplicates", "same_image", "bursts", "drift", "reversals", "near_misses")
+HARD = ("near_duplicates", "same_image", "bursts", "drift", "reversals", "near_misses", "modal_conflicts")
 
 
 @functools.cache
@@ -41,7 +42,12 @@ def made(kinds: dict[str, int]) -> list[Edit]:
     return [with_id(Edit("", Query(f"{k}{i}"), "a", f"{k}{i}", k)) for k, n in kinds.items() for i in range(n)]
 
 
-CHOOSING = ("near_duplicates", "same_image", "near_misses")  # the atlas has code of its own for these
+CHOOSING = (
+    "near_duplicates",
+    "same_image",
+    "near_misses",
+    "modal_conflicts",
+)  # the atlas has its own code for these
 
 
 @pytest.mark.parametrize(("name", "order"), [("toy", o) for o in HARD] + [("atlas", o) for o in CHOOSING])
@@ -128,6 +134,24 @@ def test_reversals_go_back_to_the_first_truth(name: str) -> None:
         assert (edit.target == truth) != (old.target == truth)
         assert (edit.source == "reversal") == (edit.target == truth)
     assert sum(e.source == "reversal" for e in again) > 0.8 * len(again)
+
+
+def test_the_second_edit_of_a_fact_comes_soon_and_a_stream_ends_where_no_fact_is_left() -> None:
+    fresh = made({"a": 60})
+
+    def other(edit: Edit, _: np.random.Generator) -> Edit:
+        return with_id(replace(edit, query=Query(f"By name: {edit.subject}"), target="b"))
+
+    def told(n: int, share: float, second=other) -> tuple[Edit, ...]:
+        return with_disputes(fresh, n, share, 3, second)
+
+    assert len(told(50, 0.2)) == 50 and sum(e.target == "b" for e in told(50, 0.2)) == pytest.approx(10, abs=3)
+    assert told(50, 0.2)[:20] == told(20, 0.2) and told(50, 0.0) == tuple(fresh[:50])
+    every = told(999, 0.9)  # no more than half can be second ones
+    assert len(every) == len(set(every)) == 120
+    place = {(e.subject, e.target): n for n, e in enumerate(every)}
+    assert all(0 < place[e.subject, "b"] - place[e.subject, "a"] <= 60 for e in fresh)
+    assert told(999, 0.5, lambda edit, rng: None) == tuple(fresh)
 
 
 def test_near_misses_ask_as_the_edit_does_about_what_is_nearest_and_untouched() -> None:

@@ -16,7 +16,7 @@ from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import tied
 from streams.atlas.world import Entity, load_world
-from streams.axes import CELLS, RETIRED, WHOLE
+from streams.axes import EDITS_CELL, GRID_CELLS, RETIRED_VARIANTS
 from streams.order_near import letters
 from streams.stream import Stream, StreamError, load_stream
 from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
@@ -134,7 +134,7 @@ def test_a_cell_of_the_grid_shows_and_asks_what_its_name_says() -> None:
         thing, shown = WORLD.by_id[edit.subject], drawn(probe)
         text, image = re.fullmatch(r"text-(\w+)/image-(\w+)", probe.variant).groups()  # type: ignore[union-attr]
         cells[probe.variant] += 1
-        assert (probe.reference == "target") == (probe.variant == WHOLE) == (probe.query == edit.query)
+        assert (probe.reference == "target") == (probe.variant == EDITS_CELL) == (probe.query == edit.query)
         if image == "none":
             assert not shown
         elif image == "edit":
@@ -142,13 +142,13 @@ def test_a_cell_of_the_grid_shows_and_asks_what_its_name_says() -> None:
         else:
             assert shown[0].id != thing.id and (shown[0].subgroup == thing.subgroup) == (image == "similar")
         if text == "edit" or probe.variant == "text-similar/image-none":
-            assert edit.relation in relations_of(probe) or probe.variant == WHOLE
+            assert edit.relation in relations_of(probe) or probe.variant == EDITS_CELL
         elif text == "similar":
             assert edit.relation not in {r for r in relations_of(probe) if r in shown[0].facts}
         elif image in ("edit", "similar"):  # by a name, for what the pictured thing does not have
             assert not any(thing.domain in RELATIONS[r].domains for r in relations_of(probe))
     pictures = sum(e.query.image is not None for e in stream(grid=True).edits)
-    assert set(cells) == set(CELLS) and sum(cells.values()) > 0.85 * len(CELLS) * pictures
+    assert set(cells) == set(GRID_CELLS) and sum(cells.values()) > 0.85 * len(GRID_CELLS) * pictures
     assert not [e for e, _ in asked(stream(grid=True), "grid") if e.query.image is None]
 
 
@@ -159,7 +159,7 @@ def test_what_studies_ask_takes_turns_and_costs_no_probe_in_twenty() -> None:
     pictures = sum(e.query.image is not None for e in stream(2000).edits)
     assert edits["grid"] == pytest.approx(pictures / 2, rel=0.1)
     assert edits["negation"] == pytest.approx(pictures / 4 + (2000 - pictures) / 2, rel=0.15)
-    assert {p.variant for _, p in probes if p.axis == "grid"} == set(CELLS)
+    assert {p.variant for _, p in probes if p.axis == "grid"} == set(GRID_CELLS)
 
 
 def test_a_negated_question_is_the_edits_own_thing_with_a_not_and_should_stay() -> None:
@@ -263,7 +263,7 @@ def test_a_variant_that_no_probe_can_have_is_an_error(tmp_path: Path, probe: dic
 @pytest.mark.parametrize(
     ("axis", "variant", "reference"),
     [
-        ("grid", WHOLE, "target"),
+        ("grid", EDITS_CELL, "target"),
         ("grid", "text-edit/image-none", "baseline"),
         ("negation", "", "baseline"),
         ("locality", "mine", "baseline"),
@@ -281,4 +281,4 @@ def test_a_record_need_not_say_what_its_probe_is_compared_with(tmp_path, axis, v
 
 
 def test_the_words_that_a_variant_may_not_be_are_those_of_the_log() -> None:
-    assert set(RETIRED) == {SUPERSEDED, WITHDRAWN}
+    assert set(RETIRED_VARIANTS) == {SUPERSEDED, WITHDRAWN}

@@ -78,7 +78,8 @@ def test_the_toy_stream_replays_and_has_every_axis():
     assert first.digest == second.digest and first.edits == second.edits
     assert load_stream("toy", edits=30, seed=6).digest != first.digest
     probes = [p for e in first.edits for p in first.probes(e.id)]
-    assert {p.axis for p in probes} == {"reliability", "generality", "locality", "portability", "specificity"}
+    usual = {"reliability", "generality", "locality", "portability", "specificity"}
+    assert {p.axis for p in probes} == {*usual, "paired", "grid", "negation"}
     pictures = [p.query.image for p in (*probes, *first.general) if p.query.image]
     assert {open_image(i).size for i in pictures} == {(32, 32), (64, 32)}
     subjects = {i.edit.subject for i in first.pool(20).items}
