@@ -84,4 +84,4 @@ def mean_of_scores(rows: pl.DataFrame) -> float:
     if rows.is_empty():
         return math.nan
     weight = rows["weight"] if "weight" in rows.columns else pl.Series([1.0] * len(rows))
-    return float((rows["score"] * weight).sum() / weight.sum())
+    return float((rows["score"] * weight).sum()) / float(weight.sum())

@@ -62,8 +62,8 @@ def scores_by_seed(last: Mapping[str, pl.DataFrame], label: str, beside: Mapping
     out = {}
     for seed in sorted(mine["seed"].unique()):
         ends = {name: _alike(last.get(beside.get(name, "")), mine, seed) for name in (NONE, ORACLE)}
-        own, floor = five_by_seed(mine, seed), ends[NONE]
-        ceiling = None if ends[ORACLE] is None else five_by_seed(ends[ORACLE], seed)
+        own, floor, best = five_by_seed(mine, seed), ends[NONE], ends[ORACLE]
+        ceiling = None if best is None else five_by_seed(best, seed)
         out[seed] = math.nan if floor is None else harmonic(own, five_by_seed(floor, seed), ceiling)
     return out
 
