@@ -83,17 +83,14 @@ def gains(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.DataF
     within a seed, then over seeds, with Student's interval (`low`, `high`, of the gain) from five on. Not a number
     where there is no run of the reference; `told` and the others are means of the editor's own probes.
     """
-    frames = by_label(last)
+    beside = {label: references(facts, runs, label) for label in facts.editors}
     rows: list[dict[str, Any]] = []
-    for label in facts.editors:
-        if label not in frames:
-            continue
-        beside = references(facts, runs, label)
-        for name in IN_SCOPE:
-            for scorer in (TOKEN_BY_TOKEN, EXACT):
-                part = frames[label].filter(MEASURES[name].rows(scorer))
-                if not part.is_empty():
-                    rows.append({"editor": label, "measure": name, "scorer": scorer} | _gained(part, beside, frames))
+    for name in IN_SCOPE:
+        for scorer in (TOKEN_BY_TOKEN, EXACT):
+            frames = by_label(last.filter(MEASURES[name].rows(scorer)))
+            for label in [e for e in facts.editors if e in frames]:
+                about = {"editor": label, "measure": name, "scorer": scorer}
+                rows.append(about | _gained(frames[label], beside[label], frames))
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
