@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from reports.figures import style
 from reports.figures.style import Drawn
@@ -28,8 +29,8 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
         for editor in dict.fromkeys(e for r in own for e in r.here):
             there = [r.published[editor] for r in own if editor in r.published]
             here = next(r.here[editor] for r in own if editor in r.here)
-            line = looks[editor].line() | {"marker": "", "label": style.named(editor)}
-            ax.plot([min(there), max(there)], [here, here], **line, linewidth=1.0)
+            line: dict[str, Any] = looks[editor].line() | {"marker": "", "linewidth": 1.0}
+            ax.plot([min(there), max(there)], [here, here], **line, label=style.named(editor))
         for r in own:
             mark = _MARKS[tables.index((r.table.on, r.table.edits)) % len(_MARKS)]
             for editor, value in r.published.items():

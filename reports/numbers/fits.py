@@ -38,8 +38,8 @@ def of_runs(values: Sequence[float], n: int, seeds: Sequence[int], fits: Sequenc
     """
     known = [i for i, value in enumerate(values) if not math.isnan(value)]
     if len(known) < len(values):  # a run that was not asked
-        parts = [list(one[i] for i in known) if one else [] for one in (values, seeds, fits)]
-        return of_runs(parts[0], n, parts[1], parts[2]) | {"seeds": list(values)}
+        own = [values[i] for i in known], [seeds[i] for i in known], [fits[i] for i in known if fits]
+        return of_runs(own[0], n, own[1], own[2]) | {"seeds": list(values)}
     own = len(set(seeds)) == len(values)
     few = len(set(fits)) < FITS
     if own and (few or len(set(fits)) == len(values)):

@@ -63,8 +63,8 @@ def scores_by_seed(last: Mapping[str, pl.DataFrame], label: str, beside: Mapping
     out = {}
     for seed in sorted(mine["seed"].unique()):
         ends = {name: _alike(last.get(beside.get(name, "")), mine, seed) for name in (NONE, ORACLE)}
-        own, floor = five_by_seed(mine, seed), ends[NONE]
-        ceiling = None if ends[ORACLE] is None else five_by_seed(ends[ORACLE], seed)
+        own, floor, best = five_by_seed(mine, seed), ends[NONE], ends[ORACLE]
+        ceiling = None if best is None else five_by_seed(best, seed)
         out[seed] = math.nan if floor is None else harmonic(own, five_by_seed(floor, seed), ceiling)
     return out
 
@@ -84,17 +84,14 @@ def gains(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.DataF
     within a seed, then over seeds, with Student's interval (`low`, `high`, of the gain) from five on. Not a number
     where there is no run of the reference; `told` and the others are means of the editor's own probes.
     """
-    frames = by_label(last)
+    beside = {label: references(facts, runs, label) for label in facts.editors}
     rows: list[dict[str, Any]] = []
-    for label in facts.editors:
-        if label not in frames:
-            continue
-        beside = references(facts, runs, label)
-        for name in IN_SCOPE:
-            for scorer in (TOKEN_BY_TOKEN, EXACT):
-                part = frames[label].filter(MEASURES[name].rows(scorer))
-                if not part.is_empty():
-                    rows.append({"editor": label, "measure": name, "scorer": scorer} | _gained(part, beside, frames))
+    for name in IN_SCOPE:
+        for scorer in (TOKEN_BY_TOKEN, EXACT):
+            frames = by_label(last.filter(MEASURES[name].rows(scorer)))
+            for label in [e for e in facts.editors if e in frames]:
+                about = {"editor": label, "measure": name, "scorer": scorer}
+                rows.append(about | _gained(frames[label], beside[label], frames))
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 

@@ -23,7 +23,7 @@ def made_up() -> tuple[pl.DataFrame, ...]:
     probed = pl.DataFrame(
         [
             run | {"step": s, "probe_id": p, "edit_id": "e1", "axis": "locality", "variant": "far", "score": 1.0,
-                   "scorer": "generated"}
+                   "scorer": "generated", "age": s - 1}
             for s in (1, 2) for p in asked
         ]
     )  # fmt: skip

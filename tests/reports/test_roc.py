@@ -82,7 +82,7 @@ def test_the_router_as_it_is_set_lies_beside_its_scores() -> None:
 
 
 def test_panels_at_which_nothing_was_searched_are_left_out() -> None:
-    base = {"editor": "x", "seed": 0, "scorer": "generated", "modality": "text", "routed_n": 0}
+    base = {"editor": "x", "seed": 0, "scorer": "generated", "modality": "text", "routed_n": 0, "age": 0}
     probed = pl.DataFrame(
         [
             base | {"step": s, "probe_id": p, "edit_id": "e", "axis": a, "variant": "v", "best_score": b}

@@ -13,6 +13,7 @@ def run(editor: str, gone: int, edits: int = 10, agree: float = 1.0) -> tuple[pl
     base = {"editor": editor, "seed": 0}
     probed = [
         base | {"step": edits, "probe_id": f"p{i}", "edit_id": f"e{i}", "axis": "reliability", "scorer": "generated",
+                "age": edits - 1 - i,
                 "variant": "withdrawn" if i < gone else "edit",
                 "score": float(i < agree * gone) if i < gone else 1.0}
         for i in range(edits)
