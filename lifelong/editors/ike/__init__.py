@@ -74,7 +74,7 @@ class Ike(FactEditor):
     Deviations: the paper is told which fact a query is about; a stream of edits has to find it, so the top-1 of the
     bank is taken, always (a wrong or irrelevant fact then stands in the prompt: locality falls, as published), or
     only above `threshold`. Pictures go with the question only. The default encoder is the model itself (paper: a
-    sentence encoder, as `encoder="minilm"`). 8 demonstrations are shown, in the paper 32 to 6 billion weights. Of some
+    sentence encoder, as `encoder="minilm"`). 8 demonstrations are shown, 32 in the paper (6 billion weights). Of some
     33 tokens each, 23 fill the three quarters of the atlas model's 1,024 that they may take; but every one costs a
     model that was taught one or two told facts some of its answers: with the right edit stated (60 edits, teacher
     forced) Rel, T-Gen, M-Gen are .90 .91 .89 after none (which is `rag`) and .75 .73 .74 after eight.
