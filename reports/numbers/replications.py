@@ -3,7 +3,7 @@
 Waiting times of one simulation follow each other: who comes after somebody who waited long waits long too. So their
 number does not say how well a percentile is known; other simulations of the same thing, drawn apart, do. Every
 replication counts as one sample here. A share is that of all queries together; its interval is Student's of the
-replications' own shares, on the scale of log odds. A percentile is a value that was measured; its interval holds
+replications, on the scale of log odds. A percentile is a value that was measured; its interval holds
 every value of which the share of queries at or below it may be the one asked for. Student's t of the replications'
 log percentiles covers less: the p99 of a short replication is too low on average.
 """
@@ -156,8 +156,9 @@ def _inverted(
 def _odds_interval(counts: np.ndarray, sizes: np.ndarray) -> tuple[float, float, int, float]:
     """Return the 95 % interval of a share over five or more replications, n, and the effective n.
 
-    The error is that of a ratio of sums, so replications may differ in size. Where all or none are counted the
-    other end is that of one sample more or less.
+    Replications may differ in size. The error of the log odds is the jackknife's, from leaving out each replication
+    in turn: it is large where a few of them make the share what it is. Where one alone does, it is the linear one.
+    Where all or none are counted the other end is that of one sample more or less.
     """
     total, t = float(sizes.sum()), _T95[min(len(sizes) - ENOUGH, len(_T95) - 1)]
     whole = float(counts.sum()) / total
@@ -170,9 +171,15 @@ def _odds_interval(counts: np.ndarray, sizes: np.ndarray) -> tuple[float, float,
     spread = share * (1 - share)
     if not spread:  # a single sample
         return 0.0, 1.0, int(total), 1.0
-    odds, half = math.log(share / (1 - share)), t * error / spread
-    low, high = (_share_at(odds - half), _share_at(odds + half))
     effective_n = min(total, spread / error**2) if error else total
+    left = (counts.sum() - counts) / np.maximum(total - sizes, 1)
+    if 0 < left.min() and left.max() < 1:
+        odds_left = np.log(left / (1 - left))
+        half = t * math.sqrt(float(((odds_left - odds_left.mean()) ** 2).sum()) * (len(sizes) - 1) / len(sizes))
+    else:
+        half = t * error / spread
+    odds = math.log(share / (1 - share))
+    low, high = (_share_at(odds - half), _share_at(odds + half))
     return (0.0 if whole == 0 else low), (1.0 if whole == 1 else high), int(total), effective_n
 
 
