@@ -65,7 +65,7 @@ def redrawn(seeds: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarr
     With several seeds as many seeds are drawn first, each with all its edits drawn anew.
     """
     names, place = np.unique(seeds, return_inverse=True)
-    out = np.zeros((draws, len(seeds)))
+    out = np.zeros((draws, len(seeds)), np.float32)
     members = [np.flatnonzero(place == i) for i in range(len(names))]
     for row in range(draws):
         chosen = rng.integers(0, len(names), len(names)) if len(names) > 1 else [0]

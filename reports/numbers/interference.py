@@ -49,19 +49,26 @@ def transitions(probed: pl.DataFrame, edited: pl.DataFrame, told: pl.DataFrame) 
         made = edited.filter(of_run).select("edit_id", "step").sort("step")
         if words.is_empty() or made.is_empty():
             continue
-        row = {edit: i for i, edit in enumerate(words["edit_id"])}
-        alike, pictures = cosines(words["prompt"].to_list(), words["prompt"].to_list()), words["picture"].to_list()
         steps, names = made["step"].to_numpy(), made["edit_id"].to_list()
+        prompts = dict(words.select("edit_id", "prompt").rows())
+        pictures = dict(words.select("edit_id", "picture").rows())
+        pairs = []
         for one in mine.iter_rows(named=True):
             first, last = np.searchsorted(steps, (one["step"], one["after"]), side="right")
-            breakers = [n for n in names[first:last] if n in row and n != one["edit_id"]]
-            if not breakers or one["edit_id"] not in row:
-                continue
-            me, others = row[one["edit_id"]], [row[n] for n in breakers]
-            same = bool(pictures[me]) and any(pictures[o] == pictures[me] for o in others)
-            out.append({"editor": editor, "seed": seed, "victim": one["edit_id"], "before": one["step"],
-                        "after": one["after"], "broke": bool(one["broke"]), "breakers": breakers,
-                        "similarity": float(alike[me, others].max()), "same_picture": same})  # fmt: skip
+            breakers = [n for n in names[first:last] if n in prompts and n != one["edit_id"]]
+            if breakers and one["edit_id"] in prompts:
+                pairs.append((one, breakers))
+        # Only edits that met are compared: of a long stream with few panels they are few.
+        met = dict.fromkeys(i for one, breakers in pairs for i in (one["edit_id"], *breakers))
+        place, texts = {i: n for n, i in enumerate(met)}, [prompts[i] for i in met]
+        alike = cosines(texts, texts)
+        for one, breakers in pairs:
+            me = one["edit_id"]
+            same = bool(pictures[me]) and any(pictures[o] == pictures[me] for o in breakers)
+            near = float(alike[place[me], [place[o] for o in breakers]].max())
+            out.append({"editor": editor, "seed": seed, "victim": me, "before": one["step"], "after": one["after"],
+                        "broke": bool(one["broke"]), "breakers": breakers, "similarity": near,
+                        "same_picture": same})  # fmt: skip
     return pl.DataFrame(out, schema=_SCHEMA)
 
 
