@@ -21,7 +21,7 @@ from lifelong.simulation.service_times import DrawnServices
 from lifelong.simulation.station import Service, Station, play
 
 Balancer = Literal["round_robin", "least_queue"]
-Replication = Literal["sync", "async", "sharded"]
+ReplicationMode = Literal["sync", "async", "sharded"]
 NEVER = np.iinfo(np.int64).max
 
 
@@ -33,7 +33,7 @@ class FleetSettings:
     workers: int = 1
     policy: Policy = "fifo"
     balancer: Balancer = "least_queue"
-    replication: Replication = "sync"
+    replication: ReplicationMode = "sync"
     delay_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class FleetSettings:
             )
         if self.delay_s and self.replication != "async":
             raise ValueError(f"delay_s={self.delay_s}: only replication=async copies edits later.")
-        for name, known in (("balancer", Balancer), ("replication", Replication)):
+        for name, known in (("balancer", Balancer), ("replication", ReplicationMode)):
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known. Known: {', '.join(get_args(known))}.")
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.replications import percentiles_over, settled
+from reports.numbers.replications import after_warm_up, percentiles_over
 from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
@@ -131,7 +131,7 @@ def _timed(served: pl.DataFrame) -> pl.DataFrame:
 def _settled(served: pl.DataFrame) -> pl.DataFrame:
     """Return the queries that arrived after the warm-up of their run."""
     spans = pl.col("arrived_sim_s").max().over("editor", "seed")
-    kept = settled(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())
+    kept = after_warm_up(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())
     return served.filter(pl.Series(kept, dtype=pl.Boolean))
 
 

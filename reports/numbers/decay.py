@@ -21,7 +21,7 @@ BEFORE, AFTER = 3, 2  # panels on either side of a change point, at least
 LOSS = 0.1  # of retention: losing less is no decay, dropping by less no catastrophe
 LIVES = (0.03, 0.1, 0.3)  # mean lives of edits, as shares of the last step, whose course is gradual too
 STRONG = 6.0  # BIC: what Kass and Raftery (1995) call strong evidence
-ALIKE = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried correlations of two answers about one edit
+CORRELATIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # tried correlations of two answers about one edit
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _roots(y: np.ndarray, count: np.ndarray) -> list[tuple[np.ndarray, float]]:
     one = np.sqrt(share * (1 - share))
     common = np.outer(one, one) / np.maximum.outer(count, count)
     found = []
-    for alike in ALIKE:
+    for alike in CORRELATIONS:
         covariance = alike * common
         np.fill_diagonal(covariance, one**2 / count)
         covariance += 1e-9 * np.eye(len(y)) * covariance.max()  # panels of the very same edits

@@ -13,10 +13,10 @@ import numpy as np
 _CHUNK = 1024  # texts compared at a time
 
 
-def trigrams(text: str) -> Counter[str]:
+def trigram_counts(text: str) -> Counter[str]:
     """Return the counts of a text's letter trigrams, cases and spaces folded, with one space about it.
 
-    >>> list(trigrams("Ab  c"))
+    >>> list(trigram_counts("Ab  c"))
     [' ab', 'ab ', 'b c', ' c ']
     """
     plain = f" {' '.join(text.casefold().split())} "
@@ -38,7 +38,7 @@ def cosines(texts: Sequence[str], others: Sequence[str]) -> np.ndarray:
 
 
 def _rows(texts: Sequence[str], place: dict[str, int]) -> list[dict[int, int]]:
-    return [{place.setdefault(t, len(place)): n for t, n in trigrams(text).items()} for text in texts]
+    return [{place.setdefault(t, len(place)): n for t, n in trigram_counts(text).items()} for text in texts]
 
 
 def _dense(rows: Sequence[dict[int, int]], width: int) -> np.ndarray:

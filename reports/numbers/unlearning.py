@@ -9,7 +9,7 @@ import re
 
 import polars as pl
 
-from reports.numbers.clusters import clustered
+from reports.numbers.clusters import bounds_by_edit
 from reports.numbers.metrics import HOLDS, panel_rows
 
 WITHDRAWN = pl.col("variant") == "withdrawn"
@@ -44,6 +44,6 @@ def unlearnt(
     back = rows.filter(WITHDRAWN).with_columns(pl.lit("agreement").alias("measure"))
     kept = rows.filter(HOLDS & pl.col("axis").is_in(list(_AXES)))
     kept = kept.with_columns(pl.col("axis").replace_strict(_AXES, return_dtype=pl.String).alias("measure"))
-    found = clustered(pl.concat([back, kept]), ("editor", "measure")).join(shares, on="editor", how="left")
+    found = bounds_by_edit(pl.concat([back, kept]), ("editor", "measure")).join(shares, on="editor", how="left")
     curve = pl.col("editor").map_elements(kept_apart_from, return_dtype=pl.String).alias("curve")
     return found.with_columns(curve).sort("curve", "measure", "share")

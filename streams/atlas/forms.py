@@ -17,7 +17,7 @@ from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import generic, worded
 from streams.types import Edit, ImageRef, Query
 
-TOLD = {"text": "name", "generic": "picture", "partial": "both"}
+ASKED_BY = {"text": "name", "generic": "picture", "partial": "both"}
 """Kind of a prompt -> what it tells its fact by."""
 
 
@@ -25,7 +25,7 @@ def other_halves(
     catalogue: Catalogue, edit: Edit, wording: Wording, rng: np.random.Generator
 ) -> Iterator[tuple[str, Query]]:
     """Yield questions that ask the fact by the other half, or by one half, of what told it, each with its variant."""
-    told, fact = TOLD[wording.kind], (edit.subject, edit.relation)
+    told, fact = ASKED_BY[wording.kind], (edit.subject, edit.relation)
     if told == "name":
         image = _known_picture(catalogue, edit, rng)
         if image is not None:

@@ -119,6 +119,13 @@ def test_every_table_and_page_has_the_same_percentiles_as_the_one_function(n: in
     assert rows == ([tuple(wanted)] if n else [])
 
 
+# Bounds of redrawn samples and cuts of scores are quantiles, and no percentiles of what was measured.
+BOOTSTRAPS = {
+    "reports/figures/router.py",
+    *(f"reports/numbers/{name}.py" for name in ("censored", "clusters", "interference", "laws", "roc", "survival")),
+}
+
+
 def test_no_other_file_makes_percentiles_of_its_own() -> None:
     """Quantiles that are drawn from, or cut scores, are no percentiles of what was measured: those are named here."""
     may = {
