@@ -45,7 +45,7 @@ def test_a_flat_retention_decays_in_no_more_than_five_percent_of_nested_panels(l
 def test_gradual_decay_is_no_catastrophe_where_edits_stay_wrong(name: str) -> None:
     rng = np.random.default_rng(1)
     found = kinds(lambda: nested(rng, CURVES[name], 0.9))
-    assert found["catastrophic"] <= 5 and found["gradual"] >= 93
+    assert found["catastrophic"] <= 5 and found["gradual"] >= 85
 
 
 @pytest.mark.parametrize("half", [0.05, 0.3, 1.0])
