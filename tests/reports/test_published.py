@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from itertools import permutations
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_of_editors_that_rank_by_chance_one_in_twenty_has_a_p_below_five_percent
     assert 0.02 <= np.mean(low) <= 0.085
 
 
-def records(edits: int, label: str = "{}", names=PUBLISHED_TABLES[0].percent) -> list[dict]:
+def records(edits: int, label: str = "{}", names: Iterable[str] = PUBLISHED_TABLES[0].percent) -> list[dict]:
     """Evidence in which every editor has the numbers of the first published table."""
     five = ("Rel", "T-Gen", "M-Gen", "T-Loc", "M-Loc")
     return [
