@@ -163,7 +163,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
 
 
 def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
-    """Return the words of a run's edits, or of its questions out of scope: the columns of `TOLD_COLUMNS` or `OUTSIDE_COLUMNS`."""
+    """Return the words of a run's edits (`TOLD_COLUMNS`), or of its questions out of scope (`OUTSIDE_COLUMNS`)."""
     schema = TOLD_COLUMNS if table == "edits" else OUTSIDE_COLUMNS
     if f"{table}.parquet" not in log.manifest.get("files", {}):
         return pl.DataFrame(schema=schema)

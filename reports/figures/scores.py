@@ -5,6 +5,8 @@ Knows metrics and style; reads and writes no files. Latency and memory are drawn
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -42,7 +44,7 @@ def _drawn_lines(
         if part.is_empty():
             continue
         at, y = part[keys[-1]].to_numpy(), part["mean"].to_numpy()
-        line = look.line(dash)
+        line: dict[str, Any] = look.line(dash)
         ax.plot(at, y, **line, linewidth=1.4, label=style.named(editor) if label else None)
         some = part["sampled"].to_numpy()
         if some.any():
@@ -199,7 +201,8 @@ def age_heatmap(facts: Facts) -> Drawn:
             figure.colorbar(drawn, ax=ax, label="exact match")
     caption = (
         "Mean reliability of past edits by age, at every panel; at once: of the edits made since the panel before, "
-        f"as soon as each was visible. White: no edit of that age (or not sampled). A dot: fewer than {TOO_FEW} edits."
+        f"as soon as each was visible. White: no edit of that age (or not sampled). A dot: fewer than "
+        f"{TOO_FEW} edits."
     )
     table = stacked([t.with_columns(pl.lit(editor).alias("editor")) for editor, t in found.items()])
     return _drawn(name, heading, caption, figure, table, "cell")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -37,7 +38,8 @@ def survival(facts: Facts) -> Drawn:
         mine = lives.filter(pl.col("editor") == editor)
         followed = ages[ages <= _end(mine)]
         kept, low, high = survival_band(mine, followed)
-        ax.plot(followed, kept, **(looks[editor].line() | {"marker": ""}), linewidth=1.5, label=style.named(editor))
+        line: dict[str, Any] = looks[editor].line() | {"marker": ""}
+        ax.plot(followed, kept, **line, linewidth=1.5, label=style.named(editor))
         ax.fill_between(followed, low, high, color=looks[editor].colour, alpha=0.12, linewidth=0)
         at_risk = [int((mine["left"] >= age).sum()) for age in followed]
         tables.append(

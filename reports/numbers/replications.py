@@ -150,7 +150,8 @@ def _inverted(
     inside = interval(pooled[0], "left")[1] < share and interval(pooled[-1], "right")[0] > share
     if not inside or effective_n * min(share, 1 - share) < LEAST_BEYOND:
         return Replicated(math.nan, math.nan, math.nan, n, effective_n, replications)
-    return Replicated(*(float(pooled[k]) for k in (place, low, first)), n, effective_n, replications)
+    value, least, most = (float(pooled[k]) for k in (place, low, first))
+    return Replicated(value, least, most, n, effective_n, replications)
 
 
 def _odds_interval(counts: np.ndarray, sizes: np.ndarray) -> tuple[float, float, int, float]:

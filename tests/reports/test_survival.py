@@ -27,7 +27,7 @@ def looked_at_every_age(seed: int, n: int = 60, mean: float = 8.0) -> tuple[np.n
     return np.where(fails <= ends, fails - 1, ends), np.where(fails <= ends, fails, np.inf)
 
 
-def panels(rng: np.random.Generator, n: int, mean: float) -> tuple[np.ndarray, np.ndarray]:
+def panels(rng: np.random.Generator, n: int, mean: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Edits 1 ... n of a run with lives of a mean, looked at when they are new and at a few panels."""
     born, lives = np.arange(n), np.ceil(rng.exponential(mean, n))
     steps = np.array([s for s in (10, 20, 50, 100, 200, 500, 1000) if s <= n])

@@ -76,7 +76,7 @@ class Mscke(ScopeMemory):
         return self.options.fusion, self.options.image_encoder
 
     @classmethod
-    def settles(cls, options: MsckeOptions, vlm: VLM) -> MsckeOptions:
+    def settles(cls, options: MsckeOptions, vlm: VLM) -> ScopeOptions:
         """Return the options without those of a picture that is not read, and of MEND where it is not inside."""
         off = set() if options.counterfactual == "mend" else {"mend_layer", "mend_learning_rate"}
         off |= {"image_encoder"} if options.fusion == "text" else set()

@@ -143,11 +143,11 @@ def _begin_at(start: Path, out: Path, width: int) -> None:
     """Take tokenizer and tower of a finished model into `out`, and all weights of one as wide as is wanted."""
     if (out / "tower.safetensors").exists():
         return
-    model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
+    model: Any = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
     PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(out / "tokenizer")
     if model.config.text_config.hidden_size == width:
         checkpoint.save_checkpoint(out / "start.safetensors", model.state_dict(), {})
-    tower: Any = model.model.vision_tower
+    tower = model.model.vision_tower
     checkpoint.save_checkpoint(out / "tower.safetensors", checkpoint.module_tensors("tower", tower), {})
 
 
