@@ -202,7 +202,8 @@ def age_heatmap(facts: Facts) -> Drawn:
             figure.colorbar(drawn, ax=ax, label="exact match")
     caption = (
         "Mean reliability of past edits by age, at every panel; at once: of the edits made since the panel before, "
-        f"as soon as each was visible. White: no edit of that age (or not sampled). A dot: fewer than {FEW_EDITS} edits."
+        "as soon as each was visible. White: no edit of that age (or not sampled). "
+        f"A dot: fewer than {FEW_EDITS} edits."
     )
     table = stacked([t.with_columns(pl.lit(editor).alias("editor")) for editor, t in found.items()])
     return _drawn(name, heading, caption, figure, table, "cell")
