@@ -20,7 +20,7 @@ from reports.numbers.metrics import SHOWN_AXES, on_axis
 from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
-TOO_FEW = (
+FEW_EDITS = (
     10  # edits: of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot
 )
 _CURVE = ("editor", "step")
@@ -48,8 +48,9 @@ def _drawn_lines(
         ax.plot(at, y, **line, linewidth=1.4, label=style.named(editor) if label else None)
         some = part["sampled"].to_numpy()
         if some.any():
-            ax.plot(at[some], y[some], **line | {"linestyle": "", "markerfacecolor": "white"}, zorder=3)
-        many = part["edits"].to_numpy() >= TOO_FEW
+            hollow: dict[str, Any] = {**line, "linestyle": "", "markerfacecolor": "white"}
+            ax.plot(at[some], y[some], zorder=3, **hollow)
+        many = part["edits"].to_numpy() >= FEW_EDITS
         low, high = part["low"].to_numpy(), part["high"].to_numpy()
         ax.fill_between(at, low, high, where=many, color=look.colour, alpha=0.12, linewidth=0)
         own = within.filter(pl.col("editor") == editor).sort("step")
@@ -63,7 +64,7 @@ def bands_said(table: pl.DataFrame) -> str:
     if table.is_empty():
         return ""
     seeds = (int(table["seeds"].min()), int(table["seeds"].max()))  # pyright: ignore[reportArgumentType]
-    words = f"Bands, from {TOO_FEW} edits on: 95 %, all questions of an edit taken together"
+    words = f"Bands, from {FEW_EDITS} edits on: 95 %, all questions of an edit taken together"
     if seeds[1] >= ENOUGH:
         words += ", Student's over seeds" + (" where there are five" if seeds[0] < ENOUGH else "")
     elif seeds[1] > 1:
@@ -188,7 +189,7 @@ def age_heatmap(facts: Facts) -> Drawn:
         for r in table.iter_rows(named=True):
             image[ages.index(r["age_low"]), steps.index(r["step"])] = r["mean"]
         drawn = ax.imshow(image, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="viridis")
-        few = table.filter(pl.col("edits") < TOO_FEW)
+        few = table.filter(pl.col("edits") < FEW_EDITS)
         places = [steps.index(x) for x in few["step"]], [ages.index(y) for y in few["age_low"]]
         ax.plot(*places, ".", color="white", markeredgecolor="#444444", markeredgewidth=0.4, markersize=4)
         ax.set_xticks(range(len(steps)), [str(s) for s in steps], rotation=90, fontsize=7)
@@ -201,8 +202,8 @@ def age_heatmap(facts: Facts) -> Drawn:
             figure.colorbar(drawn, ax=ax, label="exact match")
     caption = (
         "Mean reliability of past edits by age, at every panel; at once: of the edits made since the panel before, "
-        f"as soon as each was visible. White: no edit of that age (or not sampled). A dot: fewer than "
-        f"{TOO_FEW} edits."
+        "as soon as each was visible. White: no edit of that age (or not sampled). "
+        f"A dot: fewer than {FEW_EDITS} edits."
     )
     table = stacked([t.with_columns(pl.lit(editor).alias("editor")) for editor, t in found.items()])
     return _drawn(name, heading, caption, figure, table, "cell")

@@ -21,8 +21,7 @@ def answers(
     own = np.full((DRAWS, seeds, 1), mean)
     if spread:
         own = rng.beta(mean / spread, (1 - mean) / spread, (DRAWS, seeds, 1))
-    one, other = (np.broadcast_to(p / shared, shape) for p in (own, 1 - own)) if shared else (own, own)
-    chance = rng.beta(one, other) if shared else own
+    chance = rng.beta(own / shared, (1 - own) / shared, shape) if shared else own
     count = rng.integers(1, probes + 1, shape)
     right = rng.random((*shape, probes)) < np.broadcast_to(chance, shape)[..., None]
     asked = np.arange(probes) < count[..., None]
