@@ -196,9 +196,8 @@ def test_margin_0_is_the_papers_hard_filter_whatever_fit_found(tiny_vlm, stream:
     editor.edit(edits)
     queries = [p.query for e in edits for p in stream.probes(e.id) if p.query.image]
     with torch.no_grad():
-        told = routing_view(
-            tiny_vlm.hidden([e.query for e in edits], editor.layer, [e.target for e in edits]), tiny_vlm.device
-        )
+        hidden = tiny_vlm.hidden([e.query for e in edits], editor.layer, [e.target for e in edits])
+        told = routing_view(hidden, tiny_vlm.device)
         asked = routing_view(tiny_vlm.hidden(queries, editor.layer), tiny_vlm.device)
         look = editor.modules.edit_side.visual_branch
         stored = look(told.prompt, told.prompt_seen, told.seen, told.seen_seen)

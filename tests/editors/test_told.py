@@ -59,7 +59,7 @@ def test_a_fact_is_stated_as_rag_states_it(tiny_vlm, stream, told, template):
     for editor in (rag, gold):
         with editor.applied([edit.query], editor.route(editor.encode([edit.query]))) as answerer:
             scores.append(answerer.score([edit.target])[0].logprobs)
-    assert np.array_equal(*scores)
+    assert np.array_equal(scores[0], scores[1])
 
 
 def test_a_newer_edit_takes_the_older_ones_place_and_its_removal_leaves_the_base(stream, told):

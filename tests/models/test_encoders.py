@@ -71,8 +71,8 @@ def test_minilm_is_the_model_inside_its_package(
     folder = sentence_folder(package / "model")
     (package / "__init__.py").write_text("raise RuntimeError('no code of the package is run')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    one, other = (text_encoder(name, tiny_vlm).encode(["Which fox?"]) for name in ("minilm", f"path:{folder}"))
-    assert np.array_equal(one, other)
+    rows = [text_encoder(name, tiny_vlm).encode(["Which fox?"]) for name in ("minilm", f"path:{folder}")]
+    assert np.array_equal(rows[0], rows[1])
 
 
 def test_the_real_minilm_finds_rewordings_nearer_than_other_questions(tiny_vlm: VLM) -> None:
