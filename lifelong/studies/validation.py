@@ -110,7 +110,7 @@ def validated_with(log: RunLog, fits: Mapping[str, Fitted], draws: int) -> Valid
 def validation_lines(found: Validation) -> list[str]:
     """Return the comparison as a table of text; '-' where too few queries or edits lie beyond a percentile."""
     head = ("", "recorded", "replayed", "lowest, highest", "error", "n")
-    table = [head]
+    table: list[tuple[str, ...]] = [head]
     for row in found.rows:
         ends = f"{min(row.drawn):.4g}, {max(row.drawn):.4g}"
         cells = (f"{row.recorded:.4g} s", f"{row.replayed:.4g} s", ends, f"{row.error:+.1%}")

@@ -101,7 +101,8 @@ def share_over(good: Sequence[int] | np.ndarray, n: Sequence[int] | np.ndarray) 
     value = float(counts.sum()) / total
     if len(sizes) < ENOUGH:
         return Replicated(value, math.nan, math.nan, total, math.nan, len(sizes))
-    return Replicated(value, *_odds_interval(counts, sizes), len(sizes))
+    low, high, _, effective_n = _odds_interval(counts, sizes)
+    return Replicated(value, low, high, total, effective_n, len(sizes))
 
 
 def percentiles_over(parts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[Replicated, ...]:
@@ -150,7 +151,8 @@ def _inverted(
     inside = interval(pooled[0], "left")[1] < share and interval(pooled[-1], "right")[0] > share
     if not inside or effective_n * min(share, 1 - share) < LEAST_BEYOND:
         return Replicated(math.nan, math.nan, math.nan, n, effective_n, replications)
-    return Replicated(*(float(pooled[k]) for k in (place, low, first)), n, effective_n, replications)
+    value, least, most = (float(pooled[k]) for k in (place, low, first))
+    return Replicated(value, least, most, n, effective_n, replications)
 
 
 def _odds_interval(counts: np.ndarray, sizes: np.ndarray) -> tuple[float, float, int, float]:
