@@ -11,7 +11,7 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.replications import percentiles_over, settled
+from reports.numbers.replications import after_warm_up, percentiles_over
 from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
@@ -27,7 +27,7 @@ def waiting(facts: Facts) -> Drawn:
     Each seed is a replication: what arrives in its first tenth is left out, and intervals are over seeds.
     """
     looks = style.palette(facts.editors)
-    served = _settled(_timed(facts.served))
+    served = _counted(_timed(facts.served))
     figure, axes = style.grid(2, columns=2, width=4.4, height=3.2)
     rows = []
     for ax, column, title in zip(
@@ -128,10 +128,10 @@ def _timed(served: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _settled(served: pl.DataFrame) -> pl.DataFrame:
+def _counted(served: pl.DataFrame) -> pl.DataFrame:
     """Return the queries that arrived after the warm-up of their run."""
     spans = pl.col("arrived_sim_s").max().over("editor", "seed")
-    kept = settled(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())
+    kept = after_warm_up(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())
     return served.filter(pl.Series(kept, dtype=pl.Boolean))
 
 

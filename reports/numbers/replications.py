@@ -63,7 +63,7 @@ class Replicated:
 
 
 @dataclass(frozen=True)
-class Replication:
+class Replicate:
     """What one replication measured after its warm-up, in seconds.
 
     `response_s` and `stale` by query, `lag_s` by edit (from its arrival until it is visible everywhere). `counted_s`
@@ -79,7 +79,7 @@ class Replication:
     load: float
 
 
-def settled(arrived_s: np.ndarray, span_s: float | np.ndarray) -> np.ndarray:
+def after_warm_up(arrived_s: np.ndarray, span_s: float | np.ndarray) -> np.ndarray:
     """Return which arrivals are counted: all but those of the first tenth (`WARM_UP`) of their run's time."""
     return np.asarray(arrived_s) >= WARM_UP * span_s
 

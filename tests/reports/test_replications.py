@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.numbers.replications import percentiles_over, settled, share_over
+from reports.numbers.replications import after_warm_up, percentiles_over, share_over
 
 REPLICATIONS = 10
 
@@ -20,7 +20,7 @@ def sojourns(rng: np.random.Generator, load: float, n: int, replications: int = 
     more[:, 1:] = service[:, :-1] - rng.exponential(1 / load, (replications, n - 1))
     sums = np.cumsum(more, 1)
     waits = sums - np.minimum.accumulate(sums, 1)
-    return (waits + service)[:, settled(np.arange(n), n)]
+    return (waits + service)[:, after_warm_up(np.arange(n), n)]
 
 
 @pytest.mark.parametrize(("load", "n"), [(0.5, 2000), (0.8, 8000), (0.9, 30_000)])
