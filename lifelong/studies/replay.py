@@ -28,7 +28,7 @@ from lifelong.simulation.jobs import NANO, nanoseconds
 from lifelong.simulation.queries import OUTSIDE
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted, draw_services
-from reports.numbers.replications import WARM_UP, Replication, after_warm_up
+from reports.numbers.replications import WARM_UP, Replicate, after_warm_up
 from streams.near import near
 from streams.traffic import TrafficFacts
 from streams.types import SCOPES
@@ -82,11 +82,11 @@ class Replayed:
         last = np.where(visible == NEVER, -1, visible).max(0)
         return (last[self.edit_change] - self.edit_arrived) / NANO
 
-    def counted(self) -> Replication:
+    def counted(self) -> Replicate:
         """Return what is counted of it as one replication: what arrived after the warm-up."""
         span_s = self.span_s()
         queries, edits = (after_warm_up(at / NANO, span_s) for at in (self.load.queries_at, self.edit_arrived))
-        return Replication(
+        return Replicate(
             self.response_s()[queries],
             self.outcome.stale[queries],
             self.lag_s()[edits],

@@ -14,7 +14,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reports.figures import style
-from reports.numbers.replications import WARM_UP, Replicated, Replication, percentiles_over, share_over
+from reports.numbers.replications import WARM_UP, Replicate, Replicated, percentiles_over, share_over
 from reports.numbers.seeds import ENOUGH
 
 
@@ -57,7 +57,7 @@ class Point:
         return out | about | {"effective_queries": self.p50.effective_n, "effective_edits": self.lag_p50.effective_n}
 
 
-def point(replicas: int, parts: Sequence[Replication], *, slo_s: float) -> Point:
+def point(replicas: int, parts: Sequence[Replicate], *, slo_s: float) -> Point:
     """Return the summary of the replications of one replay, after their warm-up.
 
     Rates are those of all replications together, `busy` and `load` their means.

@@ -27,7 +27,7 @@ def waiting(facts: Facts) -> Drawn:
     Each seed is a replication: what arrives in its first tenth is left out, and intervals are over seeds.
     """
     looks = style.palette(facts.editors)
-    served = _settled(_timed(facts.served))
+    served = _counted(_timed(facts.served))
     figure, axes = style.grid(2, columns=2, width=4.4, height=3.2)
     rows = []
     for ax, column, title in zip(
@@ -128,7 +128,7 @@ def _timed(served: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _settled(served: pl.DataFrame) -> pl.DataFrame:
+def _counted(served: pl.DataFrame) -> pl.DataFrame:
     """Return the queries that arrived after the warm-up of their run."""
     spans = pl.col("arrived_sim_s").max().over("editor", "seed")
     kept = after_warm_up(served["arrived_sim_s"].to_numpy(), served.select(spans).to_series().to_numpy())

@@ -17,8 +17,8 @@ import numpy as np
 from reports.numbers.seeds import ENOUGH, half_width
 
 _FACTORS = 12.0  # how far from all bounds the median is looked for, as a logarithm: a factor of 160,000
-_erfc = np.frompyfunc(math.erfc, 1, 1)
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erfc = np.vectorize(math.erfc, otypes=[float])
+_erf = np.vectorize(math.erf, otypes=[float])
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,7 @@ def _log_likelihood(lower: np.ndarray, upper: np.ndarray, mu: float, slopes: np.
     below, above = np.where(flip, below, -above), np.where(flip, above, -below)
     tail, rest = _log_tail(below), _log_tail(above)
     with np.errstate(divide="ignore"):
-        near = np.log(
-            np.maximum(np.asarray(_erf(above / math.sqrt(2)) - _erf(below / math.sqrt(2)), float) / 2, 1e-300)
-        )
+        near = np.log(np.maximum((_erf(above / math.sqrt(2)) - _erf(below / math.sqrt(2))) / 2, 1e-300))
         far = tail + np.log(np.maximum(-np.expm1(np.minimum(rest - tail, 0.0)), 1e-300))
     return np.where(below < 1, near, far).sum(1)
 
@@ -119,7 +117,7 @@ def _log_likelihood(lower: np.ndarray, upper: np.ndarray, mu: float, slopes: np.
 def _log_tail(z: np.ndarray) -> np.ndarray:
     """Return log P(Z > z) of a standard normal, also where it is too small for a number."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        exact = np.log(np.maximum(np.asarray(_erfc(np.minimum(z, 25) / math.sqrt(2)), float) / 2, 1e-300))
+        exact = np.log(np.maximum(_erfc(np.minimum(z, 25) / math.sqrt(2)) / 2, 1e-300))
         beyond = -z * z / 2 - np.log(np.maximum(z, 1) * math.sqrt(2 * math.pi))
     return np.where(z < 25, exact, beyond)
 

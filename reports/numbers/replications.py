@@ -63,7 +63,7 @@ class Replicated:
 
 
 @dataclass(frozen=True)
-class Replication:
+class Replicate:
     """What one replication measured after its warm-up, in seconds.
 
     `response_s` and `stale` by query, `lag_s` by edit (from its arrival until it is visible everywhere). `counted_s`
@@ -101,7 +101,8 @@ def share_over(good: Sequence[int] | np.ndarray, n: Sequence[int] | np.ndarray) 
     value = float(counts.sum()) / total
     if len(sizes) < ENOUGH:
         return Replicated(value, math.nan, math.nan, total, math.nan, len(sizes))
-    return Replicated(value, *_odds_interval(counts, sizes), len(sizes))
+    low, high, _, effective_n = _odds_interval(counts, sizes)
+    return Replicated(value, low, high, total, effective_n, len(sizes))
 
 
 def percentiles_over(parts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[Replicated, ...]:

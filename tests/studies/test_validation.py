@@ -21,7 +21,7 @@ COSTS = {"edit": 0.3, "encode": 0.01, "route": 0.001, "apply": 0.001, "answer": 
 
 
 def test_with_the_services_of_the_run_nothing_is_off(tmp_path: Path) -> None:
-    costs = {f"clock.{name}_s": seconds for name, seconds in COSTS.items()}
+    costs: dict[str, Any] = {f"clock.{name}_s": seconds for name, seconds in COSTS.items()}
     log = RunLog.open(lifelong.run(None, quiet=True, out=str(tmp_path), **WORDS, **costs))
     exact = {name: Fitted(seconds, 0.0, 0.0, np.ones(1)) for name, seconds in COSTS.items()}
     found = validated_with(log, exact | {"remove": Fitted(0.0, 0.0, 0.0, np.ones(1))}, 2)
