@@ -49,7 +49,7 @@ DRAW = (
     figures_dose.locality_dose,
     figures_router.router,
     figures_router.router_frontier,
-    figures_pareto.pareto,
+    figures_pareto.cost_quality,
     figures_unlearning.unlearning,
 )
 TRAFFIC = (figures_traffic.waiting, figures_traffic.staleness, figures_traffic.lag)

@@ -36,7 +36,9 @@ def route_lines(rows: pl.DataFrame, panels: pl.DataFrame) -> list[str]:
     scores = {(e, s, o): v for e, s, o, v in said.iter_rows()}
     told = separation(router_scores(rows, panels))
     auc = {(r["editor"], r["step"]): r for r in told.to_dicts()}
-    out = [("setting", "edits", "finds its edit", "fires out of scope", "AUC", "recall at 5 % fires")]
+    out: list[tuple[str, ...]] = [
+        ("setting", "edits", "finds its edit", "fires out of scope", "AUC", "recall at 5 % fires")
+    ]
     for editor, step in rows.select("editor", "step").unique(maintain_order=True).rows():
         found = auc.get((editor, step), {})
         cells = (scores.get((editor, step, False)), scores.get((editor, step, True)), found.get("auc"),

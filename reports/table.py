@@ -26,7 +26,9 @@ UNFINISHED = " (unfinished)"
 
 _RUN: dict[str, Any] = {"editor": pl.String, "seed": pl.Int32}
 TOLD = {"step": pl.Int64} | dict.fromkeys(("edit_id", "prompt", "picture", "target"), pl.String) | _RUN
-OUTSIDE = dict.fromkeys(("probe_id", "edit_id", "axis", "variant", "modality", "prompt", "picture"), pl.String) | _RUN
+ASKED_OUTSIDE = (
+    dict.fromkeys(("probe_id", "edit_id", "axis", "variant", "modality", "prompt", "picture"), pl.String) | _RUN
+)
 """The columns of a stream's words that reports read: of its edits, and of the questions out of their scope."""
 
 
@@ -47,7 +49,7 @@ class Facts:
     withdrawals: pl.DataFrame
     names: Mapping[str, str] = field(default_factory=dict)
     told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD))
-    outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OUTSIDE))
+    outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ASKED_OUTSIDE))
 
     @property
     def editors(self) -> list[str]:
@@ -147,8 +149,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
 
 
 def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
-    """Return the words of a run's edits, or of its questions out of scope: the columns of `TOLD` or `OUTSIDE`."""
-    schema = TOLD if table == "edits" else OUTSIDE
+    """Return the words of a run's edits, or of its questions out of scope: the columns of `TOLD` or `ASKED_OUTSIDE`."""
+    schema = TOLD if table == "edits" else ASKED_OUTSIDE
     if f"{table}.parquet" not in log.manifest.get("files", {}):
         return pl.DataFrame(schema=schema)
     found = cast(pl.DataFrame, pl.from_arrow(stream_table(log, table)))

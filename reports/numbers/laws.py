@@ -20,7 +20,7 @@ _NEAR = 1e-9
 
 
 @dataclass(frozen=True)
-class Law:
+class DegradationLaw:
     """A law with its two numbers: the link of R at the first panel fitted, and how far it falls up to the last."""
 
     name: str
@@ -41,7 +41,7 @@ class Law:
 class Forecast:
     """The law that was chosen, AICc of each, and what the choice predicts at later panels, with 95 % intervals."""
 
-    law: Law
+    law: DegradationLaw
     aicc: Mapping[str, float]
     steps: np.ndarray
     mean: np.ndarray
@@ -150,7 +150,9 @@ def forecast(
     said = {name: _aicc(name, at, curves[:, early], n[early], *found[name]) for name in LAWS}
     chosen = np.stack([said[name] for name in LAWS]).argmin(0)
     first, last = float(at[0]), float(at[-1])
-    law = Law(LAWS[chosen[0]], float(found[LAWS[chosen[0]]][0][0]), float(found[LAWS[chosen[0]]][1][0]), first, last)
+    law = DegradationLaw(
+        LAWS[chosen[0]], float(found[LAWS[chosen[0]]][0][0]), float(found[LAWS[chosen[0]]][1][0]), first, last
+    )
     # What each draw says of the later panels, and how far a panel lies from the law that it follows.
     later = steps[~early & asked.any(0)].astype(float)
     each = {name: _curve(name, *found[name], _places(name, later, first, last)) for name in LAWS}

@@ -59,7 +59,7 @@ def area(false_fires: np.ndarray, recall: np.ndarray) -> np.ndarray:
     Ties count half; what never fires lies on the straight line to (1, 1).
     """
     ones = np.ones((*false_fires.shape[:-1], 1))
-    return np.trapezoid(np.concatenate([recall, ones], -1), np.concatenate([false_fires, ones], -1))
+    return np.asarray(np.trapezoid(np.concatenate([recall, ones], -1), np.concatenate([false_fires, ones], -1)))
 
 
 def recall_at(false_fires: np.ndarray, recall: np.ndarray, price: float) -> np.ndarray:

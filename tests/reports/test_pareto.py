@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from runs_made_up import fake_run
 
-from reports.figures.pareto import pareto
+from reports.figures.pareto import cost_quality
 from reports.numbers.pareto import equal_step, points, unbeaten
 from reports.table import load_runs
 
@@ -30,7 +30,7 @@ def test_nothing_done_scores_0_and_all_right_with_all_else_kept_scores_1(tmp_pat
 
 def test_without_a_floor_nothing_is_drawn_and_the_caption_says_so(tmp_path: Path) -> None:
     facts, _ = load_runs(runs(tmp_path, grace=1.0))
-    drawn = pareto(facts)
+    drawn = cost_quality(facts)
     assert drawn.figure is None and "`none`" in drawn.caption
 
 
@@ -55,7 +55,7 @@ def test_the_published_and_the_tuned_setting_are_joined(tmp_path: Path) -> None:
     labelled = [fake_run(tmp_path / x, "grace", 1.0, label=f"grace ({x})", options=f", radius = {i}.0", steps=STEPS)
                 for i, x in enumerate(("published", "tuned"), 1)]  # fmt: skip
     facts, _ = load_runs([*runs(tmp_path, none=0.0), *labelled])
-    figure = pareto(facts).figure
+    figure = cost_quality(facts).figure
     assert figure is not None
     grey = [line for line in figure.axes[0].get_lines() if line.get_color() == "#999999"]
     assert len(grey) == 1 and len(grey[0].get_xdata()) == 2  # pyright: ignore[reportArgumentType]
