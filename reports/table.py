@@ -149,7 +149,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
 
 
 def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
-    """Return the words of a run's edits, or of its questions out of scope: the columns of `TOLD` or `ASKED_OUTSIDE`."""
+    """Return the words of a run's edits, or of its questions out of scope: as `TOLD` or `ASKED_OUTSIDE` say."""
     schema = TOLD if table == "edits" else ASKED_OUTSIDE
     if f"{table}.parquet" not in log.manifest.get("files", {}):
         return pl.DataFrame(schema=schema)

@@ -35,7 +35,7 @@ def equal_step(facts: Facts) -> int | None:
 def points(facts: Facts, step: int) -> pl.DataFrame:
     """Return one row per editor: harmonic score (mean, low, high over seeds) and its costs after `step` edits.
 
-    Columns editor, name, harmonic, low, high, seeds, and `COST_AXES`: the slope of the bank's bytes over panels, and the
+    Columns editor, name, harmonic, low, high, seeds, and `COST_AXES`: the slope of the bank's bytes over panels, the
     p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
     floor of their seed are left out.
     """
