@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.pareto import CEILING, FLOOR, PARETO_COSTS, equal_step, points, unbeaten
+from reports.numbers.pareto import CEILING, COST_AXES, FLOOR, equal_step, points, unbeaten
 from reports.table import Facts
 
 _TITLES = {
@@ -31,8 +31,8 @@ def cost_quality(facts: Facts) -> Drawn:
         what = f"panel of all past edits that every editor has, or no run of `{FLOOR}` on the same streams as a floor"
         return not_asked(name, heading, what, table)
     looks = style.palette(facts.editors)
-    figure, axes = style.grid(len(PARETO_COSTS), width=4.4, height=3.6)
-    for ax, cost in zip(axes, PARETO_COSTS, strict=True):
+    figure, axes = style.grid(len(COST_AXES), width=4.4, height=3.6)
+    for ax, cost in zip(axes, COST_AXES, strict=True):
         _plane(ax, table, cost, looks)
     style.legend(figure, axes)
     ceiling = CEILING in set(facts.names.values())

@@ -102,11 +102,15 @@ def router_frontier(facts: Facts) -> Drawn:
     return Drawn(name, heading, caption, figure, pl.concat(tables, how="diagonal"), f"n = {len(rows):,} scores")
 
 
+def _edges(best: np.ndarray) -> np.ndarray:
+    low, high = np.quantile(best, [0.002, 0.998])
+    return np.linspace(float(low), float(high), 41)
+
+
 def _histogram(ax: Axes, best: np.ndarray, inside: np.ndarray, editor: str, step: int) -> pl.DataFrame:
     """Draw densities of finite scores in and out of scope, and return them as a table."""
     finite = np.isfinite(best)
-    low, high = np.quantile(best[finite], [0.002, 0.998]).tolist() if finite.any() else (0.0, 1.0)
-    edges = np.linspace(low, high, 41)
+    edges = _edges(best[finite]) if finite.any() else np.linspace(0, 1, 41)
     edges = edges if edges[-1] > edges[0] else np.linspace(edges[0] - 0.5, edges[0] + 0.5, 41)
     out = {"editor": editor, "step": step, "from": edges[:-1], "to": edges[1:]}
     for side, title, colour in ((inside, "in scope", "#009E73"), (~inside, "out of scope", "#D55E00")):

@@ -38,8 +38,14 @@ def survival(facts: Facts) -> Drawn:
         mine = lives.filter(pl.col("editor") == editor)
         followed = ages[ages <= _end(mine)]
         kept, low, high = survival_band(mine, followed)
-        line: dict[str, Any] = looks[editor].line() | {"marker": ""}
-        ax.plot(followed, kept, **line, linewidth=1.5, label=style.named(editor))
+        ax.plot(
+            followed,
+            kept,
+            color=looks[editor].colour,
+            linestyle=looks[editor].dash,
+            linewidth=1.5,
+            label=style.named(editor),
+        )
         ax.fill_between(followed, low, high, color=looks[editor].colour, alpha=0.12, linewidth=0)
         at_risk = [int((mine["left"] >= age).sum()) for age in followed]
         tables.append(

@@ -13,7 +13,7 @@ import polars as pl
 FEWEST_EDITS = 5  # below, an interval over edits says nothing and is left open (null)
 
 
-def bounds_by_edit(rows: pl.DataFrame, keys: Sequence[str], *, draws: int = 200, seed: int = 0) -> pl.DataFrame:
+def edit_means(rows: pl.DataFrame, keys: Sequence[str], *, draws: int = 200, seed: int = 0) -> pl.DataFrame:
     """Return mean score, low, high (95 % percentiles), n and edits for each combination of `keys`, sorted by them.
 
     `keys` begin with editor. Seeds are drawn first where there are several, then edits within each; the draws are

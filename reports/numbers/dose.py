@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from reports.numbers.clusters import bounds_by_edit
+from reports.numbers.clusters import edit_means
 from reports.numbers.interference import similarity_bin
 from reports.numbers.metrics import OUT_OF_SCOPE, panel_rows
 from reports.numbers.similarity import cosines
@@ -17,7 +17,7 @@ MOST_QUESTIONS = 2000  # of a stream, evenly by their ids: comparing all of a lo
 _TOGETHER = 512  # edits compared at a time
 
 
-def alike_to_nearest(questions: list[str], edits: list[str], ends: list[int]) -> np.ndarray:
+def nearest_edit(questions: list[str], edits: list[str], ends: list[int]) -> np.ndarray:
     """Return how like the nearest of the first `ends[j]` edits each question is, (questions, ends); -1 for none.
 
     `ends` ascend.
@@ -52,7 +52,7 @@ def dosed(probed: pl.DataFrame, gauged: pl.DataFrame, told: pl.DataFrame, outsid
         prompts, words = sorted(mine["prompt"].unique()), edits["prompt"].to_list()
         key = (seed, tuple(steps), hash(tuple(words)), hash(tuple(prompts)))  # editors of one stream share it
         if key not in known:
-            known[key] = alike_to_nearest(prompts, words, [min(s, len(words)) for s in steps])
+            known[key] = nearest_edit(prompts, words, [min(s, len(words)) for s in steps])
         row, column = {p: i for i, p in enumerate(prompts)}, {s: i for i, s in enumerate(steps)}
         alike = known[key][[row[p] for p in mine["prompt"]], [column[s] for s in mine["step"]]]
         shown = (
@@ -71,4 +71,4 @@ def _marked(mine: pl.DataFrame, shown: pl.DataFrame, alike: np.ndarray) -> pl.Da
 
 def locality_by_dose(rows: pl.DataFrame) -> pl.DataFrame:
     """Return mean agreement with 95 % bounds by editor, same_picture, bin and step, from rows of `dosed`."""
-    return bounds_by_edit(rows, ("editor", "same_picture", "alike", "step"))
+    return edit_means(rows, ("editor", "same_picture", "alike", "step"))

@@ -16,7 +16,7 @@ from reports.numbers.metrics import HOLDS
 from reports.numbers.similarity import cosines
 
 LONGEST_WINDOW = 10  # edits between two questions to an edit; of a longer window nobody can say which of them it was
-LEAST_MET = 10  # transitions of a bin, below which its share has no interval
+FEWEST_OF_BIN = 10  # transitions of a bin, below which its share has no interval
 ALIKE = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Lower edges of the bins of similarity but the first; the last one holds equal words."""
 _CLOSE = 1 - 1e-5  # a cosine from here on is one of equal counts
@@ -112,7 +112,7 @@ def by_similarity(found: pl.DataFrame, *, draws: int = 200, seed: int = 0) -> pl
             counts = weights[:, at].sum(1)
             rates = (weights[:, at] @ broke[at])[counts > 0] / counts[counts > 0]
             mean, low, high = float(broke[at].mean()), None, None
-            if len(at) >= LEAST_MET:
+            if len(at) >= FEWEST_OF_BIN:
                 fewer = min(part["victim"].n_unique(), part["after"].n_unique())
                 ends = np.quantile(rates, [0.025, 0.975])
                 low, high = (float(b) for b in certain(np.array(mean), ends[0], ends[1], np.array(fewer)))

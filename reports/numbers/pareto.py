@@ -23,7 +23,7 @@ from reports.table import Facts
 
 FLOOR, CEILING = "none", "oracle"
 """The editors, by name, between which gains are counted."""
-PARETO_COSTS = ("bytes an edit", "edit (ms)", "query (ms)")
+COST_AXES = ("bytes an edit", "edit (ms)", "query (ms)")
 _PARTS = ("encode", "route", "apply", "answer")
 
 
@@ -37,8 +37,8 @@ def equal_step(facts: Facts) -> int | None:
 def points(facts: Facts, step: int) -> pl.DataFrame:
     """Return one row per editor: harmonic score (mean, low, high over seeds) and its costs after `step` edits.
 
-    Columns editor, name, harmonic, low, high, seeds, and `PARETO_COSTS`: the slope of bytes over panels, and
-    the p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
+    Columns editor, name, harmonic, low, high, seeds, and `COST_AXES`: the slope of the bank's bytes over panels, the
+    p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
     floor of their seed are left out.
     """
     rows = panel_rows(facts.probed, facts.gauged).filter(pl.col("step") == step)
@@ -59,7 +59,7 @@ def points(facts: Facts, step: int) -> pl.DataFrame:
         low, high = told.get("low", min(each)), told.get("high", max(each))
         out.append((editor, name, told["mean"], low, high, len(each), *_costs(facts, editor, step)))
     names = {"editor": pl.String, "name": pl.String, "harmonic": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-             "seeds": pl.Int64} | dict.fromkeys(PARETO_COSTS, pl.Float64)  # fmt: skip
+             "seeds": pl.Int64} | dict.fromkeys(COST_AXES, pl.Float64)  # fmt: skip
     return pl.DataFrame(out, schema=names, orient="row")
 
 

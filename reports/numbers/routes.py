@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from reports.numbers.clusters import bounds_by_edit
+from reports.numbers.clusters import edit_means
 from reports.numbers.metrics import OUT_OF_SCOPE
 
 RECALLS = (0.8, 0.9, 0.99)
@@ -32,7 +32,7 @@ def asked_kinds(rows: pl.DataFrame) -> pl.DataFrame:
 
 def by_kind(rows: pl.DataFrame) -> pl.DataFrame:
     """Return recall, or outside the share that fires, by editor, kind of question and step, with bounds by edits."""
-    return bounds_by_edit(asked_kinds(rows), ("editor", "outside", "kind", "step"))
+    return edit_means(asked_kinds(rows), ("editor", "outside", "kind", "step"))
 
 
 def held_thresholds(rows: pl.DataFrame, recalls: Sequence[float] = RECALLS) -> pl.DataFrame:

@@ -9,10 +9,10 @@ import re
 
 import polars as pl
 
-from reports.numbers.clusters import bounds_by_edit
+from reports.numbers.clusters import edit_means
 from reports.numbers.metrics import HOLDS, panel_rows
 
-WITHDRAWN = pl.col("variant") == "withdrawn"
+_WITHDRAWN = pl.col("variant") == "withdrawn"
 _AXES = {"reliability": "retention", "generality": "generality", "locality": "locality"}
 _WORDS = re.compile(r" withdrawals\S*")
 
@@ -41,9 +41,9 @@ def unlearnt(
     rows = panel_rows(probed, gauged).filter(pl.col("scorer") == "generated")
     rows = rows.filter(pl.col("step") == pl.col("step").max().over("editor", "seed"))
     rows = rows.join(shares.select("editor"), on="editor", how="semi")
-    back = rows.filter(WITHDRAWN).with_columns(pl.lit("agreement").alias("measure"))
+    back = rows.filter(_WITHDRAWN).with_columns(pl.lit("agreement").alias("measure"))
     kept = rows.filter(HOLDS & pl.col("axis").is_in(list(_AXES)))
     kept = kept.with_columns(pl.col("axis").replace_strict(_AXES, return_dtype=pl.String).alias("measure"))
-    found = bounds_by_edit(pl.concat([back, kept]), ("editor", "measure")).join(shares, on="editor", how="left")
+    found = edit_means(pl.concat([back, kept]), ("editor", "measure")).join(shares, on="editor", how="left")
     curve = pl.col("editor").map_elements(kept_apart_from, return_dtype=pl.String).alias("curve")
     return found.with_columns(curve).sort("curve", "measure", "share")

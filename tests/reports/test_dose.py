@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reports.numbers.clusters import bounds_by_edit
-from reports.numbers.dose import alike_to_nearest, dosed, locality_by_dose
+from reports.numbers.clusters import edit_means
+from reports.numbers.dose import dosed, locality_by_dose, nearest_edit
 
 
 def test_the_nearest_edit_is_the_nearest_of_those_made_by_then() -> None:
-    got = alike_to_nearest(["red car", "xyz"], ["blue boat", "red car", "red cart"], [0, 1, 2, 3])
+    got = nearest_edit(["red car", "xyz"], ["blue boat", "red car", "red cart"], [0, 1, 2, 3])
     assert got[:, 0].tolist() == [-1, -1] and got[0, 1] < 0.2
     assert got[0, 2:].tolist() == pytest.approx([1, 1]) and got[1].max() == 0
 
@@ -54,7 +54,7 @@ def test_means_by_edit_have_the_width_that_edits_give_and_not_probes() -> None:
         strong = (np.random.default_rng(seed).random(50) < 0.7).astype(float)
         rows = pl.DataFrame({"editor": "x", "seed": 0, "edit_id": [f"e{i}" for i in range(50) for _ in range(20)],
                              "step": 1, "score": np.repeat(strong, 20)})  # fmt: skip
-        (one,) = bounds_by_edit(rows, ("editor", "step"), draws=150, seed=seed).to_dicts()
+        (one,) = edit_means(rows, ("editor", "step"), draws=150, seed=seed).to_dicts()
         inside.append(one["low"] <= 0.7 <= one["high"])
         widths.append(one["high"] - one["low"])
     assert 0.88 <= np.mean(inside) <= 1 and np.mean(widths) == pytest.approx(2 * 1.96 * (0.21 / 50) ** 0.5, rel=0.15)
@@ -62,11 +62,11 @@ def test_means_by_edit_have_the_width_that_edits_give_and_not_probes() -> None:
 
 def test_few_edits_have_no_interval() -> None:
     rows = pl.DataFrame({"editor": "x", "seed": 0, "edit_id": ["a", "b"], "step": 1, "score": [1.0, 0.0]})
-    (one,) = bounds_by_edit(rows, ("editor", "step")).to_dicts()
+    (one,) = edit_means(rows, ("editor", "step")).to_dicts()
     assert one["mean"] == 0.5 and one["low"] is None and one["edits"] == 2
 
 
 def test_edits_that_all_fared_alike_are_not_certain() -> None:
     rows = pl.DataFrame({"editor": "x", "seed": 0, "edit_id": [f"e{i}" for i in range(20)], "step": 1, "score": 1.0})
-    (one,) = bounds_by_edit(rows, ("editor", "step")).to_dicts()
+    (one,) = edit_means(rows, ("editor", "step")).to_dicts()
     assert one["high"] == 1 and one["low"] == pytest.approx(0.025 ** (1 / 20))  # Clopper and Pearson's

@@ -55,7 +55,9 @@ def test_the_routes_are_those_of_a_whole_run(tmp_path) -> None:
     found = route_settings(**{**SMALL, "editor.radius": [1.0, 30.0], "cache": str(tmp_path)})
     assert [one.label for one in found] == ["grace", "grace radius=30.0"] and found[1].keys_shared
     first = {(r["step"], r["probe_id"]): (r["routed_n"], r["routed_home"], r["best_score"]) for r in found[0].probed}
-    assert first and all(wanted[key] == value for key, value in first.items() if key in wanted)
+    # Keys read in another batch differ in their last digits: who serves is equal, and how near it is nearly.
+    assert first and all(wanted[key][:2] == value[:2] for key, value in first.items() if key in wanted)
+    assert all(wanted[key][2] == pytest.approx(v[2], abs=1e-3) for key, v in first.items() if key in wanted)
     assert len(first.keys() & wanted.keys()) >= 0.9 * len(first)
     # Wider radii refuse nothing that narrow ones let in; the page has a line a setting and panel.
     wide = {(r["step"], r["probe_id"]): r["routed_n"] for r in found[1].probed}
