@@ -45,6 +45,7 @@ from reports.written import csv_bytes, html_text, put, report_folder
 
 DRAW = (
     figures.degradation,
+    figures.scope_studies,
     figures.scorer_gap,
     figures.age_heatmap,
     figures.routing,

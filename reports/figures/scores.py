@@ -5,6 +5,7 @@ Knows metrics and style; reads and writes no files. Latency and memory are drawn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,12 @@ from reports.figures import style
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
 from reports.numbers.curves import over_all_seeds, within_seeds
-from reports.numbers.metrics import SHOWN_AXES, on_axis
+from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
 from reports.numbers.seeds import ENOUGH
 from reports.table import Facts
 
-FEW_EDITS = (
-    10  # edits: of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot
-)
+FEW_EDITS = 10  # of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot
+_Axis = tuple[str, str, str | None, tuple[str, ...] | None]
 _CURVE = ("editor", "step")
 
 
@@ -76,10 +76,27 @@ def bands_said(table: pl.DataFrame) -> str:
 
 def degradation(facts: Facts) -> Drawn:
     """Draw every axis of editing quality against the number of edits (generated answers)."""
+    said = (
+        "Past edits are asked about again at every panel. Greedy free generation; locality: agreement with the "
+        "frozen model."
+    )
+    return _drawn_axes(facts, SHOWN_AXES, "degradation", "Degradation curves", said)
+
+
+def scope_studies(facts: Facts) -> Drawn:
+    """Draw what edits do when they are asked another way than they were told (generated answers)."""
+    said = (
+        "An edit told by picture and question, by name, or by both, asked by the other; its words with another picture "
+        "and other words with its picture, of which the frozen model's answer is the right one, as of a question with "
+        "a not; and edits by name and by picture that contradict each other. Greedy free generation."
+    )
+    return _drawn_axes(facts, SCOPE_AXES, "scope_studies", "Where the scope of an edit ends", said)
+
+
+def _drawn_axes(facts: Facts, wanted: Sequence[_Axis], name: str, heading: str, said: str) -> Drawn:
     rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
     looks = style.palette(facts.editors)
-    shown = [a for a in SHOWN_AXES if not on_axis(rows, *a[1:]).is_empty()]
-    name, heading = "degradation", "Degradation curves"
+    shown = [a for a in wanted if not on_axis(rows, *a[1:]).is_empty()]
     if not shown:
         return not_asked(name, heading, "probe that was answered at a panel", pl.DataFrame())
     figure, axes = style.grid(len(shown), columns=4)
@@ -88,16 +105,11 @@ def degradation(facts: Facts) -> Drawn:
         table = _drawn_lines(ax, on_axis(rows, axis, modality, variants), looks)
         style.title(ax, title)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
-        style.score_axis(
-            ax, "exact match" if axis != "locality" and variants != ("must-not",) else "agreement with base"
-        )
+        kept = axis in ("locality", "grid", "negation") or variants == ("must-not",)
+        style.score_axis(ax, "agreement with base" if kept else "exact match")
         tables.append(table.with_columns(pl.lit(title).alias("measure")))
     style.legend(figure, axes)
-    caption = (
-        "Past edits are asked about again at every panel. Greedy free generation; locality: agreement with the "
-        f"frozen model. {bands_said(stacked(tables))}"
-    )
-    return _drawn(name, heading, caption, figure, stacked(tables))
+    return _drawn(name, heading, f"{said} {bands_said(stacked(tables))}", figure, stacked(tables))
 
 
 def scorer_gap(facts: Facts) -> Drawn:
@@ -169,7 +181,7 @@ def locality_conventions(facts: Facts) -> Drawn:
 
 
 def _locality_kinds(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    hard = pl.col("variant").is_in(["near", "same-image"])
+    hard = pl.col("variant").is_in(["near", "same-image", "same-subject"])
     return {"far": rows.filter(~hard), "hard": rows.filter(hard)}
 
 

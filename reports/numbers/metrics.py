@@ -191,8 +191,8 @@ SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("text generality", "generality", "text", None),
     ("modal generality", "generality", "image", None),
     ("portability: one hop", "portability", None, ("hop",)),
-    ("portability: by picture", "portability", None, ("image",)),
-    ("text locality", "locality", "text", None),
+    ("text locality: far", "locality", "text", ("text",)),
+    ("text locality: near", "locality", "text", ("near", "same-subject")),
     ("modal locality: near", "locality", "image", ("near",)),
     ("modal locality: same image", "locality", "image", ("same-image",)),
     ("modal locality: far", "locality", "image", ("far",)),
@@ -200,6 +200,22 @@ SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("specificity: must not", "specificity", None, ("must-not",)),
     ("general: untouched questions, accuracy", "general", None, None),
 )
+_EDITS_WORDS = ("text-edit/image-similar", "text-edit/image-unrelated", "text-edit/image-none")
+_EDITS_PICTURE = ("text-similar/image-edit", "text-unrelated/image-edit")
+_NEITHER = tuple(f"text-{t}/image-{i}" for t in ("similar", "unrelated") for i in ("similar", "unrelated", "none"))
+SCOPE_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
+    ("told by both, asked by name", "paired", None, ("both-to-name",)),
+    ("told by both, asked by picture", "paired", None, ("both-to-picture",)),
+    ("told by picture, asked by name", "paired", None, ("picture-to-name",)),
+    ("told by name, asked by picture", "paired", None, ("name-to-picture",)),
+    ("the edit's words, another picture", "grid", None, _EDITS_WORDS),
+    ("other words, the edit's picture", "grid", None, _EDITS_PICTURE),
+    ("other words, another picture", "grid", None, _NEITHER),
+    ("asked with a not", "negation", None, None),
+    ("conflict: asked by name", "conflict", None, ("by-name",)),
+    ("conflict: asked by picture", "conflict", None, ("by-picture",)),
+)
+"""Where a scope ends: what an edit does when it is asked another way than it was told."""
 
 
 def on_axis(rows: pl.DataFrame, axis: str, modality: str | None, variants: tuple[str, ...] | None) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from reports.numbers import metrics
 from reports.numbers.axes import MEASURES
 from reports.numbers.curves import mean_score
 from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
-from reports.numbers.metrics import SHOWN_AXES, on_axis
+from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
 from reports.numbers.percentiles import percentiles
 from reports.numbers.seeds import mean_of, over_seeds
 from reports.table import Facts
@@ -55,7 +55,7 @@ def summary(facts: Facts) -> pl.DataFrame:
         gauges = facts.gauged.filter(pl.col("editor") == editor)
         last = at_the_end(mine, gauges)
         record: dict[str, object] = {"editor": editor, "edits": int(gauges["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
-        for title, axis, modality, variants in SHOWN_AXES:
+        for title, axis, modality, variants in (*SHOWN_AXES, *SCOPE_AXES):
             record |= _counted(title, on_axis(last, axis, modality, variants))
         surprise = untouched.filter((pl.col("editor") == editor) & pl.col("at_panel"))
         surprise = at_the_end(surprise, gauges)
