@@ -86,8 +86,8 @@ def degradation(facts: Facts) -> Drawn:
 def scope_studies(facts: Facts) -> Drawn:
     """Draw what edits do when they are asked another way than they were told (generated answers)."""
     said = (
-        "An edit told by picture and question, by name, or by both, asked by the other; its words with another picture "
-        "and other words with its picture, of which the frozen model's answer is the right one, as of a question with "
+        "An edit told by picture and question, by name, or by both, asked by the other; its words with another "
+        "picture and other words with its picture, of which the frozen answer is right, as of a question with "
         "a not; and edits by name and by picture that contradict each other. Greedy free generation."
     )
     return _drawn_axes(facts, SCOPE_AXES, "scope_studies", "Where the scope of an edit ends", said)
