@@ -25,7 +25,7 @@ UNFINISHED = " (unfinished)"
 
 
 _RUN: dict[str, Any] = {"editor": pl.String, "seed": pl.Int32}
-TOLD = {"step": pl.Int64} | dict.fromkeys(("edit_id", "prompt", "picture", "target"), pl.String) | _RUN
+TOLD_WORDS = {"step": pl.Int64} | dict.fromkeys(("edit_id", "prompt", "picture", "target"), pl.String) | _RUN
 ASKED_OUTSIDE = (
     dict.fromkeys(("probe_id", "edit_id", "axis", "variant", "modality", "prompt", "picture"), pl.String) | _RUN
 )
@@ -48,7 +48,7 @@ class Facts:
     served: pl.DataFrame
     withdrawals: pl.DataFrame
     names: Mapping[str, str] = field(default_factory=dict)
-    told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD))
+    told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD_WORDS))
     outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ASKED_OUTSIDE))
 
     @property
@@ -163,8 +163,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
 
 
 def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
-    """Return the words of a run's edits, or of its questions out of scope: as `TOLD` or `ASKED_OUTSIDE` say."""
-    schema = TOLD if table == "edits" else ASKED_OUTSIDE
+    """Return the words of a run's edits, or of its questions out of scope: as `TOLD_WORDS` or `ASKED_OUTSIDE` say."""
+    schema = TOLD_WORDS if table == "edits" else ASKED_OUTSIDE
     if f"{table}.parquet" not in log.manifest.get("files", {}):
         return pl.DataFrame(schema=schema)
     found = cast(pl.DataFrame, pl.from_arrow(stream_table(log, table)))

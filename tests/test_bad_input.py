@@ -69,7 +69,7 @@ def the_error(found: tuple[int, str, str], *parts: str) -> str:
         ({"stream": "toi"}, ["'toi'", "Did you mean 'toy'", "jsonl"]),
         ({"editor": "grace", "editor.radus": 1}, ["editor.radus", "'radius'"]),
         ({"stream.ordr": "x"}, ["stream.ordr", "Did you mean 'order'"]),
-        ({"stream.order": "sideways"}, ["sideways", "bursts, drift, grouped, near_duplicates"]),
+        ({"stream.order": "sideways"}, ["sideways", "bursts, drift, grouped, modal_conflicts"]),
         ({"panels.evry": 3}, ["panels.evry", "'every'"]),
         ({"model": "atlsa"}, ["model=atlsa", "Did you mean 'atlas'"]),
         ({"model": "./nowhere"}, ["/nowhere", "no such folder"]),

@@ -79,7 +79,7 @@ def _costs(facts: Facts, editor: str, step: int) -> tuple[float, float, float]:
     parts = [percentile(timed.filter(pl.col("operation") == part)["wall_s"], 0.5) for part in _PARTS]
     query = sum(p.value for p in parts if p.known) if any(p.known for p in parts) else math.nan
     return (
-        float(np.nanmean(slopes)) if slopes else math.nan,
+        float(np.nanmean(slopes)) if np.isfinite(slopes).any() else math.nan,
         edit.value * 1e3 if edit.known else math.nan,
         query * 1e3,
     )

@@ -24,6 +24,8 @@ def edited(name: str, vlm) -> tuple[Editor, list[Query]]:
     """An editor as it is before any fit, with edits in it, and questions in and out of their scope."""
     kind, stream = editor_class(name), load_stream("toy", edits=8, seed=0)
     editor = kind(vlm, kind.Options(**QUICK.get(name, {})))
+    if name == "ike":  # it edits nothing without demonstrations
+        editor.fit(stream.pool(8, 0))
     for low in range(0, 6, editor.turn):
         editor.edit(stream.edits[low : min(6, low + editor.turn)])
     return editor, [p.query for e in stream.edits for p in stream.probes(e.id)]

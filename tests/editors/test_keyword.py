@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lifelong.editors.keyword import Keyword, KeywordOptions
-from lifelong.editors.keyword.trigrams import COUNTED, NONE, TrigramIndex, padded_rows, trigrams
+from lifelong.editors.keyword.trigrams import COUNTED, NO_TRIGRAM, TrigramIndex, padded_rows, trigrams
 from streams.types import Edit, ImageRef, Prompt, Query
 
 PICTURE, OTHER = ImageRef("noise:a", "a"), ImageRef("noise:b", "b")
@@ -36,7 +36,7 @@ def test_trigrams_are_those_of_letters_and_digits_with_one_space_around_words():
 @pytest.mark.parametrize("text", ["", " ", "?", "??", "\ud800", "字", "🍎?", "a", "é", "x" * 10_000, "\x00\n"])
 def test_any_text_has_trigrams_and_is_wholly_like_itself(text: str):
     codes = trigrams(text)
-    assert 1 <= len(codes) <= COUNTED and NONE not in codes
+    assert 1 <= len(codes) <= COUNTED and NO_TRIGRAM not in codes
     index = TrigramIndex()
     index.add("a", codes, b"")
     same, other = index.nearest(trigrams(text), b"")
@@ -129,5 +129,5 @@ def test_an_index_finds_what_comparing_all_finds_whatever_was_removed():
 
 def test_rows_of_an_encoding_hold_a_question_each():
     rows = padded_rows([trigrams("Who?"), trigrams("Who was it?")])
-    assert rows.shape == (2, COUNTED) and (rows[0] != NONE).sum() == 3
+    assert rows.shape == (2, COUNTED) and (rows[0] != NO_TRIGRAM).sum() == 3
     assert padded_rows([]).shape == (0, COUNTED)

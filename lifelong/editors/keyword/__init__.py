@@ -15,7 +15,7 @@ from pydantic import Field
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
 from lifelong.editing.facts.statement import StatedFact, StatementOptions, stated
 from lifelong.editing.questions import EditedQuestions
-from lifelong.editors.keyword.trigrams import NONE, TrigramIndex, padded_rows, trigrams
+from lifelong.editors.keyword.trigrams import NO_TRIGRAM, TrigramIndex, padded_rows, trigrams
 from streams.types import Edit, Query, digest_of
 
 if TYPE_CHECKING:
@@ -84,26 +84,33 @@ class Keyword(Editor):
         self.facts[edit_id], self.pictures[edit_id] = fact, picture
 
     def encode(self, queries: Sequence[Query]) -> Keys:
-        """Return `trigrams` (n, COUNTED) uint64, a question's own and then `NONE`, and `picture` (n, 8) uint8."""
+        """Return `trigrams` (n, COUNTED) uint64, a question's own, then `NO_TRIGRAM`, and `picture` (n, 8) uint8."""
         pictures = b"".join(map(_picture, queries))
         rows = np.frombuffer(pictures, dtype=np.uint8).reshape(len(queries), len(_NO_PICTURE))
         return Keys({"trigrams": padded_rows([trigrams(q.prompt) for q in queries]), "picture": rows})
 
     def route(self, keys: Keys) -> list[Route]:
-        """Return the nearest edit of each query, the same picture's first, where it shares enough trigrams."""
+        """Return the nearest edit of each query, the same picture's first, where it shares enough trigrams.
+
+        `best` is by how much the nearest exceeds its threshold.
+        """
         return [
-            self._route(codes[codes != NONE], row.tobytes())
+            self._route(codes[codes != NO_TRIGRAM], row.tobytes())
             for codes, row in zip(keys["trigrams"], keys["picture"], strict=True)
         ]
 
     def _route(self, codes: np.ndarray, picture: bytes) -> Route:
         o = self.options
         same, other = self.index.nearest(codes, picture)
-        if same is not None and same.jaccard >= (o.text_threshold if picture == _NO_PICTURE else o.threshold):
-            return Route((same.id,), (1 + same.jaccard,))
-        if other is not None and other.jaccard >= o.other_picture:
-            return Route((other.id,), (other.jaccard,))
-        return Route()
+        least = o.text_threshold if picture == _NO_PICTURE else o.threshold
+        over_same = (same.jaccard if same is not None else 0.0) - least
+        over_other = (other.jaccard if other is not None else 0.0) - o.other_picture
+        best = max(over_same, over_other) if self.facts else None
+        if same is not None and over_same >= 0:
+            return Route((same.id,), (1 + same.jaccard,), best=best)
+        if other is not None and over_other >= 0:
+            return Route((other.id,), (other.jaccard,), best=best)
+        return Route(best=best)
 
     @contextmanager
     def applied(self, queries: Sequence[Query], routes: Sequence[Route]) -> Iterator[Answerer]:

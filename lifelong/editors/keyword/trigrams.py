@@ -13,7 +13,7 @@ import numpy as np
 
 COUNTED = 128
 """Trigrams of a question that count; of a longer one those of the smallest hash, which are a fair sample."""
-NONE = np.uint64(2**64 - 1)
+NO_TRIGRAM = np.uint64(2**64 - 1)
 """Fills up the row of a question that has fewer."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # odd: no two trigrams get one code
 
@@ -113,8 +113,8 @@ class TrigramIndex:
 
 
 def padded_rows(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return sets of trigrams as rows (n, COUNTED) of one array, filled up with `NONE`."""
-    out = np.full((len(codes), COUNTED), NONE)
+    """Return sets of trigrams as rows (n, COUNTED) of one array, filled up with `NO_TRIGRAM`."""
+    out = np.full((len(codes), COUNTED), NO_TRIGRAM)
     for row, one in zip(out, codes, strict=True):
         row[: len(one)] = one
     return out
