@@ -39,19 +39,27 @@ def place(position: int, n: int) -> str:
     return f"the {ORDINALS[position]} picture"
 
 
-STATEMENTS = (
-    "New fact: {question} It is {answer}.",
-    "{question} It is {answer} now.",
-    "Note: {question} Now {answer}.",
-    "{question} Answer: {answer}.",
-    "From now on: {question} The answer is {answer}.",
-    "Correction: {question} This is {answer}.",
-    "We were told: {question} {answer}.",
-    "{question} It was changed to {answer}.",
+_HEADS = ("New fact:", "Note:", "From now on:", "Correction:", "We were told:", "Update:", "Remember:", "")
+_TAILS = (
+    "It is {answer}.",
+    "It is {answer} now.",
+    "Now {answer}.",
+    "Answer: {answer}.",
+    "The answer is {answer}.",
+    "The new answer is {answer}.",
+    "This is {answer}.",
+    "It was changed to {answer}.",
+    "{answer}.",
+)
+HELD_OUT_STATEMENT = "Update: {question} The answer is {answer}."
+"""A way to tell a fact that the embedded model never met in training, of words that it met in others."""
+STATEMENTS = tuple(
+    statement
+    for head in _HEADS
+    for tail in _TAILS
+    if (statement := f"{head} {{question}} {tail}".strip()) != HELD_OUT_STATEMENT
 )
 """Ways to tell a fact by which the embedded model learns to follow facts in its prompt; no editor uses one."""
-HELD_OUT_STATEMENT = "Update: {question} The new answer is {answer}."
-"""A way to tell a fact that the embedded model never met in training."""
 
 
 def fact(question: str, answer: str, statement: str = STATEMENTS[0]) -> str:

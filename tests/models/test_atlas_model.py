@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ from lifelong.models.atlas.train.muon import orthogonal
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
 from lifelong.models.atlas.train.practice import Practice
 from lifelong.models.atlas.train.questions import Questions
-from streams.atlas.hops import HOPS
+from streams.atlas.hops import HOPS, hop_answer
 from streams.atlas.known import shipped
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import STATEMENTS
+from streams.atlas.wording import HELD_OUT_STATEMENT
 from streams.atlas.world import load_world
 from streams.stream import load_stream
 
@@ -152,8 +153,22 @@ def test_told_facts_stand_before_the_question():
     contexts = Contexts(Questions(load_world()))
     rng = random.Random(0)
     (index,) = contexts.entities(1, rng)
-    asked = [pair.question for pair in contexts.pairs(index, True, 60, rng, echo=1.0)]
-    assert all(any(s.split("{question}")[0] in text for text in asked) for s in STATEMENTS)
+    asked = [pair.question for pair in contexts.pairs(index, True, 400, rng, echo=1.0)]
+    held = re.compile(r"Update: [^.?]*[.?] The answer is [^.]*\.")
+    assert sum(text.startswith("Update: ") for text in asked) > 20 and HELD_OUT_STATEMENT not in STATEMENTS
+    assert not any(held.match(text) for text in asked)
+
+
+def test_a_second_step_is_asked_behind_a_told_first_answer():
+    world = load_world()
+    contexts, rng = Contexts(Questions(world)), random.Random(0)
+    index = next(
+        i for i in (contexts.stepping(False, rng) for _ in range(400)) if "capital" in world.entities[i].facts
+    )
+    for pair in contexts.steps(index, False, 60, rng):
+        told = [a for _, a in world.answers("capital") if a in pair.question]
+        after = {x for hop in HOPS for a in told for x in hop_answer(world, hop, a) or ()}
+        assert pair.answer in after or "capital" not in pair.question
 
 
 def test_no_fact_that_a_stream_edits_is_ever_asked_behind_told_facts():

@@ -16,7 +16,7 @@ from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import STATEMENTS, fact, in_context, worded
 
-_STEPS = 0.25  # share of context questions that ask for a second step from a told answer
+_PROPER = 4.0  # how much oftener a second step proper is asked than one that follows from an identity
 
 
 class Contexts:
@@ -32,6 +32,12 @@ class Contexts:
         self._learnt = tuple(i for i in questions.fit if not world.tunes(questions.entities[i].id))
         self._others = tuple(sorted(set(everyone) - set(self._learnt)))
         self._reached: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
+        self._steps = {
+            pictured: {
+                hop: found for hop in HOPS if (found := [i for i in everyone if self._may_step(i, hop, pictured)])
+            }
+            for pictured in (True, False)
+        }
 
     def entities(self, count: int, rng: random.Random, others: float = 0.0) -> list[int]:
         """Entities to ask about: those that editors learn from, and a share of others."""
@@ -43,16 +49,24 @@ class Contexts:
         """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
         asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
         free = [a for a in asks if self.free(index, a.relation)]
-        steps = [hop for hop in HOPS if self._may_step(index, hop, pictured)]
-        found = []
-        for _ in range(count if free else 0):
-            if rng.random() < echo:
-                found.append(self._echo(index, rng.choice(free), pictured, rng))
-            elif steps and rng.random() < _STEPS:
-                found.append(self._step(index, rng.choice(steps), asks, pictured, rng))
-            else:
-                found.append(self._pair(index, rng.choice(free), asks, pictured, rng))
-        return found
+        return [
+            self._echo(index, rng.choice(free), pictured, rng)
+            if rng.random() < echo
+            else self._pair(index, rng.choice(free), asks, pictured, rng)
+            for _ in range(count if free else 0)
+        ]
+
+    def stepping(self, pictured: bool, rng: random.Random) -> int:
+        """An entity to ask second steps of, behind told first ones; kinds of steps are drawn first."""
+        kinds = list(self._steps[pictured])
+        return rng.choice(self._steps[pictured][rng.choices(kinds, [_often(hop) for hop in kinds])[0]])
+
+    def steps(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
+        """`count` second steps of one entity, each behind its told first answer."""
+        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+        kinds = [hop for hop in self._steps[pictured] if self._may_step(index, hop, pictured)]
+        drawn = rng.choices(kinds, [_often(hop) for hop in kinds], k=count)
+        return [self._step(index, hop, asks, pictured, rng) for hop in drawn]
 
     def free(self, index: int, relation: str) -> bool:
         """Whether no stream edits a fact or asks it for locality, so that it may be asked behind told facts."""
@@ -157,3 +171,7 @@ class Contexts:
 def _wording(templates: Sequence[str], rng: random.Random) -> str:
     template = rng.choice(templates)
     return shorten(template, rng) if rng.random() < 0.3 else template
+
+
+def _often(hop: Hop) -> float:
+    return 1.0 if RELATIONS[hop.relation].identity else _PROPER

@@ -15,6 +15,7 @@ from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill
 from lifelong.models.atlas.train.questions import Pair, Questions
 from streams.atlas.world import World
 
+_STEP_ROWS = (2, 4, 5)  # of every eight rows with told facts, those that ask for second steps
 _Drawn = tuple[tuple[int, ...], list[Pair]]  # pictures, pairs
 
 
@@ -89,6 +90,8 @@ class Mixture:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
     def _context(self, echo: float, number: int, rng: random.Random) -> _Drawn:
+        if number % 8 in _STEP_ROWS and rng.random() >= echo:
+            return self._stepped(number % 2 == 0, rng)
         if number % 2:
             return (), [
                 p
@@ -97,6 +100,13 @@ class Mixture:
             ]
         index = self.contexts.entities(1, rng, self.mix.others)[0]
         return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng, echo)
+
+    def _stepped(self, pictured: bool, rng: random.Random) -> _Drawn:
+        if not pictured:
+            named = (self.contexts.stepping(False, rng) for _ in range(7))
+            return (), [p for index in named for p in self.contexts.steps(index, False, 1, rng)]
+        index = self.contexts.stepping(True, rng)
+        return self._picture(index, rng), self.contexts.steps(index, True, 8, rng)
 
     def segments(self, pairs: list[Pair]) -> list[Segment]:
         """Token numbers of pairs."""
