@@ -90,6 +90,12 @@ class World:
             return True
         return _unit(f"protected/{entity_id}/{relation}") < TOLD_SHARE
 
+    def role(self, entity_id: str, relation: str) -> str:
+        """What a fact is for: `told` (see `told`), `kept` for locality questions, or `edited` by streams."""
+        if self.told(entity_id, relation):
+            return "told"
+        return "kept" if self.protected(entity_id, relation) else "edited"
+
     def tunes(self, entity_id: str) -> bool:
         """Whether an entity of split 'fit' is for trials of options, and not to be learnt from; a third, by hash."""
         return self.by_id[entity_id].split == "fit" and _unit(f"tune/{entity_id}") < TUNE_SHARE

@@ -2,7 +2,9 @@
 
 Slices: `drawn` (every rendering, one training wording), `template` (first training rendering, every held-out
 wording), `text`, `text_template` (by name), `multi` (two pictures), `context`, `context_ignored` (a told
-counterfactual fact to follow, a told irrelevant one to ignore), `hop` (two steps, unedited).
+counterfactual fact to follow, a told irrelevant one to ignore, both in words that no training used),
+`context_trained` (to follow, in words of training), `hop` (two steps, unedited), `hop_told` (the second step from a
+told first answer).
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from dataclasses import dataclass, replace
 from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.known import hop_relation
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import describe, fact, generic, in_context, place, worded
+from streams.atlas.wording import STATEMENTS, describe, fact, generic, in_context, place, worded
 from streams.atlas.world import Entity, World
 
-SLICES = ("drawn", "template", "text", "text_template", "multi", "context", "context_ignored", "hop")
+SLICES = (
+    *("drawn", "template", "text", "text_template", "multi"),
+    *("context", "context_trained", "context_ignored", "hop", "hop_told"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ def questions_of(world: World, slices: tuple[str, ...] = SLICES) -> Iterator[Exa
         if "hop" in slices:
             for hop in HOPS:
                 yield from _hop(world, entity, hop)
+        if "hop_told" in slices:
+            for hop in HOPS:
+                yield from _hop_told(world, entity, hop)
 
 
 def _question(
@@ -123,8 +131,8 @@ def _multi(entity: Entity, partner: Entity, relation: str) -> ExamQuestion:
     return _with(plain, pictures=(own, other) if position == 0 else (other, own))
 
 
-def _with(question: ExamQuestion, **changes: object) -> ExamQuestion:
-    return replace(question, **changes)  # pyright: ignore[reportArgumentType]
+def _with(plain: ExamQuestion, **changes: object) -> ExamQuestion:
+    return replace(plain, **changes)  # pyright: ignore[reportArgumentType]
 
 
 def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuestion]:
@@ -146,9 +154,14 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuest
         if other not in entity.facts[relation]:
             break
     question = worded(templates[index], subject(relation))
-    follow = in_context([fact(worded(templates[told], subject(relation)), other)], question)
+    first = worded(templates[told], subject(relation))
+    follow = in_context([fact(first, other)], question)
     followed = _question("context", entity, relation, rendering, ("train", index), follow)
     yield _with(followed, answers=(other,))
+    said = _rng("statement", entity.id, relation).choice(STATEMENTS)
+    yield _with(
+        followed, slice="context_trained", question=in_context([fact(first, other, said)], question), answers=(other,)
+    )
     others = [r for r in entity.facts if r != relation and (pictured or not RELATIONS[r].identity)]
     if others and rng.random() < 0.5:
         about = rng.choice(others)
@@ -190,3 +203,26 @@ def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
                     question=worded(template, x),
                     answers=answers,
                 )
+
+
+def _hop_told(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
+    """The second step behind a told counterfactual first answer; by picture or by name, an identity by picture."""
+    own, second = entity.facts.get(hop.relation), entity.facts.get(hop.answer_relation)
+    if not own or not second:
+        return
+    rng = _rng("hop_told", entity.id, hop.relation, hop.answer_relation)
+    others = sorted({answer for _, answer in world.answers(hop.relation)} - {*own})
+    for told in rng.sample(others, min(20, len(others))):
+        answers = hop_answer(world, hop, told)
+        if answers and not {*answers} & {*second, told}:
+            break
+    else:
+        return
+    pictured = RELATIONS[hop.relation].identity or rng.random() < 0.5
+    x = rng.choice(generic()) if pictured else world.name(entity)
+    index = rng.randrange(len(hop.train))
+    first = fact(worded(rng.choice(RELATIONS[hop.relation].train), x), told)
+    question = in_context([first], worded(hop.train[index], x))
+    rendering = entity.training[0] if pictured else ""
+    plain = _question("hop_told", entity, hop.relation, rendering, ("train", index), question)
+    yield _with(plain, relation=hop_relation(hop), answers=answers)

@@ -20,7 +20,7 @@ from streams.atlas.world import load_world
 
 
 def metrics(asked: Sequence[ExamQuestion], right: np.ndarray) -> dict[str, Any]:
-    """Accuracy and n of every measure, in all and per relation (and per split for the context measures)."""
+    """Accuracy and n of every measure, in all and per relation (and per role for context measures)."""
     groups: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for item, mark in zip(asked, right.tolist(), strict=True):
         for name in _measures(item):
@@ -44,7 +44,7 @@ def _measures(item: ExamQuestion) -> tuple[str, ...]:
     if item.slice == "drawn":
         return ("train" if item.seen else "rendering",)
     if item.slice.startswith("context"):
-        return (item.slice, f"{item.slice}_{item.split}")
+        return (item.slice, f"{item.slice}_{load_world().role(item.entity, item.relation)}")
     if item.slice == "hop" and item.template_split == "held_out":
         return ("hop_template",)
     return (item.slice,)
