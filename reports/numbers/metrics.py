@@ -191,7 +191,7 @@ SHOWN_AXES: tuple[tuple[str, str, str | None, tuple[str, ...] | None], ...] = (
     ("text generality", "generality", "text", None),
     ("modal generality", "generality", "image", None),
     ("portability: one hop", "portability", None, ("hop",)),
-    ("text locality: far", "locality", "text", ("text",)),
+    ("text locality: far", "locality", "text", ("text", "far", "question", "")),
     ("text locality: near", "locality", "text", ("near", "same-subject")),
     ("modal locality: near", "locality", "image", ("near",)),
     ("modal locality: same image", "locality", "image", ("same-image",)),

@@ -77,7 +77,7 @@ def test_runs_of_one_editor_are_told_apart_by_label_and_seeds_of_a_label_average
     facts, infos = load_runs(folders)
     assert facts.editors == ["none", "liveedit", "liveedit rank=8", "liveedit rank=16"]
     assert [r.editor for r in infos] == [label for label, _ in runs]
-    last = degradation(facts).table.filter((pl.col("measure") == "text locality: far") & (pl.col("step") == 2))
+    last = degradation(facts).table.filter((pl.col("measure") == "reliability (retention)") & (pl.col("step") == 2))
     assert dict(zip(last["editor"], last["n"], strict=True))["liveedit"] == 4  # two probes of either seed
 
 
