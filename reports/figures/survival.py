@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.survival import FEWEST_PAIRS, lifetimes, log_rank, stepwise, survival_band
+from reports.numbers.paired import holm
+from reports.numbers.survival import FEWEST_PAIRS, lifetimes, log_rank, survival_band
 from reports.table import Facts
 
 _MOST_PAIRED = 8  # editors of which all pairs are tested; of more each against the one that keeps most
@@ -116,7 +117,7 @@ def _tests(lives: pl.DataFrame, editors: list[str], tables: list[pl.DataFrame]) 
     if not pairs:
         return pl.DataFrame(), ""
     found = [log_rank(lives, one, other) for one, other in pairs]
-    adjusted = stepwise([p for _, p, _ in found])
+    adjusted = holm([p for _, p, _ in found])
     rows = pl.DataFrame(
         {
             "editor": [one for one, _ in pairs],

@@ -7,7 +7,6 @@ so the estimator is Turnbull's; where every age was looked at it is Kaplan-Meier
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -201,17 +200,3 @@ def log_rank(lives: pl.DataFrame, one: str, other: str) -> tuple[float, float, i
         return 0.0, 1.0, len(both)
     z = float(change.sum()) / spread
     return z, math.erfc(abs(z) / math.sqrt(2)), len(both)
-
-
-def stepwise(chances: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm), in the order given; not a number stays so.
-
-    >>> stepwise([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    known = sorted((p, i) for i, p in enumerate(chances) if not math.isnan(p))
-    out, most = [math.nan] * len(chances), 0.0
-    for place, (p, i) in enumerate(known):
-        most = max(most, min(1.0, (len(known) - place) * p))
-        out[i] = most
-    return out

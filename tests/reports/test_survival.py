@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from scipy.stats import CensoredData, ecdf, logrank
 
+from reports.numbers.paired import holm
 from reports.numbers.survival import (
     lifetimes,
     log_rank,
     log_rank_scores,
     rounded_ages,
-    stepwise,
     survival_band,
     turnbull,
 )
@@ -156,4 +156,4 @@ def test_rounding_keeps_every_interval_and_moves_no_age_by_more_than_a_twentieth
 
 
 def test_p_values_are_adjusted_for_their_number() -> None:
-    assert stepwise([0.04]) == [0.04] and stepwise([math.nan, 0.5])[1] == 0.5 and math.isnan(stepwise([math.nan])[0])
+    assert holm([0.04]) == [0.04] and holm([math.nan, 0.5])[1] == 0.5 and math.isnan(holm([math.nan])[0])
