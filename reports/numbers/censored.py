@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.numbers.seeds import ENOUGH, half_width
+from reports.numbers.seeds import ENOUGH, student
 
 _FACTORS = 12.0  # how far from all bounds the median is looked for, as a logarithm: a factor of 160,000
 _erfc = np.vectorize(math.erfc, otypes=[float])
@@ -73,7 +73,7 @@ def typical_size(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.n
     if len(lower) < ENOUGH:
         return Censored(math.exp(top), None, None, False)
     n = len(lower)
-    fall = n / 2 * math.log1p(_student(n) ** 2 / (n - 1))
+    fall = n / 2 * math.log1p(float(student(n - 1)) ** 2 / (n - 1))
     least = profile(top) - fall
     return Censored(
         math.exp(top),
@@ -81,12 +81,6 @@ def typical_size(low: Sequence[float] | np.ndarray, high: Sequence[float] | np.n
         math.inf if profile(last) >= least else math.exp(_crossing(profile, top, last, least)),
         False,
     )
-
-
-def _student(n: int) -> float:
-    """Return Student's quantile of n values, from the half width of the mean of n whose deviation is known."""
-    values = [1.0, -1.0] * (n // 2) + [0.0] * (n % 2)
-    return half_width(values) * math.sqrt(n) / math.sqrt(sum(v * v for v in values) / (n - 1))
 
 
 def _best_spread(lower: np.ndarray, upper: np.ndarray, mu: float) -> float:

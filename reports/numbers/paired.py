@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ENOUGH_SEEDS = 5
+from reports.numbers.seeds import ENOUGH
+
 DRAWS = 4000  # of either kind; a p is then known to about .003 at .05, and is never below 1 / 4,001
 _CHUNK = 200  # draws at a time: of 10,000 edits 8 MB
 ScoreOfMeans = Callable[[np.ndarray, int], np.ndarray]
@@ -103,7 +104,7 @@ def pairs_apart(
     """
     points = np.stack([score(_means(one.sums.sum(1), one.n.sum(0)), at) for at, one in enumerate(seeds)])
     differences = np.stack([points[:, i] - points[:, j] for i, j in pairs], axis=0)  # (pairs, seeds, scores)
-    if len(seeds) >= ENOUGH_SEEDS:
+    if len(seeds) >= ENOUGH:
         return [[_none() if np.isnan(d).any() else seeds_apart(list(d)) for d in one.T] for one in differences]
     drawn = np.zeros((len(pairs), draws, points.shape[-1]))
     swapped = np.zeros_like(drawn)

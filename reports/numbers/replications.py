@@ -17,17 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.numbers.percentiles import percentile
-from reports.numbers.seeds import ENOUGH
+from reports.numbers.seeds import ENOUGH, student
 
 WARM_UP = 0.1
 """The share of the time, from its beginning, that is left out: the system begins empty."""
 LEAST_BEYOND = 12
 """Independent samples that must lie beyond a percentile. With fewer the interval of a p99 covered 44 to 84 % in
 queues at utilisation .8 and .9, with so many at least 90 % (10 replications of 300 to 10,000 queries)."""
-
-# Student's two-sided 95 % quantiles by degrees of freedom, from four (five replications) to thirty.
-_T95 = (2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101,
-        2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,7 +158,7 @@ def _odds_interval(counts: np.ndarray, sizes: np.ndarray) -> tuple[float, float,
     in turn: it is large where a few of them make the share what it is. Where one alone does, it is the linear one.
     Where all or none are counted the other end is that of one sample more or less.
     """
-    total, t = float(sizes.sum()), _T95[min(len(sizes) - ENOUGH, len(_T95) - 1)]
+    total, t = float(sizes.sum()), float(student(len(sizes) - 1))
     whole = float(counts.sum()) / total
     if whole in (0.0, 1.0):
         counts = counts.copy()
