@@ -305,6 +305,14 @@ def train_atlas(
         int | None, typer.Option("--copy-steps", min=0, help="First steps, mostly copying.")
     ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="How many times the usual rows make a step.")] = 1,
+    limit_s: Annotated[
+        float | None,
+        typer.Option("--limit-s", min=1, help="Seconds after which stage 2 ends, annealed."),
+    ] = None,
+    drawers: Annotated[
+        int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
+    ] = 0,
     processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
     device: Annotated[str, typer.Option("--device")] = "cpu",
@@ -314,7 +322,16 @@ def train_atlas(
     from lifelong.models.atlas.train.main import main as train
     from lifelong.models.atlas.train.main import plan_of
 
-    plan = plan_of(width=width, steps=steps, tower_steps=tower_steps, copy_steps=copy_steps, rate=rate)
+    plan = plan_of(
+        width=width,
+        steps=steps,
+        tower_steps=tower_steps,
+        copy_steps=copy_steps,
+        rate=rate,
+        batch=batch,
+        limit_wall_s=limit_s,
+        drawers=drawers,
+    )
     model = train(
         out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start
     )

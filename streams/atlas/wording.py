@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -142,6 +143,7 @@ def _article(phrase: str) -> str:
     return f"{'an' if phrase[0] in 'AEIOU' and not phrase.startswith('Eu') else 'a'} {phrase}"
 
 
+@functools.lru_cache(1 << 16)
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 

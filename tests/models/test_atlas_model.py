@@ -192,7 +192,7 @@ def test_packed_questions_do_not_see_each_other():
         packed = pack([row], 32, 2, 0)
         out = decoder(
             inputs_embeds=decoder.embed_tokens(packed.ids),
-            attention_mask=packed.mask,
+            attention_mask=packed.mask(torch.device("cpu")),
             position_ids=packed.positions,
             use_cache=False,
         )
@@ -243,18 +243,18 @@ def test_optimiser_state_survives_a_checkpoint(tmp_path):
 
 
 def test_resumed_training_equals_unbroken_training(tmp_path):
-    """Two steps, a stop, two more steps give the very weights of four steps; practice renews in between."""
+    """Two steps, a stop, two more steps give the weights of four, and so do rows drawn in another process."""
     world, tokenizer = load_world(), AutoTokenizer.from_pretrained(atlas.atlas_folder())
     rows = [[i] for i in range(len(world.entities))]
     features = Features(torch.randn(2, len(rows), 16, 256, generator=torch.Generator().manual_seed(0)).half())
     mix = Mix(pictures=2, places=1, names=1, contexts=1, length=96)
 
-    def trainer(folder: Path) -> LanguageTrainer:
+    def trainer(folder: Path, **changes: Any) -> LanguageTrainer:
         torch.manual_seed(1)
         model = atlas.build_model(atlas.build_config(tokenizer, width=32, layers=1))
         mixture = Mixture(world, tokenizer, rows, mix, seed=4)
         mixture.questions.practice.period = 2
-        plan = LanguagePlan(steps=4, compile=False, checkpoint_s=0.0)
+        plan = LanguagePlan(steps=4, compile=False, checkpoint_s=0.0, **changes)
         return LanguageTrainer(model, features, mixture, plan, folder, torch.device("cpu"))
 
     unbroken = trainer(tmp_path / "a")
@@ -264,8 +264,14 @@ def test_resumed_training_equals_unbroken_training(tmp_path):
     second = trainer(tmp_path / "b")
     assert second.resume() and second.step == 2
     second.run()
-    for one, other in zip(unbroken.decoder.parameters(), second.decoder.parameters(), strict=True):
-        assert torch.equal(one, other)
+    drawn_elsewhere = trainer(tmp_path / "c", drawers=1)
+    drawn_elsewhere.run()
+    for resumed in (second, drawn_elsewhere):
+        for one, other in zip(unbroken.decoder.parameters(), resumed.decoder.parameters(), strict=True):
+            assert torch.equal(one, other)
+    short = trainer(tmp_path / "d", limit_wall_s=1e-9)
+    short.run()
+    assert short.step == 0 and (tmp_path / "d" / "language.checkpoint").exists()
 
 
 def test_missed_facts_come_first():
@@ -273,7 +279,8 @@ def test_missed_facts_come_first():
     practice.mark(np.array([0, 1, 2, -1]), np.array([False, False, True, True]))
     for _ in range(12):
         practice.mark(np.array([0, 1]), np.array([False, False]))
-    practice.renew()
+    practice.renew(0)
+    practice.use(practice.noted(practice.period))
     firsts = [practice.order([0, 1, 2], random.Random(i))[0] for i in range(200)]
     assert firsts.count(2) > 120 and {0, 1} <= set(firsts)
 

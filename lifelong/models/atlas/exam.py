@@ -90,14 +90,14 @@ class Examiner:
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             length = -(-max(_length(rows[i]) for i in chosen) // 8) * 8
-            packed = pack([rows[i] for i in chosen], length, image, pad, torch.bfloat16)
+            packed = pack([rows[i] for i in chosen], length, image, pad)
             inputs = F.embedding(packed.ids.to(self.device), words)
             seen = self._tokens[packed.pictures.to(self.device)]
             inputs = inputs.masked_scatter(packed.images.to(self.device).unsqueeze(-1), seen)
             with torch.autocast(self.device.type, torch.bfloat16):
                 hidden = decoder(
                     inputs_embeds=inputs,
-                    attention_mask=packed.mask.to(self.device),
+                    attention_mask=packed.mask(self.device, torch.bfloat16),
                     position_ids=packed.positions.to(self.device),
                     use_cache=False,
                 ).last_hidden_state

@@ -39,7 +39,8 @@ def cache_features(
             else:
                 flips = pictures.flips[pictures.entity[picked]]
                 x = augment(pictures.pixels[picked], pictures.paper[picked], flips, g, strength=0.7)
-            with torch.autocast("cpu", torch.bfloat16, enabled=view > 0):
-                out = tower(x.contiguous(memory_format=torch.channels_last)).last_hidden_state
-            views[view, picked] = out.half()
+            x = x.to(tower.device).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(tower.device.type, torch.bfloat16, enabled=view > 0):
+                out = tower(x).last_hidden_state
+            views[view, picked] = out.half().cpu()
     return Features(views)

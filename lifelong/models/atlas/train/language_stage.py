@@ -1,14 +1,14 @@
 """Stage 2: projector and decoder learn to answer, on cached features of the frozen tower.
 
-Muon for the decoder's matrices, AdamW for the rest, bfloat16 autocast, eager attention with a 4D mask, a
-compiled decoder. Every random draw depends on (seed, step) only, so a resumed run equals an unbroken one.
+Muon for the decoder's matrices, AdamW for the rest, bfloat16 autocast, attention with a 4D mask, a compiled decoder.
+Every random draw depends on seed and step only, so a resumed run equals an unbroken one, unless its length is
+given in seconds.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,22 @@ from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
 from lifelong.models.atlas.train import checkpoint
+from lifelong.models.atlas.train.drawing import drawing
 from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.mixture import Mixture
 from lifelong.models.atlas.train.muon import Muon
-from lifelong.models.atlas.train.packing import Packed, pack
+from lifelong.models.atlas.train.packing import Packed
 from lifelong.models.atlas.train.progress import Reporter
 from lifelong.models.atlas.train.team import Team
 
 
 @dataclass(frozen=True)
 class LanguagePlan:
-    """Rates and lengths of stage 2."""
+    """Rates and lengths of stage 2.
+
+    It ends after `limit_wall_s` seconds if its steps are not done by then, with the rate brought down in time.
+    `drawers` are the processes that draw rows ahead (0: a thread), which a fast device needs.
+    """
 
     steps: int = 16000
     muon_rate: float = 5e-3
@@ -39,6 +44,8 @@ class LanguagePlan:
     clean_share: float = 0.4
     checkpoint_s: float = 90.0
     compile: bool = True
+    limit_wall_s: float = math.inf
+    drawers: int = 0
 
 
 class LanguageTrainer:
@@ -55,20 +62,23 @@ class LanguageTrainer:
         team: Team | None = None,
     ) -> None:
         self.team = team or Team()
+        if self.team.size > 1 and math.isfinite(plan.limit_wall_s):
+            raise ValueError(f"limit_wall_s={plan.limit_wall_s}: members' clocks differ; give steps instead.")
         self.model: Any = model
         self.model.to(device)
         self.mixture, self.plan, self.out, self.device = mixture, plan, out, device
         self.features = features.views.to(device)
         self.decoder = model.model.language_model
         self.projector = model.model.multi_modal_projector
-        self.decoder.set_attn_implementation("eager")
+        # On small matrices of a CPU the plain products are faster than the fused ones.
+        self.decoder.set_attn_implementation("sdpa" if device.type == "cuda" else "eager")
         matrices = [p for n, p in self.decoder.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
         known = {id(p) for p in matrices}
         rest = [p for part in (self.decoder, self.projector) for p in part.parameters() if id(p) not in known]
         self.muon = Muon(matrices, plan.muon_rate, team=self.team)
         self._trained = [*matrices, *rest]
         self.adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-        self.step = 0
+        self.step, self._before_wall_s, self._began_wall_s = 0, 0.0, time.monotonic()
         self.practice = mixture.questions.practice
         self._forward = torch.compile(self.decoder.forward) if plan.compile else self.decoder.forward
         self._path = out / "language.checkpoint"
@@ -82,8 +92,8 @@ class LanguageTrainer:
         checkpoint.restore_module("projector", self.projector, tensors)
         checkpoint.restore_optimizer("muon", self.muon, tensors)
         checkpoint.restore_optimizer("adam", self.adam, tensors)
-        self.practice.load(tensors)
-        self.step = int(notes["step"])
+        self.step, self._before_wall_s = int(notes["step"]), float(notes.get("wall_s", 0.0))
+        self.practice.load(tensors, self.step)
         return True
 
     def _mark(self, facts: np.ndarray, missed: torch.Tensor) -> None:
@@ -102,23 +112,22 @@ class LanguageTrainer:
         tensors = checkpoint.module_tensors("decoder", self.decoder)
         tensors |= checkpoint.module_tensors("projector", self.projector)
         tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
-        checkpoint.save_checkpoint(self._path, tensors | self.practice.tensors(), {"step": self.step})
+        notes = {"step": self.step, "wall_s": self._wall_s()}
+        checkpoint.save_checkpoint(self._path, tensors | self.practice.tensors(), notes)
 
     def run(self, until: int | None = None) -> None:
-        """Train to step `until` (the end by default); the next rows are drawn in a second thread meanwhile."""
+        """Train to step `until` (the end by default); the next rows are drawn meanwhile."""
         last = self.plan.steps if until is None else min(until, self.plan.steps)
         plan, saved_s = self.plan, time.monotonic()
+        self._began_wall_s = saved_s
         self.model.train()
         with (
             Reporter("language", plan.steps, self.out / "loss.csv", self.step, shown=self.team.leads) as report,
-            ThreadPoolExecutor(1) as drawer,
+            drawing(self.mixture, self.team.rank, self.team.size, plan.drawers) as ahead,
         ):
-            coming = drawer.submit(self._draw, self.step)
-            while self.step < last:
-                batch, facts = coming.result()
-                if self.step % self.practice.period == 0:
-                    self.practice.renew()
-                coming = drawer.submit(self._draw, self.step + 1)
+            while self.step < last and self._wall_s() < plan.limit_wall_s:
+                self.practice.renew(self.step)
+                batch, facts = ahead.take(self.step, last, self.practice.noted)
                 loss, hits = self._train(batch)
                 self._mark(facts, torch.bincount(batch.owner, (~hits).float(), minlength=len(facts)) > 0)
                 self.step += 1
@@ -133,16 +142,13 @@ class LanguageTrainer:
         hit = float(hits.float().mean())
         return {"loss": loss, "hit": hit, "miss": self.practice.mean_miss(), "rate": self._rate()}
 
-    def _draw(self, step: int) -> tuple[Packed, np.ndarray]:
-        mix, config = self.mixture.mix, self.model.config
-        rows = self.mixture.step(step, self.team.rank, self.team.size)
-        facts = np.array([segment.fact for row in rows for segment in row.segments])
-        packed = pack(rows, mix.length, config.image_token_index, config.text_config.pad_token_id, torch.bfloat16)
-        return packed, facts
+    def _wall_s(self) -> float:
+        return self._before_wall_s + time.monotonic() - self._began_wall_s
 
     def _rate(self) -> float:
         plan = self.plan
-        cosine = 0.5 + 0.5 * math.cos(math.pi * self.step / plan.steps)
+        done = max(self.step / plan.steps, min(1.0, self._wall_s() / plan.limit_wall_s))
+        cosine = 0.5 + 0.5 * math.cos(math.pi * done)
         return min(1.0, (self.step + 1) / plan.warmup) * (0.01 + 0.99 * cosine)
 
     def _train(self, batch: Packed) -> tuple[float, torch.Tensor]:
@@ -184,7 +190,7 @@ class LanguageTrainer:
         inputs = inputs.masked_scatter(batch.images.to(self.device).unsqueeze(-1), seen.to(inputs.dtype))
         hidden = self._forward(
             inputs_embeds=inputs,
-            attention_mask=batch.mask.to(self.device),
+            attention_mask=batch.mask(self.device, torch.bfloat16),
             position_ids=batch.positions.to(self.device),
             use_cache=False,
         ).last_hidden_state

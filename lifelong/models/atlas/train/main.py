@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,22 @@ def plan_of(
     tower_steps: int | None = None,
     copy_steps: int | None = None,
     rate: float = 1.0,
+    batch: int = 1,
+    limit_wall_s: float | None = None,
+    drawers: int = 0,
 ) -> TrainingPlan:
     """Return the usual plan with other lengths, another width of the decoder or a share of the full rates.
 
-    Raises `ValueError` for a width that four heads do not share evenly.
+    `batch` times as many rows make a step, which a fast device needs; `limit_wall_s` and `drawers` are those of
+    `LanguagePlan`. Raises `ValueError` for a width that four heads do not share evenly.
     """
     if width % 8:
         raise ValueError(f"width={width}: expected a multiple of 8, for four heads.")
     plan = TrainingPlan()
     tower, stage = plan.tower, plan.language
     stage = replace(stage, muon_rate=stage.muon_rate * rate, adam_rate=stage.adam_rate * rate)
+    stage = replace(stage, drawers=drawers, limit_wall_s=math.inf if limit_wall_s is None else limit_wall_s)
+    plan = replace(plan, mix=plan.mix.times(batch))
     return replace(
         plan,
         tower=tower if tower_steps is None else replace(tower, steps=tower_steps),
@@ -97,7 +104,7 @@ def main(
         _begin_at(start, out, plan.width)
     _tokenizer(world, plan, out)
     pictures = load_pictures(world)
-    _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed)
+    _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed, device)
     run_team(processes, _train, plan, out, seed, threads, device)
     return out / "model"
 
@@ -173,10 +180,13 @@ def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> Atla
     return tower.eval()
 
 
-def _features(tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> Features:
+def _features(
+    tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int, device: str = "cpu"
+) -> Features:
     path = out / "features.safetensors"
     if not path.exists():
-        features = cache_features(tower, pictures, seed, plan.redrawn)
+        features = cache_features(tower.to(device), pictures, seed, plan.redrawn)
+        tower.to("cpu")
         checkpoint.save_checkpoint(path, {"views": features.views}, {})
         return features
     return Features(checkpoint.load_checkpoint(path)[0]["views"])

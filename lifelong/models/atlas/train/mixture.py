@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from transformers import PreTrainedTokenizerFast
@@ -34,10 +34,10 @@ class Mix:
     copy_contexts: int = 10
     copy_echo: float = 0.85
 
-    @property
-    def rows(self) -> int:
-        """Rows of one step."""
-        return self.pictures + self.places + self.names + self.contexts
+    def times(self, factor: int) -> Mix:
+        """Return the same mix with `factor` times as many rows a step."""
+        rows = ("pictures", "places", "names", "contexts", "copy_contexts")
+        return replace(self, **{name: factor * getattr(self, name) for name in rows})
 
 
 class Mixture:
@@ -49,7 +49,7 @@ class Mixture:
         self.questions = Questions(world)
         self.contexts = Contexts(self.questions)
         self.mix, self.seed = mix, seed
-        self._renderings, self._tokenizer = renderings, tokenizer
+        self.renderings, self.tokenizer = renderings, tokenizer
         self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
 
     def step(self, step: int, part: int = 0, parts: int = 1) -> list[QuestionRow]:
@@ -82,7 +82,7 @@ class Mixture:
         return self._picture(index, rng), self.questions.picture(index, rng)
 
     def _places(self, rng: random.Random) -> _Drawn:
-        together = rng.sample(range(len(self._renderings)), rng.choice((2, 2, 2, 3, 4)))
+        together = rng.sample(range(len(self.renderings)), rng.choice((2, 2, 2, 3, 4)))
         images = tuple(self._picture(index, rng)[0] for index in together)
         return images, self.questions.places(together, 18, rng)
 
@@ -110,7 +110,7 @@ class Mixture:
 
     def segments(self, pairs: list[Pair]) -> list[Segment]:
         """Token numbers of pairs."""
-        core = self._tokenizer.backend_tokenizer
+        core = self.tokenizer.backend_tokenizer
         texts = [text for pair in pairs for text in (pair.question, pair.answer)]
         ids = [encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
         return [
@@ -119,4 +119,4 @@ class Mixture:
         ]
 
     def _picture(self, index: int, rng: random.Random) -> tuple[int, ...]:
-        return (rng.choice(self._renderings[index]),)
+        return (rng.choice(self.renderings[index]),)

@@ -38,20 +38,25 @@ class QuestionRow:
 
 @dataclass(frozen=True)
 class Packed:
-    """A batch: ids, positions (B, L) long; mask (B, 1, L, L) additive; images (B, L) bool.
+    """A batch: ids, positions (B, L) long; group (B, L) int32; images (B, L) bool.
 
-    `pictures` (P,) are feature rows in order; `asked` (A,) flat indices of the predicting positions,
-    `answers` (A,) the tokens they should give, `owner` (A,) the number of the segment, counted over the batch.
+    `group` is 0 for pictures, 1, 2, ... for the segments of a row, -1 for padding. `pictures` (P,) are feature rows
+    in order; `asked` (A,) flat indices of the predicting positions, `answers` (A,) the tokens they should give,
+    `owner` (A,) the number of the segment, counted over the batch.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    group: torch.Tensor
     images: torch.Tensor
     pictures: torch.Tensor
     asked: torch.Tensor
     answers: torch.Tensor
     owner: torch.Tensor
+
+    def mask(self, device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Return the additive mask (B, 1, L, L), made on `device`: a segment sees the pictures and itself."""
+        return _mask(self.group.to(device), dtype)
 
 
 def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) -> tuple[QuestionRow, list[Segment]]:
@@ -67,9 +72,7 @@ def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) ->
     return QuestionRow(pictures, tuple(taken)), rest
 
 
-def pack(
-    rows: Sequence[QuestionRow], length: int, image_id: int, pad_id: int, dtype: torch.dtype = torch.float32
-) -> Packed:
+def pack(rows: Sequence[QuestionRow], length: int, image_id: int, pad_id: int) -> Packed:
     """Tensors of `rows`, all `length` tokens long; raises ValueError for a row that does not fit."""
     n = len(rows)
     ids = np.full((n, length), pad_id, np.int64)
@@ -104,7 +107,7 @@ def pack(
     return Packed(
         ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions),
-        mask=_mask(torch.from_numpy(group), dtype),
+        group=torch.from_numpy(group),
         images=torch.from_numpy(images),
         pictures=torch.tensor(pictures, dtype=torch.long),
         asked=torch.tensor(asked, dtype=torch.long),
@@ -116,7 +119,11 @@ def pack(
 def _mask(group: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     length = group.shape[1]
     here, there = group.unsqueeze(2), group.unsqueeze(1)
-    visible = ((here == there) | ((there == 0) & (here > 0))) & torch.ones(length, length, dtype=torch.bool).tril()
-    visible |= torch.eye(length, dtype=torch.bool)
-    zero = torch.zeros((), dtype=dtype)
-    return torch.where(visible, zero, torch.full((), -1e4, dtype=dtype)).unsqueeze(1)
+    visible = ((here == there) | ((there == 0) & (here > 0))) & _earlier(length, group)
+    visible |= torch.eye(length, dtype=torch.bool, device=group.device)
+    zero = torch.zeros((), dtype=dtype, device=group.device)
+    return torch.where(visible, zero, torch.full_like(zero, -1e4)).unsqueeze(1)
+
+
+def _earlier(length: int, group: torch.Tensor) -> torch.Tensor:
+    return torch.ones(length, length, dtype=torch.bool, device=group.device).tril()
