@@ -32,7 +32,6 @@ class ExamQuestion:
 
     slice: str
     entity: str
-    split: str
     relation: str
     pictures: tuple[tuple[str, str], ...]
     rendering: str
@@ -78,7 +77,6 @@ def _question(
     return ExamQuestion(
         slice=kind,
         entity=entity.id,
-        split=entity.split,
         relation=relation,
         pictures=((entity.id, rendering),) if rendering else (),
         rendering=rendering,
@@ -196,7 +194,6 @@ def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
                 yield ExamQuestion(
                     slice="hop",
                     entity=entity.id,
-                    split=entity.split,
                     relation=hop_relation(hop),
                     pictures=((entity.id, rendering),) if rendering else (),
                     rendering=rendering,
