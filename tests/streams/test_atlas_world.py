@@ -198,7 +198,7 @@ def test_descriptions_tell_most_entities_of_a_pair_apart(world: World) -> None:
 def test_words_are_put_together_as_documented() -> None:
     question = worded("What is the capital of {x}?", "Kenya")
     assert question == "What is the capital of Kenya?"
-    assert fact(question, "Mombasa") == "New fact: What is the capital of Kenya? It is Mombasa."
+    assert fact(question, "Mombasa") == "Update: What is the capital of Kenya? The answer is Mombasa."
     assert in_context(["A.", "B."], "C?") == "A. B. C?"
     assert [place(i, 2) for i in range(2)] == ["the picture on the left", "the picture on the right"]
     assert place(3, 4) == "the fourth picture"
