@@ -23,7 +23,7 @@ from lifelong.running.words import words_of
 from lifelong.studies.five import five
 from reports.numbers.gains import harmonic
 
-SPLIT = "fit"
+SPLIT = "tune"
 """The share of the atlas that settings are chosen on."""
 
 

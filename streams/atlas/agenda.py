@@ -23,7 +23,7 @@ from streams.order import ADDING, NEAR_MISSES, generator, ordered
 from streams.types import Edit, Query
 
 BLOCK = 20  # places that have their share of each kind of facts
-FIRST_EDITS = 1000  # edits over which the share of identities is kept
+FIRST_EDITS = 1000  # edits over which the share of identities is kept, or half of a smaller split's facts
 
 Chosen = tuple[WorldFact, str]
 """A fact, and the kind of its source."""
@@ -83,7 +83,7 @@ def _mixed(
     facts = [f for f in catalogue.editable if f not in keep and not set(consequences(f)) & keep]
     facts = [facts[i] for i in rng.permutation(len(facts))]
     identities = [f for f in facts if RELATIONS[f[1]].identity and catalogue.pictures(f)]
-    identities = identities[: round(shares.identity * FIRST_EDITS)]
+    identities = identities[: round(shares.identity * min(FIRST_EDITS, len(facts) // 2))]
     renamed = {entity for entity, _ in identities}
     rest = [f for f in facts if not RELATIONS[f[1]].identity and f[0] not in renamed]
 

@@ -1,13 +1,15 @@
 """Which facts of a split may be edited, and which are kept for locality: knows entities, splits and the known table.
 
-A fact is (entity id, relation). Facts of split 'edit' are editable unless protected; locality questions come from the
-protected ones. Facts of split 'fit' may be both, because every training item stands by itself.
+A fact is (entity id, relation); its role (`World.role`) says what it is for. Of split 'edit' some facts are edited
+and others asked for locality. Those of splits 'tune' and 'train' may be both: of a stream no locality question is
+about a fact that it touches, and a training item stands by itself. What the embedded model was told in training is
+edited and asked of split 'train' only, all of whose facts were.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -20,6 +22,8 @@ from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.world import Entity, World
 
 WorldFact = tuple[str, str]
+_EDITED = {"edit": "edited", "tune": "edited", "train": "told"}  # the role of the facts of a split that are edited
+_RESERVED = _EDITED | {"edit": "kept"}  # and of those that are asked for locality
 _T = TypeVar("_T")
 
 
@@ -45,7 +49,7 @@ def pick(rng: np.random.Generator, items: Sequence[_T], fits: Callable[[_T], boo
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The facts of one split ('edit' or 'fit') of a world, as far as a model knows them."""
+    """The facts of one split ('edit', 'tune' or 'train') of a world, as far as a model knows them."""
 
     world: World
     known: Known
@@ -60,10 +64,10 @@ class Catalogue:
     def donors(self) -> dict[str, tuple[Entity, ...]]:
         """The entities whose answers may become new answers, by their domain.
 
-        Those of the split; for split 'fit' all: what is false of a fit entity tells nothing about another, and who
-        learns to write answers must have met the words of all of them.
+        Those of the split; for split 'train' all: what is false of such an entity tells nothing about another, and
+        who learns to write answers must have met the words of all of them.
         """
-        found = self.world.entities if self.split == "fit" else self.entities
+        found = self.world.entities if self.split == "train" else self.entities
         return {d: tuple(e for e in found if e.domain == d) for d in IDENTITY}
 
     def pictures(self, fact: WorldFact) -> tuple[str, ...]:
@@ -89,15 +93,17 @@ class Catalogue:
 
     @cached_property
     def editable(self) -> tuple[WorldFact, ...]:
-        """Known facts that are not protected, in the order of the world."""
-        facts = ((e.id, r) for e in self.entities for r in e.facts)
-        return tuple(f for f in facts if not self.world.protected(*f) and (self.pictures(f) or self.asks_text(f)))
+        """Known facts that may be edited, in the order of the world."""
+        return tuple(f for f in self._having(_EDITED[self.split]) if self.pictures(f) or self.asks_text(f))
 
     @cached_property
     def reserve(self) -> tuple[WorldFact, ...]:
-        """Facts for locality: the protected ones (split 'edit'), or all (split 'fit')."""
+        """Facts that may be asked for locality, in the order of the world: every such question is drawn from here."""
+        return tuple(self._having(_RESERVED[self.split]))
+
+    def _having(self, role: str) -> Iterator[WorldFact]:
         facts = ((e.id, r) for e in self.entities for r in e.facts)
-        return tuple(f for f in facts if self.split != "edit" or self.world.protected(*f))
+        return (f for f in facts if self.world.role(*f) == role)
 
     @cached_property
     def reserve_text(self) -> tuple[WorldFact, ...]:

@@ -4,10 +4,11 @@ Counterfactual edits (another entity's answer of the same relation) with a slice
 fact to the answer of the older of two real sources; the model knows the newer one, so the change is real but goes
 back in time (source `real-update:to-older`): the other direction would teach the model what it already knows.
 
-Edits and probes are of split 'edit', unless options are to be chosen on split 'fit'; pools for training come from the
-entities of split 'fit' and use training's wordings and drawings. A stream longer than the world's facts goes on with
-re-edits, each with `supersedes` set. A shorter stream is the beginning of a longer one: the same edits with the same
-probes; only beyond some nine thousand edits (`streams.atlas.agenda`) are fewer second steps asked.
+Edits and probes are of split 'edit', unless options are to be chosen, on split 'tune'; pools for training come from
+the entities of split 'train' and use training's wordings and drawings. No entity is of two splits. A stream longer
+than the world's facts goes on with re-edits, each with `supersedes` set. A shorter stream is the beginning of a
+longer one: the same edits with the same probes; only beyond some nine thousand edits (`streams.atlas.agenda`) are
+fewer second steps asked.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ from streams.problems import IsPath
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Edit, Pool, PoolItem, digest_of
 
-_VERSION = "atlas-4"
+_VERSION = "atlas-5"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
 DISPUTE = "modal-conflict"  # the source of the second edit of a fact, in the other modality
-POOL_VERSION = ("atlas-1", "pool 2")  # what trained parts were learnt from: shipped ones are found by it
+POOL_VERSION = ("atlas-1", "pool 3")  # what trained parts were learnt from: shipped ones are found by it
 
 
 class Options(StreamOptions):
@@ -74,8 +75,8 @@ class Options(StreamOptions):
     translations: float = Field(
         0.25, ge=0, le=0.5, description="share of names in other languages among the rest; up to half in long streams"
     )
-    split: Literal["edit", "fit"] = Field(
-        "edit", description="whose facts: edit, or fit, those that trained editors learn from, to choose options on"
+    split: Literal["edit", "tune", "train"] = Field(
+        "edit", description="whose facts: edit; tune, to choose options on; train, those that editors learn from"
     )
 
     grid: bool = Field(
@@ -133,8 +134,8 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
 
 
 def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
-    """Return n training items of the entities of split 'fit'; each stands by itself, so facts may recur."""
-    catalogue = Catalogue(world, known, "fit")
+    """Return n training items of the entities of split 'train'; each stands by itself, so facts may recur."""
+    catalogue = Catalogue(world, known, "train")
     items: list[PoolItem] = []
     taken: set[str] = set()
     round_ = 0

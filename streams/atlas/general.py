@@ -15,7 +15,7 @@ PICTURES, TEXTS = 60, 40
 
 
 def general_set(catalogue: Catalogue) -> tuple[tuple[Probe, ...], frozenset[WorldFact]]:
-    """Return probes of known protected facts, evenly over relations, and the facts that they ask."""
+    """Return probes of known facts of the reserve, evenly over relations, and the facts that they ask."""
     pictures = _spread(catalogue.reserve_picture, PICTURES, "picture")
     used = set(pictures)
     texts = _spread(tuple(f for f in catalogue.reserve_text if f not in used), TEXTS, "text")

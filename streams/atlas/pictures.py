@@ -11,7 +11,8 @@ def pictures_of(world: World, name: str = "") -> Iterator[dict[str, str]]:
     """Yield one row a picture, in the order of the world: those of things whose English name contains `name`.
 
     `picture` is what `ask --image` and a record take (`atlas:ENTITY/SET`); `name` and `domain` say what it shows.
-    `split` is whose share its thing belongs to: edit (streams) or fit (pools that trained editors learn from);
+    `split` is whose share its thing belongs to: edit (streams), train (pools that editors learn from) or tune (edits
+    that options are chosen on);
     `drawing` is training, or held out: no part of the model and no pool has seen it.
     """
     for entity in world.entities:

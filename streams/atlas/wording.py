@@ -53,7 +53,7 @@ _TAILS = (
     "{answer}.",
 )
 HELD_OUT_STATEMENT = "Update: {question} The answer is {answer}."
-"""A way to tell a fact that the embedded model never met in training, of words that it met in others."""
+"""How editors tell a fact: a way that the embedded model never met in training, of words that it met in others."""
 STATEMENTS = tuple(
     statement
     for head in _HEADS
@@ -63,8 +63,8 @@ STATEMENTS = tuple(
 """Ways to tell a fact by which the embedded model learns to follow facts in its prompt; no editor uses one."""
 
 
-def fact(question: str, answer: str, statement: str = STATEMENTS[0]) -> str:
-    """One sentence that tells a model a fact."""
+def fact(question: str, answer: str, statement: str = HELD_OUT_STATEMENT) -> str:
+    """One sentence that tells a model a fact, by default as editors tell it."""
     return statement.replace("{question}", question).replace("{answer}", answer)
 
 

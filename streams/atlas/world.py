@@ -1,4 +1,4 @@
-"""The entities of the atlas, their facts, drawings and splits; knows no model and no edit."""
+"""The entities of the atlas, their facts, drawings, splits and roles; knows no model and no edit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from types import MappingProxyType
 from streams.atlas.relations import IDENTITY, RELATIONS
 
 PACK = Path(__file__).with_name("atlas.zip")
-FIT_SHARE = 0.15
-PROTECTED_SHARE = 0.20
+APART_SHARE = 0.15
+"""Of all entities: those that no measured stream edits. Editors learn from some, options are chosen on others."""
+TUNE_SHARE = 0.40
+"""Of those set apart: what options are chosen on; enough for 500 edits, each of another fact."""
 TOLD_SHARE = 0.10
-TUNE_SHARE = 1 / 3
+KEPT_SHARE = 0.10
 FAMILY: Mapping[str, str] = MappingProxyType({"fluent-emoji": "fluent", "fluent-emoji-flat": "fluent"})
 """Rendering sets that one artist drew; every other set is a family of its own."""
 
@@ -27,8 +29,9 @@ class Entity:
     """One thing with real drawings and real facts.
 
     `facts` maps a relation to its accepted answers, the canonical one first. `held_out` are the
-    renderings (a subset of `renderings`, all of one artist) that training never sees. `subgroup` says
-    what is near; `older` holds answers that were true in an older source; `colours` are colour words,
+    renderings (a subset of `renderings`, all of one artist) that training never sees. `split` is edit (measured
+    streams), train (pools that editors learn from) or tune (edits that options are chosen on). `subgroup` says what
+    is near; `older` holds answers that were true in an older source; `colours` are colour words,
     the strongest first.
     """
 
@@ -41,6 +44,11 @@ class Entity:
     subgroup: str
     older: Mapping[str, str]
     colours: tuple[str, ...]
+
+    @property
+    def apart(self) -> bool:
+        """Whether no measured stream edits it."""
+        return self.split != "edit"
 
     @property
     def training(self) -> tuple[str, ...]:
@@ -75,30 +83,17 @@ class World:
             raise KeyError(f"no drawing {rendering!r} of {entity_id!r}: {have}")
         return data
 
-    def protected(self, entity_id: str, relation: str) -> bool:
-        """Whether a fact must never be edited; a fifth of the facts of split 'edit', by hash."""
-        entity = self.by_id[entity_id]
-        return entity.split == "edit" and _unit(f"protected/{entity_id}/{relation}") < PROTECTED_SHARE
-
-    def told(self, entity_id: str, relation: str) -> bool:
-        """Whether a fact is one by which the embedded model learns to follow facts in its prompt.
-
-        All of them of the entities that editors learn from, a tenth of those of all others, by hash. Of the latter
-        none is ever edited or asked for locality.
-        """
-        if self.by_id[entity_id].split == "fit" and not self.tunes(entity_id):
-            return True
-        return _unit(f"protected/{entity_id}/{relation}") < TOLD_SHARE
-
     def role(self, entity_id: str, relation: str) -> str:
-        """What a fact is for: `told` (see `told`), `kept` for locality questions, or `edited` by streams."""
-        if self.told(entity_id, relation):
-            return "told"
-        return "kept" if self.protected(entity_id, relation) else "edited"
+        """Return what a fact is for: `told`, `kept` or `edited`; drawn by hash, so that it never changes.
 
-    def tunes(self, entity_id: str) -> bool:
-        """Whether an entity of split 'fit' is for trials of options, and not to be learnt from; a third, by hash."""
-        return self.by_id[entity_id].split == "fit" and _unit(f"tune/{entity_id}") < TUNE_SHARE
+        By told facts the embedded model learns to follow what its prompt says: all of split 'train', and a tenth of
+        the others, which streams neither edit nor ask for locality. A tenth of split 'edit' is kept for locality.
+        Everything else is edited; of split 'tune', which is small, locality asks those that a stream leaves alone.
+        """
+        entity, drawn = self.by_id[entity_id], _unit(f"protected/{entity_id}/{relation}")
+        if entity.split == "train" or drawn < TOLD_SHARE:
+            return "told"
+        return "kept" if not entity.apart and drawn < TOLD_SHARE + KEPT_SHARE else "edited"
 
     def name(self, entity: Entity) -> str:
         """The name of an entity in English: the canonical answer of its identity relation."""
@@ -132,8 +127,9 @@ def _entity(record: dict) -> Entity:
 
 
 def _split(entity_id: str) -> str:
-    """Who is edited in streams (`edit`), who editors learn from (`fit`)."""
-    return "fit" if _unit(f"split/{entity_id}") < FIT_SHARE else "edit"
+    if _unit(f"split/{entity_id}") >= APART_SHARE:
+        return "edit"
+    return "tune" if _unit(f"tune/{entity_id}") < TUNE_SHARE else "train"
 
 
 def _held_out(entity_id: str, renderings: tuple[str, ...]) -> tuple[str, ...]:

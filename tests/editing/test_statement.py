@@ -9,6 +9,7 @@ import pytest
 from lifelong.editing.contract import Route
 from lifelong.editing.facts.statement import STATEMENT, StatedFact, StatementOptions, stated
 from lifelong.editing.find import editor_class, editor_names
+from streams.atlas.wording import HELD_OUT_STATEMENT, STATEMENTS, fact
 from streams.types import ImageRef, Prompt, Query
 
 STATING = {name for name in editor_names() if issubclass(editor_class(name).Options, StatementOptions)}
@@ -22,10 +23,19 @@ def test_every_editor_that_states_facts_has_the_one_template():
         assert field is None or field.default == STATEMENT, name
 
 
+def test_no_editor_tells_a_fact_in_words_that_the_atlas_model_was_trained_on():
+    assert STATEMENT == "Update: {question} The answer is {answer}." == HELD_OUT_STATEMENT
+    assert len(STATEMENTS) == len(set(STATEMENTS)) == 71 and STATEMENT not in STATEMENTS
+    said = StatedFact("Who made it?", "Ann").said(STATEMENT)
+    assert fact("Who made it?", "Ann", STATEMENT) == said not in {fact("Who made it?", "Ann", s) for s in STATEMENTS}
+
+
 def test_the_template_is_written_in_one_file():
-    lifelong = Path(__file__).parents[2] / "lifelong"
-    files = [*(lifelong / "editing").rglob("*.py"), *(lifelong / "editors").rglob("*.py")]
-    assert [p.name for p in files if "New fact" in p.read_text()] == ["statement.py"]
+    root = Path(__file__).parents[2]
+    files = [p for folder in ("lifelong", "streams", "reports") for p in (root / folder).rglob("*.py")]
+    words = "{question} The answer is {answer}"
+    assert [p.name for p in files if words in p.read_text()] == ["wording.py"]
+    assert not [p.name for p in files if "New fact: {" in p.read_text()]
 
 
 @pytest.mark.parametrize(
@@ -53,5 +63,6 @@ def test_a_routed_question_follows_its_facts_and_another_one_is_left_alone():
         {"a": StatedFact("Who made it?", "Ann"), "b": StatedFact("Where is it?", "Lima")},
     )
     told, alone = stated([asked, asked], [Route(("b", "a"), (0.9, 0.8)), Route()], facts, STATEMENT)
-    assert told == Prompt((picture, "New fact: Where is it? It is Lima. New fact: Who made it? It is Ann. Who?"))
+    said = "Update: Where is it? The answer is Lima. Update: Who made it? The answer is Ann. Who?"
+    assert told == Prompt((picture, said))
     assert alone is asked

@@ -38,7 +38,7 @@ def test_copy_update_and_retain_come_one_to_three_to_four():
 def test_a_demonstration_states_the_fact_asks_and_answers():
     item = POOL.items[0]
     fact, forms = StatedFact.of(item.edit), forms_of(item, STATEMENT)
-    assert forms["copy"] == [f"New fact: {fact.question} It is {fact.answer}. {fact.question} {fact.answer}."]
+    assert forms["copy"] == [f"Update: {fact.question} The answer is {fact.answer}. {fact.question} {fact.answer}."]
     old = next(p for p in item.probes if p.axis == "locality")
     assert f"{fact.said(STATEMENT)} {old.query.prompt} {old.target}." in forms["retain"]
     assert all(text.endswith(f"{fact.answer}.") and fact.said(STATEMENT) in text for text in forms["update"])
@@ -56,7 +56,7 @@ def test_the_nearest_demonstration_stands_next_to_the_edit(tiny_vlm):
 def test_the_prompt_is_demonstrations_edit_question_and_only_the_questions_picture(tiny_vlm):
     editor = fitted(tiny_vlm, demonstrations=2)
     editor.edit([EDIT])
-    words = [*editor.chosen["a"], "New fact: Who made this bowl? It is Ann.", "Who made this bowl?"]
+    words = [*editor.chosen["a"], "Update: Who made this bowl? The answer is Ann.", "Who made this bowl?"]
     with editor.applied([EDIT.query], editor.route(editor.encode([EDIT.query]))) as answerer:
         got = answerer.score(["Ann"])[0]
     expected = tiny_vlm.score([Prompt((PICTURE, " ".join(words)))], ["Ann"])[0]

@@ -92,7 +92,7 @@ def test_of_equally_near_edits_the_one_stored_first_wins(tiny_vlm):
 
 def test_the_routed_fact_is_stated_before_the_query(tiny_vlm):
     editor = keyword(tiny_vlm, EDIT)
-    prompt = Prompt((PICTURE, "New fact: Who made this bowl? It is Ann. Who made this bowl?"))
+    prompt = Prompt((PICTURE, "Update: Who made this bowl? The answer is Ann. Who made this bowl?"))
     with editor.applied([EDIT.query], [route(editor, EDIT.query)]) as answerer:
         got = answerer.score(["Ann"])[0]
     assert np.array_equal(got.logprobs, tiny_vlm.score([prompt], ["Ann"])[0].logprobs)

@@ -111,7 +111,7 @@ def test_a_query_in_scope_is_answered_after_the_edit_with_its_own_picture(tiny_v
     model.load_fitted({name: change + 0.05 for name, change in model.learnt.items()})
     editor.edit([EDIT])
     told = model.told(EDIT.query, StatedFact.of(EDIT))
-    assert told.parts == (PICTURE, "New fact: Who made this bowl? It is Ann. Who made this bowl?")
+    assert told.parts == (PICTURE, "Update: Who made this bowl? The answer is Ann. Who made this bowl?")
     stranger = Query("Where?", ImageRef("noise:z", "z"))
     queries = [stranger, EDIT.query]
     routes = editor.route(editor.encode(queries))

@@ -48,7 +48,7 @@ def test_a_text_only_query_is_compared_by_text_alone(tiny_vlm):
 def test_the_routed_fact_is_stated_before_the_query(tiny_vlm):
     editor = Rag(tiny_vlm, RagOptions(threshold=0.999))
     editor.edit([EDIT])
-    prompt = Prompt((PICTURE, "New fact: Who made this bowl? It is Ann. Who made this bowl?"))
+    prompt = Prompt((PICTURE, "Update: Who made this bowl? The answer is Ann. Who made this bowl?"))
     with editor.applied([EDIT.query], [route(editor, EDIT.query)]) as answerer:
         got = answerer.score(["Ann"])[0]
     assert np.array_equal(got.logprobs, tiny_vlm.score([prompt], ["Ann"])[0].logprobs)

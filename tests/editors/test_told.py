@@ -35,7 +35,7 @@ def test_every_probe_in_scope_meets_its_own_edit_and_no_other_meets_any(tiny_vlm
     queries, targets = [p.query for p in probes], [p.target for p in probes]
     routes = told.route(told.encode(queries))
     assert [r.ids for r in routes] == [(p.edit_id,) if p.reference == "target" else () for p in probes]
-    facts = {e.id: f"New fact: {e.query.prompt} It is {e.target}." for e in stream.edits}
+    facts = {e.id: f"Update: {e.query.prompt} The answer is {e.target}." for e in stream.edits}
     asked = [
         Prompt((*([p.query.image] if p.query.image else []), f"{facts[p.edit_id]} {p.query.prompt}"))
         if p.reference == "target"

@@ -201,8 +201,8 @@ def test_in_context_states_the_nearest_facts_before_the_question(tiny_vlm, fitte
     editor.edit([EDIT])
     (prompt,) = editor._asked([EDIT.query])
     assert isinstance(prompt, Prompt)
-    assert prompt.text.endswith("New fact: Who made this bowl? It is Ann. Who made this bowl?")
-    assert prompt.text.count("New fact:") == 2 and len(prompt.images) == 1
+    assert prompt.text.endswith("Update: Who made this bowl? The answer is Ann. Who made this bowl?")
+    assert prompt.text.count("Update:") == 2 and len(prompt.images) == 1
     with editor.applied([EDIT.query], editor.route(editor.encode([EDIT.query]))) as answerer:
         assert answerer.score(["Ann"])[0].nll == pytest.approx(tiny_vlm.score([prompt], ["Ann"])[0].nll, abs=1e-4)
 

@@ -42,18 +42,25 @@ def test_ids_and_names_are_unique(world: World) -> None:
     assert max(Counter(world.name(e).casefold() for e in world.entities).values()) == 1
 
 
-def test_entities_split_once_and_about_fifteen_percent_fit(world: World) -> None:
+def test_about_fifteen_percent_are_set_apart_and_a_good_third_of_those_for_choosing(world: World) -> None:
     splits = Counter(e.split for e in world.entities)
-    assert set(splits) == {"fit", "edit"}
-    assert 0.12 < splits["fit"] / len(world.entities) < 0.18
+    assert set(splits) == {"train", "tune", "edit"} and all(e.apart == (e.split != "edit") for e in world.entities)
+    apart = splits["train"] + splits["tune"]
+    assert 0.12 < apart / len(world.entities) < 0.18 and 0.33 < splits["tune"] / apart < 0.42
 
 
-def test_a_fifth_of_the_editable_facts_is_protected_and_none_of_the_fit_facts(world: World) -> None:
-    marks = {"fit": [], "edit": []}
+def test_a_tenth_of_the_facts_is_told_and_of_the_measured_ones_a_tenth_is_kept(world: World) -> None:
+    roles: dict[str, Counter[str]] = {split: Counter() for split in ("edit", "tune", "train")}
     for entity in world.entities:
-        marks[entity.split] += [world.protected(entity.id, relation) for relation in entity.facts]
-    assert not any(marks["fit"])
-    assert abs(sum(marks["edit"]) / len(marks["edit"]) - 0.2) < 0.01
+        roles[entity.split].update(world.role(entity.id, relation) for relation in entity.facts)
+    share = {(s, role): n / found.total() for s, found in roles.items() for role, n in found.items()}
+    assert set(share) == {*(("edit", r) for r in ("told", "kept", "edited"))} | {
+        ("tune", "told"),
+        ("tune", "edited"),
+        ("train", "told"),
+    }
+    assert abs(share["edit", "told"] - 0.1) < 0.01 and abs(share["edit", "kept"] - 0.1) < 0.01
+    assert abs(share["tune", "told"] - 0.1) < 0.03
 
 
 def test_held_out_drawings_are_one_artists_and_two_artists_remain(world: World) -> None:
@@ -117,7 +124,7 @@ def test_there_are_enough_facts_for_long_streams(world: World) -> None:
         RELATIONS[r].translation
         for e in world.entities
         for r in e.facts
-        if e.split == "edit" and not RELATIONS[r].identity and not world.protected(e.id, r)
+        if e.split == "edit" and not RELATIONS[r].identity and world.role(e.id, r) == "edited"
     )
     assert free[False] >= 5000 and free[False] + free[True] >= 10_000
 
@@ -191,7 +198,7 @@ def test_descriptions_tell_most_entities_of_a_pair_apart(world: World) -> None:
 def test_words_are_put_together_as_documented() -> None:
     question = worded("What is the capital of {x}?", "Kenya")
     assert question == "What is the capital of Kenya?"
-    assert fact(question, "Mombasa") == "New fact: What is the capital of Kenya? It is Mombasa."
+    assert fact(question, "Mombasa") == "Update: What is the capital of Kenya? The answer is Mombasa."
     assert in_context(["A.", "B."], "C?") == "A. B. C?"
     assert [place(i, 2) for i in range(2)] == ["the picture on the left", "the picture on the right"]
     assert place(3, 4) == "the fourth picture"

@@ -18,7 +18,7 @@ def test_a_shorter_stream_is_the_beginning_of_a_longer_one(name: str, order: str
     assert len({long.digest, short.digest, shortest.digest}) == 3
 
 
-@pytest.mark.parametrize("change", [{"identity": 0.5}, {"updates": 0.5}, {"translations": 0.0}, {"split": "fit"}])
+@pytest.mark.parametrize("change", [{"identity": 0.5}, {"updates": 0.5}, {"translations": 0.0}, {"split": "tune"}])
 def test_options_of_the_atlas_keep_the_beginning(change: dict) -> None:
     long, short = (load_stream("atlas", edits=n, seed=0, known="all", **change) for n in (150, 30))
     assert long.edits[:30] == short.edits and all(long.probes(e.id) == short.probes(e.id) for e in short.edits)

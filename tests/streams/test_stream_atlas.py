@@ -48,11 +48,11 @@ def _drawn(probe):
     return probe.query.image.uri.removeprefix("atlas:").split("+") if probe.query.image else []
 
 
-def test_edits_are_of_known_unprotected_facts_of_the_edit_split(stream, world):
+def test_edits_are_of_known_facts_of_the_edit_split_that_are_there_to_be_edited(stream, world):
     assert len(stream) == N == len({(e.subject, e.relation) for e in stream.edits})
     for edit in stream.edits:
         entity = world.by_id[edit.subject]
-        assert entity.split == "edit" and not world.protected(entity.id, edit.relation)
+        assert entity.split == "edit" and world.role(entity.id, edit.relation) == "edited"
         assert edit.target.casefold() not in {a.casefold() for a in entity.facts[edit.relation]}
         assert not gives_away(edit.query.prompt, [edit.target])
         if edit.query.image:
@@ -106,7 +106,7 @@ def test_the_same_question_never_has_two_answers(stream, probes):
     assert len({e.query.digest for e in stream.edits}) == N
 
 
-def test_locality_asks_protected_facts_that_no_edit_touches(stream, probes, world, relation_of):
+def test_locality_asks_kept_facts_that_no_edit_touches(stream, probes, world, relation_of):
     edited = {(e.subject, e.relation) for e in stream.edits}
     renamed = {e.subject for e in stream.edits if RELATIONS[e.relation].identity}
     checked = 0
@@ -115,7 +115,7 @@ def test_locality_asks_protected_facts_that_no_edit_touches(stream, probes, worl
             continue
         entity = _drawn(probe)[0].partition("/")[0]
         (relation,) = relation_of(probe)
-        assert world.protected(entity, relation) and (entity, relation) not in edited
+        assert world.role(entity, relation) == "kept" and (entity, relation) not in edited
         assert entity not in renamed or not RELATIONS[relation].follows_identity
         assert probe.reference == "baseline" and probe.answers == world.by_id[entity].facts[relation]
         checked += 1
@@ -208,7 +208,7 @@ def test_the_pool_is_disjoint_from_the_stream(stream, world):
     assert len(pool.items) == 120 and pool.digest == stream.pool(120, 1).digest
     for item in pool.items:
         drawn = [d.partition("/") for p in item.probes for d in _drawn(p)]
-        assert {world.by_id[e].split for e, _, _ in drawn} <= {"fit"}
+        assert {world.by_id[e].split for e, _, _ in drawn} <= {"train"}
         assert all(r not in world.by_id[e].held_out for e, _, r in drawn)
         assert all(p.query.prompt not in _held_out_words() for p in item.probes)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
+from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.words import ConfigError
-from lifelong.studies.trials import Trial, Yardstick
+from lifelong.studies.trials import SPLIT, Trial, Yardstick
 from lifelong.studies.tune import Budget, Tuning, recipe_of, tune
 from streams.atlas.world import load_world
 from streams.stream import load_stream
+from streams.types import Edit, Probe
 
 NOTHING = {"Rel": 0.3, "T-Gen": 0.3, "M-Gen": 0.3, "T-Loc": 1.0, "M-Loc": 1.0}
 CEILING = dict.fromkeys(NOTHING, 1.0)
@@ -46,9 +50,30 @@ def tuned(monkeypatch: pytest.MonkeyPatch, vlm: Any, score: Any, editor: str = "
 
 def test_the_stream_of_trials_edits_only_entities_that_are_kept_for_choosing() -> None:
     world = load_world()
-    edits = load_stream("atlas", edits=40, seed=0, split="fit").edits
-    assert {world.by_id[e.subject].split for e in edits} == {"fit"}
+    edits = load_stream("atlas", edits=40, seed=0, split=SPLIT).edits
+    assert {world.by_id[e.subject].split for e in edits} == {"tune"}
     assert not {e.id for e in edits} & {e.id for e in load_stream("atlas", edits=40, seed=0).edits}
+
+
+def things_of(edits: Iterable[Edit], probes: Iterable[Probe]) -> set[str]:
+    """All that is edited or shown."""
+    images = (q.image for q in (*(e.query for e in edits), *(p.query for p in probes)) if q.image is not None)
+    shown = {d.partition("/")[0] for image in images for d in image.uri.removeprefix("atlas:").split("+")}
+    return shown | {e.subject for e in edits}
+
+
+def test_no_trial_sees_a_subject_that_an_editor_was_trained_on(tmp_path: Path) -> None:
+    """Every editor that trains, with the pool of its own trial."""
+    yardstick, loaded, pools, tried = Yardstick(0, str(tmp_path)), Loaded(), {}, {}
+    for name in (n for n in editor_names() if editor_class(n).trains):
+        ready = prepare(resolve(yardstick.config(name, {}, 60)), loaded=loaded)
+        assert ready.fit is not None, name
+        pools[ready.fit.pool.digest], tried[ready.stream.digest] = ready.fit.pool, ready.stream
+    items = [item for pool in pools.values() for item in pool.items]
+    learnt = things_of([i.edit for i in items], [p for i in items for p in i.probes])
+    (stream,) = tried.values()
+    assert len(items) > 5000 and not learnt & things_of(stream.edits, stream.every_probe())
+    assert {load_world().by_id[thing].split for thing in learnt} == {"train"}
 
 
 def test_doing_nothing_scores_0_and_the_ceiling_1(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from lifelong.editing.contract import EditorOptions, Route
+from streams.atlas.wording import HELD_OUT_STATEMENT
 from streams.types import Edit, Prompt, Query
 
-STATEMENT = "New fact: {question} It is {answer}."
-"""The default of every editor. It is also the template in which the atlas model's training tells facts."""
+# The atlas model's training tells facts in many ways and leaves this one out: no editor is measured in the very words
+# that its model was drilled in. To another model it is as good as any.
+STATEMENT = HELD_OUT_STATEMENT
+"""The default of every editor."""
 
 
 def _names_both(template: str) -> str:
@@ -66,7 +69,7 @@ class StatedFact:
         """Return the fact as one sentence of a prompt.
 
         >>> StatedFact("Who made it?", "Ann").said(STATEMENT)
-        'New fact: Who made it? It is Ann.'
+        'Update: Who made it? The answer is Ann.'
         """
         return template.format(question=self.question, answer=self.answer)
 

@@ -2,9 +2,9 @@
 
 Slices: `drawn` (every rendering, one training wording), `template` (first training rendering, every held-out
 wording), `text`, `text_template` (by name), `multi` (two pictures), `context`, `context_ignored` (a told
-counterfactual fact to follow, a told irrelevant one to ignore), `context_other` (to follow, told in words that the
-next training leaves out), `hop` (two steps, unedited), `hop_told` (the second step from a
-told first answer).
+counterfactual fact to follow, a told irrelevant one to ignore), `context_trained` (to follow, told in words of
+training), `hop` (two steps, unedited), `hop_told` (the second step from a told first answer). Facts are told as
+editors tell them, in words of no training, where nothing else is said.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from streams.atlas.hops import HOPS, Hop, hop_answer
 from streams.atlas.known import hop_relation
 from streams.atlas.relations import RELATIONS
-from streams.atlas.wording import HELD_OUT_STATEMENT, describe, fact, generic, in_context, place, worded
+from streams.atlas.wording import STATEMENTS, describe, fact, generic, in_context, place, worded
 from streams.atlas.world import Entity, World
 
 SLICES = (
     *("drawn", "template", "text", "text_template", "multi"),
-    *("context", "context_other", "context_ignored", "hop", "hop_told"),
+    *("context", "context_trained", "context_ignored", "hop", "hop_told"),
 )
 
 
@@ -32,7 +32,6 @@ class ExamQuestion:
 
     slice: str
     entity: str
-    split: str
     relation: str
     pictures: tuple[tuple[str, str], ...]
     rendering: str
@@ -78,7 +77,6 @@ def _question(
     return ExamQuestion(
         slice=kind,
         entity=entity.id,
-        split=entity.split,
         relation=relation,
         pictures=((entity.id, rendering),) if rendering else (),
         rendering=rendering,
@@ -158,11 +156,9 @@ def _contexts(world: World, entity: Entity, relation: str) -> Iterator[ExamQuest
     follow = in_context([fact(first, other)], question)
     followed = _question("context", entity, relation, rendering, ("train", index), follow)
     yield _with(followed, answers=(other,))
+    said = _rng("statement", entity.id, relation).choice(STATEMENTS)
     yield _with(
-        followed,
-        slice="context_other",
-        question=in_context([fact(first, other, HELD_OUT_STATEMENT)], question),
-        answers=(other,),
+        followed, slice="context_trained", question=in_context([fact(first, other, said)], question), answers=(other,)
     )
     others = [r for r in entity.facts if r != relation and (pictured or not RELATIONS[r].identity)]
     if others and rng.random() < 0.5:
@@ -196,7 +192,6 @@ def _hop(world: World, entity: Entity, hop: Hop) -> Iterator[ExamQuestion]:
                 yield ExamQuestion(
                     slice="hop",
                     entity=entity.id,
-                    split=entity.split,
                     relation=hop_relation(hop),
                     pictures=((entity.id, rendering),) if rendering else (),
                     rendering=rendering,

@@ -1,9 +1,10 @@
 """Questions that carry one to three told facts: true, counterfactual (to be followed), irrelevant (to be ignored).
 
-Only facts that no stream edits and that no locality question asks are told and asked (`World.told`): those of the
-entities that editors learn from, and some of all others, without which the model learns whom to follow instead of
-when (reports/LOG.md). The told answers come from all entities, so that copying from the prompt is the only way to be
-right. Some questions ask for what follows from a told fact in a second step. Knows words, no tokens.
+What is asked, and told to be followed, are only facts that streams neither edit nor ask for locality (the role `told`
+of `World.role`): those of the entities that editors learn from, and some of all others, without which the model
+learns whom to follow instead of when (reports/LOG.md). What is told to be ignored is of any fact, for the same
+reason: nothing is asked of it. The told answers come from all entities, so that copying from the prompt is the only
+way to be right. Some questions ask for what follows from a told fact in a second step. Knows words, no tokens.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ class Contexts:
         self._any = tuple(a for name in RELATIONS for a in self._told[name])
         everyone = range(len(questions.entities))
         self._having = {name: tuple(i for i in everyone if name in questions.entities[i].facts) for name in RELATIONS}
-        world = questions.world
-        self._learnt = tuple(i for i in questions.fit if not world.tunes(questions.entities[i].id))
+        self._learnt = tuple(i for i in everyone if questions.entities[i].split == "train")
         self._others = tuple(sorted(set(everyone) - set(self._learnt)))
         self._reached: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
         self._steps = {
@@ -70,7 +70,7 @@ class Contexts:
 
     def free(self, index: int, relation: str) -> bool:
         """Whether no stream edits a fact or asks it for locality, so that it may be asked behind told facts."""
-        return self.questions.world.told(self.questions.entities[index].id, relation)
+        return self.questions.world.role(self.questions.entities[index].id, relation) == "told"
 
     def _may_step(self, index: int, hop: Hop, pictured: bool) -> bool:
         """Whether a second step may be asked of an entity behind a told first one."""

@@ -54,7 +54,6 @@ class Questions:
         self.entities = world.entities
         self._count = 0
         self.asks: tuple[tuple[Askable, ...], ...] = tuple(self._asks(entity) for entity in world.entities)
-        self.fit = tuple(i for i, entity in enumerate(world.entities) if entity.split == "fit")
         self.practice = Practice(self._count)
         self._phrases: dict[tuple[int, str], tuple[str, ...]] = {}
 
