@@ -146,7 +146,9 @@ class Contexts:
             answer = other.answer if rng.random() < 0.3 else self.other_answer(other.relation, other.answer, rng)
             return fact(worded(_wording(other.templates, rng), x), answer, rng.choice(STATEMENTS))
         relation = a.relation if rng.random() < 0.85 or not others else rng.choice(others).relation
-        stranger = rng.choice([i for i in self._having[relation] if i != index])
+        stranger = index
+        while stranger == index:
+            stranger = rng.choice(self._having[relation])
         x = self._stranger(index, stranger, relation, pictured, rng)
         own = self.questions.entities[stranger].facts[relation][0]
         answer = own if rng.random() < 0.3 else self.other_answer(relation, own, rng)
