@@ -313,6 +313,9 @@ def train_atlas(
     drawers: Annotated[
         int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
     ] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compiled/--plain", help="Compile the decoder first; plain begins a minute sooner.")
+    ] = True,
     processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
     device: Annotated[str, typer.Option("--device")] = "cpu",
@@ -331,6 +334,7 @@ def train_atlas(
         batch=batch,
         limit_wall_s=limit_s,
         drawers=drawers,
+        compiled=compiled,
     )
     model = train(
         out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start

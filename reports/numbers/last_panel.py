@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from reports.numbers.curves import mean_score
+from reports.numbers.growth import bytes_grown
 from reports.numbers.metrics import HOLDS, panel_rows
 from reports.numbers.percentiles import percentile
 
@@ -21,7 +23,7 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
 
     retention, generality, locality: mean scores over all past edits that hold, weighted where a sample of them was
     asked about; `route_p99_s` and `encode_p99_s`, measured, where there are samples enough for one;
-    `bytes_per_edit`; `edit_s`, the mean measured seconds of the edits of this log. Raises `ValueError` for an unknown
+    `edit_s`, the mean measured seconds of the edits of this log. Raises `ValueError` for an unknown
     scorer or a run without a panel.
     """
     if scorer not in SCORERS:
@@ -45,13 +47,21 @@ def last_panel(log: RunLog, scorer: str = "generated") -> tuple[int, dict[str, t
         p99 = percentile(samples, 0.99)
         if p99.known:
             found[f"{operation}_p99_s"] = (p99.value, p99.n)
-    held = gauged.filter((pl.col("step") == step) & (pl.col("name") == "bank_bytes"))["value"]
-    if len(held):
-        found["bytes_per_edit"] = (float(held[-1]) / max(1, step), step)
     if len(edited):
         share = edited["edit_wall_s"] / edited["batch_len"]
         found["edit_s"] = (float(cast(float, share.mean())), len(edited))
     return step, found
+
+
+def bytes_grown_since(logs: Sequence[RunLog]) -> dict[str, tuple[float, int]]:
+    """Return `bytes_per_edit`, what one more edit adds to the bank, by all panels of a run's logs; n are their edits.
+
+    It is left out until there are two panels.
+    """
+    gauged = pl.concat([cast(pl.DataFrame, pl.from_arrow(log.table(Gauged))) for log in logs])
+    held = gauged.filter(pl.col("name") == "bank_bytes")
+    each = bytes_grown(held["step"].to_numpy(), held["value"].to_numpy())[1]
+    return {} if math.isnan(each) else {"bytes_per_edit": (each, cast(int, held["step"].max()))}
 
 
 def since_at_once(logs: Sequence[RunLog], scorer: str = "generated") -> dict[str, tuple[float, int]]:

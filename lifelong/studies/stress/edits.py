@@ -25,7 +25,7 @@ from lifelong.studies.stress.limits import Limit, LimitVerdict, Measured, climb,
 from lifelong.studies.sweep import cells, is_sweep
 from reports.numbers.censored import Censored, typical_size
 from reports.numbers.decay import Decay, decay
-from reports.numbers.last_panel import SCORERS, last_panel, since_at_once
+from reports.numbers.last_panel import SCORERS, bytes_grown_since, last_panel, since_at_once
 
 # A limit is on the p99 of routing at each panel: enough samples for one, at every panel.
 LATENCY = {"latency_routes": 600, "latency_answers": 0, "latency_growth": 1.0}
@@ -228,8 +228,9 @@ def _climbed(
 
         def at(step: int) -> Measured:
             reached, found = last_panel(ladder.at(step), bounds.scorer)
+            behind = [ladder.rung(rung) for rung in ladder.steps() if rung <= reached]
+            found |= bytes_grown_since(behind)
             if bounds.relative:
-                behind = [ladder.rung(rung) for rung in ladder.steps() if rung <= reached]
                 found |= since_at_once(behind, bounds.scorer)
             say(f"{name}: {reached} edits: " + ", ".join(f"{x.measure} {_shown(found, x)}" for x in limits))
             return Measured(reached, {k: v for k, (v, _) in found.items()}, {k: n for k, (_, n) in found.items()})

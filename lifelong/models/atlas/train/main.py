@@ -52,18 +52,20 @@ def plan_of(
     batch: int = 1,
     limit_wall_s: float | None = None,
     drawers: int = 0,
+    compiled: bool = True,
 ) -> TrainingPlan:
     """Return the usual plan with other lengths, another width of the decoder or a share of the full rates.
 
-    `batch` times as many rows make a step, which a fast device needs; `limit_wall_s` and `drawers` are those of
-    `LanguagePlan`. Raises `ValueError` for a width that four heads do not share evenly.
+    `batch` times as many rows make a step, which a fast device needs; `limit_wall_s`, `drawers` and
+    `compiled` are those of `LanguagePlan`. Raises `ValueError` for a width that four heads do not share evenly.
     """
     if width % 8:
         raise ValueError(f"width={width}: expected a multiple of 8, for four heads.")
     plan = TrainingPlan()
     tower, stage = plan.tower, plan.language
     stage = replace(stage, muon_rate=stage.muon_rate * rate, adam_rate=stage.adam_rate * rate)
-    stage = replace(stage, drawers=drawers, limit_wall_s=math.inf if limit_wall_s is None else limit_wall_s)
+    limit_wall_s = math.inf if limit_wall_s is None else limit_wall_s
+    stage = replace(stage, drawers=drawers, limit_wall_s=limit_wall_s, compile=compiled)
     plan = replace(plan, mix=plan.mix.times(batch))
     return replace(
         plan,

@@ -28,7 +28,7 @@ class Mix:
     names: int = 4
     contexts: int = 16
     length: int = 192
-    others: float = 0.6  # share of context questions about protected facts of other entities than fit's
+    others: float = 0.6  # share of context questions about told facts of entities that streams edit
     echo: float = 0.02  # share of context questions that only train copying
     copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
     copy_contexts: int = 10
