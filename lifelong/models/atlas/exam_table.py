@@ -102,6 +102,7 @@ def write_shared(tables: Sequence[Path], path: Path) -> dict[Path, int]:
     columns: dict[str, list[Any]] = {n: list(c) for n, c in zip(_QUESTION, zip(*shared, strict=True), strict=True)}
     columns["modality"] = ["picture" if rendering else "text" for rendering in columns["rendering"]]
     columns["correct"] = [True] * len(shared)
+    path.parent.mkdir(parents=True, exist_ok=True)
     _write(columns, path)
     return {table: len(rows) for table, rows in known.items()} | {path: len(shared)}
 

@@ -18,6 +18,8 @@ from reports.numbers.ladder.points import Rung, in_millions
 
 WEIGHT_BYTES = 4
 """Bytes of a number in an editor's state: editors compute in float32."""
+LEAST_GROWN = 0.05
+"""A bank that grew by less than this share of what it began with is that of an editor whose edits share weights."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def budgets(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> pl.DataFram
             last = int(panels["step"].max() or 0)  # pyright: ignore[reportArgumentType]
             grown = [bytes_grown(own["step"].to_numpy(), own["bank_bytes"].to_numpy()) for _, own in
                      panels.group_by("seed", maintain_order=True)]  # fmt: skip
-            slope = sum(each for _, each in grown) / len(grown)
-            if slope > 0:
+            fixed, slope = (sum(parts) / len(grown) for parts in zip(*grown, strict=True))
+            if slope * last > LEAST_GROWN * fixed:
                 kind, here = "own", slope / rung.model_bytes
                 there = slope * wider / backbone.model_bytes
             else:
@@ -84,8 +86,8 @@ _SCHEMA: dict[str, Any] = {
 def budget_sentences(table: pl.DataFrame, backbone: Backbone = LLAVA_7B) -> list[str]:
     """Return what `budgets` comes to in words, one sentence a row.
 
-    >>> row = {"editor": "ft", "model": "4.9 million editable weights", "kind": "shared", "edits": 1000, "here": 180.0,
-    ...        "there": 46080.0, "ratio": 180 / 46080}
+    >>> row = {"editor": "ft", "model": "", "kind": "shared", "edits": 1000, "here": 180.0, "there": 46080.0,
+    ...        "ratio": 180 / 46080}
     >>> print(budget_sentences(pl.DataFrame([row]))[0])
     ft: 180 shared weights an edit after 1,000 edits, 46,080 on LLaVA-1.5-7B: 256 times fewer here.
     """

@@ -31,17 +31,13 @@ LADDER_MEASURES = {
 
 @dataclass(frozen=True)
 class Rung:
-    """One model of a ladder: its editable weights, the bytes of all of its weights, its width, and runs on it."""
+    """One model of a ladder: what it is called, its editable weights, bytes of all weights, width, and runs on it."""
 
+    name: str
     editable_weights: int
     model_bytes: int
     width: int
     facts: Facts
-
-    @property
-    def name(self) -> str:
-        """What it is called in tables and legends."""
-        return f"{in_millions(self.editable_weights)} editable weights"
 
 
 def in_millions(n: float) -> str:
@@ -61,7 +57,7 @@ def ladder_points(rungs: Sequence[Rung]) -> pl.DataFrame:
     about all past edits. Editors that are floor or ceiling have no rows.
     """
     tables = [_of_rung(rung, name, measure) for rung in rungs for name, measure in LADDER_MEASURES.items()]
-    return pl.concat(tables).sort("editor", "measure", "editable_weights", "seed", EDITS)
+    return pl.concat(tables).sort("editor", "measure", "editable_weights", "model", "seed", EDITS)
 
 
 def _of_rung(rung: Rung, name: str, measure: Measure) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def main(
 
     `processes` share the rows of stage 2's every step, each on `threads` threads. `start` is the folder of a finished
     model: its tokenizer and tower are used, and its decoder and projector are trained further where they are of the
-    plan's width (otherwise they begin at random, as they do with `anew`: so models of several widths are trained alike).
+    plan's width. Otherwise, and with `anew` always, they begin at random: so models of several widths are alike.
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
