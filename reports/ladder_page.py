@@ -14,7 +14,7 @@ import polars as pl
 from lifelong.log import LogError, RunLog
 from reports.figures.ladder import ladder_curves
 from reports.figures.style import save
-from reports.numbers.ladder.backbone import backbone_line, budget_sentences, budgets
+from reports.numbers.ladder.backbone import LLAVA_7B, backbone_line, budgets
 from reports.numbers.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
 from reports.numbers.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.table import load_runs
@@ -78,33 +78,42 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
     last = points.filter(pl.col("edits") == pl.col("edits").max().over("editor", "model"))
     parts = [
         "# A ladder of models", "",
-        "Written by `lifelong ladder`; nothing here is typed. One stream, of facts that every model knows, was told "
-        "to the same editors on models that were trained alike and differ in their width. Options are those that "
-        "trials chose on the model that ships.", "",
+        "Written by `lifelong ladder`; nothing here is typed. The same stream was told to the same editors on models "
+        "of several sizes: the digests of the streams are equal, so every model was asked the same.", "",
         *_models(rungs), "",
         "## Which curves fall together", "",
         "A model's curve is foretold from another's, at the same place of an axis, and one stream's from another "
         "stream's. The number is the root mean square difference, over all pairs of models and of streams, at the "
         f"places from {LEAST_EDITS} edits on that lie within the other's range on every axis; what chance does to "
         "the curves is in it, alike on all axes. By *edits*, the same number of edits does the same on every model; "
-        "by *edits per million editable weights*, the same density; by *bank bytes per model byte*, the same share of "
-        "memory. `difference` is the first less the second, with Student's interval of a jackknife over seeds from "
-        "five on, else each seed's. An axis is named only where the interval of every difference from it lies above "
-        "0, not adjusted for the number of rows. A flat curve falls together on every axis.", "",
+        "by *edits per million editable weights*, the same density; by *bank bytes per model byte*, the same share "
+        "of memory. `difference` is the first less the second, with Student's interval of a jackknife over seeds "
+        "from five on, else each seed's. An axis is named only where the interval of every difference from it lies "
+        "above 0, not adjusted for the number of rows. A flat curve falls together on every axis.", "",
         *_together(found), "",
         *pictures,
         "## At the last panel", "", *_last(last), "",
         "## How far budgets are from a published backbone's", "",
-        f"{backbone_line(rungs)} An entry of a bank grows with the width of a model, a shared matrix with its "
-        "square, options left as they are here.", "",
-        *(f"- {said}" for said in _budgets(rungs)), "",
+        f"{backbone_line(rungs)} What an editor keeps an edit (its bank, or the matrices that all its edits share, "
+        "over the number of edits) is scaled by the power of the width that it follows on these models, options left "
+        "as they are.", "",
+        *_budgets(rungs), "",
     ]  # fmt: skip
     return "\n".join(parts)
 
 
 def _budgets(rungs: Sequence[Rung]) -> list[str]:
-    table = budgets(rungs)
-    return [f"{said} ({row['model']})" for said, row in zip(budget_sentences(table), table.to_dicts(), strict=True)]
+    name = LLAVA_7B.name
+    heads = ("editor", "model", "edits", "grows as width to the", "numbers an edit", f"on {name}",
+             "bytes an edit per model byte", f"on {name}", "here / there")  # fmt: skip
+    cells = []
+    for row in budgets(rungs).iter_rows(named=True):
+        numbers = [_number(row[key], ",.0f") for key in ("numbers", "there_numbers")]
+        shares = [_number(row[key], ".1e") for key in ("share", "there_share")]
+        ratio = _number(row["share"] / row["there_share"], ".3g")
+        about = row["editor"], row["model"], f"{row['edits']:,}", _number(row["power"], ".2f")
+        cells.append((*about, *numbers, *shares, ratio))
+    return markdown_table(heads, cells)
 
 
 def _models(rungs: Sequence[Rung]) -> list[str]:

@@ -5,15 +5,17 @@ Knows tables of points and style; reads and writes no files.
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import polars as pl
 from matplotlib.axes import Axes
 
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.ladder.points import BUDGET_AXES, DENSITY, EDITS, known_gain
+from reports.numbers.ladder.points import BUDGET_AXES, BY_EDITS, BY_WEIGHTS, known_gain
 from reports.numbers.seeds import ENOUGH, of_seeds
 
-ROWS = (EDITS, DENSITY)
+ROWS = (BY_EDITS, BY_WEIGHTS)
 _HEIGHT = {"reliability": "gain in reliability", "generality": "gain in generality", "locality": "locality"}
 
 
@@ -27,16 +29,17 @@ def ladder_curves(points: pl.DataFrame, measure: str) -> Drawn:
     editors = list(dict.fromkeys(table["editor"]))
     models = list(dict.fromkeys(table.sort("editable_weights")["model"]))
     looks = dict(zip(models, style.palette([f"model {i}" for i in range(len(models))]).values(), strict=True))
-    figure, axes = style.grid(len(editors) * len(ROWS), columns=len(editors), width=2.1, height=2.5)
+    figure, axes = style.grid(len(editors) * len(ROWS), columns=len(editors), width=2.3, height=2.5)
     for place, ax in enumerate(axes):
         axis, editor = ROWS[place // len(editors)], editors[place % len(editors)]
         for model in models:
             own = (pl.col("editor") == editor) & (pl.col("model") == model)
             _line(ax, table.filter(own), mine.filter(own), axis, looks[model], model)
         if place < len(editors):
-            ax.set_title(style.fill(editor, 20), fontsize=9)
+            ax.set_title(fill(editor, 20), fontsize=9)
         style.log_axis(ax.xaxis)
-        ax.set_xlabel("edits so far" if axis == EDITS else "edits per million\neditable weights")
+        ax.tick_params(labelsize=8)
+        ax.set_xlabel("edits so far" if axis == BY_EDITS else "edits per million\neditable weights")
         style.score_axis(ax, _HEIGHT[measure] if place % len(editors) == 0 else "")
     style.legend(figure, axes)
     floored = mine["floor"].null_count() == 0 and measure != "locality"
@@ -45,7 +48,7 @@ def ladder_curves(points: pl.DataFrame, measure: str) -> Drawn:
     of = "0 is the unedited model, 1 all right" if floored else "as measured, beside no floor"
     what = "agreement with the unedited model far from edits" if measure == "locality" else of
     caption = (
-        "Each column is one editor, each line one model, trained alike. Above against edits, below against edits per "
+        "Each column is one editor, each line one model. Above against edits, below against edits per "
         "million editable weights (the numbers in the matrices of the decoder's layers). "
         f"Height: {what}. A hollow point is of a sample of past edits. {spread}"
     )
@@ -55,12 +58,12 @@ def ladder_curves(points: pl.DataFrame, measure: str) -> Drawn:
 
 def curves_over_seeds(points: pl.DataFrame) -> pl.DataFrame:
     """Return the mean gain over seeds at every panel, with Student's interval from five seeds on (else null)."""
-    keys = ("editor", "measure", "model", "editable_weights", EDITS)
+    keys = ("editor", "measure", "model", "editable_weights", BY_EDITS)
     rows = []
     for key, part in points.group_by(keys, maintain_order=True):
         told = of_seeds(part["gain"].to_list(), len(part))
         rows.append({
-            **dict(zip(keys, key, strict=True)), **{a: part[a].mean() for a in BUDGET_AXES if a != EDITS},
+            **dict(zip(keys, key, strict=True)), **{a: part[a].mean() for a in BUDGET_AXES if a != BY_EDITS},
             "mean": told["mean"], "low": told.get("low"), "high": told.get("high"), "seeds": len(part),
             "sampled": bool(part["sampled"].any()),
         })  # fmt: skip
@@ -73,7 +76,7 @@ def _line(ax: Axes, table: pl.DataFrame, seeds: pl.DataFrame, axis: str, look: s
     line = look.line()
     if seeds["seed"].n_unique() > 1:
         for _, own in seeds.group_by("seed"):
-            ax.plot(own.sort(EDITS)[axis], own.sort(EDITS)["gain"], color=look.colour, linewidth=0.5, alpha=0.5)
+            ax.plot(own.sort(BY_EDITS)[axis], own.sort(BY_EDITS)["gain"], color=look.colour, linewidth=0.5, alpha=0.5)
     ax.plot(table[axis], table["mean"], linewidth=1.4, **line, label=style.named(model))
     known = table.filter(pl.col("low").is_not_null())
     if known.height:

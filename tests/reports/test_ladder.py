@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from lifelong.log import LogError
 from reports.figures.ladder import ladder_curves
 from reports.ladder_page import load_rungs, write_ladder
 from reports.numbers.ladder.backbone import LLAVA_7B, Backbone, budgets
-from reports.numbers.ladder.points import DENSITY, EDITS, SHARE, Rung, ladder_points
+from reports.numbers.ladder.points import BY_BYTES, BY_EDITS, BY_WEIGHTS, Rung, ladder_points
 from reports.numbers.ladder.together import NOT_TOLD_APART, distances, distances_of, fall_together
 
 SIZES = (1_200_000, 4_900_000, 19_400_000)
@@ -34,7 +35,7 @@ def made(
                 about = ("x", "reliability", f"{size}", size, seed, gain, 0.0, gain, False)
                 rows.append((*about, float(step), step / (size / 1e6), 100.0 * step * size**0.5 / (4.0 * size)))
     names = ("editor", "measure", "model", "editable_weights", "seed", "value", "floor", "gain", "sampled")
-    return pl.DataFrame(rows, schema=[*names, EDITS, DENSITY, SHARE], orient="row")
+    return pl.DataFrame(rows, schema=[*names, BY_EDITS, BY_WEIGHTS, BY_BYTES], orient="row")
 
 
 def verdict(points: pl.DataFrame) -> dict:
@@ -47,12 +48,12 @@ def falling(x: float) -> float:
 
 def test_curves_of_edits_alone_fall_together_by_edits() -> None:
     found = verdict(made(lambda n, w, rng: falling(n) + rng.normal(0, 0.01)))
-    assert found["nearer"] == EDITS and found["high"] < 0 and found[EDITS] < 0.02 < found[DENSITY]
+    assert found["nearer"] == BY_EDITS and found["high"] < 0 and found[BY_EDITS] < 0.02 < found[BY_WEIGHTS]
 
 
 def test_curves_of_edits_per_weight_alone_fall_together_by_density() -> None:
     found = verdict(made(lambda n, w, rng: falling(n / w) + rng.normal(0, 0.01)))
-    assert found["nearer"] == DENSITY and found["low"] > 0 and found[DENSITY] < 0.03 < found[EDITS]
+    assert found["nearer"] == BY_WEIGHTS and found["low"] > 0 and found[BY_WEIGHTS] < 0.03 < found[BY_EDITS]
 
 
 def test_curves_of_neither_are_not_told_apart() -> None:
@@ -69,9 +70,9 @@ def test_fewer_than_five_seeds_name_no_axis_and_show_each() -> None:
 
 
 def test_a_bank_that_does_not_grow_is_no_axis() -> None:
-    points = made(lambda n, w, rng: falling(n)).with_columns(pl.lit(0.5).alias(SHARE))
+    points = made(lambda n, w, rng: falling(n)).with_columns(pl.lit(0.5).alias(BY_BYTES))
     found = verdict(points)
-    assert np.isnan(found[SHARE]) and found["nearer"] == EDITS
+    assert np.isnan(found[BY_BYTES]) and found["nearer"] == BY_EDITS
 
 
 def test_a_seed_that_one_model_lacks_does_not_count() -> None:
@@ -100,7 +101,7 @@ def test_chance_alone_names_an_axis_in_one_case_of_twenty_at_most() -> None:
             kept = {n: (luck[:, :, :n] < 0.84).mean(-1) for n in steps}
             rows = [("x", "reliability", str(size), seed, float(kept[n][seed, i]), float(n), n / (size / 1e6), 1.0)
                     for i, size in enumerate(SIZES) for seed in range(5) for n in steps]  # fmt: skip
-            names = ("editor", "measure", "model", "seed", "gain", EDITS, DENSITY, SHARE)
+            names = ("editor", "measure", "model", "seed", "gain", BY_EDITS, BY_WEIGHTS, BY_BYTES)
             named += not verdict(pl.DataFrame(rows, schema=names, orient="row"))["nearer"].startswith(NOT_TOLD_APART)
         assert named <= 0.08 * laps  # 12; of 5 % the 97.5 % quantile is 13
 
@@ -108,13 +109,15 @@ def test_chance_alone_names_an_axis_in_one_case_of_twenty_at_most() -> None:
 def test_axes_and_gains_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     rungs = ladder(tmp_path)
     points = ladder_points(rungs)
-    row = points.filter((pl.col("editor") == "grace") & (pl.col("measure") == "reliability") & (pl.col(EDITS) == 20))
+    row = points.filter(
+        (pl.col("editor") == "grace") & (pl.col("measure") == "reliability") & (pl.col(BY_EDITS) == 20)
+    )
     small = row.filter(pl.col("editable_weights") == 1_000_000).row(0, named=True)
-    assert (small[DENSITY], small[SHARE]) == (20.0, 100 * 20 / 4_000_000)
+    assert (small[BY_WEIGHTS], small[BY_BYTES]) == (20.0, 100 * 20 / 4_000_000)
     assert (small["value"], small["floor"], small["gain"]) == (1.0, 0.0, 1.0)
     large = row.filter(pl.col("editable_weights") == 4_000_000).row(0, named=True)
-    assert (large[DENSITY], large[SHARE]) == (5.0, 100 * 20 / 16_000_000)
-    assert "none" not in points["editor"]
+    assert (large[BY_WEIGHTS], large[BY_BYTES]) == (5.0, 100 * 20 / 16_000_000)
+    assert "none" not in ladder_points(rungs)["editor"]
 
 
 def ladder(folder: Path, stream: str = "one") -> list[Rung]:
@@ -171,14 +174,18 @@ def test_the_backbone_is_as_large_as_its_paper_says() -> None:
     assert Backbone("x", 2, 3, 5, 7, 2).model_bytes == 2 * (5 * 34 + 7)
 
 
-def test_entries_grow_with_the_width_and_shared_weights_with_its_square(tmp_path: Path) -> None:
-    (grace, *_), small = ladder(tmp_path)[:1], Backbone("x", 256, 704, 6, 0, 4)
-    table = budgets([grace], small)
-    row = table.row(0, named=True)
-    assert row["kind"] == "own" and row["here"] == pytest.approx(100 / 4_000_000)
-    assert row["there"] == pytest.approx(100 * 2 / small.model_bytes)
-    facts = grace.facts
-    fixed = facts.gauged.with_columns(pl.lit(400_000.0).alias("bank_bytes"))
-    shared = Rung("m", 1_000_000, 4_000_000, 128, type(facts)(**{**vars(facts), "gauged": fixed}))
-    row = budgets([shared], small).row(0, named=True)
-    assert (row["kind"], row["here"], row["there"]) == ("shared", 100_000 / 20, 4 * 100_000 / 20)
+def test_what_is_kept_is_scaled_by_the_power_that_the_models_follow(tmp_path: Path) -> None:
+    """A bank of 100 bytes an edit on both models; then a matrix as large as the square of each model's width."""
+    rungs, small = ladder(tmp_path), Backbone("x", 512, 3, 5, 7, 2)
+    row = budgets(rungs, small).row(0, named=True)
+    assert (row["editor"], row["edits"], row["numbers"]) == ("grace", 20, 25.0)
+    assert row["power"] == pytest.approx(0) and row["there_numbers"] == pytest.approx(25)
+    assert row["share"] == 100 / 4_000_000 and row["there_share"] == pytest.approx(100 / small.model_bytes)
+    matrices = []
+    for rung in rungs:
+        gauged = rung.facts.gauged.with_columns(pl.lit(4.0 * rung.width**2).alias("bank_bytes"))
+        matrices.append(replace(rung, facts=replace(rung.facts, gauged=gauged)))
+    row = budgets(matrices, small).filter(pl.col("editor") == "grace").row(1, named=True)
+    assert row["numbers"] == 256**2 / 20 and row["power"] == pytest.approx(2)
+    assert row["there_numbers"] == pytest.approx(512**2 / 20)
+    assert np.isnan(budgets(rungs[:1], small)["there_share"][0])

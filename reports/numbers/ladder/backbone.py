@@ -1,25 +1,23 @@
-"""How far budgets on a ladder's models are from those on a published backbone: arithmetic on what runs measured.
+"""How far budgets on a ladder's models are from those on a published backbone: what runs measured, scaled by width.
 
-An entry of a bank is made of vectors as wide as the decoder's states, or as its feed-forward layers, so its bytes
-grow in proportion to the width; a matrix that edits share grows with its square. Knows tables, and sizes of models.
+What an editor keeps grows with the width of a model: entries of vectors in proportion, whole matrices as its square.
+Which one it is the ladder's own models tell. Knows facts, and sizes of models.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from reports.numbers.growth import bytes_grown
 from reports.numbers.ladder.points import Rung, in_millions
 
-WEIGHT_BYTES = 4
-"""Bytes of a number in an editor's state: editors compute in float32."""
-LEAST_GROWN = 0.05
-"""A bank that grew by less than this share of what it began with is that of an editor whose edits share weights."""
+NUMBER_BYTES = 4
+"""Bytes of a number that an editor keeps: editors compute in float32."""
 
 
 @dataclass(frozen=True)
@@ -49,57 +47,52 @@ LLAVA_7B = Backbone("LLaVA-1.5-7B", 4096, 11008, 32, 2 * 32_064 * 4096 + 303_500
 
 
 def budgets(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> pl.DataFrame:
-    """Return one row per editor and model: what it spends an edit here, and what it would on a backbone.
+    """Return one row per editor and model: what it keeps an edit after its last panel, here and on a backbone.
 
-    Of an editor whose bank grows `kind` is `own` and the numbers are bytes that one more edit adds, over the model's
-    bytes. Of one that writes into a fixed number of weights it is `shared`, and they are weights an edit after as
-    many edits as its last panel has. `here`, `there` (on the backbone) and `ratio` (here over there); `edits`.
+    `numbers` are bytes kept over edits and `NUMBER_BYTES`, `share` the bytes an edit over the model's; `there_...`
+    are those on the backbone, by the power of the width (`power`) that the editor's bytes follow on the ladder's
+    models, not numbers where they are of one width. `edits` are as many on every model. Editors that keep nothing
+    have no row.
     """
+    held = {rung.name: _held(rung) for rung in rungs}
     rows: list[dict[str, Any]] = []
-    for rung in rungs:
-        wider = backbone.width / rung.width if rung.width else math.nan
-        for editor in rung.facts.editors:
-            panels = rung.facts.gauged.filter(pl.col("editor") == editor).sort("seed", "step")
-            if panels.is_empty() or not panels["bank_bytes"].max():
-                continue
-            last = int(panels["step"].max() or 0)  # pyright: ignore[reportArgumentType]
-            grown = [bytes_grown(own["step"].to_numpy(), own["bank_bytes"].to_numpy()) for _, own in
-                     panels.group_by("seed", maintain_order=True)]  # fmt: skip
-            fixed, slope = (sum(parts) / len(grown) for parts in zip(*grown, strict=True))
-            if slope * last > LEAST_GROWN * fixed:
-                kind, here = "own", slope / rung.model_bytes
-                there = slope * wider / backbone.model_bytes
-            else:
-                held = float(panels["bank_bytes"].mean())  # pyright: ignore[reportArgumentType]
-                kind, here = "shared", held / WEIGHT_BYTES / last
-                there = here * wider**2
-            rows.append(dict(zip(_SCHEMA, (editor, rung.name, kind, last, here, there, here / there), strict=True)))
+    for editor in dict.fromkeys(editor for found in held.values() for editor, _ in found):
+        mine = [rung for rung in rungs if any(editor == name for name, _ in held[rung.name])]
+        last = max(set.intersection(*({step for e, step in held[r.name] if e == editor} for r in mine)), default=0)
+        here = [(rung, held[rung.name][editor, last] / last) for rung in mine if last]
+        here = [(rung, each) for rung, each in here if each > 0]
+        power, there = widened({rung.width: each for rung, each in here}, backbone.width)
+        for rung, each in here:
+            shares = each / rung.model_bytes, there / backbone.model_bytes
+            values = (editor, rung.name, last, power, each / NUMBER_BYTES, there / NUMBER_BYTES, *shares)
+            rows.append(dict(zip(_SCHEMA, values, strict=True)))
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
 _SCHEMA: dict[str, Any] = {
-    "editor": pl.String, "model": pl.String, "kind": pl.String, "edits": pl.Int64, "here": pl.Float64,
-    "there": pl.Float64, "ratio": pl.Float64,
+    "editor": pl.String, "model": pl.String, "edits": pl.Int64, "power": pl.Float64, "numbers": pl.Float64,
+    "there_numbers": pl.Float64, "share": pl.Float64, "there_share": pl.Float64,
 }  # fmt: skip
 
 
-def budget_sentences(table: pl.DataFrame, backbone: Backbone = LLAVA_7B) -> list[str]:
-    """Return what `budgets` comes to in words, one sentence a row.
+def _held(rung: Rung) -> dict[tuple[str, int], float]:
+    """Return the bytes that each editor keeps at each panel, the mean over seeds."""
+    means = rung.facts.gauged.group_by("editor", "step").agg(pl.col("bank_bytes").mean()).sort("editor", "step")
+    return {(editor, step): held for editor, step, held in means.rows()}
 
-    >>> row = {"editor": "ft", "model": "", "kind": "shared", "edits": 1000, "here": 180.0, "there": 46080.0,
-    ...        "ratio": 180 / 46080}
-    >>> print(budget_sentences(pl.DataFrame([row]))[0])
-    ft: 180 shared weights an edit after 1,000 edits, 46,080 on LLaVA-1.5-7B: 256 times fewer here.
+
+def widened(by_width: Mapping[int, float], width: int) -> tuple[float, float]:
+    """Return the power of the width that sizes follow, and the size at another width; not numbers of one width alone.
+
+    >>> power, there = widened({128: 10.0, 256: 40.0, 512: 160.0}, 4096)
+    >>> round(power, 6), round(there, 6)
+    (2.0, 10240.0)
     """
-    out = []
-    for row in table.iter_rows(named=True):
-        if row["kind"] == "shared":
-            said = f"{row['here']:,.0f} shared weights an edit after {row['edits']:,} edits, {row['there']:,.0f}"
-        else:
-            said = f"one more edit adds {row['here']:.1e} of the model's bytes, {row['there']:.1e}"
-        times = f"{row['ratio']:,.0f} times as many" if row["ratio"] >= 1 else f"{1 / row['ratio']:,.0f} times fewer"
-        out.append(f"{row['editor']}: {said} on {backbone.name}: {times} here.")
-    return out
+    if len(by_width) < 2:
+        return math.nan, math.nan
+    x, y = (np.log(np.array(list(values), float)) for values in (by_width.keys(), by_width.values()))
+    power, start = np.polyfit(x, y, 1)
+    return float(power), float(np.exp(start + power * math.log(width)))
 
 
 def backbone_line(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> str:

@@ -18,8 +18,8 @@ from reports.numbers.gains import gain
 from reports.numbers.metrics import panel_rows
 from reports.table import Facts
 
-EDITS, DENSITY, SHARE = "edits", "edits per million editable weights", "bank bytes per model byte"
-BUDGET_AXES = (EDITS, DENSITY, SHARE)
+BY_EDITS, BY_WEIGHTS, BY_BYTES = "edits", "edits per million editable weights", "bank bytes per model byte"
+BUDGET_AXES = (BY_EDITS, BY_WEIGHTS, BY_BYTES)
 """The x-axes. Editable weights are the numbers in the matrices of the decoder's layers, as a run notes them."""
 LADDER_MEASURES = {
     "reliability": Measure("reliability", "in", scorer=EXACT),
@@ -57,7 +57,7 @@ def ladder_points(rungs: Sequence[Rung]) -> pl.DataFrame:
     about all past edits. Editors that are floor or ceiling have no rows.
     """
     tables = [_of_rung(rung, name, measure) for rung in rungs for name, measure in LADDER_MEASURES.items()]
-    return pl.concat(tables).sort("editor", "measure", "editable_weights", "model", "seed", EDITS)
+    return pl.concat(tables).sort("editor", "measure", "editable_weights", "model", "seed", BY_EDITS)
 
 
 def _of_rung(rung: Rung, name: str, measure: Measure) -> pl.DataFrame:

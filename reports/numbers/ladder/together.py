@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from reports.numbers.ladder.points import BUDGET_AXES, DENSITY, EDITS, known_gain
+from reports.numbers.ladder.points import BUDGET_AXES, BY_EDITS, BY_WEIGHTS, known_gain
 from reports.numbers.seeds import ENOUGH, of_seeds
 
 LEAST_EDITS = 10
 """Panels of fewer edits are left out: their values are those of single edits."""
-PLACES = 97
+COMPARED_AT = 97
 """Places of a curve at which it is compared."""
 NOT_TOLD_APART = "not told apart"
 
@@ -35,12 +35,12 @@ def distances(points: pl.DataFrame) -> pl.DataFrame:
     editor has. An axis is not a number where the editor does not move along it on every model (the bank of one that
     writes into a fixed number of weights does not grow), all where no curves overlap.
     """
-    far = known_gain(points).filter(pl.col(EDITS) >= LEAST_EDITS)
+    far = known_gain(points).filter(pl.col(BY_EDITS) >= LEAST_EDITS)
     out: list[tuple[Any, ...]] = []
     for (editor, measure), part in far.group_by("editor", "measure", maintain_order=True):
         models = part["model"].n_unique()
         part = part.filter(pl.col("model").n_unique().over("seed") == models)
-        part = part.filter(pl.len().over("model", EDITS) == pl.col("seed").n_unique())
+        part = part.filter(pl.len().over("model", BY_EDITS) == pl.col("seed").n_unique())
         by_model = [_curves(own) for _, own in part.group_by("model", maintain_order=True)]
         there = [a for a in BUDGET_AXES if all(_grows(curve[a]) for curves in by_model for curve in curves.values())]
         seeds = sorted(part["seed"].unique())
@@ -61,7 +61,7 @@ Curve = Mapping[str, np.ndarray]
 def _curves(own: pl.DataFrame) -> dict[int, Curve]:
     """Return a model's curves by seed."""
     names = ("gain", *BUDGET_AXES)
-    seeds = own.sort("seed", EDITS).group_by("seed", maintain_order=True)
+    seeds = own.sort("seed", BY_EDITS).group_by("seed", maintain_order=True)
     return {int(seed): {n: part[n].to_numpy().astype(float) for n in names} for (seed,), part in seeds}
 
 
@@ -82,7 +82,7 @@ def distances_of(curves: Sequence[Curve], others: Sequence[Curve], axes: Sequenc
     """
     errors: dict[str, list[np.ndarray]] = {axis: [] for axis in axes}
     for i, k in itertools.permutations(range(len(curves)), 2):
-        closely = np.linspace(0, len(curves[i]["gain"]) - 1, PLACES)
+        closely = np.linspace(0, len(curves[i]["gain"]) - 1, COMPARED_AT)
         mine = {name: _between(values, closely, log=name != "gain") for name, values in curves[i].items()}
         told = np.stack([_foretold(others[k], axis, mine[axis]) for axis in axes])
         common = ~np.isnan(told).any(0)
@@ -117,12 +117,12 @@ def fall_together(found: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for (editor, measure), part in found.group_by("editor", "measure", maintain_order=True):
         squares = {axis: _matrix(part.filter(pl.col("axis") == axis)) for axis in BUDGET_AXES}
-        told = difference(squares[EDITS], squares[DENSITY])
+        told = told_apart_by(squares[BY_EDITS], squares[BY_WEIGHTS])
         rows.append({
-            "editor": editor, "measure": measure, **{axis: root(matrix) for axis, matrix in squares.items()},
+            "editor": editor, "measure": measure, **{axis: root_mean(matrix) for axis, matrix in squares.items()},
             "difference": told["mean"], "low": told.get("low"), "high": told.get("high"),
-            "each": " ".join(f"{value:+.3f}" for value in told["seeds"]), "seeds": len(squares[EDITS]),
-            "nearer": nearest(squares),
+            "each": " ".join(f"{value:+.3f}" for value in told["seeds"]), "seeds": len(squares[BY_EDITS]),
+            "nearer": nearer_axis(squares),
         })  # fmt: skip
     return pl.DataFrame(rows, schema=_VERDICT)
 
@@ -142,24 +142,24 @@ def _matrix(part: pl.DataFrame) -> np.ndarray:
     return out
 
 
-def root(squares: np.ndarray) -> float:
+def root_mean(squares: np.ndarray) -> float:
     """Return the root of the mean of squares (seeds, other seeds), one of each pair of seeds."""
     pairs = squares if len(squares) == 1 else squares[~np.eye(len(squares), dtype=bool)]
     return float(np.sqrt(pairs.mean())) if pairs.size else math.nan
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+def told_apart_by(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Return the difference of two distances, from squares (seeds, other seeds) each; see `seeds.of_seeds`.
 
     Pairs share seeds, so its interval is that of the jackknife: Student's of what each seed adds to the whole. Of
     fewer than five seeds there is none, and `seeds` are the differences of each seed's own row.
     """
-    n, whole = len(one), root(one) - root(other)
+    n, whole = len(one), root_mean(one) - root_mean(other)
     if n < ENOUGH or math.isnan(whole):
         rows = [math.sqrt(np.nanmean(a)) - math.sqrt(np.nanmean(b)) for a, b in zip(one, other, strict=True)
                 if not (np.isnan(a).all() or np.isnan(b).all())]  # fmt: skip
         return {"mean": whole, "n": n, "seeds": rows}
-    without = [root(_less(one, i)) - root(_less(other, i)) for i in range(n)]
+    without = [root_mean(_less(one, i)) - root_mean(_less(other, i)) for i in range(n)]
     told = of_seeds([n * whole - (n - 1) * value for value in without], n)
     half = (told["high"] - told["low"]) / 2
     return told | {"mean": whole, "low": whole - half, "high": whole + half}
@@ -169,19 +169,19 @@ def _less(squares: np.ndarray, seed: int) -> np.ndarray:
     return np.delete(np.delete(squares, seed, 0), seed, 1)
 
 
-def nearest(squares: Mapping[str, np.ndarray]) -> str:
+def nearer_axis(squares: Mapping[str, np.ndarray]) -> str:
     """Return the axis of the least distance, from squares (seeds, other seeds) of each, or why none is named.
 
     >>> a, b = np.full((5, 5), 0.01), np.full((5, 5), 0.04)
-    >>> nearest({"a": a, "b": b}), nearest({"a": a, "b": a}), nearest({"a": a[:2, :2], "b": b[:2, :2]})
+    >>> nearer_axis({"a": a, "b": b}), nearer_axis({"a": a, "b": a}), nearer_axis({"a": a[:2, :2], "b": b[:2, :2]})
     ('a', 'not told apart', 'not told apart (2 seeds)')
     """
-    there = {axis: matrix for axis, matrix in squares.items() if not math.isnan(root(matrix))}
+    there = {axis: matrix for axis, matrix in squares.items() if not math.isnan(root_mean(matrix))}
     if len(there) < 2:
         return "curves do not overlap"
-    best = min(there, key=lambda axis: root(there[axis]))
+    best = min(there, key=lambda axis: root_mean(there[axis]))
     seeds = len(there[best])
     if seeds < ENOUGH:
         return f"{NOT_TOLD_APART} ({seeds} seed{'s' if seeds > 1 else ''})"
-    others = [difference(matrix, there[best])["low"] for axis, matrix in there.items() if axis != best]
+    others = [told_apart_by(matrix, there[best])["low"] for axis, matrix in there.items() if axis != best]
     return best if min(others) > 0 else NOT_TOLD_APART
