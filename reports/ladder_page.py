@@ -18,7 +18,7 @@ from reports.numbers.ladder.backbone import LLAVA_7B, backbone_line, budgets
 from reports.numbers.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
 from reports.numbers.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.table import load_runs
-from reports.written import csv_bytes, write_whole
+from reports.written import csv_bytes, html_text, write_whole
 
 
 def load_rungs(folders: Sequence[Path]) -> list[Rung]:
@@ -31,7 +31,7 @@ def load_rungs(folders: Sequence[Path]) -> list[Rung]:
     streams: dict[int, dict[str, set[str]]] = {}
     for folder in folders:
         log = RunLog.open(folder)
-        if "model_size" not in log.manifest:
+        if not log.manifest.get("model_size", {}).get("editable_weights"):
             raise LogError(f"{folder}: begun with another version, its model's size is not noted. Run with --fresh.")
         if not log.done():
             raise LogError(f"{folder}: not finished; curves of one length are compared. Go on with --resume.")
@@ -149,6 +149,6 @@ def _number(value: float, form: str = ".3f") -> str:
 
 
 def markdown_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table of texts; a bar in one is no end of a cell."""
+    """Return the lines of a table of texts; a bar in one is no end of a cell, and nothing in one is HTML."""
     rows = [heads, ["---"] * len(heads), *cells]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(html_text(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]

@@ -120,6 +120,16 @@ def test_axes_and_gains_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert "none" not in ladder_points(rungs)["editor"]
 
 
+def test_gains_are_taken_on_all_models_or_on_none(tmp_path: Path) -> None:
+    folders = runs(tmp_path)
+    bare = [folder for folder in folders if not (folder.name == "none" and folder.parent.name.startswith("0"))]
+    points = ladder_points(load_rungs(bare))
+    assert points["floor"].null_count() == len(points) and points["gain"].equals(points["value"])
+    one_seed = [folder for folder in folders if not (folder.name == "none" and folder.parent.name == "0-1")]
+    gone = ladder_points(load_rungs(one_seed)).filter((pl.col("measure") == "reliability") & pl.col("gain").is_nan())
+    assert set(gone.select("editable_weights", "seed").rows()) == {(1_000_000, 1)}
+
+
 def ladder(folder: Path, stream: str = "one") -> list[Rung]:
     return load_rungs(runs(folder, stream))
 

@@ -5,7 +5,8 @@ Knows fact tables, the papers' measures, and the sizes that runs note of their m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,16 @@ def in_millions(n: float) -> str:
 def ladder_points(rungs: Sequence[Rung]) -> pl.DataFrame:
     """Return one row per editor, measure, model, seed and panel: its `value`, `floor`, `gain` and `BUDGET_AXES`.
 
-    Gain is between `none` (0) and `oracle` (1, else all right) after as many edits of the same stream; of locality,
-    and where there is no run of `none`, it is the value itself, and `floor` is null. `sampled` panels did not ask
-    about all past edits. Editors that are floor or ceiling have no rows.
+    Gain is between `none` (0) and `oracle` (1, else all right) after as many edits of the same stream, and not a
+    number where that was not asked. Of locality, and where some model has no run of `none`, it is the value itself,
+    and `floor` is null. `sampled` panels did not ask about all past edits. Floor and ceiling have no rows.
     """
-    tables = [_of_rung(rung, name, measure) for rung in rungs for name, measure in LADDER_MEASURES.items()]
+    ran = set.intersection(*(set(rung.facts.names.values()) for rung in rungs))  # on all models, or gains are unlike
+    tables = [_of_rung(rung, name, measure, ran) for rung in rungs for name, measure in LADDER_MEASURES.items()]
     return pl.concat(tables).sort("editor", "measure", "editable_weights", "model", "seed", BY_EDITS)
 
 
-def _of_rung(rung: Rung, name: str, measure: Measure) -> pl.DataFrame:
+def _of_rung(rung: Rung, name: str, measure: Measure, ran: Collection[str]) -> pl.DataFrame:
     facts = rung.facts
     rows = panel_rows(facts.probed, facts.gauged).filter(measure.rows())
     means = within_seeds(rows, ("editor", "step"))
@@ -73,8 +75,9 @@ def _of_rung(rung: Rung, name: str, measure: Measure) -> pl.DataFrame:
         editor, seed, step, value = row["editor"], row["seed"], row["step"], row["mean"]
         if facts.names.get(editor, editor) in (NONE, ORACLE):
             continue
-        floor = ends.get((NONE, seed, step)) if measure.scope == "in" else None
-        gained = value if floor is None else gain(value, floor, ends.get((ORACLE, seed, step), 1.0))
+        floor = ends.get((NONE, seed, step), math.nan) if NONE in ran and measure.scope == "in" else None
+        ceiling = ends.get((ORACLE, seed, step), math.nan) if ORACLE in ran else 1.0
+        gained = value if floor is None else gain(value, floor, ceiling)
         axes = (step, step / (rung.editable_weights / 1e6), held.get((editor, seed, step), 0.0) / rung.model_bytes)
         about = (editor, name, rung.name, rung.editable_weights, seed, value, floor, gained, row["sampled"])
         out.append(dict(zip(_SCHEMA, (*about, *map(float, axes)), strict=True)))
