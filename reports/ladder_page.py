@@ -95,8 +95,7 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
         "## At the last panel", "", *_last(last), "",
         "## How far budgets are from a published backbone's", "",
         f"{backbone_line(rungs)} What an editor keeps an edit (its bank, or the matrices that all its edits share, "
-        "over the number of edits) is scaled by the power of the width that it follows on these models, options left "
-        "as they are.", "",
+        "over the number of edits) is scaled by what it is a sum of on these models, options left as they are.", "",
         *_budgets(rungs), "",
     ]  # fmt: skip
     return "\n".join(parts)
@@ -104,14 +103,14 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
 
 def _budgets(rungs: Sequence[Rung]) -> list[str]:
     name = LLAVA_7B.name
-    heads = ("editor", "model", "edits", "grows as width to the", "numbers an edit", f"on {name}",
+    heads = ("editor", "model", "edits", "grows as", "numbers an edit", f"on {name}",
              "bytes an edit per model byte", f"on {name}", "here / there")  # fmt: skip
     cells = []
     for row in budgets(rungs).iter_rows(named=True):
         numbers = [_number(row[key], ",.0f") for key in ("numbers", "there_numbers")]
         shares = [_number(row[key], ".1e") for key in ("share", "there_share")]
         ratio = _number(row["share"] / row["there_share"], ".3g")
-        about = row["editor"], row["model"], f"{row['edits']:,}", _number(row["power"], ".2f")
+        about = row["editor"], row["model"], f"{row['edits']:,}", row["grows"] or "-"
         cells.append((*about, *numbers, *shares, ratio))
     return markdown_table(heads, cells)
 

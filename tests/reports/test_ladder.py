@@ -14,7 +14,7 @@ from runs_made_up import fake_run
 from lifelong.log import LogError
 from reports.figures.ladder import ladder_curves
 from reports.ladder_page import load_rungs, write_ladder
-from reports.numbers.ladder.backbone import LLAVA_7B, Backbone, budgets
+from reports.numbers.ladder.backbone import LLAVA_7B, Backbone, budgets, widened
 from reports.numbers.ladder.points import BY_BYTES, BY_EDITS, BY_WEIGHTS, Rung, ladder_points
 from reports.numbers.ladder.together import NOT_TOLD_APART, distances, distances_of, fall_together
 
@@ -184,18 +184,31 @@ def test_the_backbone_is_as_large_as_its_paper_says() -> None:
     assert Backbone("x", 2, 3, 5, 7, 2).model_bytes == 2 * (5 * 34 + 7)
 
 
-def test_what_is_kept_is_scaled_by_the_power_that_the_models_follow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("widths", [(128, 256), (128, 256, 512)])
+def test_sizes_of_vectors_and_matrices_are_told_from_few_widths(widths: tuple[int, ...]) -> None:
+    laws = {
+        "1": lambda w: 640.0,
+        "width": lambda w: 15.0 * w,
+        "width squared": lambda w: 2.75 * w**2,
+        "1 + width": lambda w: 8192 + 64.0 * w,
+        "width + width squared": lambda w: 400.0 * w + 3.0 * w**2,
+    }
+    for grows, law in list(laws.items())[: 4 if len(widths) == 2 else 5]:  # the last needs three
+        assert widened({w: law(w) for w in widths}, 4096) == (grows, pytest.approx(law(4096)))
+
+
+def test_what_is_kept_is_scaled_by_what_it_grows_with_on_the_models(tmp_path: Path) -> None:
     """A bank of 100 bytes an edit on both models; then a matrix as large as the square of each model's width."""
     rungs, small = ladder(tmp_path), Backbone("x", 512, 3, 5, 7, 2)
     row = budgets(rungs, small).row(0, named=True)
     assert (row["editor"], row["edits"], row["numbers"]) == ("grace", 20, 25.0)
-    assert row["power"] == pytest.approx(0) and row["there_numbers"] == pytest.approx(25)
+    assert row["grows"] == "1" and row["there_numbers"] == pytest.approx(25)
     assert row["share"] == 100 / 4_000_000 and row["there_share"] == pytest.approx(100 / small.model_bytes)
     matrices = []
     for rung in rungs:
         gauged = rung.facts.gauged.with_columns(pl.lit(4.0 * rung.width**2).alias("bank_bytes"))
         matrices.append(replace(rung, facts=replace(rung.facts, gauged=gauged)))
     row = budgets(matrices, small).filter(pl.col("editor") == "grace").row(1, named=True)
-    assert row["numbers"] == 256**2 / 20 and row["power"] == pytest.approx(2)
+    assert row["numbers"] == 256**2 / 20 and row["grows"] == "width squared"
     assert row["there_numbers"] == pytest.approx(512**2 / 20)
     assert np.isnan(budgets(rungs[:1], small)["there_share"][0])

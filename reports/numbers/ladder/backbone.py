@@ -6,6 +6,7 @@ Which one it is the ladder's own models tell. Knows facts, and sizes of models.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,9 +51,8 @@ def budgets(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> pl.DataFram
     """Return one row per editor and model: what it keeps an edit after its last panel, here and on a backbone.
 
     `numbers` are bytes kept over edits and `NUMBER_BYTES`, `share` the bytes an edit over the model's; `there_...`
-    are those on the backbone, by the power of the width (`power`) that the editor's bytes follow on the ladder's
-    models, not numbers where they are of one width. `edits` are as many on every model. Editors that keep nothing
-    have no row.
+    are those on the backbone, by what the editor's bytes are a sum of on the ladder's models (`grows`), not numbers
+    where they are of one width. `edits` are as many on every model. Editors that keep nothing have no row.
     """
     held = {rung.name: _held(rung) for rung in rungs}
     rows: list[dict[str, Any]] = []
@@ -61,16 +61,16 @@ def budgets(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> pl.DataFram
         last = max(set.intersection(*({step for e, step in held[r.name] if e == editor} for r in mine)), default=0)
         here = [(rung, held[rung.name][editor, last] / last) for rung in mine if last]
         here = [(rung, each) for rung, each in here if each > 0]
-        power, there = widened({rung.width: each for rung, each in here}, backbone.width)
+        grows, there = widened({rung.width: each for rung, each in here}, backbone.width)
         for rung, each in here:
             shares = each / rung.model_bytes, there / backbone.model_bytes
-            values = (editor, rung.name, last, power, each / NUMBER_BYTES, there / NUMBER_BYTES, *shares)
+            values = (editor, rung.name, last, grows, each / NUMBER_BYTES, there / NUMBER_BYTES, *shares)
             rows.append(dict(zip(_SCHEMA, values, strict=True)))
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
 _SCHEMA: dict[str, Any] = {
-    "editor": pl.String, "model": pl.String, "edits": pl.Int64, "power": pl.Float64, "numbers": pl.Float64,
+    "editor": pl.String, "model": pl.String, "edits": pl.Int64, "grows": pl.String, "numbers": pl.Float64,
     "there_numbers": pl.Float64, "share": pl.Float64, "there_share": pl.Float64,
 }  # fmt: skip
 
@@ -81,18 +81,36 @@ def _held(rung: Rung) -> dict[tuple[str, int], float]:
     return {(editor, step): held for editor, step, held in means.rows()}
 
 
-def widened(by_width: Mapping[int, float], width: int) -> tuple[float, float]:
-    """Return the power of the width that sizes follow, and the size at another width; not numbers of one width alone.
+POWERS = {"1": 0, "width": 1, "width squared": 2}
+"""What sizes are sums of: texts and vectors of an editor's own width, vectors of the model's, and matrices of it."""
+CLOSE = 0.01
+"""A sum whose sizes are all within this share of the measured ones is taken, the simplest first."""
 
-    >>> power, there = widened({128: 10.0, 256: 40.0, 512: 160.0}, 4096)
-    >>> round(power, 6), round(there, 6)
-    (2.0, 10240.0)
+
+def widened(by_width: Mapping[int, float], width: int) -> tuple[str, float]:
+    """Return of which `POWERS` sizes at several widths are a sum, and what it comes to at another width.
+
+    The simplest sum without negative parts that is `CLOSE` to all sizes, else the closest. '' and not a number where
+    sizes of one width alone are given.
+
+    >>> grows, there = widened({128: 16_384.0, 256: 24_576.0, 512: 40_960.0}, 4096)
+    >>> grows, round(there)
+    ('1 + width', 270336)
     """
     if len(by_width) < 2:
-        return math.nan, math.nan
-    x, y = (np.log(np.array(list(values), float)) for values in (by_width.keys(), by_width.values()))
-    power, start = np.polyfit(x, y, 1)
-    return float(power), float(np.exp(start + power * math.log(width)))
+        return "", math.nan
+    widths, sizes = np.array(list(by_width), float), np.array(list(by_width.values()), float)
+    found: list[tuple[float, str, float]] = []
+    for terms in range(1, min(len(POWERS), len(sizes)) + 1):
+        for names in itertools.combinations(POWERS, terms):
+            powers = np.array([POWERS[name] for name in names])
+            parts = (widths[:, None] / widths.max()) ** powers / sizes[:, None]  # errors are shares of the sizes
+            weights = np.linalg.lstsq(parts, np.ones(len(sizes)), rcond=None)[0]
+            if (weights >= 0).all():
+                there = float(((width / widths.max()) ** powers) @ weights)
+                found.append((float(np.abs(parts @ weights - 1).max()), " + ".join(names), there))
+    near = [one for one in found if one[0] <= CLOSE] or [min(found)]
+    return near[0][1:]
 
 
 def backbone_line(rungs: Sequence[Rung], backbone: Backbone = LLAVA_7B) -> str:
