@@ -2,20 +2,36 @@
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
 #   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
-#   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make soak, tests that
-#   take longer. All begin with `make setup`; nothing but pip needs a network.
+#   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make ladder, the same
+#   edits on models of three widths that it trains alike (hours; what is there is kept); make soak, tests that take
+#   longer. All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
 JOBS ?= 2
 TESTS ?= 2
 TRIALS ?= 12
+# Of make ladder: a model that lies at $(LADDER)/WIDTH/model is taken as it is; TRAIN has further words of train-atlas.
+WIDTHS ?= 128 256 512
+STEPS ?= 8000
+BATCH ?= 2
+RATE ?= 0.4
+DEVICE ?= cpu
+TRAIN ?=
+SEEDS ?= 0
+LADDER_EDITS ?= 1000
+LADDER ?= runs/ladder
+PAGE ?= reports/bench
 CURVES := runs/curves
 EDITORS := runs/editors
 BIN := .venv/bin
+space := $() $()
+comma := ,
+commas = $(subst $(space),$(comma),$(strip $(1)))
+RUNG := $(LADDER)/$(subst $(space),-,$(strip $(WIDTHS)))
 SOURCES := lifelong streams reports tests
 
-.PHONY: setup curves editors tuned test soak clean
+.PHONY: setup curves editors tuned ladder test soak clean
 
 setup: .venv/ready
 
@@ -36,6 +52,24 @@ editors: setup
 
 tuned: setup
 	@$(BIN)/lifelong tune all --trials $(TRIALS) --jobs $(JOBS) -o lifelong/recipes/tuned
+
+# The rates fall over all steps, so another number of steps is another training: all widths get one.
+ladder: setup
+	@for w in $(WIDTHS); do \
+	  test -f $(LADDER)/$$w/model/model.safetensors || \
+	    $(BIN)/lifelong train-atlas --start lifelong/models/atlas/weights --anew --width $$w --steps $(STEPS) \
+	      --batch $(BATCH) --rate $(RATE) --device $(DEVICE) $(TRAIN) --out $(LADDER)/$$w || exit; \
+	  test -f $(LADDER)/$$w/known.parquet || \
+	    $(BIN)/lifelong model eval --model $(LADDER)/$$w/model --table $(LADDER)/$$w/known.parquet || exit; \
+	done
+	@$(BIN)/lifelong model shared $(WIDTHS:%=$(LADDER)/%/known.parquet) -o $(RUNG)/known.parquet
+	@for w in $(WIDTHS); do \
+	  $(BIN)/lifelong fit liveedit mscke editor.setting=tuned model=$(LADDER)/$$w/model \
+	    stream.known=$(RUNG)/known.parquet cache=runs/.cache || exit; \
+	done
+	@$(BIN)/lifelong sweep ladder model=$(call commas,$(WIDTHS:%=$(LADDER)/%/model)) seed=$(call commas,$(SEEDS)) \
+	  stream.known=$(RUNG)/known.parquet edits=$(LADDER_EDITS) out=$(RUNG)/runs --resume --jobs $(JOBS)
+	@$(BIN)/lifelong ladder $(RUNG)/runs -o $(PAGE)
 
 test: setup
 	$(BIN)/ruff check $(SOURCES)

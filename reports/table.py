@@ -90,7 +90,7 @@ class RunInfo:
 
     `wall_s` are the run's measured seconds (nan while it is not finished), `fit_wall_s` those of the fit that it
     used, whenever that was made (nan where there is none, or where nobody noted them). `made` is all that it was made
-    of but its seed.
+    of but its seed. `editable_weights`, `model_bytes` and `width` are its model's (0 of a run of an earlier version).
     """
 
     folder: Path
@@ -105,6 +105,9 @@ class RunInfo:
     wall_s: float = math.nan
     fit_wall_s: float = math.nan
     made: Mapping[str, str] = field(default_factory=dict)
+    editable_weights: int = 0
+    model_bytes: int = 0
+    width: int = 0
 
     @property
     def fit(self) -> int | None:
@@ -234,6 +237,7 @@ def _info(log: RunLog) -> RunInfo:
         fit_wall_s, seed = float(notes.get("fit_wall_s", math.nan)), int(config.get("seed", 0))
     except (AttributeError, TypeError, ValueError) as error:
         raise LogError(f"{done}: cannot be read ({error}). Run again with --fresh.") from error
+    size = log.manifest.get("model_size", {})
     return RunInfo(
         folder=log.folder,
         editor=str(log.manifest.get("label") or Path(_name(config, "editor")).stem),
@@ -247,6 +251,7 @@ def _info(log: RunLog) -> RunInfo:
         wall_s=wall_s,
         fit_wall_s=fit_wall_s,
         made=made_of(config, log.manifest),
+        **{name: int(size.get(name, 0)) for name in ("editable_weights", "model_bytes", "width")},
     )
 
 

@@ -32,7 +32,7 @@ INSIDE = {
         ("table",),
         ("numbers",),
         ("figures", "page_tables"),
-        ("page", "stress_page", "route_page"),
+        ("page", "stress_page", "route_page", "ladder_page"),
     ),
 }
 """The order inside a package: a part imports itself and the parts before it."""

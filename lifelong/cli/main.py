@@ -21,7 +21,7 @@ from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
-from lifelong.cli.report import evidence_command, report_command
+from lifelong.cli.report import evidence_command, ladder_command, report_command
 from lifelong.cli.route import route_command
 from lifelong.cli.story import story_command
 from lifelong.cli.stress import stress_app
@@ -54,6 +54,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
 app.command("evidence")(evidence_command)
+app.command("ladder")(ladder_command)
 app.command("list")(list_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)
@@ -293,11 +294,24 @@ def model_eval(
             print(f"    {relation:<18} {part['accuracy']:.4f}  n {part['n']}")
 
 
+@model_app.command("shared")
+def model_shared(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `model eval --table`, one of each model.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the table goes; stream.known=FILE reads it.")],
+) -> None:
+    """Write the table of what all of several models know, so that one stream asks each only what it knows."""
+    from lifelong.models.atlas.exam_table import write_shared
+
+    for table, questions in write_shared(tables, out).items():
+        show(f"{questions:>9,} questions known  {table}")
+
+
 @app.command("train-atlas")
 def train_atlas(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
     seed: Annotated[int, typer.Option("--seed")] = 0,
     start: Annotated[Path | None, typer.Option("--start", help="Folder of a finished model to go on from.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Of --start take tokenizer and tower alone.")] = False,
     width: Annotated[int, typer.Option("--width", min=64, help="Width of the decoder, of four heads.")] = 256,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
     tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps of stage 1.")] = None,
@@ -337,8 +351,9 @@ def train_atlas(
         compiled=compiled,
     )
     model = train(
-        out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start
-    )
+        out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start,
+        anew=anew,
+    )  # fmt: skip
     from reports.figures.losses import draw_losses
 
     say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")

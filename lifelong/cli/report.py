@@ -1,4 +1,4 @@
-"""`lifelong report` and `lifelong evidence`: pages and tables of finished runs.
+"""`lifelong report`, `lifelong ladder` and `lifelong evidence`: pages and tables of finished runs.
 
 Finds run folders and hands them to the reports; computes nothing itself.
 """
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from lifelong.cli.words import say
-from lifelong.studies.report import report
+from lifelong.studies.report import ladder, report
 
 
 def report_command(
@@ -20,6 +20,14 @@ def report_command(
 ) -> None:
     """Write a report of runs: figures, the tables behind them, one page; prints the page."""
     print(report(runs, out, say=say))
+
+
+def ladder_command(
+    runs: Annotated[list[str], typer.Argument(help="Run folders on two models or more, or folders that hold them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where ladder.md, its pictures and ladder.csv go.")],
+) -> None:
+    """Write the page of one stream on models of several sizes: which curves fall together, and on which axis."""
+    print(ladder(runs, out, say=say))
 
 
 def evidence_command(

@@ -3,7 +3,7 @@
 Knows nothing about editors, streams, models, metrics or pictures. A run folder holds
 
     config.toml            the resolved configuration
-    manifest.json          versions, hardware, threads, seeds, git state, digests, those of the files beside it
+    manifest.json          versions, hardware, threads, seeds, git state, the model's size, digests (of files too)
     facts/edited-000000.parquet, probed-000000.parquet, ...      one part per fact type and committed panel
     checkpoint/panel-000000.json, objects/<digest>.safetensors   enough to go on from a panel (the last two)
     committed.json         the parts of all committed panels

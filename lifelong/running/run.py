@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
 
     from lifelong.bank.search.engine_faiss import search_settings
     from lifelong.bank.search.spec import IndexSpec
+    from lifelong.models.passes.size import size_of_model
 
     config = ready.config
     return {
@@ -178,6 +180,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
         "routing": search_settings(IndexSpec.parse(getattr(ready.resolved.options, "index", "flat"))),
         "device": str(ready.vlm.device),
+        "model_size": asdict(size_of_model(ready.vlm.model, ready.vlm.structure)),
         "scores_depend_on_time": list(time_matters(ready)),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
         "git": made_with.git_state(),

@@ -49,3 +49,15 @@ def report(
     from reports.page import write_report
 
     return write_report(run_folders(runs, say), Path(out))
+
+
+def ladder(
+    runs: str | Path | Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Write the page of runs of the same editors and stream on models of several sizes, and return it.
+
+    Raises `ConfigError` where there are no runs, `LogError` for runs that make no ladder (`reports.ladder_page`).
+    """
+    from reports.ladder_page import write_ladder
+
+    return write_ladder(run_folders(runs, say), Path(out))

@@ -1,9 +1,12 @@
-"""What an examination comes to: accuracies by measure, and the table of what is known. Asks no model itself."""
+"""What examinations come to: accuracies by measure, the table of what is known, and what several models all know.
+
+Asks no model itself.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pyarrow.parquet as pq
 from lifelong.log.files import write_atomic
 from lifelong.models.atlas.exam_questions import ExamQuestion
 from streams.atlas.hops import HOPS
-from streams.atlas.known import hop_relation
+from streams.atlas.known import Known, hop_relation, read_known
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import load_world
+from streams.stream import StreamError
 
 
 def metrics(asked: Sequence[ExamQuestion], right: np.ndarray) -> dict[str, Any]:
@@ -77,6 +81,41 @@ def write_table(asked: Sequence[ExamQuestion], right: np.ndarray, path: Path) ->
             columns["template_split"].append(item.template_split)
             columns["modality"].append("picture" if item.rendering else "text")
             columns["correct"].append(mark)
+    _write(columns, path)
+
+
+def write_shared(tables: Sequence[Path], path: Path) -> dict[Path, int]:
+    """Write the table of what all models of some tables know, and return how many questions each of them knows.
+
+    A question is known by all where each table marks that wording, on that drawing, as answered correctly; the order
+    is the first table's. So streams over several models ask one and the same. Raises `StreamError` for a table that
+    cannot be read, and for fewer than two of them or where no question is left.
+    """
+    if len(tables) < 2:
+        raise StreamError(f"{len(tables)} table was given: expected two or more, one of each model.")
+    world = load_world()
+    known = {table: _questions(read_known(str(table), world)) for table in tables}
+    first, *others = known.values()
+    shared = [row for row in first if all(row in other for other in others)]
+    if not shared:
+        raise StreamError(f"No question is known by all of {', '.join(map(str, tables))}: nothing could be edited.")
+    columns: dict[str, list[Any]] = {n: list(c) for n, c in zip(_QUESTION, zip(*shared, strict=True), strict=True)}
+    columns["modality"] = ["picture" if rendering else "text" for rendering in columns["rendering"]]
+    columns["correct"] = [True] * len(shared)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(columns, path)
+    return {table: len(rows) for table, rows in known.items()} | {path: len(shared)}
+
+
+def _questions(known: Known) -> dict[tuple[str, str, str, str, int], None]:
+    """Return all questions of a table in their order."""
+    return {(*fact, *asked): None for fact, questions in known.rows.items() for asked in questions}
+
+
+_QUESTION = ("entity", "relation", "rendering", "template_split", "template")
+
+
+def _write(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
     words = ("entity", "relation", "rendering", "template_split", "modality")
     arrays = {name: pa.array(columns[name]).dictionary_encode() for name in words}
     arrays["template"] = pa.array(columns["template"], pa.int8())

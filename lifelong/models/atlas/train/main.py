@@ -86,12 +86,13 @@ def main(
     device: str = "cpu",
     processes: int = 1,
     start: Path | None = None,
+    anew: bool = False,
 ) -> Path:
     """Train the embedded model into `out`; the finished model is the folder `out/model`, which is returned.
 
     `processes` share the rows of stage 2's every step, each on `threads` threads. `start` is the folder of a finished
     model: its tokenizer and tower are used, and its decoder and projector are trained further where they are of the
-    plan's width (otherwise they begin at random).
+    plan's width. Otherwise, and with `anew` always, they begin at random: so models of several widths are alike.
     `out` also holds the checkpoints, the feature cache and `loss.csv`. Raises FileExistsError if `out` has a
     checkpoint and `resume` is False.
     """
@@ -103,7 +104,7 @@ def main(
         raise FileExistsError(f"{out} holds a training run; pass resume or another folder")
     world = load_world()
     if start is not None:
-        _begin_at(start, out, plan.width)
+        _begin_at(start, out, None if anew else plan.width)
     _tokenizer(world, plan, out)
     pictures = load_pictures(world)
     _features(_tower(pictures, plan, out, seed), pictures, plan, out, seed, device)
@@ -148,8 +149,8 @@ def _prepare(
     return LanguageTrainer(model, features, mixture, plan.language, out, device, team)
 
 
-def _begin_at(start: Path, out: Path, width: int) -> None:
-    """Take tokenizer and tower of a finished model into `out`, and all weights of one as wide as is wanted."""
+def _begin_at(start: Path, out: Path, width: int | None) -> None:
+    """Take tokenizer and tower of a finished model into `out`, and all weights where it is of the width wanted."""
     if (out / "tower.safetensors").exists():
         return
     model: Any = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)

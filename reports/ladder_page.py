@@ -1,0 +1,153 @@
+"""The page of a ladder of models: run folders in; a Markdown page, its figures and the points behind them out.
+
+Groups runs by the model that they were made on, and refuses those that were asked different things.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from lifelong.log import LogError, RunLog
+from reports.figures.ladder import ladder_curves
+from reports.figures.style import save
+from reports.numbers.ladder.backbone import LLAVA_7B, backbone_line, budgets
+from reports.numbers.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
+from reports.numbers.ladder.together import LEAST_EDITS, distances, fall_together
+from reports.table import load_runs
+from reports.written import csv_bytes, html_text, write_whole
+
+
+def load_rungs(folders: Sequence[Path]) -> list[Rung]:
+    """Return the models of runs by their size, the smallest first, each with the facts of its runs.
+
+    Raises `LogError` for runs on fewer than two models, unfinished ones, those that note no size of their model, and
+    models that were asked different streams.
+    """
+    groups: dict[str, list[Path]] = {}
+    streams: dict[int, dict[str, set[str]]] = {}
+    for folder in folders:
+        log = RunLog.open(folder)
+        if not log.manifest.get("model_size", {}).get("editable_weights"):
+            raise LogError(f"{folder}: begun with another version, its model's size is not noted. Run with --fresh.")
+        if not log.done():
+            raise LogError(f"{folder}: not finished; curves of one length are compared. Go on with --resume.")
+        digests, seed = log.manifest["digests"], int(log.config().get("seed", 0))
+        groups.setdefault(digests["model"], []).append(folder)
+        streams.setdefault(seed, {}).setdefault(digests["model"], set()).add(digests["stream"])
+    if len(groups) < 2:
+        raise LogError(f"runs on {len(groups)} model: a ladder has two or more (model=FOLDER,FOLDER in a sweep).")
+    for seed, found in streams.items():
+        if len(set().union(*found.values())) > 1:
+            raise LogError(
+                f"seed {seed}: the models were asked different streams, so their curves cannot be compared. Give all "
+                "runs one stream.known=FILE, made by `lifelong model shared`."
+            )
+    rungs = []
+    for model, mine in groups.items():
+        facts, runs = load_runs(mine)
+        size = runs[0].editable_weights
+        name = f"{in_millions(size)} editable weights"
+        if any(rung.editable_weights == size for rung in rungs):  # trained otherwise, of one size
+            name += f", model {model[:6]}"
+        rungs.append(Rung(name, size, runs[0].model_bytes, runs[0].width, facts))
+    return sorted(rungs, key=lambda rung: rung.editable_weights)
+
+
+def write_ladder(folders: Sequence[Path], out: Path) -> Path:
+    """Write `ladder.md`, its figures and `ladder.csv` (every point) into a folder, and return the page."""
+    rungs = load_rungs(folders)
+    points = ladder_points(rungs)
+    drawn = [ladder_curves(points, measure) for measure in LADDER_MEASURES]
+    pictures = []
+    for one in drawn:
+        if one.figure is not None:
+            path = save(one.figure, out / f"{one.name.replace('_', '-')}.png")
+            pictures += [f"![{one.title}]({path.name})", "", f"*{one.caption} {one.counted}.*", ""]
+    write_whole(out / "ladder.csv", csv_bytes(points))
+    text = ladder_document(rungs, points, pictures)
+    return write_whole(out / "ladder.md", text.encode())
+
+
+def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Sequence[str] = ()) -> str:
+    """Return the page as Markdown: models, which curves fall together, `pictures`, budgets beside a backbone's."""
+    found = fall_together(distances(points))
+    last = points.filter(pl.col("edits") == pl.col("edits").max().over("editor", "model"))
+    parts = [
+        "# A ladder of models", "",
+        "Written by `lifelong ladder`; nothing here is typed. The same stream was told to the same editors on models "
+        "of several sizes: the digests of the streams are equal, so every model was asked the same.", "",
+        *_models(rungs), "",
+        "## Which curves fall together", "",
+        "A model's curve is foretold from another's, at the same place of an axis, and one stream's from another "
+        "stream's. The number is the root mean square difference, over all pairs of models and of streams, at the "
+        f"places from {LEAST_EDITS} edits on that lie within the other's range on every axis; what chance does to "
+        "the curves is in it, alike on all axes. By *edits*, the same number of edits does the same on every model; "
+        "by *edits per million editable weights*, the same density; by *bank bytes per model byte*, the same share "
+        "of memory. `difference` is the first less the second, with Student's interval of a jackknife over seeds "
+        "from five on, else each seed's. An axis is named only where the interval of every difference from it lies "
+        "above 0, not adjusted for the number of rows. A flat curve falls together on every axis.", "",
+        *_together(found), "",
+        *pictures,
+        "## At the last panel", "", *_last(last), "",
+        "## How far budgets are from a published backbone's", "",
+        f"{backbone_line(rungs)} What an editor keeps an edit (its bank, or the matrices that all its edits share, "
+        "over the number of edits) is scaled by what it is a sum of on these models, options left as they are.", "",
+        *_budgets(rungs), "",
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _budgets(rungs: Sequence[Rung]) -> list[str]:
+    name = LLAVA_7B.name
+    heads = ("editor", "model", "edits", "grows as", "numbers an edit", f"on {name}",
+             "bytes an edit per model byte", f"on {name}", "here / there")  # fmt: skip
+    cells = []
+    for row in budgets(rungs).iter_rows(named=True):
+        numbers = [_number(row[key], ",.0f") for key in ("numbers", "there_numbers")]
+        shares = [_number(row[key], ".1e") for key in ("share", "there_share")]
+        ratio = _number(row["share"] / row["there_share"], ".3g")
+        about = row["editor"], row["model"], f"{row['edits']:,}", row["grows"] or "-"
+        cells.append((*about, *numbers, *shares, ratio))
+    return markdown_table(heads, cells)
+
+
+def _models(rungs: Sequence[Rung]) -> list[str]:
+    cells = [(str(r.width), in_millions(r.editable_weights), f"{r.model_bytes / 1e6:,.1f} MB",
+              str(len(r.facts.editors)), str(r.facts.gauged["seed"].n_unique())) for r in rungs]  # fmt: skip
+    return markdown_table(("width", "editable weights", "bytes of all weights", "editors", "seeds"), cells)
+
+
+def _together(found: pl.DataFrame) -> list[str]:
+    heads = ("editor", "measure", *BUDGET_AXES, "difference", "nearer by")
+    cells = []
+    for row in found.iter_rows(named=True):
+        told = f"[{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] is not None else f"({row['each']})"
+        differs = f"{_number(row['difference'], '+.3f')} {told}" if not math.isnan(row["difference"]) else "-"
+        axes = [_number(row[axis]) for axis in BUDGET_AXES]
+        cells.append((row["editor"], row["measure"], *axes, differs, row["nearer"]))
+    return markdown_table(heads, cells)
+
+
+def _last(last: pl.DataFrame) -> list[str]:
+    heads = ("editor", "model", "edits", *BUDGET_AXES[1:], *LADDER_MEASURES)
+    cells = []
+    for (editor, model), part in last.group_by("editor", "model", maintain_order=True):
+        means = [part.filter(pl.col("measure") == m)["gain"].fill_nan(None).mean() for m in LADDER_MEASURES]
+        axes = [float(part[axis].mean()) for axis in BUDGET_AXES]  # pyright: ignore[reportArgumentType]
+        told = [_number(math.nan if m is None else float(m)) for m in means]  # pyright: ignore[reportArgumentType]
+        cells.append((str(editor), str(model), f"{axes[0]:,.0f}", f"{axes[1]:,.1f}", f"{axes[2]:.3g}", *told))
+    return markdown_table(heads, cells)
+
+
+def _number(value: float, form: str = ".3f") -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def markdown_table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of texts; a bar in one is no end of a cell, and nothing in one is HTML."""
+    rows = [heads, ["---"] * len(heads), *cells]
+    return ["| " + " | ".join(html_text(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
