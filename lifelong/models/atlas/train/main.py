@@ -188,8 +188,9 @@ def _features(
 ) -> Features:
     path = out / "features.safetensors"
     if not path.exists():
-        features = cache_features(tower.to(device), pictures, seed, plan.redrawn)
-        tower.to("cpu")
+        moved: Any = tower  # `to` of a transformers model is not typed
+        features = cache_features(moved.to(device), pictures, seed, plan.redrawn)
+        moved.to("cpu")
         checkpoint.save_checkpoint(path, {"views": features.views}, {})
         return features
     return Features(checkpoint.load_checkpoint(path)[0]["views"])
