@@ -44,7 +44,7 @@ def test_the_unedited_model_is_exactly_flat(curves: Path) -> None:
 
 
 def test_fine_tuning_loses_locality(summary: dict) -> None:
-    names = ("text locality: far", "modal locality: near", "modal locality: same image", "modal locality: far")
+    names = ("text locality: far", "modal locality: near", "modal locality: same image", "specificity: must not")
     assert min(summary["ft"][name] for name in names) < 1
 
 

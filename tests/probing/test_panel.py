@@ -291,4 +291,4 @@ def test_latency_is_sampled_in_the_mix_of_traffic():
         return [float((pictures == n).mean()) for n in (0, 1)] + [float((pictures > 1).mean())]
 
     assert shares(drawn) == pytest.approx(shares(posed), abs=0.03)
-    assert shares(every)[2] > 2 * shares(drawn)[2]
+    assert shares(every)[2] > 1.5 * shares(drawn)[2]
