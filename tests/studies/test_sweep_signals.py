@@ -92,7 +92,7 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     [
         (signal.SIGTERM, False, 143),
         (signal.SIGINT, True, 130),
-        (signal.SIGHUP, False, 129),
+        pytest.param(signal.SIGHUP, False, 129, marks=pytest.mark.soak),  # as SIGTERM, half a minute more
     ],
 )
 def test_a_sweep_that_is_asked_to_stop_ends_its_cells_and_starts_no_other(
