@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
 from lifelong import run, single
+from lifelong.log import Probed
+from lifelong.probing.scorers import TEACHER_FORCED
+from lifelong.studies.five import five
 from lifelong.studies.trials import last_probes
 
 TINY: dict[str, Any] = {"model": "tiny", "stream": "toy"}
@@ -19,6 +23,17 @@ def test_the_first_edit_alone_is_what_a_run_of_one_edit_shows(editor, tmp_path):
     folder = run(editor=editor, edits=1, out=str(tmp_path / "b"), quiet=True, **TINY, **quick)
     theirs = {(f.probe_id, f.scorer): (f.score, f.answer) for f in last_probes(folder) if f.edit_id}
     assert theirs and theirs == {(f.probe_id, f.scorer): (f.score, f.answer) for f in alone.facts}
+
+
+def test_the_published_metrics_leave_out_hard_locality_and_count_a_probe_once():
+    asked = [("locality", "far", 1.0), ("locality", "near", 0.0), ("locality", "same-image", 0.0)]
+    facts = [
+        Probed(1, 0.0, str(i), "e", 0, axis, variant, "image", "plain", TEACHER_FORCED, score)
+        for i, (axis, variant, score) in enumerate([*asked, ("reliability", "", 0.5)])
+    ]
+    found = five([*facts, facts[0]])
+    assert found["M-Loc"] == 1.0 and found["Rel"] == 0.5 and math.isnan(found["T-Loc"])
+    assert all(math.isnan(value) for value in five([]).values())
 
 
 def test_an_edits_facts_are_the_same_wherever_it_stands(tmp_path):

@@ -23,7 +23,7 @@ from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, Measured, climb, rungs, verdict
 from reports import stress_page
 from reports.numbers.decay import Decay, decay
-from reports.numbers.last_panel import last_panel, since_at_once
+from reports.numbers.last_panel import bytes_grown_since, last_panel, since_at_once
 from streams.stream import load_stream
 
 SMALL: dict[str, Any] = {"model": "tiny", "stream": "toy", "edits": 12, "panels.latency_routes": 600,
@@ -202,6 +202,18 @@ def test_what_was_never_right_at_once_bears_nothing_relative_to_it(tmp_path: Pat
     bounds = Bounds(retention=0.5, generality=0, locality=0, route_p99_s=60, relative=True)
     (found,) = stress_edits(None, words, bounds, Search(first=1))
     assert found.edits == 0 and found.binding() == {"retention": 1}
+
+
+@pytest.mark.parametrize(("editor", "grows"), [("ft", False), ("grace", True)])
+def test_bytes_an_edit_are_what_one_more_adds_and_not_a_share_of_what_is_fixed(
+    editor: str, grows: bool, tmp_path: Path
+) -> None:
+    words = {**SMALL, "editor": editor, "editor.steps": 1, "out": str(tmp_path), "panels.latency_routes": 0}
+    log = RunLog.open(lifelong.run(quiet=True, **words, **{"panels.at": [4, 8, 12]}))
+    found, n = bytes_grown_since([log])["bytes_per_edit"]
+    assert n == 12 and (found > 1 if grows else found == pytest.approx(0, abs=1e-6))
+    one = RunLog.open(lifelong.run(quiet=True, **words, **{"panels.at": [12]}))
+    assert bytes_grown_since([one]) == {}
 
 
 def test_bounds_and_panels_that_make_no_sense_are_refused() -> None:

@@ -6,6 +6,8 @@ same however many draw and however far ahead.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from lifelong.models.atlas.model import IMAGE, PAD, token_id
 from lifelong.models.atlas.train.mixture import Mix, Mixture
 from lifelong.models.atlas.train.packing import Packed, pack
+from lifelong.models.atlas.train.team import leave_with
 from streams.atlas.world import load_world
 
 Draw = tuple[Packed, np.ndarray]
@@ -73,6 +76,8 @@ _own: dict[str, Mixture] = {}  # of a drawing process, which has no other way to
 
 
 def _begin(tokenizer: PreTrainedTokenizerFast, renderings: Sequence[list[int]], mix: Mix, seed: int) -> None:
+    # One that waits for steps to draw does not notice that the training was killed.
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
     _own["mixture"] = Mixture(load_world(), tokenizer, list(renderings), mix, seed)
 

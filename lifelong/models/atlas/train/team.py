@@ -85,15 +85,15 @@ def run_team(size: int, work: Callable[..., None], *arguments: Any) -> None:
         spawn(_member, (size, str(Path(folder) / "meeting"), work, arguments), nprocs=size)
 
 
-def _leave_with(parent: int, every_s: float = 2.0) -> None:
-    # A member whose starter was killed would go on writing checkpoints beside the next run's.
+def leave_with(parent: int, every_s: float = 2.0) -> None:
+    """End this process when its starter is gone; run by a thread of a process that would outlive a killed one."""
     while os.getppid() == parent:
         time.sleep(every_s)
     os._exit(1)
 
 
 def _member(rank: int, size: int, meeting: str, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
         work(Team(rank, size), *arguments)
