@@ -89,30 +89,50 @@ def test_a_members_error_ends_the_training_with_its_reason(tmp_path):
         run_team(0, fail, tmp_path)
 
 
-def test_members_leave_when_their_starter_is_killed(tmp_path):
-    code = (
-        "import os, time, pathlib\n"
-        "from lifelong.models.atlas.train.team import run_team\n"
-        f"folder = pathlib.Path({str(tmp_path)!r})\n"
-        "def wait(team):\n"
-        "    (folder / str(team.rank)).write_text(str(os.getpid()))\n"
-        "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        "    run_team(2, wait)\n"
-    )
+MEMBERS = """
+from lifelong.models.atlas.train.team import run_team
+
+def wait(team):
+    (folder / str(team.rank)).write_text(str(os.getpid()))
+    time.sleep(60)
+
+if __name__ == "__main__":
+    run_team(2, wait)
+"""
+DRAWERS = """
+from transformers import AutoTokenizer
+from lifelong.models.atlas import model as atlas
+from lifelong.models.atlas.train.drawing import drawing
+from lifelong.models.atlas.train.mixture import Mix, Mixture
+from streams.atlas.world import load_world
+
+if __name__ == "__main__":
+    world, tokenizer = load_world(), AutoTokenizer.from_pretrained(atlas.atlas_folder())
+    rows = [[i] for i in range(len(world.entities))]
+    mixture = Mixture(world, tokenizer, rows, Mix(pictures=2, places=1, names=1, contexts=1, length=96), seed=4)
+    with drawing(mixture, 0, 1, 2) as ahead:
+        ahead.take(0, 4, mixture.questions.practice.noted)
+        for number, child in enumerate(multiprocessing.active_children()):
+            (folder / str(number)).write_text(str(child.pid))
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("work", [MEMBERS, DRAWERS], ids=["members", "drawers"])
+def test_processes_leave_when_their_starter_is_killed(work, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(code)
+    script.write_text(f"import multiprocessing, os, pathlib, time\nfolder = pathlib.Path({str(tmp_path)!r})\n{work}")
     starter = subprocess.Popen([sys.executable, str(script)])
     noted = [tmp_path / "0", tmp_path / "1"]
     end_s = time.monotonic() + 60
     while not all(p.exists() and p.read_text() for p in noted) and time.monotonic() < end_s:
         time.sleep(0.1)
-    members = [int(p.read_text()) for p in noted]
+    started = [int(p.read_text()) for p in noted]
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    while any(_runs(pid) for pid in members) and time.monotonic() < end_s:
+    while any(_runs(pid) for pid in started) and time.monotonic() < end_s:
         time.sleep(0.1)
-    assert not any(_runs(pid) for pid in members)
+    assert not any(_runs(pid) for pid in started)
 
 
 def _runs(pid: int) -> bool:

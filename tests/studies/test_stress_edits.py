@@ -208,11 +208,12 @@ def test_what_was_never_right_at_once_bears_nothing_relative_to_it(tmp_path: Pat
 def test_bytes_an_edit_are_what_one_more_adds_and_not_a_share_of_what_is_fixed(
     editor: str, grows: bool, tmp_path: Path
 ) -> None:
-    words = {**SMALL, "editor": editor, "editor.steps": 1, "out": str(tmp_path), "panels.latency_routes": 0}
-    log = RunLog.open(lifelong.run(quiet=True, **words, **{"panels.at": [4, 8, 12]}))
+    words: dict[str, Any] = {**SMALL, "editor": editor, "editor.steps": 1, "out": str(tmp_path)}
+    words["panels.latency_routes"] = 0
+    log = RunLog.open(lifelong.run(quiet=True, **{**words, "panels.at": [4, 8, 12]}))
     found, n = bytes_grown_since([log])["bytes_per_edit"]
     assert n == 12 and (found > 1 if grows else found == pytest.approx(0, abs=1e-6))
-    one = RunLog.open(lifelong.run(quiet=True, **words, **{"panels.at": [12]}))
+    one = RunLog.open(lifelong.run(quiet=True, **{**words, "panels.at": [12]}))
     assert bytes_grown_since([one]) == {}
 
 
