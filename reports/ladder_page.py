@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from lifelong.log import LogError, RunLog
+from reports.analyses.ladder.backbone import LLAVA_7B, backbone_line, budgets
+from reports.analyses.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
+from reports.analyses.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.figures.ladder import ladder_curves
 from reports.figures.style import save
-from reports.numbers.ladder.backbone import LLAVA_7B, backbone_line, budgets
-from reports.numbers.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
-from reports.numbers.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.table import load_runs
 from reports.written import csv_bytes, html_text, write_whole
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 
+from reports.analyses.roc import router_scores, separation
+from reports.analyses.routes import asked_kinds
 from reports.figures.routes import routes_by_kind, routes_kept
-from reports.numbers.roc import router_scores, separation
-from reports.numbers.routes import asked_kinds
 from reports.page import document, figure
 from reports.written import html_text, put, report_folder
 

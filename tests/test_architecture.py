@@ -29,8 +29,9 @@ INSIDE = {
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (
         ("alike", "written"),
-        ("table",),
+        ("table", "statistics"),
         ("numbers",),
+        ("analyses",),
         ("figures", "page_tables"),
         ("page", "stress_page", "route_page", "ladder_page"),
     ),

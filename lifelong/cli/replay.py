@@ -105,7 +105,7 @@ def trace_command(
 
 def fidelity_text(found: Fidelity) -> str:
     """Return how far a fit is off on what was held out, with the p99's interval where there are enough for one."""
-    from reports.numbers.percentiles import percentile
+    from reports.statistics.percentiles import percentile
 
     p99, mean_s = percentile(found.measured_s, 0.99), float(found.measured_s.mean())
     tail = f"p99 {p99.text(1e3, 3)} ms ({found.p99_error:.1%} off)" if p99.known else "too few for a p99"

@@ -22,7 +22,7 @@ from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import every_second_window, fits_of, samples_of
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.replay import REPLICATIONS, Replayed, check_replications, replay_with, settings_of
-from reports.numbers.percentiles import percentile
+from reports.statistics.percentiles import percentile
 
 _SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 

@@ -14,8 +14,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reports.figures import style
-from reports.numbers.replications import WARM_UP, Replicate, Replicated, percentiles_over, share_over
-from reports.numbers.seeds import ENOUGH
+from reports.statistics.replications import WARM_UP, Replicate, Replicated, percentiles_over, share_over
+from reports.statistics.seeds import ENOUGH
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from reports.figures import style
 from reports.figures.style import Drawn, not_asked
 from reports.numbers import metrics
 from reports.numbers.growth import MB, bytes_grown
-from reports.numbers.percentiles import percentile
+from reports.statistics.percentiles import percentile
 from reports.table import Facts
 
 OPERATIONS = ("encode", "route", "apply", "answer")

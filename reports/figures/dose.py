@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from reports.analyses.dose import MOST_QUESTIONS, dosed, locality_by_dose
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.dose import MOST_QUESTIONS, dosed, locality_by_dose
 from reports.numbers.metrics import OUT_OF_SCOPE
 from reports.table import Facts
 

@@ -10,9 +10,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
+from reports.analyses.interference import LONGEST_WINDOW, by_similarity, first_losses, transitions
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.interference import LONGEST_WINDOW, by_similarity, first_losses, transitions
 from reports.numbers.metrics import HOLDS
 from reports.table import Facts
 

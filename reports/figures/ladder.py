@@ -10,10 +10,10 @@ from textwrap import fill
 import polars as pl
 from matplotlib.axes import Axes
 
+from reports.analyses.ladder.points import BUDGET_AXES, BY_EDITS, BY_WEIGHTS, known_gain
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.ladder.points import BUDGET_AXES, BY_EDITS, BY_WEIGHTS, known_gain
-from reports.numbers.seeds import ENOUGH, of_seeds
+from reports.statistics.seeds import ENOUGH, of_seeds
 
 ROWS = (BY_EDITS, BY_WEIGHTS)
 _HEIGHT = {"reliability": "gain in reliability", "generality": "gain in generality", "locality": "locality"}

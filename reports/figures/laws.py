@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from reports.analyses.laws import FEWEST_PANELS, FITTED_UNTIL, Forecast, forecast
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.laws import FEWEST_PANELS, FITTED_UNTIL, Forecast, forecast
 from reports.numbers.metrics import HOLDS, panel_rows
 from reports.numbers.panels import matrix_of, whole_panels
 from reports.table import Facts

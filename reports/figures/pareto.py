@@ -10,9 +10,9 @@ import math
 import polars as pl
 from matplotlib.axes import Axes
 
+from reports.analyses.pareto import CEILING, COST_AXES, FLOOR, equal_step, points, unbeaten
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.pareto import CEILING, COST_AXES, FLOOR, equal_step, points, unbeaten
 from reports.table import Facts
 
 _TITLES = {

@@ -10,8 +10,8 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.curves import curve
 from reports.numbers.metrics import panel_rows
+from reports.statistics.curves import curve
 from reports.table import Facts
 
 _WITHDRAWN = "withdrawn"

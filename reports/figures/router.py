@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from reports.analyses.roc import roc, router_scores, separation
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.roc import roc, router_scores, separation
 from reports.table import Facts
 
 _SHADES = ("#9ECAE1", "#4292C6", "#08306B")  # bank sizes, the largest last

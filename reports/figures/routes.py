@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from reports.analyses.routes import RECALLS, SET_FROM, by_kind, held_thresholds
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.routes import RECALLS, SET_FROM, by_kind, held_thresholds
 
 _DASHES = dict(zip(RECALLS, (":", "--", "-"), strict=True))
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
-from reports.numbers.curves import over_all_seeds, within_seeds
 from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
-from reports.numbers.seeds import ENOUGH
+from reports.statistics.curves import over_all_seeds, within_seeds
+from reports.statistics.seeds import ENOUGH
 from reports.table import Facts
 
 FEW_EDITS = 10  # of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from reports.analyses.survival import FEWEST_PAIRS, lifetimes, log_rank, survival_band
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.paired import holm
-from reports.numbers.survival import FEWEST_PAIRS, lifetimes, log_rank, survival_band
+from reports.statistics.paired import holm
 from reports.table import Facts
 
 _MOST_PAIRED = 8  # editors of which all pairs are tested; of more each against the one that keeps most

@@ -11,8 +11,8 @@ import polars as pl
 
 from reports.figures import style
 from reports.figures.style import Drawn
-from reports.numbers.replications import after_warm_up, percentiles_over
-from reports.numbers.seeds import ENOUGH
+from reports.statistics.replications import after_warm_up, percentiles_over
+from reports.statistics.seeds import ENOUGH
 from reports.table import Facts
 
 WINDOWS = 20  # equal stretches of simulated time

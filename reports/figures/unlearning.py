@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from reports.analyses.unlearning import unlearnt
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.unlearning import unlearnt
 from reports.table import Facts
 
 _TITLES = {

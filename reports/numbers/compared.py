@@ -1,6 +1,6 @@
 """Which editor is better than which, over the same streams: differences, their intervals, and p adjusted for many.
 
-Knows fact tables; the statistics are those of `reports.numbers.paired`. Editors are compared by their score and the
+Knows fact tables; the statistics are in `reports.statistics.paired`. Editors are compared by their score and the
 papers' five metrics, over probes that all of them were asked after as many edits of the same streams.
 """
 
@@ -17,7 +17,7 @@ from reports.numbers.axes import MEASURES
 from reports.numbers.evidence import SCORE
 from reports.numbers.floors import NONE, ORACLE, REFERENCES, by_label, five_by_seed
 from reports.numbers.gains import LOCALITY, SUCCESS, harmonics
-from reports.numbers.paired import Difference, SeedScores, holm, pairs_apart
+from reports.statistics.paired import Difference, SeedScores, holm, pairs_apart
 from reports.table import Facts, RunInfo
 
 _FIVE = (*SUCCESS, *LOCALITY)

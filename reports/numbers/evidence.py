@@ -16,12 +16,12 @@ import polars as pl
 
 from reports.alike import TRAINING
 from reports.numbers.axes import MEASURES, TOKEN_BY_TOKEN
-from reports.numbers.curves import mean_score
-from reports.numbers.fits import given, of_runs
 from reports.numbers.floors import REFERENCES, by_label, last_rows, references, scores_by_seed
 from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
-from reports.numbers.percentiles import percentiles
-from reports.numbers.seeds import mean_of
+from reports.statistics.curves import mean_score
+from reports.statistics.fits import given, of_runs
+from reports.statistics.percentiles import percentiles
+from reports.statistics.seeds import mean_of
 from reports.table import Facts, RunInfo
 
 SCORE = "score"
@@ -36,7 +36,7 @@ def evidence(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame | None = 
     `seeds` and `fits` say of which streams and trainings the runs are (no `fits` of an editor that is not trained),
     `given` what an interval takes as given. Quality is of the last panel of each run (`last`, from
     `reports.numbers.floors.last_rows`), scored as `MEASURES` says; route latencies are percentiles of the last
-    panels' samples together (`reports.numbers.percentiles`). Unknown numbers are nan.
+    panels' samples together (`reports.statistics.percentiles`). Unknown numbers are nan.
     """
     frames = by_label(last_rows(facts) if last is None else last)
     out = []

@@ -15,11 +15,11 @@ import polars as pl
 
 from reports.numbers import metrics
 from reports.numbers.axes import EXACT, MEASURES
-from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, gain
 from reports.numbers.published import published_number
-from reports.numbers.seeds import over_seeds
 from reports.numbers.summary import at_the_end
+from reports.statistics.curves import mean_score
+from reports.statistics.seeds import over_seeds
 from reports.table import Facts, RunInfo
 
 AGREES, DIFFERS = "agrees", "does not agree"

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN
-from reports.numbers.curves import mean_score
 from reports.numbers.gains import LOCALITY, SUCCESS, gain, harmonic
 from reports.numbers.metrics import panel_rows
-from reports.numbers.seeds import of_seeds
+from reports.statistics.curves import mean_score
+from reports.statistics.seeds import of_seeds
 from reports.table import Facts, RunInfo
 
 NONE, TOLD, ORACLE = "none", "told", "oracle"

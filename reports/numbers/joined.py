@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.numbers.evidence import COST, QUALITY, plain
-from reports.numbers.fits import given, of_runs
+from reports.statistics.fits import given, of_runs
 from streams.text import printable
 
 _NOT_ASKED = {"mean": None, "n": 0, "seeds": []}

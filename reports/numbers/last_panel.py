@@ -9,10 +9,10 @@ from typing import cast
 import polars as pl
 
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
-from reports.numbers.curves import mean_score
 from reports.numbers.growth import bytes_grown
 from reports.numbers.metrics import HOLDS, panel_rows
-from reports.numbers.percentiles import percentile
+from reports.statistics.curves import mean_score
+from reports.statistics.percentiles import percentile
 
 _AXES = {"retention": "reliability", "generality": "generality", "locality": "locality"}
 SCORERS = ("generated", "teacher_forced")

@@ -11,9 +11,9 @@ import math
 import numpy as np
 import polars as pl
 
-from reports.numbers.curves import curve
-from reports.numbers.percentiles import percentiles
 from reports.numbers.sampled import weighted
+from reports.statistics.curves import curve
+from reports.statistics.percentiles import percentiles
 
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.

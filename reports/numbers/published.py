@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from reports.numbers.gains import LOCALITY, SUCCESS
-from reports.numbers.paired import holm
+from reports.statistics.paired import holm
 
 METRICS = (*SUCCESS, *LOCALITY)
 AVERAGE = "Avg"

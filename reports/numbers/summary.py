@@ -13,11 +13,11 @@ import polars as pl
 
 from reports.numbers import metrics
 from reports.numbers.axes import MEASURES
-from reports.numbers.curves import mean_score
 from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
 from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
-from reports.numbers.percentiles import percentiles
-from reports.numbers.seeds import mean_of, over_seeds
+from reports.statistics.curves import mean_score
+from reports.statistics.percentiles import percentiles
+from reports.statistics.seeds import mean_of, over_seeds
 from reports.table import Facts
 
 SURPRISE = "general: untouched questions, NLL (nats a token)"

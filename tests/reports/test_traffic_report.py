@@ -14,8 +14,8 @@ import lifelong
 from lifelong.log import Edited, RunLog, Served
 from reports.figures import rollback as figures_rollback
 from reports.figures import traffic as figures_traffic
-from reports.numbers.replications import WARM_UP
 from reports.page import write_report
+from reports.statistics.replications import WARM_UP
 from reports.table import load_runs
 from reports.trace import CHANGES, QUERIES, WAITING, write_trace
 

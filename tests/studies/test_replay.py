@@ -20,7 +20,7 @@ from lifelong.simulation.jobs import jobs_of
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.replay import edit_batches, replay, replay_with, replications, settings_of
-from reports.numbers.percentiles import percentile
+from reports.statistics.percentiles import percentile
 from streams.arrivals import arrival_offsets, merged, offsets_until, timetable
 from streams.types import Edit, Query, Withdraw
 

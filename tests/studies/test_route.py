@@ -10,7 +10,7 @@ from runs_alike import SMALL
 
 from lifelong.running.words import ConfigError
 from lifelong.studies.route import _drawn, route_settings
-from reports.numbers.routes import asked_kinds, held_thresholds
+from reports.analyses.routes import asked_kinds, held_thresholds
 from reports.route_page import route_lines, route_rows, write_routes
 from streams.types import Edit, Query
 

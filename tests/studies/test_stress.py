@@ -13,7 +13,7 @@ from lifelong.running.words import ConfigError
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.stress import load as stress
 from lifelong.studies.stress.load import bearing_lines, edge, knee, stress_load, verdict_on
-from reports.numbers.replications import share_over
+from reports.statistics.replications import share_over
 
 
 @pytest.mark.parametrize("truth", [0.003, 1.0, 7.3, 90_000.0])

@@ -14,7 +14,7 @@ from lifelong.cli.main import app
 from lifelong.running.words import ConfigError
 from lifelong.studies.stress.bank import searched, stress_bank, width_of
 from reports.figures.bank import bank_lines
-from reports.numbers.bank_law import law, size_at
+from reports.statistics.bank_law import law, size_at
 from reports.stress_page import plain_data, write_bank
 
 

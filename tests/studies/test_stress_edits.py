@@ -22,7 +22,7 @@ from lifelong.studies.stress.edits import Bounds, Capacity, Climbed, Search, con
 from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, Measured, climb, rungs, verdict
 from reports import stress_page
-from reports.numbers.decay import Decay, decay
+from reports.analyses.decay import Decay, decay
 from reports.numbers.last_panel import bytes_grown_since, last_panel, since_at_once
 from streams.stream import load_stream
 

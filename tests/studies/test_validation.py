@@ -13,7 +13,7 @@ from lifelong.log import RunLog, Served
 from lifelong.running.words import ConfigError
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.validation import validate_replay, validated_with, validation_lines
-from reports.numbers.percentiles import percentile
+from reports.statistics.percentiles import percentile
 
 WORDS: dict[str, Any] = {"model": "tiny", "stream": "toy", "editor": "oracle", "edits": 20, "panels.at": [20]}
 WORDS |= {"queries.rate": 10.0, "policy": "queries_first"}

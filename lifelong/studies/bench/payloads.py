@@ -18,7 +18,7 @@ from torch import Tensor
 from lifelong.bank import Bank
 from lifelong.bank.storage.payloads import RESIDENT_BYTES, PayloadTables
 from lifelong.log.machine import load_average, processor, rss_bytes, versions
-from reports.numbers.percentiles import percentiles
+from reports.statistics.percentiles import percentiles
 from reports.written import json_bytes, write_whole
 
 _BATCH = 16  # experts generated at a time

@@ -17,7 +17,7 @@ import torch
 from lifelong.bank import Bank
 from lifelong.bank.search.engine_faiss import one_faiss_thread, raw_flat
 from lifelong.studies.bench.keys import KeySource
-from reports.numbers.percentiles import percentile, percentiles
+from reports.statistics.percentiles import percentile, percentiles
 
 SHARD = 65536
 ROUNDS, SECONDS = 300, 4.0  # of one comparison, whichever is less; never fewer than FEWEST

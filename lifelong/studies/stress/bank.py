@@ -23,8 +23,8 @@ from lifelong.log.machine import rss_bytes
 from lifelong.log.shown import short_repr
 from lifelong.running.prepare import prepare, resolve
 from lifelong.running.words import ConfigError
-from reports.numbers.bank_law import Law, law, size_at
-from reports.numbers.percentiles import percentiles
+from reports.statistics.bank_law import Law, law, size_at
+from reports.statistics.percentiles import percentiles
 
 LEAST_SEARCHES = 600  # fewer give no p99 with an interval
 LEAST_SIZES = 3  # for a law: through two any line goes

@@ -1,9 +1,9 @@
 """How many edits a system bears: the largest number at which all limits hold, and which limit breaks first.
 
 A seed's number is known between its last fine and its first broken panel, or from below where nothing broke; over
-seeds it is fitted to that (`reports.numbers.censored`). Puts ladders, measures and limits together; computes none of
-them. With one seed a stream is a prefix of nothing else: the run of `edits` edits is climbed as far as its limits
-allow, so every panel is of one and the same run.
+seeds it is fitted to that (`reports.statistics.censored`). Puts ladders, measures and limits together, and computes
+none of them. With one seed a stream is a prefix of nothing else: the run of `edits` edits is climbed as far as its
+limits allow, so every panel is of one and the same run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.stress.ladder import Ladder
 from lifelong.studies.stress.limits import Limit, LimitVerdict, Measured, climb, verdict
 from lifelong.studies.sweep import cells, is_sweep
-from reports.numbers.censored import Censored, typical_size
-from reports.numbers.decay import Decay, decay
+from reports.analyses.decay import Decay, decay
 from reports.numbers.last_panel import SCORERS, bytes_grown_since, last_panel, since_at_once
+from reports.statistics.censored import Censored, typical_size
 
 # A limit is on the p99 of routing at each panel: enough samples for one, at every panel.
 LATENCY = {"latency_routes": 600, "latency_answers": 0, "latency_growth": 1.0}

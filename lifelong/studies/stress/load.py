@@ -22,8 +22,8 @@ from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
 from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.studies.replay import REPLICATIONS, check_replications, replications, settings_of
-from reports.numbers.replications import Replicated, share_over
-from reports.numbers.seeds import ENOUGH
+from reports.statistics.replications import Replicated, share_over
+from reports.statistics.seeds import ENOUGH
 
 MOST = 60  # doublings: beyond, a size is no answer
 MOST_QUERIES = 2_000_000  # of all replications at one rate: seconds with one worker in order, else minutes

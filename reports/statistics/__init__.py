@@ -1,0 +1,1 @@
+"""Means, intervals, percentiles and comparisons: statistics that know no editor and no question."""
