@@ -13,12 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN, heading
+from reports.numbers.axes import DRAWN, DRAWN_SCOPE, EXACT, IN_SCOPE, TOKEN_BY_TOKEN, heading
 from reports.numbers.compared import COMPARED
 from reports.numbers.evidence import COST, QUALITY
 from reports.numbers.expected import CheckedClaim
 from reports.numbers.floors import FOLLOWED, NONE, ORACLE, TOLD
-from reports.numbers.metrics import SHOWN_AXES
 from reports.numbers.published import AVERAGE, METRICS, Ranked
 from reports.numbers.summary import LAST, TAKEN_OVER
 from reports.written import html_text
@@ -213,7 +212,7 @@ def numbers_part(numbers: pl.DataFrame, told: Sequence[str]) -> str:
     shown = [c for c in numbers.columns if not c.startswith("n ")]
     head = row(("", "taken over", *numbers["editor"]), "th")
     ceilings = numbers.filter(pl.col("editor").is_in(list(told)))
-    should_change = {title for title, axis, _, variants in SHOWN_AXES if _changes(axis, variants)}
+    should_change = {title for title, measure in (DRAWN | DRAWN_SCOPE).items() if measure.scope == "in"}
     body, grey = [], False
     for column in shown[1:]:
         low = column in should_change and len(ceilings) > 0 and bool((ceilings[column] < FOLLOWED).all())
@@ -232,12 +231,6 @@ def numbers_part(numbers: pl.DataFrame, told: Sequence[str]) -> str:
 
 
 _COUNTED = re.compile(r" p\d+.*\(ms\)$")  # percentiles of one operation share their samples
-
-
-def _changes(axis: str, variants: tuple[str, ...] | None) -> bool:
-    """Whether an edit should change the answers of an axis."""
-    mine = [m for m in MEASURES.values() if axis in ((m.axis,) if isinstance(m.axis, str) else m.axis)]
-    return any(m.scope == "in" and (not m.only or not variants or set(variants) <= set(m.only)) for m in mine)
 
 
 def _with_spread(found: dict[str, Any], *, quality: bool) -> str:

@@ -5,7 +5,7 @@ Knows metrics and style; reads and writes no files. Latency and memory are drawn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from matplotlib.figure import Figure
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
-from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
+from reports.numbers.axes import DRAWN, DRAWN_SCOPE, EXACT, HARD, TOKEN_BY_TOKEN, Measure
 from reports.statistics.curves import over_all_seeds, within_seeds
 from reports.statistics.seeds import ENOUGH
 from reports.table import Facts
 
 FEW_EDITS = 10  # of fewer a curve has no band, which would cover all of the picture, and a cell of a map has a dot
-_Axis = tuple[str, str, str | None, tuple[str, ...] | None]
 _CURVE = ("editor", "step")
 
 
@@ -80,7 +79,7 @@ def degradation(facts: Facts) -> Drawn:
         "Past edits are asked about again at every panel. Greedy free generation; locality: agreement with the "
         "frozen model."
     )
-    return _drawn_axes(facts, SHOWN_AXES, "degradation", "Degradation curves", said)
+    return _drawn_axes(facts, DRAWN, "degradation", "Degradation curves", said)
 
 
 def scope_studies(facts: Facts) -> Drawn:
@@ -90,23 +89,23 @@ def scope_studies(facts: Facts) -> Drawn:
         "picture and other words with its picture, of which the frozen answer is right, as of a question with "
         "a not; and edits by name and by picture that contradict each other. Greedy free generation."
     )
-    return _drawn_axes(facts, SCOPE_AXES, "scope_studies", "Where the scope of an edit ends", said)
+    return _drawn_axes(facts, DRAWN_SCOPE, "scope_studies", "Where the scope of an edit ends", said)
 
 
-def _drawn_axes(facts: Facts, wanted: Sequence[_Axis], name: str, heading: str, said: str) -> Drawn:
-    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(pl.col("scorer") == "generated")
+def _drawn_axes(facts: Facts, wanted: Mapping[str, Measure], name: str, heading: str, said: str) -> Drawn:
+    rows = metrics.panel_rows(facts.probed, facts.gauged)
     looks = style.palette(facts.editors)
-    shown = [a for a in wanted if not on_axis(rows, *a[1:]).is_empty()]
+    asked = {title: (one, rows.filter(one.rows(EXACT))) for title, one in wanted.items()}
+    shown = {title: found for title, found in asked.items() if not found[1].is_empty()}
     if not shown:
         return not_asked(name, heading, "probe that was answered at a panel", pl.DataFrame())
     figure, axes = style.grid(len(shown), columns=4)
     tables = []
-    for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
-        table = _drawn_lines(ax, on_axis(rows, axis, modality, variants), looks)
+    for ax, (title, (measure, mine)) in zip(axes, shown.items(), strict=True):
+        table = _drawn_lines(ax, mine, looks)
         style.title(ax, title)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
-        kept = axis in ("locality", "grid", "negation") or variants == ("must-not",)
-        style.score_axis(ax, "agreement with base" if kept else "exact match")
+        style.score_axis(ax, "agreement with base" if measure.scope == "out" else "exact match")
         tables.append(table.with_columns(pl.lit(title).alias("measure")))
     style.legend(figure, axes)
     return _drawn(name, heading, f"{said} {bands_said(stacked(tables))}", figure, stacked(tables))
@@ -116,20 +115,16 @@ def scorer_gap(facts: Facts) -> Drawn:
     """Draw teacher-forced token accuracy against exact match of generated answers."""
     rows = metrics.panel_rows(facts.probed, facts.gauged)
     looks = style.palette(facts.editors)
-    shown = [
-        a
-        for a in SHOWN_AXES
-        if a[1] in ("reliability", "generality", "portability") and not on_axis(rows, *a[1:]).is_empty()
-    ]
+    told = {title: one for title, one in DRAWN.items() if one.axis in ("reliability", "generality", "portability")}
+    shown = {title: one for title, one in told.items() if not rows.filter(one.rows(EXACT)).is_empty()}
     name, heading = "scorers", "Teacher-forced against generated"
     if not shown:
         return not_asked(name, heading, "probe of reliability, generality or portability", pl.DataFrame())
     figure, axes = style.grid(len(shown))
     tables = []
-    for ax, (title, axis, modality, variants) in zip(axes, shown, strict=True):
-        for scorer, dash in (("generated", "-"), ("teacher_forced", ":")):
-            part = on_axis(rows, axis, modality, variants).filter(pl.col("scorer") == scorer)
-            table = _drawn_lines(ax, part, looks, dash, label=scorer == "generated")
+    for ax, (title, one) in zip(axes, shown.items(), strict=True):
+        for scorer, dash in ((EXACT, "-"), (TOKEN_BY_TOKEN, ":")):
+            table = _drawn_lines(ax, rows.filter(one.rows(scorer)), looks, dash, label=scorer == EXACT)
             tables.append(table.with_columns(pl.lit(title).alias("measure"), pl.lit(scorer).alias("scorer")))
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
@@ -181,7 +176,7 @@ def locality_conventions(facts: Facts) -> Drawn:
 
 
 def _locality_kinds(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    hard = pl.col("variant").is_in(["near", "same-image", "same-subject"])
+    hard = pl.col("variant").is_in(HARD)
     return {"far": rows.filter(~hard), "hard": rows.filter(hard)}
 
 

@@ -45,6 +45,8 @@ class Measure:
 
 _TOP1, _TOP10 = "top-1 on answer tokens: LiveEdit, UniKE", "ordered top-10 of all tokens: EasyEdit, VLKEB"
 _PICTURE = ("image", "name-to-picture")
+_WORDS = ("text-edit/image-similar", "text-edit/image-unrelated", "text-edit/image-none")
+_OTHER_WORDS = ("text-similar/image-edit", "text-unrelated/image-edit")
 MEASURES = {
     "Rel": Measure("reliability", "in"),
     "T-Gen": Measure("generality", "in", "text"),
@@ -65,11 +67,42 @@ MEASURES = {
     "conflict": Measure("conflict", "in", head="disputed by the other modality"),
     "must change": Measure("specificity", "in", only=("must",), head="specificity: must change"),
     "must not change": Measure("specificity", "out", only=("must-not",), head="specificity: must not"),
+    "edit's words": Measure("grid", "out", only=_WORDS, head="grid: the edit's words, another picture"),
+    "edit's picture": Measure("grid", "out", only=_OTHER_WORDS, head="grid: other words, the edit's picture"),
+    "neither": Measure("grid", "out", without=(*_WORDS, *_OTHER_WORDS), head="grid: other words, another picture"),
     "negation": Measure("negation", "out", head="asked with not: unchanged"),
     "general": Measure("general", "", scorer=EXACT, head="general: agreement with the frozen model"),
     "general NLL": Measure("general", "", scorer="nll", head="general: NLL (nats a token)"),
 }
 """Every measure of quality by its name, in the order of columns."""
+DRAWN = {
+    "reliability (retention)": MEASURES["Rel"],
+    "text generality": MEASURES["T-Gen"],
+    "modal generality": MEASURES["M-Gen"],
+    "portability: one hop": MEASURES["one hop"],
+    "text locality: far": MEASURES["T-Loc"],
+    "text locality: near": Measure("locality", "out", "text", HARD),
+    "modal locality: near": MEASURES["near"],
+    "modal locality: same image": MEASURES["same image"],
+    "modal locality: far": MEASURES["M-Loc"],
+    "specificity: must change": MEASURES["must change"],
+    "specificity: must not": MEASURES["must not change"],
+    "general: untouched questions, accuracy": MEASURES["general"],
+}
+"""What the main figure shows, by title. Together with `DRAWN_SCOPE` no probe of an edit is left out."""
+DRAWN_SCOPE = {
+    "told by both, asked by name": MEASURES["half name"],
+    "told by both, asked by picture": MEASURES["half picture"],
+    "told by picture, asked by name": MEASURES["by name"],
+    "told by name, asked by picture": MEASURES["by picture"],
+    "the edit's words, another picture": MEASURES["edit's words"],
+    "other words, the edit's picture": MEASURES["edit's picture"],
+    "other words, another picture": MEASURES["neither"],
+    "asked with a not": MEASURES["negation"],
+    "conflict: asked by name": Measure("conflict", "in", only=("by-name",)),
+    "conflict: asked by picture": Measure("conflict", "in", only=("by-picture",)),
+}
+"""Where a scope ends, by title: what an edit does when it is asked another way than it was told."""
 IN_SCOPE = tuple(name for name, one in MEASURES.items() if one.scope == "in")
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import polars as pl
 
 from reports.numbers import metrics
-from reports.numbers.axes import MEASURES
+from reports.numbers.axes import DRAWN, DRAWN_SCOPE, EXACT, MEASURES
 from reports.numbers.growth import MB, bytes_an_edit, fixed_bytes
-from reports.numbers.metrics import SCOPE_AXES, SHOWN_AXES, on_axis
 from reports.statistics.curves import mean_score
 from reports.statistics.percentiles import percentiles
 from reports.statistics.seeds import mean_of, over_seeds
@@ -55,8 +54,8 @@ def summary(facts: Facts) -> pl.DataFrame:
         gauges = facts.gauged.filter(pl.col("editor") == editor)
         last = at_the_end(mine, gauges)
         record: dict[str, object] = {"editor": editor, "edits": int(gauges["step"].max() or 0)}  # pyright: ignore[reportArgumentType]
-        for title, axis, modality, variants in (*SHOWN_AXES, *SCOPE_AXES):
-            record |= _counted(title, on_axis(last, axis, modality, variants))
+        for title, measure in (DRAWN | DRAWN_SCOPE).items():
+            record |= _counted(title, last.filter(measure.rows(EXACT)))
         surprise = untouched.filter((pl.col("editor") == editor) & pl.col("at_panel"))
         surprise = at_the_end(surprise, gauges)
         record[SURPRISE], record[f"n {SURPRISE}"] = over_seeds(surprise, mean_score)["mean"], len(surprise)

@@ -12,7 +12,7 @@ from lifelong.running.words import ConfigError
 from lifelong.studies.report import run_folders
 from reports.figures.scores import degradation
 from reports.figures.style import palette
-from reports.numbers.metrics import on_axis
+from reports.numbers.axes import DRAWN, EXACT
 from reports.numbers.summary import speed
 from reports.page import write_report
 from reports.table import load_runs
@@ -136,4 +136,16 @@ def test_speed_is_counts_over_measured_seconds() -> None:
 def test_replaced_and_withdrawn_edits_have_left_every_curve() -> None:
     variants = ["edit", "superseded", "withdrawn"]
     rows = pl.DataFrame({"axis": ["reliability"] * 3, "modality": ["image"] * 3, "variant": variants})
-    assert on_axis(rows, "reliability", None, None)["variant"].to_list() == ["edit"]
+    rows = rows.with_columns(pl.lit("generated").alias("scorer"))
+    assert rows.filter(DRAWN["reliability (retention)"].rows(EXACT))["variant"].to_list() == ["edit"]
+
+
+@pytest.mark.parametrize("axis", ["reliability", "generality", "locality", "portability", "specificity", "general"])
+@pytest.mark.parametrize("modality", ["text", "image"])
+def test_every_probe_is_in_one_panel_of_the_main_figure(axis: str, modality: str) -> None:
+    """Also variants that only a file has: what a stream asks is drawn, and once."""
+    variants = {"specificity": ("must", "must-not")}.get(axis, ("", "far", "near", "same-image", "of-a-file"))
+    for variant in variants:
+        row = pl.DataFrame({"axis": [axis], "modality": [modality], "variant": [variant], "scorer": ["generated"]})
+        drawn = [title for title, one in DRAWN.items() if len(row.filter(one.rows(EXACT)))]
+        assert len(drawn) == 1, (axis, modality, variant, drawn)
