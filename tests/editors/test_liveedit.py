@@ -7,7 +7,7 @@ import torch
 from lifelong.editing.contract import Keys, Route
 from lifelong.editing.pools import Targets, held_out
 from lifelong.editors.liveedit import LiveEdit, train
-from lifelong.editors.liveedit.calibration import margin
+from lifelong.editors.liveedit.calibration import above, margin
 from lifelong.editors.liveedit.examples import HiddenTable, examples_of
 from lifelong.editors.liveedit.options import LiveEditOptions
 from lifelong.editors.liveedit.rows import expert_inputs, routing_view
@@ -135,7 +135,7 @@ def test_the_margin_lets_the_wanted_share_of_rephrases_find_their_edit(tiny_vlm,
     table = HiddenTable(tiny_vlm, editor.layer)
     examples = examples_of(items, table)
     table.compute()
-    editor.margins["image"] = margin(editor.modules, table, examples, recall)
+    editor.margins["image"] = margin(above(editor.modules, table, examples), recall)
     editor.options = options(faint=0)
     found: dict[bool, list[bool]] = {True: [], False: []}
     for example in examples:

@@ -35,6 +35,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.questions import EditedQuestions
 from lifelong.editing.settled import unused
 from lifelong.editors.liveedit import train
+from lifelong.editors.liveedit.calibration import KINDS, margin
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.options import ABLATED, UNLEARNT, LiveEditOptions
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, routing_view
@@ -43,16 +44,17 @@ from streams.types import Edit, Pool, Query
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
-_KINDS = ("image", "text")
+_CALIBRATED = "calibrated."
 
 
 class LiveEdit(Editor):
     """Lifelong vision-language editing by generated experts (arXiv 2411.15432)."""
 
     Options = LiveEditOptions
-    # `recall` is searched as `margin`: it sets nothing else, and another one is another fit.
+    # A margin in numbers is left out but for the paper's: `recall` sets one for each kind of edit.
     searched = {
-        "margin": (None, -8.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0),
+        "margin": (None, 0.0),
+        "recall": (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999),
         "faint": (0.0, 0.001, 0.01, 0.03, 0.1, 0.3),
         "text_only": ("extended", "paper"),
     }
@@ -76,19 +78,20 @@ class LiveEdit(Editor):
                 image_tokens=o.sentinel_tokens, generator=o.generator,
                 prompt_guided=o.prompt_guided, soft_routing=o.soft_routing,
             ).to(vlm.device).eval().requires_grad_(False)  # fmt: skip
-        self.margins: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+        self.calibrated: dict[str, dict[str, Tensor]] = {kind: {} for kind in KINDS}
+        self.margins: dict[str, float] = dict.fromkeys(KINDS, 0.0)
         size = o.features * o.width
-        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in _KINDS}
+        self.banks = {kind: Bank(size, metric="ip", index=o.index, payloads=o.payloads) for kind in KINDS}
         self.questions = EditedQuestions()
 
     # Training
 
     def fit(self, pool: Pool) -> None:
         """Train every module on the pool's edits and probes (about the paper's losses, all of weight 1)."""
-        _, self.margins = train.fit_liveedit(
+        _, self.calibrated = train.fit_liveedit(
             self.vlm, self.modules, pool, self.layer, self.options, seed=self.seed, unfinished=self.unfinished
         )
-        self.load_fitted(self.fitted())  # rounded, as it is kept
+        self.load_fitted(self.fitted())
 
     @classmethod
     def settles(cls, options: LiveEditOptions, vlm: VLM) -> LiveEditOptions:
@@ -104,14 +107,20 @@ class LiveEdit(Editor):
         return options.model_dump(mode="json", exclude={*UNLEARNT, *whole})
 
     def fitted(self) -> State:
-        """Return all module weights in half precision, and the margins of the hard filter."""
+        """Return all module weights in half precision, and what sets the margins of the hard filter."""
         weights = {k: v.half().contiguous() for k, v in self.modules.state_dict().items()}
-        return State(weights, {"layer": self.layer, "margins": dict(self.margins)})
+        found = {f"{_CALIBRATED}{kind}.{n}": t for kind, parts in self.calibrated.items() for n, t in parts.items()}
+        return State(weights | found, {"layer": self.layer})
 
     def load_fitted(self, state: State) -> None:
-        """Take over module weights and margins."""
-        self.margins = dict(state.meta["margins"])
-        self.modules.load_state_dict({k: v.float() for k, v in state.tensors.items()}, strict=True)
+        """Take over module weights and what sets the margins."""
+        self.calibrated = {kind: {} for kind in KINDS}
+        for name in [n for n in state.tensors if n.startswith(_CALIBRATED)]:
+            kind, part = name.removeprefix(_CALIBRATED).split(".")
+            self.calibrated[kind][part] = state.tensors[name].cpu().float()
+        self.margins = {kind: margin(found, self.options.recall) for kind, found in self.calibrated.items()}
+        weights = {k: v.float() for k, v in state.tensors.items() if not k.startswith(_CALIBRATED)}
+        self.modules.load_state_dict(weights, strict=True)
 
     # Editing
 

@@ -10,7 +10,7 @@ from lifelong.editing.contract import IndexOptions, StoragePlace
 from lifelong.editing.questions import ReeditOptions
 
 ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
-UNLEARNT = ("text_only", "faint", "margin", "supersede", "index", "payloads")
+UNLEARNT = ("text_only", "faint", "margin", "recall", "supersede", "index", "payloads")
 """What only editing and routing read."""
 
 
@@ -34,14 +34,16 @@ class LiveEditOptions(ReeditOptions, IndexOptions):
     )
     margin: float | None = Field(
         None,
-        description="added to the sentinel's score in the hard filter; 0: as published, none: fit's, for `recall`",
+        description="added to the sentinel's score in the hard filter; 0: as published, none: what `recall` asks for",
     )
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
     steps: int = Field(2400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(128, ge=2, description="edits a step whose features are trained")
     calibration: float = Field(0.1, ge=0, lt=1, description="share of fit's subjects that only set the hard filter")
-    recall: float = Field(0.99, gt=0, lt=1, description="of their rephrases that fit's margin shall let through")
+    recall: float = Field(
+        0.99, gt=0, lt=1, description="of their rephrases that the margin of the filter shall let through"
+    )
     mixed: float = Field(0.5, ge=0, le=1, description="share of fit's steps whose pictures are mixed in pairs")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW; matrices of the copying generator use Muon")
     half: bool = Field(True, description="fit multiplies in bfloat16 (edits stay in float32)")

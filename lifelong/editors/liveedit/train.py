@@ -20,7 +20,7 @@ from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import Targets, held_out
 from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
-from lifelong.editors.liveedit.calibration import margin
+from lifelong.editors.liveedit.calibration import KINDS, above
 from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined_hidden
 from lifelong.editors.liveedit.modules import LiveEditModules
 from lifelong.editors.liveedit.rows import Rows, expert_inputs, mixed_rows, routing_view
@@ -40,8 +40,8 @@ def fit_liveedit(
     *,
     seed: int,
     unfinished: Path | None = None,
-) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """Train the modules in place; returns the losses every 20 steps and the hard filter's margin for each kind.
+) -> tuple[list[dict[str, float]], dict[str, dict[str, Tensor]]]:
+    """Train the modules in place; returns the losses every 20 steps and what sets the hard filter, by kind (`above`).
 
     Raises `NotFiniteError` on divergence.
     """
@@ -81,11 +81,16 @@ def fit_liveedit(
                 plain["history"].append({"step": step} | {k: float(v.detach()) for k, v in parts.items()})
     finally:
         modules.eval().requires_grad_(False)
-    kinds = {"image": True, "text": False}
-    return plain["history"], {
-        k: margin(modules, table, [e for e in unseen if e.has_image == sees], options.recall)
-        for k, sees in kinds.items()
-    }
+    round_to_half(modules)
+    found = {k: above(modules, table, [e for e in unseen if e.has_image == (k == "image")]) for k in KINDS}
+    return plain["history"], found
+
+
+@torch.no_grad()
+def round_to_half(modules: LiveEditModules) -> None:
+    """Round weights to what is kept of them, so that the filter is set on the modules that will be used."""
+    for tensor in modules.state_dict().values():
+        tensor.copy_(tensor.half())
 
 
 def _optimizers(modules: LiveEditModules, rate: float) -> list[torch.optim.Optimizer]:
