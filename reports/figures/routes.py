@@ -47,11 +47,14 @@ def routes_kept(rows: pl.DataFrame) -> Drawn:
     if table.is_empty():
         return style.not_asked(name, heading, f"panel with {SET_FROM} scored questions in scope", table)
     looks = style.palette(list(dict.fromkeys(rows["editor"])))
+    alike = _alike(table)
     figure, axes = style.grid(2, width=4.4, height=3.2)
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):
         for (editor, recall), mine in table.group_by("editor", "set to", maintain_order=True):
-            look = looks[str(editor)]
-            label = style.named(f"{editor} {recall:g}")
+            if str(editor) not in alike:
+                continue
+            look, others = looks[str(editor)], alike[str(editor)]
+            label = style.named(f"{editor}{f' and {others} more' if others else ''}: {recall:g}")
             ax.plot(mine["step"], mine[measure], **look.line(_DASHES[recall]), linewidth=1.2, label=label)
         ax.set_title(
             {"recall": "recall (in scope)", "false fires": "false fires (out of scope)"}[measure], fontsize=10
@@ -62,6 +65,20 @@ def routes_kept(rows: pl.DataFrame) -> Drawn:
     caption = (
         "One threshold for scores of the nearest edit, set so that .8, .9 and .99 of the questions in scope of the "
         f"first panel with {SET_FROM} of them reach it, and then kept: what a growing bank does to a limit that was "
-        "right when it was small. Reaching any edit counts."
+        "right when it was small. Reaching any edit counts. Settings whose scores are the same are one line."
     )
     return Drawn(name, heading, caption, figure, table, f"n = {len(rows):,} routes")
+
+
+def _alike(table: pl.DataFrame) -> dict[str, int]:
+    """Return the first of the settings whose rows are equal, with the number of the others."""
+    out: dict[str, int] = {}
+    kept: dict[str, pl.DataFrame] = {}
+    for (editor,), mine in table.group_by("editor", maintain_order=True):
+        plain = mine.drop("editor")
+        first = next((name for name, rows in kept.items() if rows.equals(plain)), None)
+        if first is None:
+            kept[str(editor)], out[str(editor)] = plain, 0
+        else:
+            out[first] += 1
+    return out

@@ -11,6 +11,7 @@ from runs_alike import SMALL
 from lifelong.running.words import ConfigError
 from lifelong.studies.route import _drawn, route_settings
 from reports.analyses.routes import asked_kinds, held_thresholds
+from reports.figures.routes import routes_kept
 from reports.route_page import route_lines, route_rows, write_routes
 from streams.types import Edit, Query
 
@@ -89,3 +90,13 @@ def test_a_threshold_is_set_at_the_first_panel_with_enough_and_then_kept() -> No
 def test_out_of_scope_any_edit_counts_and_in_scope_its_own() -> None:
     rows = route_rows(scored(1, [1.0], [1.0])).with_columns(pl.lit(1).cast(pl.Int64).alias("routed_n"))
     assert asked_kinds(rows)["score"].to_list() == [0.0, 1.0]
+
+
+def test_settings_with_the_same_scores_are_one_line_of_kept_thresholds() -> None:
+    panels = scored(5, [float(i) for i in range(100)], [50.0]) + scored(10, [30.0] * 60, [25.0])
+    other = [row | {"editor": "z", "best_score": row["best_score"] + 1} for row in panels[:50]]
+    rows = route_rows([*panels, *(row | {"editor": "y"} for row in panels), *other, *(
+        row | {"editor": "z"} for row in panels[50:])])  # fmt: skip
+    drawn = routes_kept(rows)
+    labels = {line.get_label() for line in drawn.figure.axes[0].lines}
+    assert labels == {f"{who}: {r}" for who in ("x and 1 more", "z") for r in ("0.8", "0.9", "0.99")}
