@@ -306,6 +306,44 @@ def model_shared(
         show(f"{questions:>9,} questions known  {table}")
 
 
+@app.command("train-smol")
+def train_smol(
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv, adapters and the model.")],
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
+    tower_steps: Annotated[
+        int | None, typer.Option("--tower-steps", min=0, help="Steps of stage 1; 0 keeps the published tower.")
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="How many times the usual rows make a step.")] = 1,
+    limit_s: Annotated[
+        float | None,
+        typer.Option("--limit-s", min=1, help="Seconds after which stage 2 ends, annealed."),
+    ] = None,
+    drawers: Annotated[
+        int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
+    ] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compiled/--plain", help="Compile the decoder first; plain begins a minute sooner.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+) -> None:
+    """Train the adapters of model=smol (resumable; needs the extra smol), print the folder of the whole model."""
+    from lifelong.models.smol.train.main import main as train
+    from lifelong.models.smol.train.main import smol_plan
+
+    plan = smol_plan(
+        steps=steps,
+        tower_steps=tower_steps,
+        rate=rate,
+        batch=batch,
+        limit_wall_s=limit_s,
+        drawers=drawers,
+        compiled=compiled,
+    )
+    print(train(out, seed=seed, plan=plan, device=device))
+
+
 @app.command("train-atlas")
 def train_atlas(
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
