@@ -51,8 +51,8 @@ class AdapterTrainer(LanguageTrainer):
     def new_optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, float]]:
         """Return AdamW of each part."""
         rates = {"updates": self.plan.adam_rate, "projector": self.plan.projector_rate}
-        return {
-            name: (torch.optim.AdamW(part.parameters(), rates[name], betas=(0.9, 0.95), weight_decay=0.0, fused=True),
-                   rates[name])
-            for name, part in self.parts.items()
-        }  # fmt: skip
+        return {f"adam_{name}": (_adam(part, rates[name]), rates[name]) for name, part in self.parts.items()}
+
+
+def _adam(part: nn.Module, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(part.parameters(), rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
