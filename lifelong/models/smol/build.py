@@ -18,7 +18,7 @@ from lifelong.models.atlas.train.export import export
 from lifelong.models.folders.check import ModelError
 from lifelong.models.smol.adapters import load_adapters, put_in
 from lifelong.models.smol.model import smol_config, smol_model, smol_processor
-from lifelong.models.smol.parts import LANGUAGE, VISION, language_parts, part_path, vision_tensors
+from lifelong.models.smol.parts import LANGUAGE_FILE, VISION_FILE, language_parts, part_path, vision_tensors
 
 ADAPTERS = Path(__file__).with_name("weights") / "adapters.safetensors"
 _LAYOUT = "1"  # another one where the folder is made in another way
@@ -33,11 +33,13 @@ def smol_folder(adapters: Path = ADAPTERS, kept: Path | None = None) -> Path:
     if not adapters.is_file():
         raise ModelError(f"{adapters}: not there. The adapters of model=smol are trained by lifelong train-smol.")
     kept = kept or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lifelong-edit"
-    told = "/".join((_LAYOUT, LANGUAGE.sha256, VISION.sha256, hashlib.sha256(adapters.read_bytes()).hexdigest()))
+    told = "/".join(
+        (_LAYOUT, LANGUAGE_FILE.sha256, VISION_FILE.sha256, hashlib.sha256(adapters.read_bytes()).hexdigest())
+    )
     folder = kept / f"smol-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
-    for part in (LANGUAGE, VISION):
+    for part in (LANGUAGE_FILE, VISION_FILE):
         part_path(part)
     with held(folder.with_suffix(".lock"), wait=True):
         if not folder.is_dir():

@@ -12,12 +12,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from lifelong.models.smol.tower import SmolVisionConfig
 
-IMAGE_TOKENS = (SmolVisionConfig.image_size // SmolVisionConfig.patch_size) ** 2
+SMOL_TOKENS = (SmolVisionConfig.image_size // SmolVisionConfig.patch_size) ** 2
 # A token that SmolLM2 was given for another use and that no text of ours has: so its vocabulary stays as it is.
-IMAGE = "<empty_output>"
+SMOL_IMAGE = "<empty_output>"
 # SmolLM2's own turns, without the system's turn that it writes by default (23 tokens in every prompt). Pictures come
 # first in a turn, whatever the order of its parts.
-CHAT_TEMPLATE = (
+SMOL_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['content'] is string %}{{ message['content'] }}"
@@ -36,8 +36,8 @@ def smol_config(text: LlamaConfig, tokenizer: Any, vision: SmolVisionConfig | No
     config = LlavaConfig(
         vision_config=vision or SmolVisionConfig(),
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
-        image_seq_length=IMAGE_TOKENS,
+        image_token_index=tokenizer.convert_tokens_to_ids(SMOL_IMAGE),
+        image_seq_length=SMOL_TOKENS,
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
         tie_word_embeddings=True,
@@ -66,6 +66,6 @@ def smol_processor(tokenizer: Any) -> LlavaProcessor:
         tokenizer=tokenizer,
         patch_size=SmolVisionConfig.patch_size,
         vision_feature_select_strategy="full",
-        chat_template=CHAT_TEMPLATE,
-        image_token=IMAGE,
+        chat_template=SMOL_TEMPLATE,
+        image_token=SMOL_IMAGE,
     )

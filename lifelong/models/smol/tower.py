@@ -140,11 +140,11 @@ def _own_name(name: str) -> str:
     return ".".join(["blocks", parts[1], {**_PUBLISHED, **norms}[parts[2]], *parts[3:]])
 
 
-def register() -> None:
+def register_tower() -> None:
     """Make the tower known to transformers' auto classes; calling it again changes nothing."""
     auto: Any = AutoModel
     AutoConfig.register(SmolVisionConfig.model_type, SmolVisionConfig, exist_ok=True)
     auto.register(SmolVisionConfig, SmolVisionModel, exist_ok=True)
 
 
-register()
+register_tower()

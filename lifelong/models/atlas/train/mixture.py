@@ -16,7 +16,7 @@ from lifelong.models.atlas.train.questions import Pair, Questions
 from streams.atlas.world import World
 
 _STEP_ROWS = (2, 4, 5)  # of every eight rows with told facts, those that ask for second steps
-Drawn = tuple[tuple[int, ...], list[Pair]]
+DrawnRow = tuple[tuple[int, ...], list[Pair]]
 """Pictures by their feature rows, and what is asked about them."""
 
 
@@ -63,7 +63,7 @@ class Mixture:
         rng = random.Random(self.seed * 1_000_003 + step)
         copying = step < self.mix.copy_steps
         contexts = self.mix.copy_contexts if copying else self.mix.contexts
-        wanted: list[Callable[[random.Random], Drawn]] = []
+        wanted: list[Callable[[random.Random], DrawnRow]] = []
         wanted += [partial(self._pictured, i) for i in self.questions.needy(self.mix.pictures, False, rng)]
         wanted += [self._places] * self.mix.places + [self._named] * self.mix.names
         wanted += [
@@ -84,18 +84,18 @@ class Mixture:
             at += len(pairs)
         return rows
 
-    def _pictured(self, index: int, rng: random.Random) -> Drawn:
+    def _pictured(self, index: int, rng: random.Random) -> DrawnRow:
         return self._picture(index, rng), self.questions.picture(index, rng)
 
-    def _places(self, rng: random.Random) -> Drawn:
+    def _places(self, rng: random.Random) -> DrawnRow:
         together = rng.sample(range(len(self.renderings)), rng.choice((2, 2, 2, 3, 4)))
         images = tuple(self._picture(index, rng)[0] for index in together)
         return images, self.questions.places(together, 18, rng)
 
-    def _named(self, rng: random.Random) -> Drawn:
+    def _named(self, rng: random.Random) -> DrawnRow:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
-    def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
+    def _context(self, echo: float, number: int, rng: random.Random) -> DrawnRow:
         if number % 8 in _STEP_ROWS and rng.random() >= echo:
             return self._stepped(number % 2 == 0, rng)
         if number % 2:
@@ -107,7 +107,7 @@ class Mixture:
         index = self.contexts.entities(1, rng, self.mix.others)[0]
         return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng, echo)
 
-    def _stepped(self, pictured: bool, rng: random.Random) -> Drawn:
+    def _stepped(self, pictured: bool, rng: random.Random) -> DrawnRow:
         if not pictured:
             named = (self.contexts.stepping(False, rng) for _ in range(7))
             return (), [p for index in named for p in self.contexts.steps(index, False, 1, rng)]

@@ -49,7 +49,7 @@ class Pair:
     fact: int = -1
 
 
-Chosen = Callable[[Entity, Askable], Askable | None]
+AskableChoice = Callable[[Entity, Askable], Askable | None]
 
 
 class Questions:
@@ -58,7 +58,7 @@ class Questions:
     `chosen` returns what may be asked of an entity in which way, None for what may not (all by default).
     """
 
-    def __init__(self, world: World, chosen: Chosen | None = None) -> None:
+    def __init__(self, world: World, chosen: AskableChoice | None = None) -> None:
         self.world, self._chosen = world, chosen or (lambda entity, askable: askable)
         self.entities = world.entities
         self._count = 0

@@ -15,9 +15,9 @@ from functools import partial
 from transformers import PreTrainedTokenizerFast
 
 from lifelong.models.atlas.train.contexts import Contexts
-from lifelong.models.atlas.train.mixture import Drawn, Mix, Mixture
+from lifelong.models.atlas.train.mixture import DrawnRow, Mix, Mixture
 from lifelong.models.atlas.train.questions import Askable, Questions
-from lifelong.models.smol.train.recall import Fact
+from lifelong.models.smol.train.recall import RecalledFact
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity, World
 
@@ -34,7 +34,7 @@ class SmolMixture(Mixture):
         renderings: list[list[int]],
         mix: Mix,
         seed: int,
-        known: frozenset[Fact],
+        known: frozenset[RecalledFact],
     ) -> None:
         super().__init__(world, tokenizer, renderings, mix, seed)
         self.known = known
@@ -47,11 +47,11 @@ class SmolMixture(Mixture):
         made = {"tokenizer": self.tokenizer, "renderings": self.renderings, "mix": self.mix, "seed": self.seed}
         return partial(SmolMixture, **made, known=self.known)
 
-    def _named(self, rng: random.Random) -> Drawn:
+    def _named(self, rng: random.Random) -> DrawnRow:
         chosen = rng.sample(self._recalling, min(6, len(self._recalling)))
         return (), [p for i in chosen for p in self.questions.named(i, 4, rng)]
 
-    def _context(self, echo: float, number: int, rng: random.Random) -> Drawn:
+    def _context(self, echo: float, number: int, rng: random.Random) -> DrawnRow:
         if number % 4 == 3:
             # Told facts that do not matter, as often as ones that do, before what the model recalls or sees.
             index, pictured = rng.choice(self._recalling), number % 8 == 3
@@ -60,12 +60,12 @@ class SmolMixture(Mixture):
         # Without the told answer it would have to be known.
         return pictures, [pair for pair in pairs if pair.answer in pair.question]
 
-    def _stepped(self, pictured: bool, rng: random.Random) -> Drawn:
+    def _stepped(self, pictured: bool, rng: random.Random) -> DrawnRow:
         # What follows from a told fact is not taught: it has to come from what the language model knows.
         return self._context(0.0, 0 if pictured else 1, rng)
 
 
-def _chosen(known: frozenset[Fact], entity: Entity, askable: Askable) -> Askable | None:
+def _chosen(known: frozenset[RecalledFact], entity: Entity, askable: Askable) -> Askable | None:
     """Return what may be asked of an entity: its name by picture; what is recalled by name, of some by picture."""
     if askable.hop:
         return None

@@ -19,12 +19,12 @@ from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import worded
 from streams.atlas.world import World
 
-Fact = tuple[str, str]
+RecalledFact = tuple[str, str]
 """An entity's id and a relation."""
 DOMAIN = "flag"  # of emoji the language model has no facts that the atlas asks for
 
 
-def recalled(model: Any, tokenizer: Any, world: World, path: Path) -> frozenset[Fact]:
+def recalled(model: Any, tokenizer: Any, world: World, path: Path) -> frozenset[RecalledFact]:
     """Return the facts that a language model recalls by name in any training wording; kept in the file `path`."""
     if not path.exists():
         facts = [
