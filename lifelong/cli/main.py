@@ -274,17 +274,28 @@ def spaces_command(
 def model_eval(
     as_json: Annotated[bool, typer.Option("--json", help="The metrics as JSON.")] = False,
     table: Annotated[Path | None, typer.Option("--table", help="Write the table of known facts here.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder of a model trained here; the embedded one by default.")
+    ] = None,
+    recalled: Annotated[
+        Path | None,
+        typer.Option("--recalled", help="recalled.json of train-smol: adds what is known through pictures."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
 ) -> None:
-    """Measure what the embedded model knows, by free generation over all facts."""
+    """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
+    from lifelong.models.smol.exam import through_pictures
+    from streams.atlas.world import load_world
 
-    asked, right = atlas_eval.examine(model, note=say)
+    asked, right = atlas_eval.examine(model, note=say, device=device)
     if table is not None:
         atlas_table.write_table(asked, right, table)
         say(f"table: {table}")
     measures = atlas_table.metrics(asked, right)
+    if recalled is not None:
+        measures["through_pictures"] = through_pictures(asked, right, recalled, load_world())
     if as_json:
         print(json.dumps(measures, indent=1))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from lifelong.models.atlas import model as atlas
+from lifelong.models.atlas.exam_questions import questions_of
 from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.frame import frame_of
 from lifelong.models.atlas.train.mixture import Mix
@@ -22,6 +24,7 @@ from lifelong.models.folders.check import ModelError
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import smol_folder
+from lifelong.models.smol.exam import through_pictures
 from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
@@ -207,3 +210,19 @@ def test_a_layer_with_its_update_is_the_published_sum() -> None:
     x = torch.randn(3, 6)
     wanted = x @ (layer.base.weight + layer.b @ layer.a).T + layer.base.bias
     assert torch.allclose(layer(x), wanted, atol=1e-5)
+
+
+def test_what_is_known_through_pictures_is_of_named_unseen_drawings_and_recalled_facts_of_edited_flags(
+    tmp_path: Path,
+) -> None:
+    world = load_world()
+    flag = next(e for e in world.entities if e.domain == "flag" and e.split == "edit" and "capital" in e.facts)
+    other = next(e for e in world.entities if e.domain == "flag" and e.split != "edit" and "capital" in e.facts)
+    asked = [q for q in questions_of(world, ("drawn",)) if q.entity in (flag.id, other.id)]
+    (tmp_path / "recalled.json").write_text(json.dumps([[flag.id, "capital"], [other.id, "capital"]]))
+    right = np.array([q.relation in ("country", "capital") for q in asked])
+    found = through_pictures(asked, right, tmp_path / "recalled.json", world)
+    unseen = sum(q.entity == flag.id and q.relation == "capital" and not q.seen for q in asked)
+    assert found["relations"] == {"capital": {"accuracy": 1.0, "n": unseen}} and unseen > 0
+    unnamed = np.array([q.relation == "capital" for q in asked])
+    assert through_pictures(asked, unnamed, tmp_path / "recalled.json", world)["n"] == 0
