@@ -37,7 +37,7 @@ class TinyOptions(_Options):
 
 
 MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
-    {"atlas": NoOptions, "smol": NoOptions, "tiny": TinyOptions}
+    {"atlas": NoOptions, "tiny": TinyOptions}
 )
 """The options of the models that ship; any other model has none."""
 

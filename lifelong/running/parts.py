@@ -64,13 +64,12 @@ def _tiny(config: RunConfig) -> VLM:
     return tiny_vlm(int(config.model.options.get("seed", 0)), cache_bytes=config.cache_bytes)
 
 
-MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "smol": _shipped, "tiny": _tiny}
+MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "tiny": _tiny}
 """The models that ship with the package, by name."""
 
 
 MODEL_NOTES: Mapping[str, str] = {
     "atlas": "The embedded model: a small LLaVA trained by this project to know the atlas world.",
-    "smol": "A pretrained backbone from registry packages, which this project taught to see (extra smol).",
     "tiny": "A tiny random LLaVA of real classes, made in memory; it knows nothing and is fast.",
 }
 
