@@ -46,7 +46,12 @@ EDITORS_MAY = (
 )
 
 STREAMS = ("streams/atlas/edits.py", "streams/jsonl.py", "streams/toy.py")
-COMMANDS = ("lifelong/cli/main.py", "lifelong/models/atlas/train/main.py", "streams/atlas/build/__main__.py")
+COMMANDS = (
+    "lifelong/cli/main.py",
+    "lifelong/models/atlas/train/main.py",
+    "lifelong/models/smol/train/main.py",
+    "streams/atlas/build/__main__.py",
+)
 TWICE = {
     "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),
     "load": (STREAMS, "`load_stream` finds a stream by this name"),

@@ -274,17 +274,28 @@ def spaces_command(
 def model_eval(
     as_json: Annotated[bool, typer.Option("--json", help="The metrics as JSON.")] = False,
     table: Annotated[Path | None, typer.Option("--table", help="Write the table of known facts here.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A model folder; the shipped one by default.")] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder of a model trained here; the embedded one by default.")
+    ] = None,
+    recalled: Annotated[
+        Path | None,
+        typer.Option("--recalled", help="recalled.json of train-smol: adds what is known through pictures."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
 ) -> None:
-    """Measure what the embedded model knows, by free generation over all facts."""
+    """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
+    from lifelong.models.smol.exam import through_pictures
+    from streams.atlas.world import load_world
 
-    asked, right = atlas_eval.examine(model, note=say)
+    asked, right = atlas_eval.examine(model, note=say, device=device)
     if table is not None:
         atlas_table.write_table(asked, right, table)
         say(f"table: {table}")
     measures = atlas_table.metrics(asked, right)
+    if recalled is not None:
+        measures["through_pictures"] = through_pictures(asked, right, recalled, load_world())
     if as_json:
         print(json.dumps(measures, indent=1))
         return
@@ -304,6 +315,44 @@ def model_shared(
 
     for table, questions in write_shared(tables, out).items():
         show(f"{questions:>9,} questions known  {table}")
+
+
+@app.command("train-smol")
+def train_smol(
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv, adapters and the model.")],
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
+    tower_steps: Annotated[
+        int | None, typer.Option("--tower-steps", min=0, help="Steps of stage 1; 0 keeps the published tower.")
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="How many times the usual rows make a step.")] = 1,
+    limit_s: Annotated[
+        float | None,
+        typer.Option("--limit-s", min=1, help="Seconds after which stage 2 ends, annealed."),
+    ] = None,
+    drawers: Annotated[
+        int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
+    ] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compiled/--plain", help="Compile the decoder first; plain begins a minute sooner.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+) -> None:
+    """Train the adapters of model=smol (resumable; needs the extra smol), print the folder of the whole model."""
+    from lifelong.models.smol.train.main import main as train
+    from lifelong.models.smol.train.main import smol_plan
+
+    plan = smol_plan(
+        steps=steps,
+        tower_steps=tower_steps,
+        rate=rate,
+        batch=batch,
+        limit_wall_s=limit_s,
+        drawers=drawers,
+        compiled=compiled,
+    )
+    print(train(out, seed=seed, plan=plan, device=device))
 
 
 @app.command("train-atlas")

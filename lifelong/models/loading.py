@@ -42,14 +42,9 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
     check_device(device)
-    from lifelong.models.atlas import model as atlas
-
-    atlas.register()  # folders of this architecture load like any other
     # 1. Find the folder, and look at its files before any library does.
-    shipped = name_or_path == "atlas"
-    folder = atlas.atlas_folder() if shipped else find_model(name_or_path, known)
-    if shipped:
-        check_shipped(folder)
+    found = _own_folder(name_or_path)
+    shipped, folder = found is not None, found or find_model(name_or_path, known)
     check_folder(folder)
     own = {"trust_remote_code": False, "local_files_only": True}  # no code of the folder is run, whatever it says
 
@@ -79,6 +74,26 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
     _check_vocabulary(folder, model, processor)
     with one_line(f"device={device}: {folder.name} cannot be put there"):
         return model.to(device), processor, digest_of_folder(folder, dtype)
+
+
+def _own_folder(name: str) -> Path | None:
+    """Return the folder of a model of this project, None for any other name.
+
+    Folders of their architectures load like any other from then on.
+    """
+    from lifelong.models.atlas import model as atlas
+    from lifelong.models.smol import tower
+
+    atlas.register()
+    tower.register_tower()
+    if name == "atlas":
+        check_shipped(atlas.atlas_folder())
+        return atlas.atlas_folder()
+    if name == "smol":
+        from lifelong.models.smol.build import smol_folder
+
+        return smol_folder()
+    return None
 
 
 def check_device(device: str) -> None:

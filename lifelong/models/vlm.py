@@ -93,7 +93,7 @@ class VLM:
         """
         model, processor, digest = load_parts(name_or_path, dtype, device, known)
         folder = Path(name_or_path).expanduser()
-        name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
+        name = folder.name if name_or_path not in ("atlas", "smol") and folder.is_dir() else name_or_path
         return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
 
     # What it is made of

@@ -36,7 +36,9 @@ class TinyOptions(_Options):
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what its weights are drawn from")
 
 
-MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType({"atlas": NoOptions, "tiny": TinyOptions})
+MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {"atlas": NoOptions, "tiny": TinyOptions}
+)
 """The options of the models that ship; any other model has none."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lifelong.models.atlas.train.augment import augment
 from lifelong.models.atlas.train.average import average
 from lifelong.models.atlas.train.contexts import Contexts
 from lifelong.models.atlas.train.features import Features
+from lifelong.models.atlas.train.frame import Frame, frame_of
 from lifelong.models.atlas.train.language_stage import LanguagePlan, LanguageTrainer
 from lifelong.models.atlas.train.mixture import Mix, Mixture
 from lifelong.models.atlas.train.muon import orthogonal
@@ -182,7 +184,11 @@ def test_no_fact_that_a_stream_edits_is_ever_asked_behind_told_facts():
     assert contexts.pairs(shut, True, 4, random.Random(0)) == []
 
 
-def test_packed_questions_do_not_see_each_other():
+ATLAS = Frame(head=(), close=(3,), end=1, image=2, pad=0)
+
+
+@pytest.mark.parametrize("head", [(), (4, 5)])
+def test_packed_questions_do_not_see_each_other(head):
     """Changing one question changes no logit of another one in the same row."""
     model = atlas.build_model(_tiny_config()).eval()
     decoder = model.model.language_model
@@ -190,7 +196,7 @@ def test_packed_questions_do_not_see_each_other():
 
     def hidden(first: int) -> torch.Tensor:
         row = QuestionRow((0,), (Segment((first, 7, 3), (9, 1)), Segment((8, 6, 3), (5, 1))))
-        packed = pack([row], 32, 2, 0)
+        packed = pack([row], 32, replace(ATLAS, head=head))
         out = decoder(
             inputs_embeds=decoder.embed_tokens(packed.ids),
             attention_mask=packed.mask(torch.device("cpu")),
@@ -204,6 +210,20 @@ def test_packed_questions_do_not_see_each_other():
     assert torch.allclose(one[2:], other[2:], atol=1e-6)
 
 
+def test_a_packed_question_is_what_the_chat_template_writes():
+    """The frame of the shipped model's template, and ids as its processor gives them."""
+    processor = AutoProcessor.from_pretrained(atlas.atlas_folder())
+    frame = frame_of(processor.tokenizer)
+    question = "What is it called?"
+    ids = processor.tokenizer(question, add_special_tokens=False)["input_ids"]
+    packed = pack([QuestionRow((0,), (Segment((*ids, *frame.close), (9, frame.end)),))], 48, frame)
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
+    text = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    wanted = processor(images=[Image.new("RGB", (64, 64))], text=[text])["input_ids"][0]
+    assert packed.ids[0, : len(wanted)].tolist() == list(wanted)
+    assert int(packed.images.sum()) == atlas.IMAGE_TOKENS
+
+
 def _tiny_config():
     tokenizer = atlas.build_tokenizer(["a b c"] * 5, 300)
     return atlas.build_config(tokenizer, width=32, layers=2)
@@ -211,7 +231,7 @@ def _tiny_config():
 
 def test_a_row_is_never_longer_than_asked():
     segments = [Segment(range(n), (1, 2)) for n in (30, 5, 40, 6)]
-    row, rest = fill((0,), segments, 64)
+    row, rest = fill((0,), segments, 64, ATLAS)
     assert [len(s) for s in row.segments] == [31, 6, 7] and rest == [segments[2]]
 
 

@@ -23,8 +23,9 @@ from transformers import LlavaForConditionalGeneration
 
 from lifelong.models.atlas.exam_questions import SLICES, ExamQuestion, questions_of
 from lifelong.models.atlas.exam_table import metrics
-from lifelong.models.atlas.model import ANSWER, EOS, IMAGE_TOKENS, atlas_folder
-from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill, pack
+from lifelong.models.atlas.model import IMAGE_TOKENS, atlas_folder
+from lifelong.models.atlas.train.frame import frame_of
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, begun, fill, pack
 from lifelong.models.folders.check import check_folder
 from lifelong.models.loading import load_parts
 from streams.atlas.world import World, load_world
@@ -42,6 +43,7 @@ class Examiner:
     ) -> None:
         model, self.processor, _ = load_parts(str(folder), "float32", device)
         self.tokenizer = self.processor.tokenizer
+        self.frame = frame_of(self.tokenizer)
         if not isinstance(model, LlavaForConditionalGeneration):
             raise TypeError(f"{folder} holds a {type(model).__name__}, expected a LLaVA model of this project")
         self.model: Any = model
@@ -82,15 +84,14 @@ class Examiner:
     def settled(self, asked: Sequence[ExamQuestion], batch: int = 48) -> np.ndarray:
         """What teacher forcing shows of the canonical answer, (n,) int: 1 is greedy, -1 is not, 0 too close."""
         rows, members = self._rows(asked)
-        order = sorted(range(len(rows)), key=lambda i: _length(rows[i]))
+        order = sorted(range(len(rows)), key=lambda i: self._length(rows[i]))
         verdict = np.zeros(len(asked), np.int8)
-        image, pad = self.model.config.image_token_index, self.tokenizer.pad_token_id
         decoder = self.model.model.language_model
         words = decoder.get_input_embeddings().weight
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            length = -(-max(_length(rows[i]) for i in chosen) // 8) * 8
-            packed = pack([rows[i] for i in chosen], length, image, pad)
+            length = -(-max(self._length(rows[i]) for i in chosen) // 8) * 8
+            packed = pack([rows[i] for i in chosen], length, self.frame)
             inputs = F.embedding(packed.ids.to(self.device), words)
             seen = self._tokens[packed.pictures.to(self.device)]
             inputs = inputs.masked_scatter(packed.images.to(self.device).unsqueeze(-1), seen)
@@ -123,7 +124,7 @@ class Examiner:
             left = numbers
             while left:
                 near, later = left[:64], left[64:]
-                row, _ = fill(places, [segments[n] for n in near], ROW_TOKENS)
+                row, _ = fill(places, [segments[n] for n in near], ROW_TOKENS, self.frame)
                 inside = {id(s) for s in row.segments}
                 taken = [n for n in near if id(segments[n]) in inside]
                 if not taken:
@@ -133,20 +134,22 @@ class Examiner:
                 left = [n for n in near if id(segments[n]) not in inside] + later
         return rows, members
 
+    def _length(self, row: QuestionRow) -> int:
+        return begun(len(row.pictures), self.frame) + sum(len(s) for s in row.segments)
+
     def _segments(self, asked: Sequence[ExamQuestion]) -> list[Segment]:
-        core = self.tokenizer.backend_tokenizer
-        mark, end = (self.tokenizer.convert_tokens_to_ids(t) for t in (ANSWER, EOS))
+        core, frame = self.tokenizer.backend_tokenizer, self.frame
         questions = core.encode_batch_fast([a.question for a in asked], add_special_tokens=False)
         answers = core.encode_batch_fast([a.answers[0] for a in asked], add_special_tokens=False)
-        return [Segment((*q.ids, mark), (*a.ids, end)) for q, a in zip(questions, answers, strict=True)]
+        return [Segment((*q.ids, *frame.close), (*a.ids, frame.end)) for q, a in zip(questions, answers, strict=True)]
 
     @torch.no_grad()
     def decode(self, asked: Sequence[ExamQuestion], batch: int = 96, max_tokens: int = 20) -> list[str]:
         """Greedy answers by the model's own `generate`, float32, left-padded batches."""
         texts = [""] * len(asked)
-        image = self.model.config.image_token_index
+        image = self.frame.image
         prompts = [
-            [image] * (IMAGE_TOKENS * len(item.pictures)) + list(segment.prompt)
+            [*self.frame.head] + [image] * (IMAGE_TOKENS * len(item.pictures)) + list(segment.prompt)
             for item, segment in zip(asked, self._segments(asked), strict=True)
         ]
         order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))
@@ -182,10 +185,6 @@ def _verdicts(lead: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
 def normal(text: str) -> str:
     """Text as compared: NFC, casefolded, stripped, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
-
-
-def _length(row: QuestionRow) -> int:
-    return IMAGE_TOKENS * len(row.pictures) + sum(len(s) for s in row.segments)
 
 
 def examine(

@@ -1,4 +1,4 @@
-"""The embedded model's own ways: square tiles for wide pictures, and images before the text."""
+"""The ways of the models that this project trains: square tiles for wide pictures, and images before the text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL.Image import Image
 from lifelong.models.prompts.quirk import Quirk
 from streams.types import ImageError
 
-MODEL_TYPES = ("atlas_vision",)
+MODEL_TYPES = ("atlas_vision", "smol_vision")
 MAX_TILES = 32  # of 16 tokens each: half of the model's context
 
 

@@ -47,7 +47,7 @@ class Contexts:
 
     def pairs(self, index: int, pictured: bool, count: int, rng: random.Random, echo: float = 0.0) -> list[Pair]:
         """`count` context questions about one entity, by its picture or by its name; a share `echo` only copies."""
-        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+        asks = [a for a in self.questions.asks[index] if not a.hop and (a.pictured if pictured else a.named)]
         free = [a for a in asks if self.free(index, a.relation)]
         return [
             self._echo(index, rng.choice(free), pictured, rng)
@@ -63,7 +63,7 @@ class Contexts:
 
     def steps(self, index: int, pictured: bool, count: int, rng: random.Random) -> list[Pair]:
         """`count` second steps of one entity, each behind its told first answer."""
-        asks = [a for a in self.questions.asks[index] if not a.hop and (pictured or a.named)]
+        asks = [a for a in self.questions.asks[index] if not a.hop and (a.pictured if pictured else a.named)]
         kinds = [hop for hop in self._steps[pictured] if self._may_step(index, hop, pictured)]
         drawn = rng.choices(kinds, [_often(hop) for hop in kinds], k=count)
         return [self._step(index, hop, asks, pictured, rng) for hop in drawn]

@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast
 
-from lifelong.models.atlas.model import IMAGE, PAD, token_id
-from lifelong.models.atlas.train.mixture import Mix, Mixture
+from lifelong.models.atlas.train.mixture import Mixture
 from lifelong.models.atlas.train.packing import Packed, pack
 from lifelong.models.atlas.train.team import leave_with
-from streams.atlas.world import load_world
+from streams.atlas.world import World, load_world
 
 Draw = tuple[Packed, np.ndarray]
 """A packed batch, and the number of the fact that each of its segments asks (-1: none that is practised)."""
@@ -33,8 +31,7 @@ def draw(mixture: Mixture, step: int, used: np.ndarray, part: int = 0, parts: in
     mixture.questions.practice.use(used)
     rows = mixture.step(step, part, parts)
     facts = np.array([segment.fact for row in rows for segment in row.segments])
-    tokenizer = mixture.tokenizer
-    return pack(rows, mixture.mix.length, token_id(tokenizer, IMAGE), token_id(tokenizer, PAD)), facts
+    return pack(rows, mixture.mix.length, mixture.frame), facts
 
 
 class Ahead:
@@ -66,20 +63,19 @@ def drawing(mixture: Mixture, part: int, parts: int, processes: int) -> Iterator
         with ThreadPoolExecutor(1) as thread:
             yield Ahead(lambda step, used: thread.submit(draw, mixture, step, used, part, parts), min(1, period))
         return
-    begin = (mixture.tokenizer, mixture.renderings, mixture.mix, mixture.seed)
     pool: Executor
-    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, begin) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (mixture.again(),)) as pool:
         yield Ahead(lambda step, used: pool.submit(_drawn, step, used, part, parts), min(3 * processes, period))
 
 
 _own: dict[str, Mixture] = {}  # of a drawing process, which has no other way to keep what it was begun with
 
 
-def _begin(tokenizer: PreTrainedTokenizerFast, renderings: Sequence[list[int]], mix: Mix, seed: int) -> None:
+def _begin(again: Callable[[World], Mixture]) -> None:
     # One that waits for steps to draw does not notice that the training was killed.
     threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
-    _own["mixture"] = Mixture(load_world(), tokenizer, list(renderings), mix, seed)
+    _own["mixture"] = again(load_world())
 
 
 def _drawn(step: int, used: np.ndarray, part: int, parts: int) -> Draw:

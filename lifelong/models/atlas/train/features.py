@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedModel
 
-from lifelong.models.atlas.model import AtlasVisionModel
 from lifelong.models.atlas.train.augment import augment, plain_pixels
 from lifelong.models.atlas.train.pictures import Pictures
 
@@ -23,7 +23,7 @@ class Features:
 
 @torch.no_grad()
 def cache_features(
-    tower: AtlasVisionModel, pictures: Pictures, seed: int, redrawn: int = 6, batch: int = 256
+    tower: PreTrainedModel, pictures: Pictures, seed: int, redrawn: int = 6, batch: int = 256
 ) -> Features:
     """Run the tower over all renderings `1 + redrawn` times; held-out renderings are never redrawn."""
     tower.eval()

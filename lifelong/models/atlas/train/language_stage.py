@@ -68,30 +68,44 @@ class LanguageTrainer:
         self.model.to(device)
         self.mixture, self.plan, self.out, self.device = mixture, plan, out, device
         self.features = features.views.to(device)
-        self.decoder = model.model.language_model
-        self.projector = model.model.multi_modal_projector
+        self.decoder: Any = model.model.language_model
+        self.projector: Any = model.model.multi_modal_projector
         # On small matrices of a CPU the plain products are faster than the fused ones.
         self.decoder.set_attn_implementation("sdpa" if device.type == "cuda" else "eager")
-        matrices = [p for n, p in self.decoder.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
-        known = {id(p) for p in matrices}
-        rest = [p for part in (self.decoder, self.projector) for p in part.parameters() if id(p) not in known]
-        self.muon = Muon(matrices, plan.muon_rate, team=self.team)
-        self._trained = [*matrices, *rest]
-        self.adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self.parts = self.trained_parts()
+        self.optimizers = self.new_optimizers()
+        groups = (group for one, _ in self.optimizers.values() for group in one.param_groups)
+        self._trained = [p for group in groups for p in group["params"]]
         self.step, self._before_wall_s, self._began_wall_s = 0, 0.0, time.monotonic()
         self.practice = mixture.questions.practice
         self._forward = torch.compile(self.decoder.forward) if plan.compile else self.decoder.forward
         self._path = out / "language.checkpoint"
+
+    def trained_parts(self) -> dict[str, torch.nn.Module]:
+        """Return what is trained, by the names of a checkpoint."""
+        return {"decoder": self.decoder, "projector": self.projector}
+
+    def new_optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, float]]:
+        """Return the optimisers of everything that is trained, each with its highest rate."""
+        matrices = [p for n, p in self.decoder.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+        known = {id(p) for p in matrices}
+        rest = [p for part in self.parts.values() for p in part.parameters() if id(p) not in known]
+        plan = self.plan
+        adam = torch.optim.AdamW(rest, plan.adam_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        return {
+            "muon": (Muon(matrices, plan.muon_rate, team=self.team), plan.muon_rate),
+            "adam": (adam, plan.adam_rate),
+        }
 
     def resume(self) -> bool:
         """Go on from the checkpoint if there is one; whether there was."""
         if not self._path.exists():
             return False
         tensors, notes = checkpoint.load_checkpoint(self._path)
-        checkpoint.restore_module("decoder", self.decoder, tensors)
-        checkpoint.restore_module("projector", self.projector, tensors)
-        checkpoint.restore_optimizer("muon", self.muon, tensors)
-        checkpoint.restore_optimizer("adam", self.adam, tensors)
+        for name, part in self.parts.items():
+            checkpoint.restore_module(name, part, tensors)
+        for name, (optimizer, _) in self.optimizers.items():
+            checkpoint.restore_optimizer(name, optimizer, tensors)
         self.step, self._before_wall_s = int(notes["step"]), float(notes.get("wall_s", 0.0))
         self.practice.load(tensors, self.step)
         return True
@@ -109,9 +123,11 @@ class LanguageTrainer:
         """Write the checkpoint (the leading member does)."""
         if not self.team.leads:
             return
-        tensors = checkpoint.module_tensors("decoder", self.decoder)
-        tensors |= checkpoint.module_tensors("projector", self.projector)
-        tensors |= checkpoint.optimizer_tensors("muon", self.muon) | checkpoint.optimizer_tensors("adam", self.adam)
+        tensors: dict[str, torch.Tensor] = {}
+        for name, part in self.parts.items():
+            tensors |= checkpoint.module_tensors(name, part)
+        for name, (optimizer, _) in self.optimizers.items():
+            tensors |= checkpoint.optimizer_tensors(name, optimizer)
         notes = {"step": self.step, "wall_s": self._wall_s()}
         checkpoint.save_checkpoint(self._path, tensors | self.practice.tensors(), notes)
 
@@ -152,7 +168,7 @@ class LanguageTrainer:
         return min(1.0, (self.step + 1) / plan.warmup) * (0.01 + 0.99 * cosine)
 
     def _train(self, batch: Packed) -> tuple[float, torch.Tensor]:
-        for optimizer, top in ((self.muon, self.plan.muon_rate), (self.adam, self.plan.adam_rate)):
+        for optimizer, top in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = top * self._rate()
         g = torch.Generator().manual_seed((self.mixture.seed * 7_919 + self.step) * 64 + self.team.rank)
@@ -165,12 +181,12 @@ class LanguageTrainer:
         whole = self.team.total(loss.item())
         if not math.isfinite(whole):
             raise FloatingPointError(f"language loss is {whole} at step {self.step}; resume with a lower rate")
-        self.muon.zero_grad()
-        self.adam.zero_grad()
+        for optimizer, _ in self.optimizers.values():
+            optimizer.zero_grad()
         loss.backward()
         self.team.add_gradients(self._trained)
-        self.muon.step()
-        self.adam.step()
+        for optimizer, _ in self.optimizers.values():
+            optimizer.step()
         with torch.no_grad():  # arg max is several times slower than max here
             hits = logits.gather(1, answers.unsqueeze(1)).squeeze(1) >= logits.amax(1)
         return whole, hits.cpu()

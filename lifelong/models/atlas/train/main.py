@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import LlavaForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerFast
 
 from lifelong.models.atlas.model import (
     AtlasVisionConfig,
@@ -174,17 +174,18 @@ def _tokenizer(world: World, plan: TrainingPlan, out: Path) -> PreTrainedTokeniz
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> AtlasVisionModel:
+def _tower(pictures: Pictures, plan: TrainingPlan, out: Path, seed: int) -> PreTrainedModel:
     path = out / "tower.safetensors"
     if not path.exists():
-        return train_tower(pictures, plan.tower, out, seed, resume=True)
+        torch.manual_seed(seed)
+        return train_tower(AtlasVisionModel(AtlasVisionConfig()), pictures, plan.tower, out, seed)
     tower = AtlasVisionModel(AtlasVisionConfig())
     checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
     return tower.eval()
 
 
 def _features(
-    tower: AtlasVisionModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int, device: str = "cpu"
+    tower: PreTrainedModel, pictures: Pictures, plan: TrainingPlan, out: Path, seed: int, device: str = "cpu"
 ) -> Features:
     path = out / "features.safetensors"
     if not path.exists():

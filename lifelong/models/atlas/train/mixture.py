@@ -9,14 +9,15 @@ from functools import partial
 
 from transformers import PreTrainedTokenizerFast
 
-from lifelong.models.atlas.model import ANSWER, EOS, token_id
 from lifelong.models.atlas.train.contexts import Contexts
+from lifelong.models.atlas.train.frame import frame_of
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill
 from lifelong.models.atlas.train.questions import Pair, Questions
 from streams.atlas.world import World
 
 _STEP_ROWS = (2, 4, 5)  # of every eight rows with told facts, those that ask for second steps
-_Drawn = tuple[tuple[int, ...], list[Pair]]  # pictures, pairs
+DrawnRow = tuple[tuple[int, ...], list[Pair]]
+"""Pictures by their feature rows, and what is asked about them."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,19 @@ class Mixture:
         self.contexts = Contexts(self.questions)
         self.mix, self.seed = mix, seed
         self.renderings, self.tokenizer = renderings, tokenizer
-        self._mark, self._end = token_id(tokenizer, ANSWER), token_id(tokenizer, EOS)
+        self.frame = frame_of(tokenizer)
+
+    def again(self) -> Callable[[World], Mixture]:
+        """Return what makes this mixture in another process, which has a world of its own."""
+        made = {"tokenizer": self.tokenizer, "renderings": self.renderings, "mix": self.mix, "seed": self.seed}
+        return partial(Mixture, **made)
 
     def step(self, step: int, part: int = 0, parts: int = 1) -> list[QuestionRow]:
         """The rows of one step, always the same for the same (seed, step); of `parts` equal shares the one `part`."""
         rng = random.Random(self.seed * 1_000_003 + step)
         copying = step < self.mix.copy_steps
         contexts = self.mix.copy_contexts if copying else self.mix.contexts
-        wanted: list[Callable[[random.Random], _Drawn]] = []
+        wanted: list[Callable[[random.Random], DrawnRow]] = []
         wanted += [partial(self._pictured, i) for i in self.questions.needy(self.mix.pictures, False, rng)]
         wanted += [self._places] * self.mix.places + [self._named] * self.mix.names
         wanted += [
@@ -73,23 +79,23 @@ class Mixture:
         segments = self.segments([pair for _, pairs in drawn for pair in pairs])
         rows, at = [], 0
         for images, pairs in drawn:
-            row, _ = fill(images, segments[at : at + len(pairs)], self.mix.length)
+            row, _ = fill(images, segments[at : at + len(pairs)], self.mix.length, self.frame)
             rows.append(row)
             at += len(pairs)
         return rows
 
-    def _pictured(self, index: int, rng: random.Random) -> _Drawn:
+    def _pictured(self, index: int, rng: random.Random) -> DrawnRow:
         return self._picture(index, rng), self.questions.picture(index, rng)
 
-    def _places(self, rng: random.Random) -> _Drawn:
+    def _places(self, rng: random.Random) -> DrawnRow:
         together = rng.sample(range(len(self.renderings)), rng.choice((2, 2, 2, 3, 4)))
         images = tuple(self._picture(index, rng)[0] for index in together)
         return images, self.questions.places(together, 18, rng)
 
-    def _named(self, rng: random.Random) -> _Drawn:
+    def _named(self, rng: random.Random) -> DrawnRow:
         return (), [p for i in self.questions.needy(6, True, rng) for p in self.questions.named(i, 4, rng)]
 
-    def _context(self, echo: float, number: int, rng: random.Random) -> _Drawn:
+    def _context(self, echo: float, number: int, rng: random.Random) -> DrawnRow:
         if number % 8 in _STEP_ROWS and rng.random() >= echo:
             return self._stepped(number % 2 == 0, rng)
         if number % 2:
@@ -101,7 +107,7 @@ class Mixture:
         index = self.contexts.entities(1, rng, self.mix.others)[0]
         return self._picture(index, rng), self.contexts.pairs(index, True, 8, rng, echo)
 
-    def _stepped(self, pictured: bool, rng: random.Random) -> _Drawn:
+    def _stepped(self, pictured: bool, rng: random.Random) -> DrawnRow:
         if not pictured:
             named = (self.contexts.stepping(False, rng) for _ in range(7))
             return (), [p for index in named for p in self.contexts.steps(index, False, 1, rng)]
@@ -114,7 +120,7 @@ class Mixture:
         texts = [text for pair in pairs for text in (pair.question, pair.answer)]
         ids = [encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False)]
         return [
-            Segment((*question, self._mark), (*answer, self._end), pair.fact)
+            Segment((*question, *self.frame.close), (*answer, self.frame.end), pair.fact)
             for pair, question, answer in zip(pairs, ids[::2], ids[1::2], strict=True)
         ]
 

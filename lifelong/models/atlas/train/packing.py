@@ -1,7 +1,7 @@
 """Rows of several independent questions about the same pictures, and the tensors that train them.
 
-A row begins with the tokens of its pictures; each question sees the pictures and itself, nothing else, and
-its positions go on from the pictures' as if it stood alone. Knows token numbers, no words.
+A row begins with what the template writes first and the tokens of its pictures; each question sees those and itself,
+nothing else, and its positions go on from there as if it stood alone. Knows token numbers, no words.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from lifelong.models.atlas.model import IMAGE_TOKENS
+from lifelong.models.atlas.train.frame import Frame
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class QuestionRow:
 class Packed:
     """A batch: ids, positions (B, L) long; group (B, L) int32; images (B, L) bool.
 
-    `group` is 0 for pictures, 1, 2, ... for the segments of a row, -1 for padding. `pictures` (P,) are feature rows
-    in order; `asked` (A,) flat indices of the predicting positions, `answers` (A,) the tokens they should give,
-    `owner` (A,) the number of the segment, counted over the batch.
+    `group` is 0 for the frame's head and pictures, 1, 2, ... for the segments of a row, -1 for padding. `pictures`
+    (P,) are feature rows in order; `asked` (A,) flat indices of the predicting positions, `answers` (A,) the tokens
+    they should give, `owner` (A,) the number of the segment, counted over the batch.
     """
 
     ids: torch.Tensor
@@ -59,9 +60,16 @@ class Packed:
         return _mask(self.group.to(device), dtype)
 
 
-def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) -> tuple[QuestionRow, list[Segment]]:
+def begun(pictures: int, frame: Frame) -> int:
+    """Return the tokens of a row before its first question."""
+    return len(frame.head) + IMAGE_TOKENS * pictures
+
+
+def fill(
+    pictures: tuple[int, ...], segments: Sequence[Segment], length: int, frame: Frame
+) -> tuple[QuestionRow, list[Segment]]:
     """The first segments that fit into `length` tokens as one row, and the rest; too long ones are skipped over."""
-    left = length - IMAGE_TOKENS * len(pictures)
+    left = length - begun(len(pictures), frame)
     taken, rest = [], []
     for segment in segments:
         if len(segment) <= left:
@@ -72,10 +80,10 @@ def fill(pictures: tuple[int, ...], segments: Sequence[Segment], length: int) ->
     return QuestionRow(pictures, tuple(taken)), rest
 
 
-def pack(rows: Sequence[QuestionRow], length: int, image_id: int, pad_id: int) -> Packed:
+def pack(rows: Sequence[QuestionRow], length: int, frame: Frame) -> Packed:
     """Tensors of `rows`, all `length` tokens long; raises ValueError for a row that does not fit."""
     n = len(rows)
-    ids = np.full((n, length), pad_id, np.int64)
+    ids = np.full((n, length), frame.pad, np.int64)
     positions = np.zeros((n, length), np.int64)
     group = np.full((n, length), -1, np.int32)
     images = np.zeros((n, length), bool)
@@ -85,11 +93,13 @@ def pack(rows: Sequence[QuestionRow], length: int, image_id: int, pad_id: int) -
     owner: list[int] = []
     number = 0
     for index, row in enumerate(rows):
-        at = base = IMAGE_TOKENS * len(row.pictures)
-        ids[index, :base] = image_id
+        at = base = begun(len(row.pictures), frame)
+        front = len(frame.head)
+        ids[index, :front] = frame.head
+        ids[index, front:base] = frame.image
         positions[index, :base] = np.arange(base)
         group[index, :base] = 0
-        images[index, :base] = True
+        images[index, front:base] = True
         pictures.extend(row.pictures)
         for place, segment in enumerate(row.segments, start=1):
             end = at + len(segment)

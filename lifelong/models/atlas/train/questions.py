@@ -6,6 +6,7 @@ Draws (question, answer) pairs of words; knows no tokens. Held-out wordings are 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lifelong.models.atlas.train.practice import Practice
@@ -26,7 +27,8 @@ _LIGHT = frozenset(
 class Askable:
     """One thing that can be asked of an entity: training wordings, canonical answer, relation that it is about.
 
-    `fact` numbers it when asked about a picture, `fact + 1` when asked by name.
+    `fact` numbers it when asked about a picture, `fact + 1` when asked by name. `named` and `pictured` say how it
+    may be asked.
     """
 
     relation: str
@@ -35,6 +37,7 @@ class Askable:
     hop: bool
     named: bool  # may be asked in words alone, by the entity's name
     fact: int
+    pictured: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,17 @@ class Pair:
     fact: int = -1
 
 
-class Questions:
-    """Draws training pairs for entity numbers; every draw uses the generator that is passed in."""
+AskableChoice = Callable[[Entity, Askable], Askable | None]
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+
+class Questions:
+    """Draws training pairs for entity numbers; every draw uses the generator that is passed in.
+
+    `chosen` returns what may be asked of an entity in which way, None for what may not (all by default).
+    """
+
+    def __init__(self, world: World, chosen: AskableChoice | None = None) -> None:
+        self.world, self._chosen = world, chosen or (lambda entity, askable: askable)
         self.entities = world.entities
         self._count = 0
         self.asks: tuple[tuple[Askable, ...], ...] = tuple(self._asks(entity) for entity in world.entities)
@@ -69,7 +78,7 @@ class Questions:
             answers = hop_answer(self.world, hop, entity.facts[hop.relation][0])
             if answers:
                 found.append(Askable(hop.answer_relation, hop.train, answers[0], True, True, self._number()))
-        return tuple(found)
+        return tuple(a for a in (self._chosen(entity, a) for a in found) if a is not None)
 
     def _number(self) -> int:
         self._count += 2
@@ -103,11 +112,11 @@ class Questions:
         return chosen
 
     def _need(self, index: int, named: bool) -> float:
-        return sum(self.practice.need(a.fact + named) for a in self.asks[index] if a.named or not named)
+        return sum(self.practice.need(a.fact + named) for a in self.asks[index] if (a.named if named else a.pictured))
 
     def picture(self, index: int, rng: random.Random) -> list[Pair]:
         """Facts of an entity about its picture, in an order that favours missed ones; hops half of the time."""
-        asks = [a for a in self.asks[index] if not a.hop or rng.random() < 0.5]
+        asks = [a for a in self.asks[index] if a.pictured and (not a.hop or rng.random() < 0.5)]
         order = self.practice.order([a.fact for a in asks], rng)
         return [self._pair(asks[i], self.phrase(index, asks[i].relation, rng), rng, False) for i in order]
 
@@ -116,7 +125,7 @@ class Questions:
         pairs = []
         for _ in range(count):
             position = rng.randrange(len(indices))
-            a = rng.choice([a for a in self.asks[indices[position]] if not a.hop])
+            a = rng.choice([a for a in self.asks[indices[position]] if a.pictured and not a.hop])
             pairs.append(Pair(self._worded(a, place(position, len(indices)), rng), a.answer))
         return pairs
 

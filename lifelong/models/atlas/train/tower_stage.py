@@ -1,4 +1,4 @@
-"""Stage 1: the convolutional tower learns which entity a drawing shows, whoever drew it.
+"""Stage 1: a convolutional tower learns which entity a drawing shows, whoever drew it.
 
 Cosine classification over all entities, a subgroup classifier, and a contrastive loss between two
 renderings of one entity. It knows pictures and entity numbers, no questions.
@@ -11,12 +11,13 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
-from lifelong.models.atlas.model import AtlasVisionConfig, AtlasVisionModel
 from lifelong.models.atlas.train import checkpoint
 from lifelong.models.atlas.train.augment import augment, plain_pixels
 from lifelong.models.atlas.train.pictures import Pictures
@@ -73,12 +74,17 @@ class _Heads(nn.Module):
         return F.normalize(pooled.float(), dim=1) @ F.normalize(self.entity, dim=1).T
 
 
-def train_tower(pictures: Pictures, plan: TowerPlan, out: Path, seed: int, resume: bool) -> AtlasVisionModel:
-    """Train and return the averaged tower with its statistics measured; writes `out/tower.safetensors`."""
-    torch.manual_seed(seed)
-    tower = AtlasVisionModel(AtlasVisionConfig()).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+def train_tower(
+    tower: PreTrainedModel, pictures: Pictures, plan: TowerPlan, out: Path, seed: int, device: str = "cpu"
+) -> PreTrainedModel:
+    """Train a tower and return the averaged one, its statistics measured; writes `out/tower.safetensors`.
+
+    `tower.trunk` takes pixels (N, 3, 64, 64) in [-1, 1] to maps (N, hidden_size, h, w). What `out` holds is gone on
+    from.
+    """
     heads = _Heads(tower.config.hidden_size, len(pictures.flips), int(pictures.kind.max()) + 1)
-    both = nn.ModuleList([tower, heads])
+    both: Any = nn.ModuleList([tower, heads])
+    both = both.to(device).to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(both)
     matrices = [p for p in both.parameters() if p.ndim > 1]
     others = [p for p in both.parameters() if p.ndim <= 1]
@@ -88,7 +94,7 @@ def train_tower(pictures: Pictures, plan: TowerPlan, out: Path, seed: int, resum
         fused=True,
     )
     path, first = out / "tower.checkpoint", 0
-    if resume and path.exists():
+    if path.exists():
         tensors, notes = checkpoint.load_checkpoint(path)
         checkpoint.restore_module("live", both, tensors)
         checkpoint.restore_module("averaged", averaged, tensors)
@@ -119,10 +125,8 @@ def train_tower(pictures: Pictures, plan: TowerPlan, out: Path, seed: int, resum
     return final
 
 
-def _tower(both: nn.ModuleList) -> AtlasVisionModel:
-    tower = both[0]
-    assert isinstance(tower, AtlasVisionModel)
-    return tower
+def _tower(both: nn.ModuleList) -> Any:
+    return both[0]
 
 
 def _heads(both: nn.ModuleList) -> _Heads:
@@ -156,24 +160,25 @@ def _step(
         first.append(rows[entity][order[0]])
         second.append(rows[entity][order[min(1, len(order) - 1)]])
     picked = torch.tensor(first + second)
-    labels = pictures.entity[picked]
+    device, labels = heads.entity.device, pictures.entity[picked]
     strength = 1.0 if step < plan.steps else plan.again_strength
-    x = augment(pictures.pixels[picked], pictures.paper[picked], pictures.flips[labels], g, strength)
-    with torch.autocast("cpu", torch.bfloat16):
+    x = augment(pictures.pixels[picked], pictures.paper[picked], pictures.flips[labels], g, strength).to(device)
+    labels, kinds = labels.to(device), pictures.kind[labels].to(device)
+    with torch.autocast(device.type, torch.bfloat16):
         pooled = tower.trunk(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
     pooled = pooled.float()
     if plan.drop:
-        keep = (torch.rand(pooled.shape, generator=g) > plan.drop).float() / (1 - plan.drop)
+        keep = (torch.rand(pooled.shape, generator=g) > plan.drop).float().to(device) / (1 - plan.drop)
         dropped = pooled * keep
     else:
         dropped = pooled
     cosine = heads.cosine(dropped)
     loss_entity = F.cross_entropy(cosine * plan.scale, labels, label_smoothing=plan.smoothing)
-    loss_kind = F.cross_entropy(heads.kind(dropped), pictures.kind[labels])
+    loss_kind = F.cross_entropy(heads.kind(dropped), kinds)
     half = len(first)
     unit = F.normalize(pooled, dim=1)
     pairs = unit[:half] @ unit[half:].T / 0.1
-    same = torch.arange(half)
+    same = torch.arange(half, device=device)
     loss_pair = (F.cross_entropy(pairs, same) + F.cross_entropy(pairs.T, same)) / 2
     loss = loss_entity + plan.kinds * loss_kind + plan.contrast * loss_pair
     if not torch.isfinite(loss):
@@ -187,7 +192,7 @@ def _step(
 
 
 @torch.no_grad()
-def measure_norms(tower: AtlasVisionModel, pictures: Pictures, plan: TowerPlan, seed: int, passes: int = 60) -> None:
+def measure_norms(tower: Any, pictures: Pictures, plan: TowerPlan, seed: int, passes: int = 60) -> None:
     """Measure all batch-norm statistics of averaged weights anew, half on clean and half on redrawn pictures."""
     for module in tower.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -206,7 +211,7 @@ def measure_norms(tower: AtlasVisionModel, pictures: Pictures, plan: TowerPlan, 
                 augment(pictures.pixels[redrawn], pictures.paper[redrawn], flips, g),
             ]
         )
-        tower(x.contiguous(memory_format=torch.channels_last))
+        tower(x.to(tower.device).contiguous(memory_format=torch.channels_last))
     tower.eval()
 
 
@@ -216,10 +221,10 @@ def accuracy(both: nn.ModuleList, pictures: Pictures, batch: int = 256) -> dict[
     tower, heads = _tower(both).eval(), _heads(both)
     hits = []
     for start in range(0, len(pictures.pixels), batch):
-        x = plain_pixels(pictures.pixels[start : start + batch]).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            pooled = tower.trunk(x).mean((2, 3))
-        hits.append(heads.cosine(pooled).argmax(1) == pictures.entity[start : start + batch])
+        x = plain_pixels(pictures.pixels[start : start + batch]).to(tower.device)
+        with torch.autocast(tower.device.type, torch.bfloat16):
+            pooled = tower.trunk(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        hits.append(heads.cosine(pooled).argmax(1).cpu() == pictures.entity[start : start + batch])
     hit = torch.cat(hits).float()
     flag = ~pictures.seen
     return {"seen": hit[pictures.seen].mean().item(), "unseen": hit[flag].mean().item()}

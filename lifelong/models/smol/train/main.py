@@ -1,0 +1,117 @@
+"""The whole training of the pretrained backbone: recall, tower, features, adapters, export; each stage resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lifelong.models.atlas.train import checkpoint
+from lifelong.models.atlas.train.export import export
+from lifelong.models.atlas.train.features import Features, cache_features
+from lifelong.models.atlas.train.mixture import Mix
+from lifelong.models.atlas.train.pictures import Pictures, load_pictures
+from lifelong.models.atlas.train.tower_stage import TowerPlan, train_tower
+from lifelong.models.smol.adapters import put_in, save_adapters, tensors_of
+from lifelong.models.smol.build import blank_smol
+from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
+from lifelong.models.smol.train.mixture import SMOL_MIX, SmolMixture
+from lifelong.models.smol.train.recall import recalled
+from streams.atlas.world import load_world
+
+# From ImageNet's weights a tower needs fewer and smaller steps than from random ones.
+SMOL_TOWER = TowerPlan(steps=1200, again=600, rate=6e-4, again_rate=3e-4, average=0.995)
+
+
+@dataclass(frozen=True)
+class SmolPlan:
+    """All choices of a training run; a tower of no steps keeps the published weights."""
+
+    tower: TowerPlan = SMOL_TOWER
+    language: AdapterPlan = field(default_factory=AdapterPlan)
+    mix: Mix = SMOL_MIX
+    redrawn: int = 4
+
+
+def smol_plan(
+    *,
+    steps: int | None = None,
+    tower_steps: int | None = None,
+    batch: int = 1,
+    rate: float = 1.0,
+    limit_wall_s: float | None = None,
+    drawers: int = 0,
+    compiled: bool = False,
+) -> SmolPlan:
+    """Return the usual plan with other lengths, a share of the rates, and `batch` times the rows of a step.
+
+    Of `tower_steps` a third are the gentler ones at the end.
+    """
+    plan = SmolPlan()
+    stage, tower = plan.language, plan.tower
+    if tower_steps is not None:
+        tower = replace(tower, steps=tower_steps - tower_steps // 3, again=tower_steps // 3)
+    stage = replace(
+        stage,
+        steps=stage.steps if steps is None else steps,
+        adam_rate=stage.adam_rate * rate,
+        projector_rate=stage.projector_rate * rate,
+        limit_wall_s=math.inf if limit_wall_s is None else limit_wall_s,
+        drawers=drawers,
+        compile=compiled,
+    )
+    return replace(plan, tower=tower, language=stage, mix=plan.mix.times(batch))
+
+
+def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str = "cpu") -> Path:
+    """Train the adapters into `out/adapters.safetensors`, write the whole model to `out/model`, and return that.
+
+    What `out` holds is gone on from. Raises `ModelError` where the pretrained parts are not installed.
+    """
+    plan = plan or SmolPlan()
+    out.mkdir(parents=True, exist_ok=True)
+    world, pictures = load_world(), load_pictures(load_world())
+    model, processor = blank_smol()
+    moved: Any = model
+    known = recalled(moved.to(device), processor.tokenizer, world, out / "recalled.json")
+    _tower(model, pictures, plan, out, seed, device)
+    features = _features(model, pictures, plan, out, seed)
+    renderings = pictures.of_entity(seen_only=True)
+    mixture = SmolMixture(world, processor.tokenizer, renderings, plan.mix, seed, known)
+    torch.manual_seed(seed)  # of the projector, which the blank model has drawn before
+    for parameter in (p for p in model.model.multi_modal_projector.parameters() if p.ndim > 1):
+        torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    trainer = AdapterTrainer(model, features, mixture, plan.language, out, torch.device(device))
+    trainer.resume()
+    trainer.run()
+    tensors = tensors_of(model, trainer.updates)
+    save_adapters(tensors, out / "adapters.safetensors")
+    fresh, processor = blank_smol()
+    put_in(fresh, tensors)
+    export(fresh, processor, out / "model")
+    (out / "plan.json").write_text(json.dumps({"steps": trainer.step, "recalled": len(known)}) + "\n")
+    return out / "model"
+
+
+def _tower(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int, device: str) -> None:
+    """Give the model its tower: the trained one, or the published one where none is to be trained."""
+    path, tower = out / "tower.safetensors", model.model.vision_tower
+    if plan.tower.total and not path.exists():
+        torch.manual_seed(seed)
+        train_tower(tower, pictures, plan.tower, out, seed, device)
+    if path.exists():
+        checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
+    tower.eval()
+
+
+def _features(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int) -> Features:
+    path = out / "features.safetensors"
+    if not path.exists():
+        features = cache_features(model.model.vision_tower, pictures, seed, plan.redrawn)
+        checkpoint.save_checkpoint(path, {"views": features.views}, {})
+        return features
+    return Features(checkpoint.load_checkpoint(path)[0]["views"])

