@@ -97,6 +97,7 @@ def test_settings_with_the_same_scores_are_one_line_of_kept_thresholds() -> None
     other = [row | {"editor": "z", "best_score": row["best_score"] + 1} for row in panels[:50]]
     rows = route_rows([*panels, *(row | {"editor": "y"} for row in panels), *other, *(
         row | {"editor": "z"} for row in panels[50:])])  # fmt: skip
-    drawn = routes_kept(rows)
-    labels = {line.get_label() for line in drawn.figure.axes[0].lines}
+    figure = routes_kept(rows).figure
+    assert figure is not None
+    labels = {line.get_label() for line in figure.axes[0].lines}
     assert labels == {f"{who}: {r}" for who in ("x and 1 more", "z") for r in ("0.8", "0.9", "0.99")}
