@@ -49,9 +49,17 @@ class Case:
     """
 
     def __init__(
-        self, fields: RecordFields, template: Template, root: str, place: str, text: str, part: str = ""
+        self,
+        fields: RecordFields,
+        template: Template,
+        root: str,
+        place: str,
+        text: str,
+        part: str,
+        pictures: dict[str, ImageRef | ImageError],
     ) -> None:
         self.fields, self.template, self.part = fields, template, part
+        self._pictures = pictures  # those of the whole file so far, by path
         self._root, self._place, self._text = root, place, text
         self._drafts: list[Pictured] = []
         self._edit: Edit | None = None
@@ -110,10 +118,14 @@ class Case:
         relative = self.fields.text(name)
         if len(self.fields.problems) > problems:
             return None
-        try:
-            found = unread_ref(self._root, relative)
-        except ImageError as error:
-            self.fields.note(name, f"{error}")
+        if relative not in self._pictures:
+            try:
+                self._pictures[relative] = unread_ref(self._root, relative)
+            except ImageError as error:
+                self._pictures[relative] = error
+        found = self._pictures[relative]
+        if isinstance(found, ImageError):
+            self.fields.note(name, f"{found}")
             return None
         self._paths[name] = found.uri.partition(":")[2]
         return found

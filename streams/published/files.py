@@ -18,7 +18,7 @@ _DEPTH = 2  # levels below the root: `LiveEdit/data` has easy-edit-mm/vqa/vqa_ev
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a benchmark: what it is called here, and the names (with folders or without) it is published under."""
+    """One file of a benchmark: what it is called here, and the names, with folders or without, it is published as."""
 
     name: str
     files: tuple[str, ...]
@@ -69,7 +69,7 @@ def picture_root(root: str, file: Path, folders: Sequence[str], examples: Sequen
 
 
 def _folders(root: Path) -> list[Path]:
-    """Return a folder and those below it, the upper ones first; links are followed, and what cannot be read is not."""
+    """Return a folder and those below it, the upper ones first; links are followed, what cannot be read is not."""
     level, found = [root], [root]
     for _ in range(_DEPTH):
         below: list[Path] = []

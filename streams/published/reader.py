@@ -1,4 +1,4 @@
-"""The files of a benchmark as drafts of edits, and their pictures as references: what is wrong is gathered, not raised.
+"""The files of a benchmark as drafts of edits, and their pictures as references: what is wrong is gathered.
 
 Knows records, fields and files; nothing of which edits a stream takes.
 """
@@ -17,7 +17,7 @@ from streams.near import near
 from streams.picture_files import Watch, read_pictures
 from streams.published.case import SLOT, Case, Pictured, Template
 from streams.published.files import Part, PartFile, find_parts, picture_root
-from streams.records import RawRecord, RecordsError, read_records
+from streams.records import RecordsError, read_records
 from streams.stream import StreamError
 from streams.text import printable
 from streams.types import ImageError, ImageRef, Query, modality_of
@@ -47,14 +47,10 @@ class Benchmark:
     def without_training(self, root: str) -> str:
         """Return why there is nothing to learn from, and what to do: the end of an error's sentence."""
         names = ", ".join(part.files[0] for part in self.train)
-        lack = (
-            f"its training split ({names}) is not below {root or 'stream.root'}"
-            if names
-            else "it has no training split"
-        )
+        lack = f"its training split ({names}) is not below {root or 'stream.root'}"
         return (
-            f"{lack}. Say stream.held_out=200 to keep the last records of its file for learning, stream.train=FILE, or "
-            "fit.stream=NAME to learn from another stream's pool."
+            f"{lack if names else 'it has no training split'}. Say stream.held_out=200 to keep the last records of its "
+            "file for learning, stream.train=FILE, or fit.stream=NAME to learn from another stream's pool"
         )
 
 
@@ -113,21 +109,19 @@ class Reader:
             raise StreamError(f"{head}{error}") from error
         examples = [path for raw in raws[:_EXAMPLES] for path in _paths_in(raw.value)]
         root = self._images or picture_root(self._root, file.path, self.benchmark.pictures, examples)
+        pictures: dict[str, ImageRef | ImageError] = {}
         found: list[Pictured] = []
         for raw in raws:
             self.records += 1
-            problems = self._problems(raw)
+            problems = [f"{raw.place}, {raw.problem}"] if raw.problem else []
             if not problems:
-                case = Case(
-                    RecordFields(raw.value, None, raw.place, problems), self.template, root,
-                    f"{file.path}, {raw.place}", raw.text, file.part,
-                )  # fmt: skip
-                if not case.fields.broken:
+                fields = RecordFields(raw.value, None, raw.place, problems)
+                case = Case(fields, self.template, root, f"{file.path}, {raw.place}", raw.text, file.part, pictures)
+                if not fields.broken:
                     self.benchmark.read(case)
+                found += case.drafts() if not problems else []
             if problems:
                 self._note(f"{file.path}, ", problems)
-            else:
-                found += case.drafts()
         return found
 
     def pictured(self, drafts: Sequence[Pictured], n: int, watch: Watch | None) -> list[Pictured]:
@@ -154,9 +148,6 @@ class Reader:
         if not self._without:
             return []
         return [f"{where}: questions left out whose picture is not there (stream.pictures=found): {self._without}."]
-
-    def _problems(self, raw: RawRecord) -> list[str]:
-        return [f"{raw.place}, {raw.problem}"] if raw.problem else []
 
     def _note(self, head: str, problems: Sequence[str]) -> None:
         self.bad += 1
@@ -208,8 +199,8 @@ def _template(benchmark: Benchmark, name: str) -> Template:
         return Template(name, name)
     known = [*benchmark.templates, "plain"]
     raise StreamError(
-        f"stream.template={printable(name)}: no template of {benchmark.name} is called so.{near(name, known)} Or a text "
-        "with one {} where the question stands, such as 'Question: {} Short answer:'."
+        f"stream.template={printable(name)}: no template of {benchmark.name} is called so.{near(name, known)} Or "
+        "a text with one {} where the question stands, such as 'Question: {} Short answer:'."
     )
 
 
