@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.stream import StreamError
+from streams.stream import Reading, StreamError
 
 _LISTED = 20  # problems that are told one by one
 _WAY = "Mend it, or leave it out with --skip-bad (stream.skip_bad=true)."
 
 
-def left_out(where: str, lines: Sequence[str], bad: int, records: int, *, skip: bool) -> list[str]:
+def left_out(where: str, reading: Reading, *, skip: bool) -> list[str]:
     """Return the note that says which records were left out, nothing where all are good.
 
-    `lines` are all problems, `bad` is the number of records that have some. Unless bad records are to be skipped,
-    `StreamError` is raised instead, whose `problems` are all the lines.
+    Unless bad records are to be skipped, `StreamError` with all that was read is raised instead.
     """
+    lines = reading.problems
     if not lines:
         return []
     if not skip and len(lines) == 1:
-        raise StreamError(f"{lines[0]} {_WAY}", lines)
+        raise StreamError(f"{lines[0]} {_WAY}", reading)
     body = [f"  {line}" for line in _listed(lines)]
+    counted = f"{where}: {reading.bad} of {reading.records} records"
     if not skip:
-        head = f"{where}: {bad} of {records} records cannot be used:"
-        raise StreamError("\n".join([head, *body, _WAY]), lines)
-    return ["\n".join([f"{where}: {bad} of {records} records are left out (stream.skip_bad):", *body])]
+        raise StreamError("\n".join([f"{counted} cannot be used:", *body, _WAY]), reading)
+    return ["\n".join([f"{counted} are left out (stream.skip_bad):", *body])]
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

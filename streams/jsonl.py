@@ -93,14 +93,15 @@ def load(options: Options, *, edits: int, seed: int, watch: Watch | None = None)
     kept, repeats = joined(drafts, problems)
     items, truths = settled(kept, problems)
     lines = tuple(f"{path}, {line}" for found in problems.values() for line in found)
-    notes = left_out(str(path), lines, len(problems), len(raws), skip=options.skip_bad)
+    reading = Reading(len(raws), len(problems), lines)
+    notes = left_out(str(path), reading, skip=options.skip_bad)
 
     chosen = _in_order(items["edit"], options.order, seed)[:edits]
     if not chosen:
         raise StreamError(
             f"{path}: no record of split 'edit' is left ({len(raws)} were read, {len(problems)} left out). Expected "
             'records such as {"prompt": "What is this?", "target": "a heron"}.',
-            lines,
+            reading,
         )
     bad = tuple(raw.text for raw in raws if raw.place in problems)
     probes = tuple(probe for item in chosen for probe in item.probes)
@@ -115,7 +116,7 @@ def load(options: Options, *, edits: int, seed: int, watch: Watch | None = None)
     general = tuple(_general(item) for item in items["general"])
     notes += _notes(path, chosen, repeats)
     chosen_edits = tuple(item.edit for item in chosen)
-    return Stream("jsonl", made_of, chosen_edits, general, source, tuple(notes), Reading(len(raws), lines))
+    return Stream("jsonl", made_of, chosen_edits, general, source, tuple(notes), reading)
 
 
 def _pictures_of(record: Any) -> Iterator[str]:

@@ -27,15 +27,24 @@ from streams.types import Edit, Pool, Probe, digest_of, identity_of
 _MODULE = "edits"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading a stream's files: records, how many of them are bad, and one line for each thing wrong."""
+
+    records: int = 0
+    bad: int = 0
+    problems: tuple[str, ...] = ()
+
+
 class StreamError(ValueError):
     """A stream that cannot be had: an unknown name or option, a bad record, nothing to edit.
 
-    Of bad records `problems` has every line, also where the message tells only the first ones.
+    Where records are bad, `reading` has every line of what is wrong, also where the message tells only the first ones.
     """
 
-    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, reading: Reading | None = None) -> None:
         super().__init__(message)
-        self.problems = tuple(problems)
+        self.reading = reading or Reading()
 
 
 class StreamOptions(BaseModel):
@@ -54,14 +63,6 @@ class Source:
     probes: Callable[[Edit], tuple[Probe, ...]]
     pool: Callable[[int, int], Pool]
     truths: Callable[[Edit], tuple[str, ...]] = lambda edit: ()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What came of reading a stream's files: how many records there were, and one line for each thing wrong."""
-
-    records: int = 0
-    problems: tuple[str, ...] = ()
 
 
 class Stream:

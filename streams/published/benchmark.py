@@ -21,7 +21,7 @@ from streams.picture_files import Watch
 from streams.published.case import Pictured
 from streams.published.reader import Benchmark, Reader, file_digest
 from streams.settings import PathText
-from streams.stream import Reading, Source, Stream, StreamError, StreamOptions
+from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import Pool, PoolItem, digest_of, identity_of
 
 _VERSION = "published-1"
@@ -78,12 +78,13 @@ def read_benchmark(
     # What is wrong with the records themselves and with the pictures of those chosen is told together.
     chosen = reader.pictured(_in_order(candidates, options.order, seed), edits, watch)
     where = reader.where(files)
-    notes = left_out(where, reader.lines, reader.bad, reader.records, skip=options.skip_bad)
+    reading = reader.reading
+    notes = left_out(where, reading, skip=options.skip_bad)
     if not chosen:
         raise StreamError(
-            f"{where}: no record is left to edit ({reader.records} were read, {reader.bad} cannot be used). Expected "
+            f"{where}: no record is left to edit ({reading.records} were read, {reading.bad} cannot be used). Expected "
             f"the files of {benchmark.name} as they are published.",
-            reader.lines,
+            reading,
         )
     items = _items(chosen)
 
@@ -106,7 +107,7 @@ def read_benchmark(
             lambda edit: truths.get(edit.id, ()),
         ),
         tuple(notes),
-        Reading(reader.records, tuple(reader.lines)),
+        reading,
     )
 
 
@@ -134,14 +135,14 @@ class _Learning:
         """Return n items none of which asks what an edit of the stream asks; raises `StreamError` without any."""
         options, name = self._options, self._benchmark.name
         drafts = [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
-        if not drafts and not self._reader.lines:
+        if not drafts and not self._reader.reading.records:
             raise StreamError(f"{name}: {self._benchmark.without_training(options.root)}")
         asked = {_question(draft) for draft in self._edited}
         drafts = [draft for draft in drafts if _question(draft) not in asked]
         order = generator(seed, name, "pool").permutation(len(drafts))
         chosen = self._reader.pictured([drafts[i] for i in order], n, None)
         where = self._reader.where(self._files) if self._files else name
-        left_out(where, self._reader.lines, self._reader.bad, self._reader.records, skip=options.skip_bad)
+        left_out(where, self._reader.reading, skip=options.skip_bad)
         if not chosen:
             raise StreamError(f"{where}: every record to learn from asks what an edit of the stream asks, or is bad.")
         found = tuple(replace(item, probes=probes_of(item.edit, item.probes)) for item in _items(chosen).values())

@@ -18,7 +18,7 @@ from streams.picture_files import Watch, read_pictures
 from streams.published.case import SLOT, Case, Pictured, Template
 from streams.published.files import Part, PartFile, find_parts, picture_root
 from streams.records import RecordsError, read_records
-from streams.stream import StreamError
+from streams.stream import Reading, StreamError
 from streams.text import printable
 from streams.types import ImageError, ImageRef, Query, modality_of
 
@@ -49,21 +49,26 @@ class Benchmark:
         names = ", ".join(part.files[0] for part in self.train)
         lack = f"its training split ({names}) is not below {root or 'stream.root'}"
         return (
-            f"{lack if names else 'it has no training split'}. Say stream.held_out=200 to keep the last records of its "
-            "file for learning, stream.train=FILE, or fit.stream=NAME to learn from another stream's pool"
+            f"{lack if names else 'it has no training split'}. Say stream.held_out=200 to keep the last records of "
+            "its file for learning, stream.train=FILE, or fit.stream=NAME to learn from another stream's pool."
         )
 
 
 class Reader:
-    """Reads a benchmark's files; `lines` are all that is wrong, of `bad` of the `records` that were read."""
+    """Reads a benchmark's files; `reading` is what came of it so far."""
 
     def __init__(self, benchmark: Benchmark, template: str, images: str, pictures: str) -> None:
         self.benchmark, self._images, self._pictures = benchmark, images, pictures
         self.template = _template(benchmark, template)
-        self.lines: list[str] = []
-        self.bad = self.records = 0
+        self._lines: list[str] = []
+        self._bad = self._records = 0
         self._without = 0  # questions whose picture is not there
         self._root = ""
+
+    @property
+    def reading(self) -> Reading:
+        """How many records were read, and what is wrong with them."""
+        return Reading(self._records, self._bad, tuple(self._lines))
 
     def files(
         self, root: str, path: str, part: str = "", *, train: bool = False, needed: bool = True
@@ -98,7 +103,7 @@ class Reader:
         return f"{files[0].path}{more}" if files else self.benchmark.name
 
     def drafts(self, file: PartFile) -> list[Pictured]:
-        """Return the edits that a file's records ask for, in its order; what is wrong with a record goes to `lines`.
+        """Return the edits that a file's records ask for, in its order; what is wrong with a record is noted.
 
         Raises `StreamError` for a file that cannot be read at all.
         """
@@ -112,7 +117,7 @@ class Reader:
         pictures: dict[str, ImageRef | ImageError] = {}
         found: list[Pictured] = []
         for raw in raws:
-            self.records += 1
+            self._records += 1
             problems = [f"{raw.place}, {raw.problem}"] if raw.problem else []
             if not problems:
                 fields = RecordFields(raw.value, None, raw.place, problems)
@@ -127,7 +132,7 @@ class Reader:
     def pictured(self, drafts: Sequence[Pictured], n: int, watch: Watch | None) -> list[Pictured]:
         """Return the first n drafts whose pictures are there, with references that know their content.
 
-        The others go to `lines`, each field of each; `watch` is told how many pictures are read, of how many.
+        What is wrong with the others is noted, each field of each; `watch` is told how many pictures are read, of how many.
         """
         if self._pictures == "unread":
             return list(drafts[:n])
@@ -150,8 +155,8 @@ class Reader:
         return [f"{where}: questions left out whose picture is not there (stream.pictures=found): {self._without}."]
 
     def _note(self, head: str, problems: Sequence[str]) -> None:
-        self.bad += 1
-        self.lines += [head + problem for problem in problems]
+        self._bad += 1
+        self._lines += [head + problem for problem in problems]
 
     def _resolved(self, one: Pictured, found: _Found) -> Pictured | None:
         edit = one.draft.edit
