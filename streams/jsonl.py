@@ -249,7 +249,7 @@ def _general(item: PoolItem) -> Probe:
 
 def _pool(items: list[PoolItem], n: int, seed: int, path: Path) -> Pool:
     if not items:
-        raise StreamError(f'{path}: no record has "split": "fit", but this editor needs some to be fitted.')
+        raise StreamError(f'{path}: no record has "split": "fit". Mark some so to learn from them.')
     order = generator(seed, "jsonl", "pool").permutation(len(items))[:n]
     chosen = tuple(items[i] for i in order)
     return Pool(chosen, identity_of(chosen), seed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +39,7 @@ class Reading:
 class StreamError(ValueError):
     """A stream that cannot be had: an unknown name or option, a bad record, nothing to edit.
 
-    Where records are bad, `reading` has every line of what is wrong, also where the message tells only the first ones.
+    Where records are bad, `reading` has every line of what is wrong, also where the message tells the first ones.
     """
 
     def __init__(self, message: str, reading: Reading | None = None) -> None:

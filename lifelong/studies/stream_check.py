@@ -42,8 +42,8 @@ def check_stream(
     """Return everything that is wrong with a stream's data and what it consists of, called before runs on it.
 
     `options` are those of the stream. All records are read, of a training split, too, and all pictures decoded;
-    `watch` is told how many pictures are, of how many. Of streams that are made, not read, the first `edits` count (0:
-    all there are). Raises `StreamError` for a stream, an option or a file that there is not.
+    `watch` is told how many pictures are, of how many. Of streams that are made, not read, the first `edits` count
+    (0: all there are). Raises `StreamError` for a stream, an option or a file that there is not.
     """
     known = stream_options(name).model_fields
     asked = dict(options)

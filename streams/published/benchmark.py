@@ -82,16 +82,15 @@ def read_benchmark(
     notes = left_out(where, reading, skip=options.skip_bad)
     if not chosen:
         raise StreamError(
-            f"{where}: no record is left to edit ({reading.records} were read, {reading.bad} cannot be used). Expected "
-            f"the files of {benchmark.name} as they are published.",
+            f"{where}: no record is left to edit ({reading.records} were read, {reading.bad} cannot be used). "
+            f"Expected the files of {benchmark.name} as they are published.",
             reading,
         )
     items = _items(chosen)
 
     # The pool: the end of the file, what the edits leave of the training split, or the whole of it.
-    source = _Learning(
-        benchmark, options, part, chosen if train else candidates, kept_back or (drafts if train else [])
-    )
+    here = kept_back or (drafts if train else [])
+    source = _Learning(benchmark, options, part, chosen if train else candidates, here)
     texts = (d.text + "".join(i.digest for i in _images(d)) for d in chosen)
     made_of = digest_of(_VERSION, benchmark.name, repr(reader.template), options.pictures, source.digest, *texts)
     truths = dict(zip(items, (d.draft.truths for d in chosen), strict=True))

@@ -50,7 +50,7 @@ class Benchmark:
         lack = f"its training split ({names}) is not below {root or 'stream.root'}"
         return (
             f"{lack if names else 'it has no training split'}. Say stream.held_out=200 to keep the last records of "
-            "its file for learning, stream.train=FILE, or fit.stream=NAME to learn from another stream's pool."
+            "its file for learning, or stream.train=FILE."
         )
 
 
@@ -132,7 +132,7 @@ class Reader:
     def pictured(self, drafts: Sequence[Pictured], n: int, watch: Watch | None) -> list[Pictured]:
         """Return the first n drafts whose pictures are there, with references that know their content.
 
-        What is wrong with the others is noted, each field of each; `watch` is told how many pictures are read, of how many.
+        What is wrong with the others is noted, each field of each; `watch` is told how many pictures are read.
         """
         if self._pictures == "unread":
             return list(drafts[:n])
