@@ -43,8 +43,10 @@ class RecordFields:
             self.note(value.twice, "it is given twice. Keep one of them.")
 
     def note(self, name: str, problem: str) -> None:
-        """Note what is wrong with a field."""
-        self.problems.append(f"{self._place}, field '{self._prefix}{printable(name)}': {problem}")
+        """Note what is wrong with a field, once however often it is taken."""
+        line = f"{self._place}, field '{self._prefix}{printable(name)}': {problem}"
+        if line not in self.problems:
+            self.problems.append(line)
 
     def given(self, name: str) -> bool:
         """Return whether the record says anything here: null says nothing."""

@@ -47,8 +47,11 @@ def stream_check_command(
     else:
         for line in (*found.reading.problems, *found.lines()):
             show(line)
-    if not found.ok and not skip_bad:
+    if not found.counts:
+        say("no record is left to edit.")
+    elif not found.ok and not skip_bad:
         say(f"{found.reading.bad} records cannot be used; mend them, or leave them out with --skip-bad.")
+    if not found.counts or not (found.ok or skip_bad):
         raise typer.Exit(1)
 
 

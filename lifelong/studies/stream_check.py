@@ -33,7 +33,7 @@ class StreamCheck:
         """Return the numbers as lines, the records first, then what a user should know of the data."""
         rows = {"records": self.reading.records, "records that cannot be used": self.reading.bad, **self.counts}
         width = max(len(f"{number:,}") for number in rows.values())
-        return [f"{number:>{width},}  {name}" for name, number in rows.items()]
+        return [*(f"{number:>{width},}  {name}" for name, number in rows.items()), *self.notes]
 
 
 def check_stream(
@@ -66,7 +66,8 @@ def check_stream(
             reading = Reading(reading.records, reading.bad + more.bad, reading.problems + more.problems)
     elif reading.records:
         counts["edits to learn from"] = _pooled(stream)
-    return StreamCheck(name, reading, counts, stream.notes)
+    notes = stream.notes[1:] if stream.reading.problems else stream.notes  # the first one lists what is in `reading`
+    return StreamCheck(name, reading, counts, notes)
 
 
 def _training(name: str, options: Mapping[str, Any], watch: Callable[[int, int], None] | None) -> Stream | None:

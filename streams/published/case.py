@@ -114,9 +114,8 @@ class Case:
 
     def picture(self, name: str) -> ImageRef | None:
         """Return the reference of the picture that a field names, None with the problem noted."""
-        problems = len(self.fields.problems)
         relative = self.fields.text(name)
-        if len(self.fields.problems) > problems:
+        if not relative.strip():
             return None
         if relative not in self._pictures:
             try:
@@ -200,6 +199,11 @@ class Case:
     def _close(self) -> None:
         if self._edit is None:
             return
+        given = [probe for probe in self._probes if probe.axis == "reliability"]
+        if given and all(probe.query != self._edit.query for probe in given):  # its own question is asked as well
+            modality = modality_of("reliability", self._edit.query, self._edit.query)
+            own = Probe("", "", "reliability", "edit", modality, self._edit.query, self._edit.target)
+            self._probes.insert(0, own)
         draft = Draft(self._place, "edit", self._edit, frozenset(), tuple(self._probes), self._truths)
         self._drafts.append(Pictured(draft, self._root, tuple(self._paths.items()), self._text))
         self._edit, self._probes, self._paths = None, [], {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
+from streams.published.case import SLOT, Case, Template
 from streams.published.files import Part
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -33,10 +33,11 @@ def _read(case: Case) -> None:
     fields = case.fields
     source = fields.text("source")
     if case.template is _PUBLISHED:
-        wording = fields.choice(
-            "source", [name for name in _PROMPTS if name == source.lower()] and [source] or list(_PROMPTS)
-        )
-        case.template = Template(_PROMPTS.get(wording.lower(), "{}"), _PUBLISHED.other)
+        if source and source.lower() not in _PROMPTS:
+            fields.note(
+                "source", f"expected one of {', '.join(_PROMPTS)}, got {source!r}; template=plain words nothing."
+            )
+        case.template = Template(_PROMPTS.get(source.lower(), SLOT), _PUBLISHED.other)
     target, *accepted = fields.answers("answer")
     worded = case.question("question", case.template.edit)
     case.edit(

@@ -57,10 +57,11 @@ def find_parts(root: str, parts: Sequence[Part]) -> list[PartFile]:
 def picture_root(root: str, file: Path, folders: Sequence[str], examples: Sequence[str]) -> str:
     """Return the folder that the paths of a file's pictures begin at: the first below which one of some lies.
 
-    Tried are the root, the folders that the benchmark's publishers use, and the same below the file's own folder;
-    where none has any of the pictures it is the root.
+    Tried are the root, the folders that the benchmark's publishers use, and the same below the file's own folder and
+    those between; where none has any of the pictures it is the root.
     """
-    bases = [Path(root or file.parent), file.parent]
+    top = Path(root or file.parent)
+    bases = [top, *(one for one in file.parents if one.is_relative_to(top)), file.parent]
     tried = [base / folder for base in bases for folder in ("", *folders)]
     for place in tried:
         if any(os.path.isfile(place / example) for example in examples if "\0" not in example):
