@@ -5,6 +5,8 @@ What is wrong is noted with its place and a neutral value is given back, so that
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -14,10 +16,19 @@ from streams.text import half_character, picture_mark, printable
 
 
 class RecordFields:
-    """The fields of an object at a place of a file; `problems` gets a line for each mistake."""
+    """The fields of an object at a place of a file; `problems` gets a line for each mistake.
+
+    Where no `known` names are given, fields that nobody takes are passed over, as in files of other people.
+    """
 
     def __init__(
-        self, value: Any, known: Collection[str], place: str, problems: list[str], prefix: str = "", doubt: str = ""
+        self,
+        value: Any,
+        known: Collection[str] | None,
+        place: str,
+        problems: list[str],
+        prefix: str = "",
+        doubt: str = "",
     ) -> None:
         self._place, self._prefix, self.problems = place, prefix, problems
         self._given: dict[str, Any] = value if isinstance(value, dict) else {}
@@ -25,15 +36,17 @@ class RecordFields:
         if self.broken:
             problems.append(f"{place}{doubt}: expected an object, got {shown(value)}.")
             return
-        for name in self._given:
-            if name not in known:
-                self.note(name, f"no such field.{near(printable(name), known)}")
+        for name in self._given if known is not None else ():
+            if name not in (known or ()):
+                self.note(name, f"no such field.{near(printable(name), known or ())}")
         if isinstance(value, JsonObject) and value.twice:
             self.note(value.twice, "it is given twice. Keep one of them.")
 
     def note(self, name: str, problem: str) -> None:
-        """Note what is wrong with a field."""
-        self.problems.append(f"{self._place}, field '{self._prefix}{printable(name)}': {problem}")
+        """Note what is wrong with a field, once however often it is taken."""
+        line = f"{self._place}, field '{self._prefix}{printable(name)}': {problem}"
+        if line not in self.problems:
+            self.problems.append(line)
 
     def given(self, name: str) -> bool:
         """Return whether the record says anything here: null says nothing."""
@@ -46,9 +59,40 @@ class RecordFields:
         """
         if name not in self._given or (default is not None and not self.given(name)):
             if default is None and not self.broken:
-                self.note(name, "it is missing.")
+                self.note(name, self._missing(name))
             return default or ""
         return self._checked(name, self._given[name], needed=default is None, asked=asked)
+
+    def answers(self, name: str) -> tuple[str, ...]:
+        """Return the answers of a field, the right one first: a text, or the most frequent of a list of people's.
+
+        Each is there once. A list whose most frequent answer is empty has none that could be right: it is noted.
+        """
+        value = self._given.get(name)
+        if not isinstance(value, list):
+            return (self.text(name, asked=True),)
+        told = [self._checked(f"{name}[{i}]", one, needed=False, asked=True) for i, one in enumerate(value)]
+        votes = [answer for answer, _ in Counter(told).most_common()]  # those of one number in the order given
+        if not votes:
+            self.note(name, "it is an empty list; expected an answer, or several of which the most frequent counts.")
+        elif not votes[0].strip():
+            self.note(name, f"the most frequent of its {len(told)} answers is empty.")
+        return tuple(answer for answer in votes if answer.strip()) or ("",)
+
+    def field(self, name: str, known: Collection[str] | None = None) -> RecordFields | None:
+        """Return the fields of an object inside, None where there is none."""
+        if not self.given(name):
+            return None
+        inner = f"{self._prefix}{name}"
+        return RecordFields(self._given[name], known, self._place, self.problems, f"{inner}.", f", field '{inner}'")
+
+    def value(self, name: str) -> Any:
+        """Return what a field holds as the file says it, None where it holds nothing."""
+        return self._given.get(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all fields that are given, in order."""
+        return tuple(self._given)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of texts that a model may answer, () where there is none."""
@@ -79,7 +123,7 @@ class RecordFields:
             return default
         return value
 
-    def objects(self, name: str, known: Collection[str]) -> list[RecordFields]:
+    def objects(self, name: str, known: Collection[str] | None = None) -> list[RecordFields]:
         """Return a list of objects, each with its own fields."""
         value = self._given.get(name)
         if value is None:
@@ -92,6 +136,10 @@ class RecordFields:
             inner = f"{self._prefix}{name}[{i}]"
             made.append(RecordFields(one, known, self._place, self.problems, f"{inner}.", f", field '{inner}'"))
         return made
+
+    def _missing(self, name: str) -> str:
+        close = difflib.get_close_matches(name, list(self._given), 1, 0.7)
+        return f"it is missing. There is {printable(close[0])!r}." if close else "it is missing."
 
     def _checked(self, name: str, value: Any, *, needed: bool, asked: bool) -> str:
         if not isinstance(value, str):

@@ -16,9 +16,9 @@ from PIL import Image
 
 from streams.decoding import MAX_RATIO, check_size, decode
 from streams.near import near
-from streams.places import read_file
+from streams.places import read_file, written_place
 from streams.text import printable
-from streams.types import ImageError, ImageRef
+from streams.types import ImageError, ImageRef, digest_of
 
 
 def open_image(ref: ImageRef) -> Image.Image:
@@ -63,6 +63,19 @@ def file_ref(root: str | Path, relative: str, *, check: bool = False) -> ImageRe
     return ImageRef(f"file:{relative}", _digest(data), str(root))
 
 
+def unread_ref(root: str | Path, relative: str) -> ImageRef:
+    """Return the reference of a picture file that is read only when a model needs it; raises `ImageError`.
+
+    Its digest is that of the path below the root: two paths are two pictures, and a changed file is not noticed.
+    """
+    below = written_place(str(root), relative)
+    return ImageRef(f"file:{below}", _unread(below), str(root))
+
+
+def _unread(below: str) -> str:
+    return digest_of("unread", below)
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -73,7 +86,7 @@ def _named(relative: str, path: Path) -> str:
 
 def _from_file(ref: ImageRef, relative: str) -> Image.Image:
     data, path = read_file(ref.root, relative)
-    if _digest(data) != ref.digest:
+    if ref.digest not in (_digest(data), _unread(relative)):
         raise ImageError(f"{_named(relative, path)}: another picture than when the stream was read. Start again.")
     return decode(data, _named(relative, path))
 

@@ -24,19 +24,21 @@ null is left out. What one record repeats of another is joined with it (`streams
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from streams.axes import GRID_CELLS, RETIRED_VARIANTS, usual_reference
+from streams.bad_records import left_out
 from streams.fields import RecordFields
-from streams.images import file_ref
 from streams.joining import Draft, joined, settled
 from streams.order import PERMUTING, generator, ordered
+from streams.picture_files import Watch, read_pictures
 from streams.records import RawRecord, RecordsError, read_records
 from streams.settings import PathText
-from streams.stream import Source, Stream, StreamError, StreamOptions
+from streams.stream import Reading, Source, Stream, StreamError, StreamOptions
 from streams.types import (
     AXES,
     Edit,
@@ -58,7 +60,6 @@ _EDIT_FIELDS = (
     "split", "probes", "truths",
 )  # fmt: skip
 _PROBE_FIELDS = ("axis", "prompt", "target", "variant", "image", "reference", "accepted", "hops")
-_LISTED = 20  # problems that are told one by one
 _MOST_HOPS = 1000
 
 
@@ -71,8 +72,8 @@ class Options(StreamOptions):
     skip_bad: bool = Field(False, description="leave out records that cannot be used, and say which")
 
 
-def load(options: Options, *, edits: int, seed: int) -> Stream:
-    """Return the stream of a file, its first `edits` edits in the order asked for.
+def load(options: Options, *, edits: int, seed: int, watch: Watch | None = None) -> Stream:
+    """Return the stream of a file, its first `edits` edits in the order asked for; `watch` is told of pictures read.
 
     Raises `StreamError` that lists all bad records with file, line and field, unless they are to be left out.
     """
@@ -80,26 +81,32 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     try:
         raws = read_records(path)
     except RecordsError as error:
-        named = "" if str(error).startswith(f"{path}, ") else f"stream.path={options.path}: "
-        raise StreamError(f"{named}{error}") from error
+        head = "" if str(error).startswith(f"{path}, ") else f"stream.path={options.path}: "
+        raise StreamError(f"{head}{error}") from error
     # Every record by itself, then what it says of others: all problems are known before any is told.
-    reader = _Reader(options.root or str(path.parent))
+    root = options.root or str(path.parent)
+    named = dict.fromkeys(name for raw in raws for name in _pictures_of(raw.value))
+    pictures = read_pictures([(root, name) for name in named], decoded=True, watch=watch)
+    reader = _Reader({name: found for (_, name), found in pictures.items()})
     drafts = [draft for draft in map(reader.draft, raws) if draft is not None]
     problems = dict(reader.problems)
     kept, repeats = joined(drafts, problems)
     items, truths = settled(kept, problems)
-    _tell(path, problems, len(raws), skip=options.skip_bad)
+    lines = tuple(f"{path}, {line}" for found in problems.values() for line in found)
+    reading = Reading(len(raws), len(problems), lines)
+    notes = left_out(str(path), reading, skip=options.skip_bad)
 
     chosen = _in_order(items["edit"], options.order, seed)[:edits]
     if not chosen:
         raise StreamError(
             f"{path}: no record of split 'edit' is left ({len(raws)} were read, {len(problems)} left out). Expected "
-            'records such as {"prompt": "What is this?", "target": "a heron"}.'
+            'records such as {"prompt": "What is this?", "target": "a heron"}.',
+            reading,
         )
-    left_out = tuple(raw.text for raw in raws if raw.place in problems)
+    bad = tuple(raw.text for raw in raws if raw.place in problems)
     probes = tuple(probe for item in chosen for probe in item.probes)
     known = [identity_of((item.edit.id, truths[item.edit.id])) for item in chosen if item.edit.id in truths]
-    made_of = digest_of(_VERSION, identity_of(probes), identity_of(tuple(items["fit"])), *left_out, *known)
+    made_of = digest_of(_VERSION, identity_of(probes), identity_of(tuple(items["fit"])), *bad, *known)
     table = {item.edit.id: item.probes for item in chosen}
     source = Source(
         lambda edit: table[edit.id],
@@ -107,16 +114,25 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         lambda edit: truths.get(edit.id, ()),
     )
     general = tuple(_general(item) for item in items["general"])
-    notes = (*_left_out_note(path, problems, len(raws)), *_notes(path, chosen, repeats))
-    return Stream("jsonl", made_of, tuple(item.edit for item in chosen), general, source, notes)
+    notes += _notes(path, chosen, repeats)
+    chosen_edits = tuple(item.edit for item in chosen)
+    return Stream("jsonl", made_of, chosen_edits, general, source, tuple(notes), reading)
+
+
+def _pictures_of(record: Any) -> Iterator[str]:
+    """Yield the paths of pictures that a record names, as far as it is one."""
+    if isinstance(record, dict):
+        probes = record.get("probes")
+        for one in (record, *(probes if isinstance(probes, list) else ())):
+            if isinstance(one, dict) and isinstance(one.get("image"), str):
+                yield one["image"]
 
 
 class _Reader:
     """Reads records one by one; `problems` are what is wrong, by the place of the record."""
 
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._pictures: dict[str, ImageRef | ImageError] = {}
+    def __init__(self, pictures: Mapping[str, ImageRef | ImageError]) -> None:
+        self._pictures = pictures
         self.problems: dict[str, list[str]] = {}
 
     def draft(self, raw: RawRecord) -> Draft | None:
@@ -181,42 +197,11 @@ class _Reader:
         relative = fields.text("image")
         if len(fields.problems) > before:
             return None
-        if relative not in self._pictures:
-            try:
-                self._pictures[relative] = file_ref(self._root, relative, check=True)
-            except ImageError as error:
-                self._pictures[relative] = error
         found = self._pictures[relative]
         if isinstance(found, ImageRef):
             return found
         fields.note("image", f"{found}")
         return None
-
-
-def _tell(path: Path, problems: dict[str, list[str]], records: int, *, skip: bool) -> None:
-    """Raise `StreamError` with the first problems and their number, unless bad records are left out."""
-    if not problems or skip:
-        return
-    way = "Mend it, or leave it out with --skip-bad (stream.skip_bad=true)."
-    lines = _listed(path, problems)
-    if len(lines) == 1:
-        raise StreamError(f"{lines[0]} {way}")
-    head = f"{path}: {len(problems)} of {records} records cannot be used:"
-    raise StreamError("\n".join([head, *(f"  {line}" for line in lines), way]))
-
-
-def _left_out_note(path: Path, problems: dict[str, list[str]], records: int) -> list[str]:
-    if not problems:
-        return []
-    head = f"{path}: {len(problems)} of {records} records are left out (stream.skip_bad):"
-    return ["\n".join([head, *(f"  {line}" for line in _listed(path, problems))])]
-
-
-def _listed(path: Path, problems: dict[str, list[str]]) -> list[str]:
-    """Return the first problems with their file, and how many more there are."""
-    lines = [f"{path}, {line}" for found in problems.values() for line in found]
-    more = [f"and {len(lines) - _LISTED} more problems"] if len(lines) > _LISTED else []
-    return lines[:_LISTED] + more
 
 
 def _notes(path: Path, chosen: Sequence[PoolItem], repeats: int) -> list[str]:
@@ -264,7 +249,7 @@ def _general(item: PoolItem) -> Probe:
 
 def _pool(items: list[PoolItem], n: int, seed: int, path: Path) -> Pool:
     if not items:
-        raise StreamError(f'{path}: no record has "split": "fit", but this editor needs some to be fitted.')
+        raise StreamError(f'{path}: no record has "split": "fit". Mark some so to learn from them.')
     order = generator(seed, "jsonl", "pool").permutation(len(items))[:n]
     chosen = tuple(items[i] for i in order)
     return Pool(chosen, identity_of(chosen), seed)

@@ -55,6 +55,15 @@ def file_path(root: str, relative: str) -> Path:
     return real
 
 
+def written_place(root: str, relative: str) -> str:
+    """Return a path below the root as it is written, without detours; nothing is looked for. Raises `ImageError`.
+
+    >>> written_place("/data", "a/./b/../c.png")
+    'a/c.png'
+    """
+    return _as_written(root, relative, f"Image file:{printable(relative)}")
+
+
 def read_file(root: str, relative: str) -> tuple[bytes, Path]:
     """Return the bytes of a `file:` picture and where they lie; raises `ImageError`."""
     path = file_path(root, relative)

@@ -1,13 +1,15 @@
 """A stream: what is edited, in which order, and the probes of every edit; and how one is loaded by its name.
 
-Knows no model, editor or clock. A stream called NAME is the module `streams/NAME.py`, or `streams/NAME/edits.py`,
-with two names: `Options` (a pydantic model of its settings) and `load(options, *, edits, seed) -> Stream`.
+Knows no model, editor or clock. A stream called NAME is the module `streams/NAME.py`, `streams/NAME/edits.py` or
+`streams/published/NAME.py`, with two names: `Options` (a pydantic model of its settings) and
+`load(options, *, edits, seed) -> Stream`. One that reads picture files also takes `watch`, which is told how many are
+read, of how many.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +27,24 @@ from streams.types import Edit, Pool, Probe, digest_of, identity_of
 _MODULE = "edits"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading a stream's files: records, how many of them are bad, and one line for each thing wrong."""
+
+    records: int = 0
+    bad: int = 0
+    problems: tuple[str, ...] = ()
+
+
 class StreamError(ValueError):
-    """A stream that cannot be had: an unknown name or option, a bad record, nothing to edit."""
+    """A stream that cannot be had: an unknown name or option, a bad record, nothing to edit.
+
+    Where records are bad, `reading` has every line of what is wrong, also where the message tells the first ones.
+    """
+
+    def __init__(self, message: str, reading: Reading | None = None) -> None:
+        super().__init__(message)
+        self.reading = reading or Reading()
 
 
 class StreamOptions(BaseModel):
@@ -53,7 +71,8 @@ class Stream:
     An edit `supersedes` an earlier one of the same question, also where its record does not say so.
     `digest` identifies the stream: its edits, its general set, and `made_of`, which identifies all that decides
     the probes and the pool, since those are made when asked for. `general` holds untouched facts that no edit of the
-    stream concerns. `notes` are sentences about the data that a user should read once.
+    stream concerns. `notes` are sentences about the data that a user should read once, `reading` says what its files
+    held.
     """
 
     def __init__(
@@ -64,6 +83,7 @@ class Stream:
         general: tuple[Probe, ...],
         source: Source,
         notes: tuple[str, ...] = (),
+        reading: Reading | None = None,
     ) -> None:
         if not edits:
             raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
@@ -72,6 +92,7 @@ class Stream:
         self.digest = digest_of(name, made_of, identity_of(edits), identity_of(general))
         self.general = general
         self.notes = notes
+        self.reading = reading or Reading()
         self._source = source
         self._by_id = {edit.id: edit for edit in edits}
         self._probes: dict[str, tuple[Probe, ...]] = {}
@@ -111,14 +132,7 @@ class Stream:
 
 def stream_names() -> list[str]:
     """Return the names of all streams that ship with the package, sorted."""
-    import streams
-
-    found = []
-    for info in pkgutil.iter_modules(streams.__path__):
-        module = _module_name(Path(streams.__path__[0]), info.name, info.ispkg)
-        if module is not None and hasattr(importlib.import_module(module), "load"):
-            found.append(info.name)
-    return sorted(found)
+    return sorted(name for name, module in _modules().items() if hasattr(importlib.import_module(module), "load"))
 
 
 def stream_options(name: str) -> type[StreamOptions]:
@@ -126,8 +140,10 @@ def stream_options(name: str) -> type[StreamOptions]:
     return _find(name).Options
 
 
-def load_stream(name: str, *, edits: int, seed: int = 0, **options: Any) -> Stream:
-    """Return a stream of at most `edits` edits.
+def load_stream(
+    name: str, *, edits: int, seed: int = 0, watch: Callable[[int, int], None] | None = None, **options: Any
+) -> Stream:
+    """Return a stream of at most `edits` edits; `watch` is told how many picture files are read, of how many.
 
     Raises `StreamError` for an unknown name or option (with the near ones), a bad value, bad data or no edits.
     """
@@ -138,19 +154,26 @@ def load_stream(name: str, *, edits: int, seed: int = 0, **options: Any) -> Stre
         settings = checked_settings(module.Options, options, "stream")
     except SettingError as error:
         raise StreamError(str(error)) from error
-    return module.load(settings, edits=edits, seed=seed)
+    watched = {"watch": watch} if watch is not None and "watch" in inspect.signature(module.load).parameters else {}
+    return module.load(settings, edits=edits, seed=seed, **watched)
 
 
-def _module_name(folder: Path, name: str, is_package: bool) -> str | None:
-    if not is_package:
-        return f"streams.{name}"
-    return f"streams.{name}.{_MODULE}" if (folder / name / f"{_MODULE}.py").is_file() else None
+def _modules() -> dict[str, str]:
+    """Return the modules that may be streams, by the name that each would have."""
+    import streams.published
+
+    home = Path(__file__).parent
+    found = {}
+    for info in pkgutil.iter_modules([str(home)]):
+        if not info.ispkg:
+            found[info.name] = f"streams.{info.name}"
+        elif (home / info.name / f"{_MODULE}.py").is_file():
+            found[info.name] = f"streams.{info.name}.{_MODULE}"
+    published = pkgutil.iter_modules(streams.published.__path__)
+    return found | {info.name: f"streams.published.{info.name}" for info in published}
 
 
 def _find(name: str) -> ModuleType:
     if name not in stream_names():
         raise StreamError(f"No stream is called {name!r}.{near(name, stream_names())}")
-    import streams
-
-    folder = Path(streams.__path__[0])
-    return importlib.import_module(str(_module_name(folder, name, (folder / name).is_dir())))
+    return importlib.import_module(_modules()[name])

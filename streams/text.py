@@ -17,6 +17,7 @@ _PICTURE_MARK = re.compile(
     re.IGNORECASE,
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class TextError(ValueError):
@@ -82,7 +83,8 @@ def half_character(text: str) -> str:
     >>> half_character("a\ud83d"), half_character("a\U0001f600")
     ('\\ud83d', '')
     """
-    return next((printable(c) for c in text if "\ud800" <= c <= "\udfff"), "")
+    found = _HALF.search(text)
+    return printable(found.group()) if found else ""
 
 
 def picture_mark(text: str) -> str:

@@ -24,6 +24,7 @@ from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, ladder_command, report_command
 from lifelong.cli.route import route_command
 from lifelong.cli.story import story_command
+from lifelong.cli.stream import stream_app
 from lifelong.cli.stress import stress_app
 from lifelong.cli.tune import tune_command
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
@@ -62,6 +63,7 @@ app.command("tune")(tune_command)
 app.command("story")(story_command)
 app.command("route")(route_command)
 app.add_typer(stress_app, name="stress")
+app.add_typer(stream_app, name="stream")
 
 
 def main(work: Callable[[], object] = app) -> None:

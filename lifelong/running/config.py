@@ -118,8 +118,13 @@ MOST_POOL = 10**6  # edits to learn from, which are made before anything is lear
 
 
 class FitOptions(Frozen):
-    """What a trained editor learns from: how many edits of the stream's disjoint pool, and their seed."""
+    """What a trained editor learns from: how many edits of a stream's disjoint pool, and their seed.
 
+    `stream` is another stream, with options after a second dot (`fit.stream.root=FOLDER`), where the run's own has no
+    pool or another one shall be learnt from.
+    """
+
+    stream: NamedPart | None = Field(default=None, description="whose pool is learnt from; the run's own without it")
     edits: int = Field(default=1000, ge=1, le=MOST_POOL, description="edits of the disjoint pool to learn from")
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what they are drawn from")
 
@@ -199,6 +204,9 @@ class RunConfig(Frozen):
         for key in (*_PARTS, *MAYBE):
             part = getattr(self, key)
             plain[key] = None if part is None else part.flat()
+        plain["fit"] = {k: v for k, v in plain["fit"].items() if v is not None}
+        if self.fit.stream is not None:
+            plain["fit"]["stream"] = self.fit.stream.flat()
         return {k: v for k, v in plain.items() if v is not None}
 
 
@@ -222,6 +230,8 @@ def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
     for key, below in table.items():
         if isinstance(below, dict):
             table[key] = {k: v for k, v in below.items() if not _known_by_content(key, k, v, digests)}
+    if isinstance(other := table["fit"].get("stream"), dict):  # what is learnt from it is in the fit's own digest
+        table["fit"]["stream"] = {k: v for k, v in other.items() if not (isinstance(v, str) and os.path.isabs(v))}
     text = json.dumps([table, dict(digests)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -311,6 +321,11 @@ def from_table(table: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfi
     if any(key.split(".")[0] == "editor" for key in changes):  # a label says what the editor was before
         table = {key: value for key, value in table.items() if key != "label"}
     whole = override(table, changes)
+    learnt = whole.get("fit")
+    if isinstance(learnt, Mapping) and isinstance(learnt.get("stream"), Mapping) and "name" not in learnt["stream"]:
+        raise ConfigError(
+            f"fit.stream.{next(iter(learnt['stream']), '')}: of which stream? Say fit.stream=NAME, too."
+        )
     for key in (*_PARTS, *MAYBE):
         below = whole.get(key)
         if isinstance(below, Mapping) and "name" not in below:
@@ -343,7 +358,17 @@ def settled_config(config: RunConfig) -> RunConfig:
             model = options_model(key, part.name)
             options = check_model(model, options, key).model_dump(mode="json", exclude_unset=True)
         update[key] = NamedPart.model_construct(name=_placed(key, part.name), options=dict(options))
+    if config.fit.stream is not None:
+        update["fit"] = config.fit.model_copy(update={"stream": _settled_stream(config.fit.stream)})
     return config.model_copy(update=update)
+
+
+def _settled_stream(part: NamedPart) -> NamedPart:
+    """Return the stream that is learnt from with its options checked, its paths absolute."""
+    if clash := sorted({"edits", "seed"} & set(part.options)):
+        raise ConfigError(f"fit.stream.{clash[0]}: how many are learnt from, and which, is said by fit.{clash[0]}.")
+    options = check_model(options_model("stream", part.name), part.options, "fit.stream")
+    return NamedPart.model_construct(name=part.name, options=options.model_dump(mode="json", exclude_unset=True))
 
 
 def _placed(key: str, name: Any) -> Any:

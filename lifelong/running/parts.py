@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
     from lifelong.simulation.clock import Clock
     from streams.stream import Stream
+    from streams.types import Pool
 
 
 def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
@@ -84,6 +85,18 @@ def make_stream(config: RunConfig) -> Stream:
     from streams.stream import load_stream
 
     return load_stream(config.stream.name, edits=config.edits, seed=config.seed, **config.stream.options)
+
+
+def make_pool(config: RunConfig, n: int, own: Stream) -> Pool:
+    """Return n items that a trained editor of a configuration learns from: of `fit.stream`, else of its own stream.
+
+    Raises `StreamError` for a stream that has none.
+    """
+    from streams.stream import load_stream
+
+    part, seed = config.fit.stream, config.fit.seed
+    source = own if part is None else load_stream(part.name, edits=1, seed=seed, **part.options)
+    return source.pool(n, seed)
 
 
 def make_clock(config: RunConfig) -> Clock:

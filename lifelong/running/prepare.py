@@ -29,7 +29,7 @@ from lifelong.running.config import (
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
-from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream
+from lifelong.running.parts import check_model_named, load_model, make_clock, make_pool, make_stream
 from lifelong.running.settings import settled_part
 from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
@@ -221,9 +221,11 @@ def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:
     if asked > MOST_POOL:
         raise ConfigError(f"editor.pool={asked}: at most {MOST_POOL} edits to learn from.")
     try:
-        return Fit.of(kind, name, options, vlm, stream.pool(asked, config.fit.seed))
+        return Fit.of(kind, name, options, vlm, make_pool(config, asked, stream))
     except StreamError as error:
         wanted = kind.pool_wanted(options)
+        if config.fit.stream is not None or error.reading.problems:
+            raise
         if not wanted:
             return None
         usual = make_stream(RunConfig(edits=1))
@@ -232,8 +234,8 @@ def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:
             return fit
         raise ConfigError(
             f"stream={config.stream.name} has nothing to fit an editor on ({str(error).rstrip('.')}), but "
-            f"editor={name} {wanted}, and no fit of these options and this model lies here. Mark some records of the "
-            f'file "split": "fit".{_ships_for(fit)}'
+            f"editor={name} {wanted}, and no fit of these options and this model lies here. Say fit.stream=NAME to "
+            f"learn from another stream's pool, such as fit.stream=atlas.{_ships_for(fit)}"
         ) from error
 
 

@@ -130,8 +130,14 @@ def parse_words(words: Sequence[str]) -> dict[str, Any]:
     return pairs
 
 
+INNER_PART = ("fit", "stream")
+"""The one part of a run that stands inside a table."""
+
+
 def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a nested table with changes by dotted key; another name for a part drops the old part's options.
+
+    Only `fit.stream`, a part inside a table, has options after a second dot.
 
     >>> override({"editor": {"name": "grace", "radius": 1}}, {"editor.radius": 2, "editor": "ft"})
     {'editor': {'name': 'ft', 'radius': 2}}
@@ -146,8 +152,15 @@ def override(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             same = isinstance(before, Mapping) and before.get("name") == value
             result[last] = before if same else value
             continue
-        if len(path) > 1:
+        if len(path) > 1 and tuple(path) != INNER_PART:
             raise ConfigError(f"{key}: keys have at most one dot.")
+        if tuple(path) == INNER_PART:
+            inner = result.get(path[0], {})
+            result[path[0]] = {
+                **inner,
+                path[1]: override({path[1]: inner.get(path[1], {})}, {f"{path[1]}.{last}": value})[path[1]],
+            }
+            continue
         below = result.setdefault(path[0], {})
         if not isinstance(below, Mapping):
             below = {"at" if path[0] == "panels" else "name": below}

@@ -66,8 +66,8 @@ def test_an_editor_with_nothing_left_to_learn_needs_no_pool(words: dict, own_fil
     ("words", "told"),
     [
         ({"editor": "rag", "editor.threshold": 0.9}, r"rag calibrates editor.image_weight \(or give it\)"),
-        ({"editor": "liveedit"}, r'is trained .* Mark some records .*"fit"\. What ships is for model=atlas'),
-        ({"editor": "lemoe"}, r'lemoe is trained .* Mark some records of the file "split": "fit"\.$'),
+        ({"editor": "liveedit"}, r"is trained .* fit\.stream=NAME .*atlas\. What ships is for model=atlas"),
+        ({"editor": "lemoe"}, r"Mark some so .*lemoe is trained .* Say fit\.stream=NAME .* fit\.stream=atlas\.$"),
     ],
     ids=lambda one: one if isinstance(one, str) else one["editor"],
 )
