@@ -19,6 +19,7 @@ from transformers.models.auto.configuration_auto import model_type_to_module_nam
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from lifelong.models.folders.check import ModelError
+from streams.text import printable
 
 _UNREAD = ("video", "feature_extractor", "audio")  # parts of a processor that are never asked for anything
 _FOR_VIDEOS = ("num2words",)  # packages that a processor asks for when it is made, and uses for videos only
@@ -59,11 +60,11 @@ def _kind_of(folder: Path, table: dict[str, Any], own: dict[str, Any]) -> Any:
             tables.append(PretrainedConfig.get_config_dict(str(folder), _configuration_file=name, **own)[0])
     named = [t.get("processor_class") for t in tables]
     family = PROCESSOR_MAPPING_NAMES.get(config.get("model_type", ""))
-    found = (_class_named(name) for name in (*named, family) if isinstance(name, str))
+    found = (_class_named(name, folder) for name in (*named, family) if isinstance(name, str))
     return next((kind for kind in found if kind is not None), None)
 
 
-def _class_named(name: str) -> Any:
+def _class_named(name: str, folder: Path) -> Any:
     """Return a processor's class from the module it is written in: the package's face hides some of them."""
     for family, kinds in PROCESSOR_MAPPING_NAMES.items():
         module = model_type_to_module_name(family)
@@ -73,7 +74,7 @@ def _class_named(name: str) -> Any:
             found = importlib.import_module(f"transformers.models.{module}.processing_{module}")
         except ModuleNotFoundError as error:
             if error.name == "torchvision":
-                raise ModelError(f"its processor, {name}, cannot do without torchvision: {_EXTRA}.") from error
+                raise ModelError(_needs(folder, f"its processor ({name})")) from error
             continue  # a family that uses another one's processor
         if isinstance(getattr(found, name, None), type):
             return getattr(found, name)
@@ -89,12 +90,14 @@ def _part(name: str, folder: Path, own: dict[str, Any]) -> Any:
         return AutoTokenizer.from_pretrained(str(folder / name), **own)
     try:
         return AutoImageProcessor.from_pretrained(str(folder), backend="pil", **own)
-    except ImportError as error:
-        raise ModelError(f"its pictures cannot be prepared without torchvision: {_EXTRA}.") from error
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         if "torchvision" not in str(error).lower():
             raise
-        raise ModelError(f"its pictures cannot be prepared without torchvision: {_EXTRA}.") from error
+        raise ModelError(_needs(folder, "what prepares its pictures")) from error
+
+
+def _needs(folder: Path, what: str) -> str:
+    return f"{printable(str(folder))}: {what} needs torchvision, which is not installed: {_EXTRA}."
 
 
 def _without_videos(kind: Any) -> Any:

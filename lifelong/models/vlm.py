@@ -29,6 +29,7 @@ from lifelong.models.passes.layout import Hidden, Layout, Scored
 from lifelong.models.passes.scoring import scored_rows
 from lifelong.models.passes.structure import VISION, context_of, find_structure, find_submodule
 from lifelong.models.products import mkl_falls_short, quicken
+from lifelong.models.prompts.answer_form import form_of
 from lifelong.models.prompts.length import Lengths
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
@@ -69,11 +70,13 @@ class VLM:
         self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
         self.cache = ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
-        self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
+        family = find_quirk(model.config)
+        self.reader = PromptReader(model, processor, family, open_image, self.cache)
         self.lengths = Lengths(self.reader, context_of(model.config))
         end_ids = end_ids_of(model, self.tokenizer)
-        self.end_id = end_ids[0]
-        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+        self.form = form_of(self.reader.chat, self.reader.marks, end_ids, family.answers_after)
+        self.reader.prefix, self.end_id = self.form.prefix, self.form.end_id
+        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids, family)
         self.pauses = Pauses(self.passes)
 
     @classmethod

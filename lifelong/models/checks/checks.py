@@ -65,6 +65,17 @@ class Bench:
             self.known[key] = make()
         return self.known[key]
 
+    @property
+    def hooks(self) -> dict[str, int]:
+        """How many hooks each module had at the first question, when transformers had put in its own."""
+        return self.once("hooks", self._count_hooks)
+
+    def _count_hooks(self) -> dict[str, int]:
+        question = self.question(self.cases[-1])
+        with torch.no_grad():
+            self.reference.forward(self.reference.answered(question, question.target), output_hidden_states=True)
+        return _hooks_of(self.door.model)
+
     def question(self, case: Case) -> Question:
         """Return a case as the reference takes it."""
         parts = tuple(drawn(p) if isinstance(p, ImageRef) else str(p) for p in case.prompt.parts)
@@ -118,7 +129,7 @@ def _prompt_ids(bench: Bench) -> str:
 def _target(bench: Bench) -> str:
     """The target's tokens are those of an answer that the template writes, where it writes answers."""
     door, case = bench.door, bench.cases[0]
-    written = door.form.written(case.target) if door.form.known else None
+    written = bench.reference.answer_ids(case.target)
     ours = door.target_ids(case.target)
     if written is not None and ours[:-1] != written[: len(ours) - 1]:
         return f"the answer begins with token {ours[0]}, the template writes {written[0]}"
@@ -283,13 +294,14 @@ def _several(bench: Bench) -> str:
 
 def _left(bench: Bench) -> str:
     """No hook, forward or offset of a prompt stays in the model; called after all others."""
-    door = bench.door
+    door, before = bench.door, bench.hooks
     _said(door, bench.cases, 2)
     door.score([case.prompt for case in bench.cases], [case.target for case in bench.cases])
+    after = _hooks_of(door.model)
     for name, module in door.model.named_modules():
         if "forward" in module.__dict__:
             return f"{name or 'the model'} has another forward"
-        if module._forward_hooks or module._forward_pre_hooks:
+        if after[name] != before[name]:
             return f"{name or 'the model'} has a hook"
         if getattr(module, "rope_deltas", None) is not None:
             return f"{name or 'the model'} keeps the offsets of the last prompt"
@@ -328,6 +340,11 @@ def bench_of(make: Callable[[], Any], *, short: bool = False) -> Bench:
 
 
 # Comparing
+
+def _hooks_of(model: nn.Module) -> dict[str, int]:
+    return {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in model.named_modules()}
+
+
 
 def _scores_differ(bench: Bench, cases: Sequence[Case], door: Any) -> str:
     return _differ(bench, cases, door.score([c.prompt for c in cases], [c.target for c in cases]))

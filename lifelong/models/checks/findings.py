@@ -6,6 +6,7 @@ Knows checks by name; nothing of what they compare.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,10 @@ def findings_of(make: Callable[[], Any], *, short: bool = False, names: Iterable
     What a library raises inside a check is why it is not kept.
     """
     bench = bench_of(make, short=short)
-    return [Finding(name, _why(name, bench)) for name in (names or (SHORT if short else CHECKS))]
+    wanted = tuple(names) or (SHORT if short else tuple(CHECKS))
+    with suppress(Exception):  # a model that cannot be asked at all is told by the checks
+        bench.hooks if "nothing left" in wanted else None  # noqa: B018
+    return [Finding(name, _why(name, bench)) for name in wanted]
 
 
 def _why(name: str, bench: Bench) -> str:

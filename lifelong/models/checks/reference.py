@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -69,6 +69,21 @@ class Reference:
             inputs = self.model._update_model_kwargs_for_generation(ModelOutput(), inputs, False)
         answer = torch.tensor([list(ids)], dtype=torch.long, device=prompt.device)  # (1, answer)
         return {"input_ids": torch.cat([prompt, answer], 1)} | inputs
+
+    def answer_ids(self, answer: str) -> list[int] | None:
+        """Return the ids that the official template writes for an answer; None where it writes none after a question."""
+        user = {"role": "user", "content": [{"type": "text", "text": "Why?"}]}
+        said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+        write = partial(self.processor.apply_chat_template, chat_template=self.template, tokenize=False)
+        try:
+            texts = [write([user], add_generation_prompt=True), write([user, said])]
+        except Exception:  # a template that knows no answers
+            return None
+        bos = self.processor.tokenizer.bos_token
+        asked, told = (
+            self.processor.tokenizer(t, add_special_tokens=not (bos and t.startswith(bos)))["input_ids"] for t in texts
+        )
+        return told[len(asked) :] if told[: len(asked)] == asked and answer in texts[1] else None
 
     def forward(self, inputs: Mapping[str, Any], **more: Any) -> Any:
         """Run the model without a cache; a family that insists on a picture is asked by its language model."""

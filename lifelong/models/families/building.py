@@ -23,7 +23,7 @@ from lifelong.models.folders.check import ModelError
 from streams.near import near
 
 SPREAD = 0.3  # standard deviation of the weights: large enough that different prompts get different answers
-WORDS = 320  # rows of the embeddings: every tokenizer here has fewer tokens
+WORDS = 384  # rows of the embeddings: every tokenizer here has fewer tokens
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ Found by structure, not by name. Knows nothing about prompts, images or hooks.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from lifelong.models.folders.check import check_token
+from lifelong.models.folders.check import ModelError, check_token
 from streams.near import near
 
 VISION = -2
@@ -49,9 +50,15 @@ class Structure:
 def find_structure(model: nn.Module) -> Structure:
     """Find the decoder layers: the longest list of equal blocks in the smallest part that holds the embeddings.
 
-    Raises `ValueError` that says what was found when there is none.
+    Raises `ValueError` that says what was found when there is none, `ModelError` for an encoder-decoder.
     """
     names = {id(m): name for name, m in model.named_modules()}
+    config: Any = model.config
+    if any(getattr(c, "is_encoder_decoder", False) for c in (config, config.get_text_config())):
+        raise ModelError(
+            f"{type(model).__name__}: an encoder-decoder is not supported: its encoder reads the prompt, and an edit is"
+            " looked for in a decoder that reads prompt and answer. Take a variant with a decoder alone."
+        )
     embedding = model.get_input_embeddings()  # type: ignore[operator]
     path = names[id(embedding)].split(".")
     for cut in range(len(path) - 1, -1, -1):
@@ -95,6 +102,29 @@ def image_token_of(model: Any, processor: Any) -> int:
         return -1
     most = len(processor.tokenizer) if hasattr(processor, "tokenizer") else 1 << 31
     return check_token("config.json: image_token_id", found, max(most, model.get_input_embeddings().weight.shape[0]))
+
+
+def keeps_every_token(config: Any) -> bool:
+    """Whether the decoder keeps keys and values of every token that it has read: no layer has a window or a state."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    text = config.get_text_config()
+    try:
+        layers = DynamicCache(config=text).layers
+    except Exception:  # a cache that cannot be described is not one that keeps every token
+        return False
+    return all(type(layer) is DynamicLayer for layer in layers) and not getattr(text, "sliding_window", None)
+
+
+def sees_later(model: nn.Module, structure: Structure) -> bool:
+    """Whether the decoder is given the pictures beside the embeddings: features for deeper layers, cross attention."""
+    language = model.get_submodule(structure.language_name)
+    names = {*inspect.signature(language.forward).parameters, *inspect.signature(structure.layers[-1].forward).parameters}
+    return any(word in name for name in names for word in _OF_PICTURES)
+
+
+_OF_PICTURES = ("visual", "vision", "deepstack", "cross_attention", "image", "pixel")
 
 
 def context_of(config: Any) -> int | None:
