@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, new
 from torch import Tensor
 from transformers.utils import ModelOutput
 
@@ -49,7 +49,18 @@ class Reference:
             {"type": "text", "text": p} if isinstance(p, str) else {"type": "image", "image": p}
             for p in question.parts
         ]
-        given = self.processor.apply_chat_template(
+        try:
+            given = self._processed(content)
+        except ValueError:  # of a processor that insists on a picture
+            if question.pictures:
+                raise
+            given = self._without(self._processed([{"type": "image", "image": new("RGB", (32, 32))}, *content]))
+        kept = {n: v for n, v in given.items() if isinstance(v, Tensor) and n not in _NO_INPUTS}
+        dtype, device = self.model.dtype, self.model.device
+        return {n: (v.to(dtype) if v.is_floating_point() else v).to(device) for n, v in kept.items()}
+
+    def _processed(self, content: list[dict[str, Any]]) -> Mapping[str, Any]:
+        return self.processor.apply_chat_template(
             [{"role": "user", "content": content}],
             chat_template=self.template,
             add_generation_prompt=True,
@@ -57,9 +68,24 @@ class Reference:
             return_dict=True,
             return_tensors="pt",
         )
-        kept = {n: v for n, v in given.items() if isinstance(v, Tensor) and n not in _NO_INPUTS}
-        dtype, device = self.model.dtype, self.model.device
-        return {n: (v.to(dtype) if v.is_floating_point() else v).to(device) for n, v in kept.items()}
+
+    def _without(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs with their picture, and the tokens that stand for it, taken out."""
+        words = given["input_ids"][0] != self.processor.image_token_id
+        return {n: v[:, words] for n, v in given.items() if isinstance(v, Tensor) and v.shape == (1, len(words))}
+
+    def layer_inputs(self, question: Question, layers: Mapping[int, Any]) -> tuple[dict[int, Tensor], Any]:
+        """Return what decoder layers take (tokens, width) of prompt and target, and the pass's `hidden_states`."""
+        found: dict[int, Tensor] = {}
+        handles = [
+            layer.register_forward_pre_hook(partial(_keep, found, i), with_kwargs=True) for i, layer in layers.items()
+        ]
+        try:
+            out = self.forward(self.answered(question, question.target), output_hidden_states=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found, out.hidden_states
 
     def answered(self, question: Question, ids: Sequence[int]) -> dict[str, Any]:
         """Return the inputs with an answer's ids behind the prompt, as `generate` would go on with them."""
@@ -136,3 +162,8 @@ class Reference:
     @cached_property
     def _keeps(self) -> list[Any]:
         return [m for m in self.model.modules() if hasattr(m, "rope_deltas")]
+
+
+def _keep(found: dict[int, Tensor], i: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+    found[i] = states[0].detach().clone()

@@ -68,14 +68,24 @@ def build_family(name: str, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def _draw(model: torch.nn.Module) -> None:
-    """Draw all matrices anew, and open the gates that a family starts closed: nothing of it may be without effect."""
+def _draw(model: Any) -> None:
+    """Draw all matrices anew, and open the gates that a family starts closed: nothing of it may be without effect.
+
+    No answer has a token that stands for a part of a picture: a model that knew something would not write one.
+    """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() >= 2 and "gate" not in name.split(".")[-1]:
                 parameter.normal_(0, SPREAD)
             elif "gate" in name.split(".")[-1]:
                 parameter.fill_(1.0)
+        head, words = model.get_output_embeddings(), model.get_input_embeddings()
+        marks = [v for k, v in vars(model.config).items() if k.endswith(("token_id", "token_index", "patch_id"))]
+        ends = (model.generation_config.eos_token_id, model.generation_config.pad_token_id)
+        if head is not None and head.weight is not words.weight:
+            for mark in marks:
+                if isinstance(mark, int) and mark < len(head.weight) and mark not in ends:
+                    head.weight[mark] = 0.0
 
 
 def _write(parts: Parts, folder: Path) -> None:

@@ -84,7 +84,7 @@ class Passes:
         self.same_length_decoding = counts or family.same_length or not keeps_every_token(model.config)
         # They also keep the offsets of the last prompt, which must not reach a prompt that has none.
         self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
-        self._sees_later = sees_later(model, structure)
+        self.sees_later = sees_later(model, structure)
         self._layer_gives_tuple = False
         self.lines = 1  # that an answer may have
         self._line_breaks: dict[int, int] = {}
@@ -328,7 +328,7 @@ class Passes:
 
     def _seen_later(self, batch: Batch, memo: MutableMapping[Any, Any] | None) -> Mapping[str, Any]:
         """Return what a resumed pass needs of the images: nothing, where they only stand among the embeddings."""
-        if not self._sees_later and self.reader.keeps_features:
+        if not self.sees_later and self.reader.keeps_features:
             return {}
         found = None if memo is None else memo.get("seen")
         if found is None:

@@ -247,7 +247,8 @@ class PromptReader:
                 return None
             parts.append(len(tiles))
             tiles.append(kept)
-        text, pictures = self._written(parts, tiles)
+        text, cut = self._written(parts, tiles)
+        pictures = self._seen_as(cut, prompt)
         counts = self._token_counts(pictures)
         ids = None if counts is None else self.chat.quick_ids(text, counts)
         held = len(pictures) * self._bytes_each
@@ -265,6 +266,18 @@ class PromptReader:
         ordered = self.quirk.arrange(parts)
         text = self.chat.text([p if isinstance(p, str) else len(tiles[p]) for p in ordered])
         return text, tuple(key for p in ordered if isinstance(p, int) for key in tiles[p])
+
+    def _seen_as(self, pictures: tuple[str, ...], prompt: Prompt) -> tuple[str, ...]:
+        """Return the keys under which a prompt's pictures have features: those of a family may depend on company.
+
+        Where the Q-Former reads the question they are the prompt's own, and where a processor prepares several
+        pictures otherwise than one, they are those of so many pictures.
+        """
+        if self.quirk.words_seen:
+            return tuple(f"{key} {prompt.digest}" for key in pictures)
+        if self.alone or len(pictures) < 2:
+            return pictures
+        return tuple(f"{key} 1/{len(pictures)}" for key in pictures)
 
     def _token_counts(self, pictures: Sequence[str]) -> list[int] | None:
         features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
@@ -289,11 +302,10 @@ class PromptReader:
         marked = self._marked(prompt)
         read = self.marks.apart(marked) if marked else self.processor
         if given:
-            inputs = read(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
+            nested = [given] if len(given) > 1 else given  # several are of one prompt: some families see that
+            inputs = read(text=[text], images=nested, return_tensors="pt", add_special_tokens=special)
         else:
             inputs = self.quirk.words(read, text, special=special)
-        if given and self.quirk.words_seen:  # the same picture under another question has other features
-            pictures = tuple(f"{key} {prompt.digest}" for key in pictures)
         ids = inputs["input_ids"][0]
         aligned, extras, pixels = {}, {}, {}
         for name, value in inputs.items():
@@ -305,11 +317,12 @@ class PromptReader:
                 aligned[name] = value[0]
             elif name not in self.quirk.beside_pixels:
                 extras[name] = value
-        told = (*extras, *(n for n in pixels if n in self.quirk.beside_pixels))
-        self._joins = self._joins and all(name.endswith(_SIZES) for name in told)
         if given and self.alone is None:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
             self.alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+        pictures = self._seen_as(pictures, prompt)
+        told = (*extras, *(n for n in pixels if n in self.quirk.beside_pixels))
+        self._joins = self._joins and all(name.endswith(_SIZES) for name in told)
         counts = self._token_counts(pictures)
         if counts is not None and not marked:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
