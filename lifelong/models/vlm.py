@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
+from lifelong.models.checks.verdict import require_checked
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
@@ -88,16 +90,24 @@ class VLM:
         device: str = "cpu",
         cache_bytes: int = 1 << 30,
         known: Sequence[str] = (),
+        checked: Path | None = None,
+        check: bool = True,
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
-        `ModelError` for a model that cannot be found or is not whole.
+        `known` are names that are near for a misspelt one. A model that is not shipped is held to the short form of
+        the checks, once where a folder `checked` is given to write that down in; not without `check`. Raises
+        `ValueError` for an unknown dtype or device and `ModelError` for a model that cannot be found, is not whole,
+        or does not keep a check.
         """
         model, processor, digest = load_parts(name_or_path, dtype, device, known)
         folder = Path(name_or_path).expanduser()
         name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
-        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+        vlm = cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+        if check and name_or_path != "atlas":
+            again = partial(cls, model, processor, name=name, digest=digest)
+            require_checked(again, name_or_path, digest, checked)
+        return vlm
 
     # What it is made of
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lifelong.models.checks.checks import CHECKS, SHORT, Bench, bench_of
+from lifelong.models.checks.checks import MODEL_CHECKS, SHORT_FORM, Bench, bench_of
 from lifelong.models.folders.check import text_of_error
 
 
@@ -33,7 +33,7 @@ def findings_of(make: Callable[[], Any], *, short: bool = False, names: Iterable
     What a library raises inside a check is why it is not kept.
     """
     bench = bench_of(make, short=short)
-    wanted = tuple(names) or (SHORT if short else tuple(CHECKS))
+    wanted = tuple(names) or (SHORT_FORM if short else tuple(MODEL_CHECKS))
     with suppress(Exception):  # a model that cannot be asked at all is told by the checks
         bench.hooks if "nothing left" in wanted else None  # noqa: B018
     return [Finding(name, _why(name, bench)) for name in wanted]
@@ -41,7 +41,7 @@ def findings_of(make: Callable[[], Any], *, short: bool = False, names: Iterable
 
 def _why(name: str, bench: Bench) -> str:
     try:
-        return CHECKS[name](bench)
+        return MODEL_CHECKS[name](bench)
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # of a model that cannot be asked so: what it says is the finding

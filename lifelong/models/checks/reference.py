@@ -33,7 +33,7 @@ class Question:
         return [part for part in self.parts if not isinstance(part, str)]
 
 
-class Reference:
+class ModelReference:
     """A model and its processor, asked as transformers' own examples ask them; `template` writes the prompts."""
 
     def __init__(self, model: Any, processor: Any, template: Any) -> None:
@@ -97,7 +97,7 @@ class Reference:
         return {"input_ids": torch.cat([prompt, answer], 1)} | inputs
 
     def answer_ids(self, answer: str) -> list[int] | None:
-        """Return the ids that the official template writes for an answer; None where it writes none after a question."""
+        """Return the ids that the official template writes for an answer after a question; None where none."""
         user = {"role": "user", "content": [{"type": "text", "text": "Why?"}]}
         said = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
         write = partial(self.processor.apply_chat_template, chat_template=self.template, tokenize=False)
@@ -107,7 +107,8 @@ class Reference:
             return None
         bos = self.processor.tokenizer.bos_token
         asked, told = (
-            self.processor.tokenizer(t, add_special_tokens=not (bos and t.startswith(bos)))["input_ids"] for t in texts
+            self.processor.tokenizer(t, add_special_tokens=not (bos and t.startswith(bos)))["input_ids"]
+            for t in texts
         )
         return told[len(asked) :] if told[: len(asked)] == asked and answer in texts[1] else None
 

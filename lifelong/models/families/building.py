@@ -22,8 +22,8 @@ from transformers import PreTrainedTokenizerFast
 from lifelong.models.folders.check import ModelError
 from streams.near import near
 
-SPREAD = 0.3  # standard deviation of the weights: large enough that different prompts get different answers
-WORDS = 384  # rows of the embeddings: every tokenizer here has fewer tokens
+WEIGHT_SPREAD = 0.3  # standard deviation of the weights: large enough that different prompts get different answers
+VOCABULARY = 384  # rows of the embeddings: every tokenizer here has fewer tokens
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def build_family(name: str, folder: Path, *, seed: int = 0) -> Path:
     """
     names = family_names()
     if name not in names:
-        raise ModelError(f"family {name!r}: there is none of this name.{near(name, names)} Families: {', '.join(names)}.")
+        raise ModelError(
+            f"family {name!r}: there is none of this name.{near(name, names)} Families: {', '.join(names)}."
+        )
     module = importlib.import_module(f"lifelong.models.families.family_{name}")
     make: Callable[[], Parts] = getattr(module, f"make_{name}")
     with torch.random.fork_rng():
@@ -76,7 +78,7 @@ def _draw(model: Any) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() >= 2 and "gate" not in name.split(".")[-1]:
-                parameter.normal_(0, SPREAD)
+                parameter.normal_(0, WEIGHT_SPREAD)
             elif "gate" in name.split(".")[-1]:
                 parameter.fill_(1.0)
         head, words = model.get_output_embeddings(), model.get_input_embeddings()
@@ -128,7 +130,7 @@ def byte_tokenizer(
 def piece_tokenizer(
     special: Sequence[str], *, pad: str, end: str, start: str | None = None, starts: bool = True, **named: str
 ) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of SentencePiece's kind (Llama's): a text begins with a space's piece, bytes where needed."""
+    """Return a tokenizer of SentencePiece's kind (Llama's): a text begins with a space's piece."""
     bytes_ = [f"<0x{i:02X}>" for i in range(256)]
     letters = [chr(i) for i in range(33, 127) if chr(i) not in "<>"]
     vocab = {token: i for i, token in enumerate(dict.fromkeys([*special, "\u2581", *letters, *bytes_]))}
@@ -201,7 +203,7 @@ def turns(
 def llama_like(**changed: Any) -> dict[str, Any]:
     """Return the configuration of a small decoder as most families have it: 4 layers of width 32, two heads."""
     return {
-        "vocab_size": WORDS,
+        "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "intermediate_size": 64,
         "num_hidden_layers": 4,
@@ -209,7 +211,7 @@ def llama_like(**changed: Any) -> dict[str, Any]:
         "num_key_value_heads": 2,
         "head_dim": 16,
         "max_position_embeddings": 4096,
-        "initializer_range": SPREAD,
+        "initializer_range": WEIGHT_SPREAD,
         "bos_token_id": None,
         "pad_token_id": None,
         "eos_token_id": None,

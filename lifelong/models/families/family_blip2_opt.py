@@ -12,15 +12,15 @@ from transformers import (
     OPTConfig,
 )
 
-from lifelong.models.families.building import WORDS, Parts, byte_tokenizer
+from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer
 
-SPECIAL = ("<pad>", "</s>", "<image>")
-IMAGES = {
+_SPECIAL = ("<pad>", "</s>", "<image>")
+_IMAGES = {
     "image_processor_type": "BlipImageProcessor",
     "size": {"height": 32, "width": 32},
     "processor_class": "Blip2Processor",
 }
-QUERIES = 4
+FORMER_QUERIES = 4
 
 
 def blip2_parts(text: Any, **processor: Any) -> Parts:
@@ -34,33 +34,36 @@ def blip2_parts(text: Any, **processor: Any) -> Parts:
         patch_size=16,
     )
     former = Blip2QFormerConfig(
-        vocab_size=WORDS,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
         encoder_hidden_size=32,
     )
-    tokenizer = byte_tokenizer(SPECIAL, pad="<pad>", end="</s>", start="</s>", starts=True)
+    tokenizer = byte_tokenizer(_SPECIAL, pad="<pad>", end="</s>", start="</s>", starts=True)
     model = Blip2ForConditionalGeneration(
         Blip2Config(
             vision_config=vision,
             qformer_config=former,
             text_config=text,
-            num_query_tokens=QUERIES,
+            num_query_tokens=FORMER_QUERIES,
             image_token_index=2,
         )
     )
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("\u010a")  # type: ignore[union-attr]
     return Parts(
-        model, tokenizer, IMAGES, {"processor_class": "Blip2Processor", "num_query_tokens": QUERIES} | processor
+        model,
+        tokenizer,
+        _IMAGES,
+        {"processor_class": "Blip2Processor", "num_query_tokens": FORMER_QUERIES} | processor,
     )
 
 
 def make_blip2_opt() -> Parts:
     """Return BLIP-2 on OPT."""
     text = OPTConfig(
-        vocab_size=WORDS,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         ffn_dim=64,
         num_hidden_layers=4,

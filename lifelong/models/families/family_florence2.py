@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from transformers import BartConfig, Florence2Config, Florence2ForConditionalGeneration
 
-from lifelong.models.families.building import WORDS, Parts, byte_tokenizer
+from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer
 
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<image>")
+_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<image>")
 
 
 def make_florence2() -> Parts:
@@ -24,7 +24,7 @@ def make_florence2() -> Parts:
         "projection_dim": 32,
     }
     text = BartConfig(
-        vocab_size=WORDS,
+        vocab_size=VOCABULARY,
         d_model=32,
         encoder_layers=2,
         decoder_layers=3,
@@ -40,7 +40,7 @@ def make_florence2() -> Parts:
     model = Florence2ForConditionalGeneration(
         Florence2Config(vision_config=vision, text_config=text, image_token_id=4)  # type: ignore[arg-type]
     )
-    tokenizer = byte_tokenizer(SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="<image>")
+    tokenizer = byte_tokenizer(_SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="<image>")
     images = {
         "image_processor_type": "CLIPImageProcessor",
         "size": {"height": 32, "width": 32},

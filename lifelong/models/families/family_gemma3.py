@@ -6,11 +6,11 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Tex
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "<image_soft_token>",
     "<start_of_image>", "<end_of_image>",
 )  # fmt: skip
-TEMPLATE = turns(
+_TEMPLATE = turns(
     start="<bos>",
     ask="<start_of_turn>user\n",
     asked="<end_of_turn>\n",
@@ -46,7 +46,7 @@ def make_gemma3() -> Parts:
     )
     model.generation_config.eos_token_id = [1, 5]  # type: ignore[union-attr]
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<pad>", end="<eos>", start="<bos>", starts=True, image_token="<image_soft_token>",
+        _SPECIAL, pad="<pad>", end="<eos>", start="<bos>", starts=True, image_token="<image_soft_token>",
         boi_token="<start_of_image>", eoi_token="<end_of_image>",
     )  # fmt: skip
     images = {
@@ -56,6 +56,4 @@ def make_gemma3() -> Parts:
         "image_std": [0.5, 0.5, 0.5],
         "processor_class": "Gemma3Processor",
     }
-    return Parts(
-        model, tokenizer, images, {"processor_class": "Gemma3Processor", "image_seq_length": 4}, TEMPLATE
-    )
+    return Parts(model, tokenizer, images, {"processor_class": "Gemma3Processor", "image_seq_length": 4}, _TEMPLATE)

@@ -6,11 +6,11 @@ from transformers import Glm4vConfig, Glm4vForConditionalGeneration
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<|endoftext|>", "<|user|>", "<|image|>", "<|video|>", "<|begin_of_image|>", "<|end_of_image|>",
     "<|begin_of_video|>", "<|end_of_video|>", "<|assistant|>", "[gMASK]", "<sop>",
 )  # fmt: skip
-TEMPLATE = turns(
+_TEMPLATE = turns(
     start="[gMASK]<sop>",
     ask="<|user|>\n",
     asked="",
@@ -46,7 +46,7 @@ def make_glm4v() -> Parts:
     )
     model.generation_config.eos_token_id = [0, 1]  # type: ignore[union-attr]
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<|endoftext|>", end="<|endoftext|>", image_token="<|image|>", video_token="<|video|>"
+        _SPECIAL, pad="<|endoftext|>", end="<|endoftext|>", image_token="<|image|>", video_token="<|video|>"
     )
     images = {
         "image_processor_type": "Glm4vImageProcessor",
@@ -56,4 +56,4 @@ def make_glm4v() -> Parts:
         "size": {"shortest_edge": 512, "longest_edge": 8192},
         "processor_class": "Glm4vProcessor",
     }
-    return Parts(model, tokenizer, images, None, TEMPLATE)
+    return Parts(model, tokenizer, images, None, _TEMPLATE)

@@ -6,8 +6,8 @@ from transformers import Idefics2Config, Idefics2ForConditionalGeneration, Mistr
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = ("<unk>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<end_of_utterance>")
-TEMPLATE = turns(
+_SPECIAL = ("<unk>", "<s>", "</s>", "<image>", "<fake_token_around_image>", "<end_of_utterance>")
+_TEMPLATE = turns(
     ask="User:", asked="<end_of_utterance>\n", answer="Assistant: ", answered="<end_of_utterance>\n",
     image="<image>", answer_begins="Assistant:",
 )  # fmt: skip
@@ -38,13 +38,11 @@ def make_idefics2() -> Parts:
         )
     )
     model.generation_config.eos_token_id = [2, 5]  # type: ignore[union-attr]
-    tokenizer = byte_tokenizer(SPECIAL, pad="<unk>", end="</s>", start="<s>", starts=True)
+    tokenizer = byte_tokenizer(_SPECIAL, pad="<unk>", end="</s>", start="<s>", starts=True)
     images = {
         "image_processor_type": "Idefics2ImageProcessor",
         "size": {"shortest_edge": 16, "longest_edge": 32},
         "do_image_splitting": False,
         "processor_class": "Idefics2Processor",
     }
-    return Parts(
-        model, tokenizer, images, {"processor_class": "Idefics2Processor", "image_seq_len": 4}, TEMPLATE
-    )
+    return Parts(model, tokenizer, images, {"processor_class": "Idefics2Processor", "image_seq_len": 4}, _TEMPLATE)

@@ -10,8 +10,8 @@ from transformers import (
     LlamaConfig,
 )
 
-from lifelong.models.families.building import WORDS, Parts, byte_tokenizer, llama_like, piece_tokenizer
-from lifelong.models.families.family_blip2_opt import QUERIES
+from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer, llama_like, piece_tokenizer
+from lifelong.models.families.family_blip2_opt import FORMER_QUERIES
 
 
 def make_instructblip() -> Parts:
@@ -25,7 +25,7 @@ def make_instructblip() -> Parts:
         patch_size=16,
     )
     former = InstructBlipQFormerConfig(
-        vocab_size=WORDS,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -37,7 +37,7 @@ def make_instructblip() -> Parts:
             vision_config=vision,
             qformer_config=former,
             text_config=LlamaConfig(**llama_like()),
-            num_query_tokens=QUERIES,
+            num_query_tokens=FORMER_QUERIES,
             image_token_index=4,
         )
     )
@@ -48,5 +48,5 @@ def make_instructblip() -> Parts:
         "size": {"height": 32, "width": 32},
         "processor_class": "InstructBlipProcessor",
     }
-    processor = {"processor_class": "InstructBlipProcessor", "num_query_tokens": QUERIES}
+    processor = {"processor_class": "InstructBlipProcessor", "num_query_tokens": FORMER_QUERIES}
     return Parts(model, tokenizer, images, processor, more={"qformer_tokenizer": words})

@@ -6,10 +6,10 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<IMG_CONTEXT>", "<img>", "</img>", "<video>",
 )  # fmt: skip
-TEMPLATE = turns(
+_TEMPLATE = turns(
     ask="<|im_start|>user\n",
     asked="<|im_end|>\n",
     answer="<|im_start|>assistant\n",
@@ -39,7 +39,7 @@ def make_internvl() -> Parts:
     )
     model.generation_config.eos_token_id = 2  # type: ignore[union-attr]
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<|endoftext|>", end="<|im_end|>", context_image_token="<IMG_CONTEXT>",
+        _SPECIAL, pad="<|endoftext|>", end="<|im_end|>", context_image_token="<IMG_CONTEXT>",
         start_image_token="<img>", end_image_token="</img>", video_token="<video>",
     )  # fmt: skip
     images = {
@@ -50,6 +50,4 @@ def make_internvl() -> Parts:
         "max_patches": 4,
         "processor_class": "InternVLProcessor",
     }
-    return Parts(
-        model, tokenizer, images, {"processor_class": "InternVLProcessor", "image_seq_length": 4}, TEMPLATE
-    )
+    return Parts(model, tokenizer, images, {"processor_class": "InternVLProcessor", "image_seq_length": 4}, _TEMPLATE)

@@ -8,18 +8,18 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from lifelong.models.families.building import Parts, llama_like, piece_tokenizer, turns
 
-SPECIAL = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
-TEMPLATE = turns(
+_SPECIAL = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
+_TEMPLATE = turns(
     ask="USER: ", asked=" ", answer="ASSISTANT: ", answered=" ", image="<image>\n", answer_begins="ASSISTANT:",
     images_first=True,
 )  # fmt: skip
-IMAGES = {
+_IMAGES = {
     "image_processor_type": "CLIPImageProcessor",
     "size": {"shortest_edge": 32},
     "crop_size": {"height": 32, "width": 32},
     "processor_class": "LlavaProcessor",
 }
-PROCESSOR = {
+_PROCESSOR = {
     "processor_class": "LlavaProcessor",
     "patch_size": 16,
     "vision_feature_select_strategy": "default",
@@ -46,8 +46,8 @@ def llava_parts(text: Any = None, *, ends: list[int] | None = None, **config: An
     )
     if ends is not None:
         model.generation_config.eos_token_id = ends  # type: ignore[union-attr]
-    tokenizer = piece_tokenizer(SPECIAL, pad="<pad>", end="</s>", start="<s>", image_token="<image>")
-    return Parts(model, tokenizer, IMAGES, PROCESSOR, TEMPLATE)
+    tokenizer = piece_tokenizer(_SPECIAL, pad="<pad>", end="</s>", start="<s>", image_token="<image>")
+    return Parts(model, tokenizer, _IMAGES, _PROCESSOR, _TEMPLATE)
 
 
 def make_llava() -> Parts:

@@ -6,9 +6,17 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig, LlavaNe
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-PINPOINTS = [[32, 64], [64, 32], [64, 64]]
-SPECIAL = ("<unk>", "<|begin_of_text|>", "<|eot_id|>", "<pad>", "<image>", "<|start_header_id|>", "<|end_header_id|>")
-TEMPLATE = turns(
+_PINPOINTS = [[32, 64], [64, 32], [64, 64]]
+_SPECIAL = (
+    "<unk>",
+    "<|begin_of_text|>",
+    "<|eot_id|>",
+    "<pad>",
+    "<image>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+)
+_TEMPLATE = turns(
     start="<|begin_of_text|>",
     ask="<|start_header_id|>user<|end_header_id|>\n\n",
     asked="<|eot_id|>",
@@ -34,17 +42,17 @@ def make_llava_next() -> Parts:
             vision_config=vision,
             text_config=LlamaConfig(**llama_like()),
             image_token_index=4,
-            image_grid_pinpoints=PINPOINTS,
+            image_grid_pinpoints=_PINPOINTS,
         )
     )
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<pad>", end="<|eot_id|>", start="<|begin_of_text|>", starts=True, image_token="<image>"
+        _SPECIAL, pad="<pad>", end="<|eot_id|>", start="<|begin_of_text|>", starts=True, image_token="<image>"
     )
     images = {
         "image_processor_type": "LlavaNextImageProcessor",
         "size": {"shortest_edge": 32},
         "crop_size": {"height": 32, "width": 32},
-        "image_grid_pinpoints": PINPOINTS,
+        "image_grid_pinpoints": _PINPOINTS,
         "processor_class": "LlavaNextProcessor",
     }
     processor = {
@@ -54,4 +62,4 @@ def make_llava_next() -> Parts:
         "num_additional_image_tokens": 1,
         "image_token": "<image>",
     }
-    return Parts(model, tokenizer, images, processor, TEMPLATE)
+    return Parts(model, tokenizer, images, processor, _TEMPLATE)

@@ -11,11 +11,11 @@ from transformers import (
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-PINPOINTS = [[32, 32], [32, 64], [64, 32], [64, 64]]
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
-CHATML = {"ask": "<|im_start|>user\n", "asked": "<|im_end|>\n", "answer": "<|im_start|>assistant\n"}
-TEMPLATE = turns(
-    **CHATML, answered="<|im_end|>\n", image="<image>", answer_begins="<|im_start|>assistant\n", images_first=True
+_PINPOINTS = [[32, 32], [32, 64], [64, 32], [64, 64]]
+_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>")
+_CHATML = {"ask": "<|im_start|>user\n", "asked": "<|im_end|>\n", "answer": "<|im_start|>assistant\n"}
+_TEMPLATE = turns(
+    **_CHATML, answered="<|im_end|>\n", image="<image>", answer_begins="<|im_start|>assistant\n", images_first=True
 )
 
 
@@ -35,16 +35,16 @@ def make_llava_onevision() -> Parts:
             text_config=Qwen2Config(**llama_like()),
             image_token_index=3,
             video_token_index=4,
-            image_grid_pinpoints=PINPOINTS,
+            image_grid_pinpoints=_PINPOINTS,
         )
     )
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<image>", video_token="<video>"
+        _SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<image>", video_token="<video>"
     )
     images = {
         "image_processor_type": "LlavaOnevisionImageProcessor",
         "size": {"height": 32, "width": 32},
-        "image_grid_pinpoints": PINPOINTS,
+        "image_grid_pinpoints": _PINPOINTS,
         "processor_class": "LlavaOnevisionProcessor",
     }
     processor = {
@@ -54,4 +54,4 @@ def make_llava_onevision() -> Parts:
         "image_token": "<image>",
         "video_token": "<video>",
     }
-    return Parts(model, tokenizer, images, processor, TEMPLATE)
+    return Parts(model, tokenizer, images, processor, _TEMPLATE)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from transformers import Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like
-from lifelong.models.families.family_pixtral import IMAGES, PROCESSOR, SPECIAL, TEMPLATE, pixtral_tower
+from lifelong.models.families.family_pixtral import (
+    PIXTRAL_IMAGES,
+    PIXTRAL_PROCESSOR,
+    PIXTRAL_SPECIAL,
+    PIXTRAL_TEMPLATE,
+    pixtral_tower,
+)
 
 
 def make_mistral3() -> Parts:
@@ -20,5 +26,7 @@ def make_mistral3() -> Parts:
         )
     )
     model.generation_config.eos_token_id = 2  # type: ignore[union-attr]
-    tokenizer = byte_tokenizer(SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="[IMG]")
-    return Parts(model, tokenizer, IMAGES, PROCESSOR | {"spatial_merge_size": 2}, TEMPLATE)
+    tokenizer = byte_tokenizer(
+        PIXTRAL_SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="[IMG]"
+    )
+    return Parts(model, tokenizer, PIXTRAL_IMAGES, PIXTRAL_PROCESSOR | {"spatial_merge_size": 2}, PIXTRAL_TEMPLATE)

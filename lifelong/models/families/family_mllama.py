@@ -5,13 +5,13 @@ from __future__ import annotations
 from tokenizers import AddedToken
 from transformers import MllamaConfig, MllamaForConditionalGeneration
 
-from lifelong.models.families.building import WORDS, Parts, byte_tokenizer, llama_like, turns
+from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|finetune_right_pad_id|>", "<|start_header_id|>",
     "<|end_header_id|>",
 )  # fmt: skip
-TEMPLATE = turns(
+_TEMPLATE = turns(
     start="<|begin_of_text|>",
     ask="<|start_header_id|>user<|end_header_id|>\n\n",
     asked="<|eot_id|>",
@@ -40,18 +40,18 @@ def make_mllama() -> Parts:
         "supported_aspect_ratios": [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
     }
     model = MllamaForConditionalGeneration(
-        MllamaConfig(vision_config=vision, text_config=text, image_token_index=WORDS)  # type: ignore[arg-type]
+        MllamaConfig(vision_config=vision, text_config=text, image_token_index=VOCABULARY)  # type: ignore[arg-type]
     )
     model.generation_config.eos_token_id = [1, 2]  # type: ignore[union-attr]
-    room = [f"<|reserved_{i}|>" for i in range(WORDS - len(SPECIAL) - 256)]
+    room = [f"<|reserved_{i}|>" for i in range(VOCABULARY - len(_SPECIAL) - 256)]
     tokenizer = byte_tokenizer(
-        (*SPECIAL, *room), pad="<|finetune_right_pad_id|>", end="<|eot_id|>", start="<|begin_of_text|>", starts=True
+        (*_SPECIAL, *room), pad="<|finetune_right_pad_id|>", end="<|eot_id|>", start="<|begin_of_text|>", starts=True
     )
-    tokenizer.add_tokens([AddedToken("<|image|>", normalized=False, special=True)])  # of WORDS, beyond the words
+    tokenizer.add_tokens([AddedToken("<|image|>", normalized=False, special=True)])  # of VOCABULARY, beyond the words
     images = {
         "image_processor_type": "MllamaImageProcessor",
         "size": {"height": 32, "width": 32},
         "max_image_tiles": 4,
         "processor_class": "MllamaProcessor",
     }
-    return Parts(model, tokenizer, images, {"processor_class": "MllamaProcessor"}, TEMPLATE)
+    return Parts(model, tokenizer, images, {"processor_class": "MllamaProcessor"}, _TEMPLATE)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from transformers import Molmo2Config, Molmo2ForConditionalGeneration
 
-from lifelong.models.families.building import WORDS, Parts, byte_tokenizer, turns
+from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|image|>", "<|video|>", "<im_patch>", "<im_col>",
     "<im_start>", "<low_res_im_start>", "<frame_start>", "<im_end>", "<frame_end>", "<im_low>",
 )  # fmt: skip
-TEMPLATE = turns(
+_TEMPLATE = turns(
     ask="<|im_start|>user\n",
     asked="<|im_end|>\n",
     answer="<|im_start|>assistant\n",
@@ -46,7 +46,7 @@ def make_molmo2() -> Parts:
         "num_attention_heads": 2,
         "num_key_value_heads": 2,
         "head_dim": 16,
-        "vocab_size": WORDS,
+        "vocab_size": VOCABULARY,
         "additional_vocab_size": 16,
         "num_hidden_layers": 4,
         "intermediate_size": 64,
@@ -67,7 +67,7 @@ def make_molmo2() -> Parts:
     )
     model.generation_config.eos_token_id = 2  # type: ignore[union-attr]
     tokenizer = byte_tokenizer(
-        SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<|image|>", video_token="<|video|>"
+        _SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<|image|>", video_token="<|video|>"
     )
     images = {
         "image_processor_type": "Molmo2ImageProcessor",
@@ -78,4 +78,4 @@ def make_molmo2() -> Parts:
         "overlap_margins": [1, 1],
         "processor_class": "Molmo2Processor",
     }
-    return Parts(model, tokenizer, images, {"processor_class": "Molmo2Processor"}, TEMPLATE)
+    return Parts(model, tokenizer, images, {"processor_class": "Molmo2Processor"}, _TEMPLATE)

@@ -8,7 +8,7 @@ from transformers import GemmaConfig, PaliGemmaConfig, PaliGemmaForConditionalGe
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like
 
-SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<image>")
+_SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<image>")
 
 
 def paligemma_parts(text: Any) -> Parts:
@@ -31,7 +31,7 @@ def paligemma_parts(text: Any) -> Parts:
         )
     )
     model.generation_config.eos_token_id = 1  # type: ignore[union-attr]
-    tokenizer = byte_tokenizer(SPECIAL, pad="<pad>", end="<eos>", start="<bos>", image_token="<image>")
+    tokenizer = byte_tokenizer(_SPECIAL, pad="<pad>", end="<eos>", start="<bos>", image_token="<image>")
     images = {
         "image_processor_type": "SiglipImageProcessor",
         "size": {"height": 32, "width": 32},

@@ -6,15 +6,15 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration, MistralConf
 
 from lifelong.models.families.building import Parts, byte_tokenizer, llama_like, turns
 
-SPECIAL = ("<unk>", "<s>", "</s>", "<pad>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]", "[/INST]")
-TEMPLATE = turns(start="<s>", ask="[INST]", asked="[/INST]", answer="", answered="</s>", image="[IMG]")
-IMAGES = {
+PIXTRAL_SPECIAL = ("<unk>", "<s>", "</s>", "<pad>", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[INST]", "[/INST]")
+PIXTRAL_TEMPLATE = turns(start="<s>", ask="[INST]", asked="[/INST]", answer="", answered="</s>", image="[IMG]")
+PIXTRAL_IMAGES = {
     "image_processor_type": "PixtralImageProcessor",
     "size": {"longest_edge": 48},
     "patch_size": {"height": 8, "width": 8},
     "processor_class": "PixtralProcessor",
 }
-PROCESSOR = {
+PIXTRAL_PROCESSOR = {
     "processor_class": "PixtralProcessor",
     "patch_size": 8,
     "image_token": "[IMG]",
@@ -47,5 +47,7 @@ def make_pixtral() -> Parts:
         )
     )
     model.generation_config.eos_token_id = 2  # type: ignore[union-attr]
-    tokenizer = byte_tokenizer(SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="[IMG]")
-    return Parts(model, tokenizer, IMAGES, PROCESSOR, TEMPLATE)
+    tokenizer = byte_tokenizer(
+        PIXTRAL_SPECIAL, pad="<pad>", end="</s>", start="<s>", starts=True, image_token="[IMG]"
+    )
+    return Parts(model, tokenizer, PIXTRAL_IMAGES, PIXTRAL_PROCESSOR, PIXTRAL_TEMPLATE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from lifelong.models.families.building import Parts, llama_like
-from lifelong.models.families.family_qwen2_vl import ENDS, MARKS, TEMPLATE, qwen_images, qwen_tokenizer
+from lifelong.models.families.family_qwen2_vl import QWEN_ENDS, QWEN_MARKS, QWEN_TEMPLATE, qwen_images, qwen_tokenizer
 
 
 def make_qwen2_5_vl() -> Parts:
@@ -22,8 +22,8 @@ def make_qwen2_5_vl() -> Parts:
         "out_hidden_size": 32,
     }
     model = Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(vision_config=vision, text_config=text, **MARKS)  # type: ignore[arg-type]
+        Qwen2_5_VLConfig(vision_config=vision, text_config=text, **QWEN_MARKS)  # type: ignore[arg-type]
     )
-    model.generation_config.eos_token_id = ENDS  # type: ignore[union-attr]
+    model.generation_config.eos_token_id = QWEN_ENDS  # type: ignore[union-attr]
     images = qwen_images("Qwen2VLImageProcessor", "Qwen2_5_VLProcessor")
-    return Parts(model, qwen_tokenizer(), images, None, TEMPLATE)
+    return Parts(model, qwen_tokenizer(), images, None, QWEN_TEMPLATE)

@@ -8,25 +8,25 @@ from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
 from lifelong.models.families.building import Parts, PreTrainedTokenizerFast, byte_tokenizer, llama_like, turns
 
-SPECIAL = (
+_SPECIAL = (
     "<|endoftext|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>",
     "<|im_start|>",
 )  # fmt: skip
-TEMPLATE = turns(
+QWEN_TEMPLATE = turns(
     ask="<|im_start|>user\n",
     asked="<|im_end|>\n",
     answer="<|im_start|>assistant\n",
     answered="<|im_end|>\n",
     image="<|vision_start|><|image_pad|><|vision_end|>",
 )  # without the system turn
-MARKS = {"image_token_id": 2, "video_token_id": 3, "vision_start_token_id": 4, "vision_end_token_id": 5}
-ENDS = [1, 0]
+QWEN_MARKS = {"image_token_id": 2, "video_token_id": 3, "vision_start_token_id": 4, "vision_end_token_id": 5}
+QWEN_ENDS = [1, 0]
 
 
 def qwen_tokenizer() -> PreTrainedTokenizerFast:
     """Return the tokenizer of the Qwen families: no token begins a text."""
     return byte_tokenizer(
-        SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<|image_pad|>", video_token="<|video_pad|>"
+        _SPECIAL, pad="<|endoftext|>", end="<|im_end|>", image_token="<|image_pad|>", video_token="<|video_pad|>"
     )
 
 
@@ -49,8 +49,8 @@ def make_qwen2_vl() -> Parts:
     text = llama_like(rope_parameters={"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4})
     vision = {"depth": 5, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "patch_size": 8, "mlp_ratio": 2}
     model = Qwen2VLForConditionalGeneration(
-        Qwen2VLConfig(vision_config=vision, text_config=text, **MARKS)  # type: ignore[arg-type]
+        Qwen2VLConfig(vision_config=vision, text_config=text, **QWEN_MARKS)  # type: ignore[arg-type]
     )
-    model.generation_config.eos_token_id = ENDS  # type: ignore[union-attr]
+    model.generation_config.eos_token_id = QWEN_ENDS  # type: ignore[union-attr]
     images = qwen_images("Qwen2VLImageProcessor", "Qwen2VLProcessor")
-    return Parts(model, qwen_tokenizer(), images, None, TEMPLATE)
+    return Parts(model, qwen_tokenizer(), images, None, QWEN_TEMPLATE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from lifelong.models.families.building import Parts, llama_like
-from lifelong.models.families.family_qwen2_vl import ENDS, MARKS, TEMPLATE, qwen_images, qwen_tokenizer
+from lifelong.models.families.family_qwen2_vl import QWEN_ENDS, QWEN_MARKS, QWEN_TEMPLATE, qwen_images, qwen_tokenizer
 
 
 def make_qwen3_vl() -> Parts:
@@ -26,8 +26,8 @@ def make_qwen3_vl() -> Parts:
         "deepstack_visual_indexes": [0, 1, 2],
     }
     model = Qwen3VLForConditionalGeneration(
-        Qwen3VLConfig(vision_config=vision, text_config=text, **MARKS)  # type: ignore[arg-type]
+        Qwen3VLConfig(vision_config=vision, text_config=text, **QWEN_MARKS)  # type: ignore[arg-type]
     )
-    model.generation_config.eos_token_id = ENDS  # type: ignore[union-attr]
+    model.generation_config.eos_token_id = QWEN_ENDS  # type: ignore[union-attr]
     images = qwen_images("Qwen2VLImageProcessor", "Qwen3VLProcessor")
-    return Parts(model, qwen_tokenizer(), images, None, TEMPLATE)
+    return Parts(model, qwen_tokenizer(), images, None, QWEN_TEMPLATE)

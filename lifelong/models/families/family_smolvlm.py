@@ -5,13 +5,13 @@ from __future__ import annotations
 from transformers import LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from lifelong.models.families.building import Parts, llama_like
-from lifelong.models.families.family_idefics3 import VISION, idefics3_parts
+from lifelong.models.families.family_idefics3 import IDEFICS3_VISION, idefics3_parts
 
 
 def make_smolvlm() -> Parts:
     """Return SmolVLM."""
     config = SmolVLMConfig(
-        vision_config=VISION,  # type: ignore[arg-type]
+        vision_config=IDEFICS3_VISION,  # type: ignore[arg-type]
         text_config=LlamaConfig(**llama_like()),
         image_token_id=3,
         scale_factor=2,

@@ -176,8 +176,8 @@ class Passes:
 
         With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
         layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted. An
-        empty cache `past` is filled. What carries the images may be `seen` already, and `layout`, what hooks are told,
-        made already.
+        empty cache `past` is filled. What carries the images may be `seen` already, and `layout`, what hooks are
+        told, made already.
         """
         # 1. Collect the inputs: what the processor gave along with the ids, and the images.
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
@@ -311,7 +311,9 @@ class Passes:
             self.changes.skip_below = hidden.layer
             layout = None if memo is None else memo.get("layout")
             seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
-            logits = self.forward(batch, where=where, seen=self._seen_later(batch, memo), layout=layout, past=past).logits
+            logits = self.forward(
+                batch, where=where, seen=self._seen_later(batch, memo), layout=layout, past=past
+            ).logits
 
         # 4. Learn the short way from what this pass showed; None is remembered where there is none.
         if seen is not None and memo is not None and where is not None:

@@ -56,8 +56,8 @@ def find_structure(model: nn.Module) -> Structure:
     config: Any = model.config
     if any(getattr(c, "is_encoder_decoder", False) for c in (config, config.get_text_config())):
         raise ModelError(
-            f"{type(model).__name__}: an encoder-decoder is not supported: its encoder reads the prompt, and an edit is"
-            " looked for in a decoder that reads prompt and answer. Take a variant with a decoder alone."
+            f"{type(model).__name__}: an encoder-decoder is not supported: edits act on a decoder that reads prompt"
+            " and answer. Take a variant with a decoder alone, such as BLIP-2 on OPT."
         )
     embedding = model.get_input_embeddings()  # type: ignore[operator]
     path = names[id(embedding)].split(".")
@@ -118,10 +118,10 @@ def keeps_every_token(config: Any) -> bool:
 
 
 def sees_later(model: nn.Module, structure: Structure) -> bool:
-    """Whether the decoder is given the pictures beside the embeddings: features for deeper layers, cross attention."""
+    """Whether the decoder is given pictures beside the embeddings: features for deeper layers, cross attention."""
     language = model.get_submodule(structure.language_name)
-    names = {*inspect.signature(language.forward).parameters, *inspect.signature(structure.layers[-1].forward).parameters}
-    return any(word in name for name in names for word in _OF_PICTURES)
+    takes = [inspect.signature(part.forward).parameters for part in (language, *structure.layers)]
+    return any(word in name for names in takes for name in names for word in _OF_PICTURES)
 
 
 _OF_PICTURES = ("visual", "vision", "deepstack", "cross_attention", "image", "pixel")

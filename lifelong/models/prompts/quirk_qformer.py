@@ -13,8 +13,8 @@ from lifelong.models.prompts.quirk import Quirk
 
 MODEL_TYPES = ("blip-2", "instructblip")
 _PUBLISHED = (
-    "{% for m in messages %}{% for p in m.content if p.type == 'text' %}Question: {{ p.text }}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %} Answer:{% endif %}"
+    "{% for m in messages %}{% for p in m.content if p.type == 'text' %}Question: {{ p.text }}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %} Answer:{% endif %}"
 )
 _WORDS_OF_FORMER = ("qformer_input_ids", "qformer_attention_mask")
 

@@ -199,8 +199,9 @@ class PromptReader:
         {} for a family whose features cannot be handed over again.
         """
         names = [p for d in pixels for p in encoded[d].pictures]
-        shapes = {n: {tuple(part[n].shape[1:]) for part in pixels.values() if n in part} for part in pixels.values() for n in part}
-        if len(pixels) > 1 and (not self._joins or any(len(found) > 1 for found in shapes.values())):
+        shapes = {(n, tuple(v.shape[1:])) for part in pixels.values() for n, v in part.items()}
+        unlike = len(shapes) > len({n for n, _ in shapes})
+        if len(pixels) > 1 and (unlike or not self._joins):
             out: dict[str, Any] = {}
             for digest, part in pixels.items():
                 out |= self._compute({digest: part}, encoded)
