@@ -28,8 +28,9 @@ from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
+from lifelong.models.passes.roles import find_submodule
 from lifelong.models.passes.scoring import scored_rows
-from lifelong.models.passes.structure import VISION, context_of, find_structure, find_submodule
+from lifelong.models.passes.structure import VISION, context_of, find_structure
 from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts.answer_form import form_of
 from lifelong.models.prompts.length import Lengths

@@ -12,7 +12,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from lifelong.models.folders.check import ModelError, check_token
-from streams.near import near
 
 VISION = -2
 EMBEDDING = -1
@@ -48,9 +47,10 @@ class Structure:
 
 
 def find_structure(model: nn.Module) -> Structure:
-    """Find the decoder layers: the longest list of equal blocks in the smallest part that holds the embeddings.
+    """Find the decoder layers: the longest list of blocks of a kind in the smallest part that holds the embeddings.
 
-    Raises `ValueError` that says what was found when there is none, `ModelError` for an encoder-decoder.
+    Raises `ValueError` that says what was found when there is none, `ModelError` for an encoder-decoder and for
+    layers that attend to pictures.
     """
     names = {id(m): name for name, m in model.named_modules()}
     config: Any = model.config
@@ -66,28 +66,37 @@ def find_structure(model: nn.Module) -> Structure:
         lists = [
             (len(m), ".".join(filter(None, (prefix, name))), m)
             for name, m in model.get_submodule(prefix).named_modules()
-            if isinstance(m, nn.ModuleList) and len(m) > 0 and len({type(block) for block in m}) == 1
+            if isinstance(m, nn.ModuleList) and len(m) > 0 and _of_a_kind(m)
         ]
         # Lists inside a block (experts of a mixture, say) are longer at times but never the outermost.
         outer = [c for c in lists if not any(c[1].startswith(other[1] + ".") for other in lists if other is not c)]
         if outer:
             _, name, layers = max(outer, key=lambda c: c[0])
+            crossing = next((i for i, m in enumerate(layers) if _attends_to_pictures(m)), None)
+            if crossing is not None:
+                raise ModelError(
+                    f"{type(model).__name__}: decoder layer {crossing} attends to the pictures (cross attention), which is"
+                    " not supported: such a layer is passed over where a prompt has none."
+                )
             head = model.get_output_embeddings()  # type: ignore[operator]
             norm = next((m for n, m in model.get_submodule(prefix).named_children() if "norm" in n), None)
             return Structure(layers, name, prefix, head, embedding, names, norm)
     found = sorted(name for name, m in model.named_modules() if isinstance(m, nn.ModuleList))
     raise ValueError(
-        f"No decoder layers found in {type(model).__name__}: expected a list of equal blocks beside the input"
+        f"No decoder layers found in {type(model).__name__}: expected a list of equal layers beside the input"
         f" embeddings {'.'.join(path)!r}; module lists found: {found or 'none'}. Only decoder-based models work."
     )
 
 
-def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
-    """Return a submodule by its dotted name; raises `ValueError` naming the near ones."""
-    names = [name for name, _ in root.named_modules() if name]
-    if dotted not in names:
-        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{near(dotted, names)}")
-    return root.get_submodule(dotted)
+def _of_a_kind(blocks: nn.ModuleList) -> bool:
+    """Whether blocks are of one class, or of several that one family has for the layers of its decoder."""
+    kinds = {type(block) for block in blocks}
+    return len(kinds) == 1 or (len({k.__module__ for k in kinds}) == 1 and all("Layer" in k.__name__ for k in kinds))
+
+
+def _attends_to_pictures(block: nn.Module) -> bool:
+    """Whether a block attends to something else than the tokens before it: a cross attention of its own."""
+    return any("cross" in name and "attn" in name for name, _ in block.named_children())
 
 
 def first_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

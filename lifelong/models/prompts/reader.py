@@ -25,7 +25,8 @@ from streams.types import Control, ImageError, ImageRef, Prompt
 
 OpenImage = Callable[[ImageRef], Image]
 _NO_INPUTS = ("input_ids", "attention_mask", "labels")
-_SIZES = ("grid_thw", "sizes", "num_images")  # ends of names: what is told of each picture by itself
+_COUNTS = "num_images"
+_SIZES = ("grid_thw", "sizes", _COUNTS)  # ends of names: what is told of each picture by itself
 
 
 class PromptReader:
@@ -44,6 +45,7 @@ class PromptReader:
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
         self._stacked = False  # whether the model gives features of several pictures as one tensor
+        self._counted = False  # whether the model is told how many pictures a prompt has
         self._joins = True  # whether inputs of several prompts' pictures may stand one after another
         self.alone: bool | None = None  # whether the image processor by itself gives what the processor gives
         self.pixel_bytes = PIXEL_BYTES
@@ -271,12 +273,12 @@ class PromptReader:
     def _seen_as(self, pictures: tuple[str, ...], prompt: Prompt) -> tuple[str, ...]:
         """Return the keys under which a prompt's pictures have features: those of a family may depend on company.
 
-        Where the Q-Former reads the question they are the prompt's own, and where a processor prepares several
-        pictures otherwise than one, they are those of so many pictures.
+        Where the Q-Former reads the question they are the prompt's own, and where a model is told how many pictures
+        there are, they are those of so many.
         """
         if self.quirk.words_seen:
             return tuple(f"{key} {prompt.digest}" for key in pictures)
-        if self.alone or len(pictures) < 2:
+        if not self._counted or len(pictures) < 2:
             return pictures
         return tuple(f"{key} 1/{len(pictures)}" for key in pictures)
 
@@ -321,6 +323,7 @@ class PromptReader:
         if given and self.alone is None:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
             self.alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+        self._counted = self._counted or any(name.endswith(_COUNTS) for name in extras)
         pictures = self._seen_as(pictures, prompt)
         told = (*extras, *(n for n in pixels if n in self.quirk.beside_pixels))
         self._joins = self._joins and all(name.endswith(_SIZES) for name in told)
