@@ -22,9 +22,11 @@ INSIDE = {
     "lifelong.models": (
         ("cache", "products", "folders"),
         ("passes",),
-        ("prompts", "kept", "loading", "atlas.model"),
+        ("processors", "prompts", "kept", "atlas.model"),
+        ("loading", "checks"),
         ("vlm",),
-        ("encoders", "tiny", "atlas"),
+        ("encoders", "tiny", "families", "atlas"),
+        ("examination",),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (
@@ -52,7 +54,9 @@ COMMANDS = (
     "lifelong/models/smol/train/main.py",
     "streams/atlas/build/__main__.py",
 )
+QUIRKS = tuple(f"lifelong/models/prompts/quirk_{name}.py" for name in ("atlas", "paligemma", "qformer"))
 TWICE = {
+    "MODEL_TYPES": (QUIRKS, "`find_quirk` finds a family's own ways by this name"),
     "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),
     "load": (STREAMS, "`load_stream` finds a stream by this name"),
     "main": (COMMANDS, "what a command begins with is called so everywhere"),

@@ -50,7 +50,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_app = typer.Typer(help="The embedded model.", no_args_is_help=True)
+model_app = typer.Typer(help="The embedded model, and checks on others.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
@@ -305,6 +305,34 @@ def model_eval(
         print(f"{name:<22} {found['accuracy']:.4f}  n {found['n']}")
         for relation, part in found["relations"].items():
             print(f"    {relation:<18} {part['accuracy']:.4f}  n {part['n']}")
+
+
+@model_app.command("check")
+def model_check(
+    model: Annotated[str, typer.Argument(help="A model's folder or hub id, or atlas.")],
+    short: Annotated[bool, typer.Option("--short", help="Only those that a model must keep to be loaded.")] = False,
+    dtype: Annotated[str, typer.Option("--dtype")] = "float32",
+    device: Annotated[str, typer.Option("--device")] = "cpu",
+) -> None:
+    """Check that a model answers here as it does by transformers alone; exit code 1 when it does not."""
+    from lifelong.models.examination import examine_model
+
+    found = examine_model(model, dtype=dtype, device=device, short=short)
+    for line in found.lines():
+        show(line)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@model_app.command("families")
+def model_families(
+    names: Annotated[list[str] | None, typer.Argument(help="Families; all by default.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Only the checks of the short form.")] = False,
+) -> None:
+    """Make a tiny random model of each family, check it, and print families x checks as a table."""
+    from lifelong.models.examination import examine_families, table_of_families
+
+    print(table_of_families(examine_families(names or (), short=short, say=say)), end="")
 
 
 @model_app.command("shared")

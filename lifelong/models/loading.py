@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from lifelong.log.files import LogError
@@ -26,6 +26,8 @@ from lifelong.models.folders.check import (
 )
 from lifelong.models.folders.find import find_model
 from lifelong.models.folders.template import check_template
+from lifelong.models.processors import load_processor
+from lifelong.models.prompts.chat import template_of
 from streams.text import printable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -50,14 +52,15 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
 
     # 2. The processor, and its chat template, which is a program: those of others are tried out first.
     with _silent(), one_line(f"{folder}: its processor cannot be loaded"):
-        processor = AutoProcessor.from_pretrained(str(folder), **own)
+        processor = load_processor(folder, **own)
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ModelError(
             f"{folder}: no processor for pictures and words (processor_config.json or preprocessor_config.json,"
             " with tokenizer.json)."
         )
-    if not shipped and getattr(processor, "chat_template", None):
-        check_template(processor.chat_template, processor.tokenizer.special_tokens_map, str(folder))
+    template = template_of(processor)
+    if not shipped and template:
+        check_template(template, processor.tokenizer.special_tokens_map, str(folder))
 
     # 3. The weights: all of them, and no others.
     auto: Any = AutoModelForImageTextToText

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from lifelong.models.cache import ByteCache
+from lifelong.models.checks.verdict import require_checked
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
@@ -26,9 +28,11 @@ from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
+from lifelong.models.passes.roles import find_submodule
 from lifelong.models.passes.scoring import scored_rows
-from lifelong.models.passes.structure import VISION, context_of, find_structure, find_submodule
+from lifelong.models.passes.structure import VISION, context_of, find_structure
 from lifelong.models.products import mkl_falls_short, quicken
+from lifelong.models.prompts.answer_form import form_of
 from lifelong.models.prompts.length import Lengths
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
@@ -36,6 +40,7 @@ from streams.types import ImageRef, Prompt, Query
 
 __all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
 Promptlike = Query | Prompt
+_OWN = ("atlas", "smol")  # models of this project, which its tests hold to every check
 
 
 class VLM:
@@ -69,11 +74,13 @@ class VLM:
         self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
         self.cache = ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
-        self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
+        family = find_quirk(model.config)
+        self.reader = PromptReader(model, processor, family, open_image, self.cache)
         self.lengths = Lengths(self.reader, context_of(model.config))
         end_ids = end_ids_of(model, self.tokenizer)
-        self.end_id = end_ids[0]
-        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+        self.form = form_of(self.reader.chat, self.reader.marks, end_ids, family.answers_after)
+        self.reader.prefix, self.end_id = self.form.prefix, self.form.end_id
+        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids, family)
         self.pauses = Pauses(self.passes)
 
     @classmethod
@@ -85,16 +92,24 @@ class VLM:
         device: str = "cpu",
         cache_bytes: int = 1 << 30,
         known: Sequence[str] = (),
+        checked: Path | None = None,
+        check: bool = True,
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
-        `ModelError` for a model that cannot be found or is not whole.
+        `known` are names that are near for a misspelt one. A model that is not shipped is held to the short form of
+        the checks, once where a folder `checked` is given to write that down in; not without `check`. Raises
+        `ValueError` for an unknown dtype or device and `ModelError` for a model that cannot be found, is not whole,
+        or does not keep a check.
         """
         model, processor, digest = load_parts(name_or_path, dtype, device, known)
         folder = Path(name_or_path).expanduser()
-        name = folder.name if name_or_path not in ("atlas", "smol") and folder.is_dir() else name_or_path
-        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+        name = folder.name if name_or_path not in _OWN and folder.is_dir() else name_or_path
+        vlm = cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+        if check and name_or_path not in _OWN:
+            again = partial(cls, model, processor, name=name, digest=digest)
+            require_checked(again, name_or_path, digest, checked)
+        return vlm
 
     # What it is made of
 

@@ -56,6 +56,7 @@ def _shipped(config: RunConfig) -> VLM:
         device=config.device,
         cache_bytes=config.cache_bytes,
         known=model_names(),
+        checked=config.cache_folder() / "checked",
     )
 
 

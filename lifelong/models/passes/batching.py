@@ -23,6 +23,8 @@ class Encoded:
 
     `aligned` are further inputs with one value per token, `extras` inputs with leading rows per image (sizes, grids),
     `pictures` the content keys of its images in order, `pixel_bytes` what the pixel values of those images take.
+    `of_answers` are the values that aligned inputs have at an answer's tokens (0 where not named), and `prompt` is
+    what was encoded, for passes that need its pixels again.
     """
 
     ids: Tensor
@@ -30,6 +32,8 @@ class Encoded:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     pixel_bytes: int = 0
+    of_answers: Mapping[str, int] = field(default_factory=dict)
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
         mask[i, : len(r)] = 1
         for name, values in r.encoded.aligned.items():
             aligned[name][i, :n] = values
+            aligned[name][i, n : len(r)] = r.encoded.of_answers.get(name, 0)
     return Batch(tuple(rows), ids, mask, aligned, join_extras([r.encoded.extras for r in rows]))
 
 

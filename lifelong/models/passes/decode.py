@@ -76,9 +76,12 @@ def go_on(
         # Without padding a model counts positions from its cache, with whatever offsets it keeps itself.
         behind: dict[str, Any] = {"attention_mask": mask, "position_ids": lengths[:, None]} if padded else {}
         with passes.publishing(partial(_step_layout, rows, step)):
-            result = passes.model(input_ids=picked[:, None], past_key_values=past, use_cache=True, **behind)
+            result = passes.family.run(
+                passes.model, {"input_ids": picked[:, None], "past_key_values": past, "use_cache": True, **behind}
+            )
         past, picked = result.past_key_values, result.logits[:, -1].argmax(-1)  # (batch,) of (batch, 1, vocab)
         lengths = lengths + 1
+    passes.forget()
     return out
 
 

@@ -6,7 +6,7 @@ prompts' wording, scoring or editors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -17,7 +17,14 @@ from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembering
-from lifelong.models.passes.structure import VISION, Structure, first_of, image_token_of
+from lifelong.models.passes.structure import (
+    VISION,
+    Structure,
+    first_of,
+    image_token_of,
+    keeps_every_token,
+    sees_later,
+)
 from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
 
@@ -27,12 +34,24 @@ LOGIT_BUDGET = 1 << 26  # logits at every position of one batch: 256 MiB in floa
 class Seeing(Protocol):
     """Gives the model inputs that carry the images of a batch."""
 
+    keeps_features: bool
+
     def pixel_limit(self, *, fresh: bool) -> int | None:
         """Return how many bytes of pixel values a batch may hold; None where it holds none."""
         ...
 
     def vision(self, prompts: Sequence[Prompt], encoded: Sequence[Encoded], *, fresh: bool) -> dict[str, Any]:
         """Return features, or pixel values where the vision side is changed (`fresh`)."""
+        ...
+
+
+class Running(Protocol):
+    """How a family's model is called."""
+
+    same_length: bool
+
+    def run(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """Return an output with `logits` and `past_key_values`."""
         ...
 
 
@@ -51,16 +70,21 @@ class Passes:
         reader: Seeing,
         changes: Interventions,
         end_ids: tuple[int, ...],
+        family: Running,
     ) -> None:
         self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
+        self.family = family
         self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
         self.image_id = image_token_of(model, processor)
         pad = self.tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else end_ids[0])
-        # Models with positions in several dimensions count them themselves and cannot do so behind padding.
-        self.same_length_decoding = any(hasattr(m, "get_rope_index") for m in model.modules())
+        # Models with positions in several dimensions count them themselves and cannot do so behind padding; a window
+        # counts padding as tokens, and throws away real ones that lie behind it.
+        counts = any(hasattr(m, "get_rope_index") for m in model.modules())
+        self.same_length_decoding = counts or family.same_length or not keeps_every_token(model.config)
         # They also keep the offsets of the last prompt, which must not reach a prompt that has none.
         self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
+        self.sees_later = sees_later(model, structure)
         self._layer_gives_tuple = False
         self.lines = 1  # that an answer may have
         self._line_breaks: dict[int, int] = {}
@@ -143,7 +167,7 @@ class Passes:
         *,
         where: Tensor | None,
         use_cache: bool = False,
-        vision: bool = True,
+        seen: Mapping[str, Any] | None = None,
         whole: bool = False,
         layout: Layout | None = None,
         past: Any = None,
@@ -152,17 +176,16 @@ class Passes:
 
         With `where` the logits are (1, picked, vocab), row after row; otherwise (batch, tokens, vocab). The last
         layer's MLP then leaves out other positions, unless a hook has to see them or the `whole` pass is wanted. An
-        empty cache `past` is filled. Without `vision` the images' features are not handed over: a resumed pass has
-        them in its states. `layout` is what hooks are told, where it was made before.
+        empty cache `past` is filled. What carries the images may be `seen` already, and `layout`, what hooks are
+        told, made already.
         """
         # 1. Collect the inputs: what the processor gave along with the ids, and the images.
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
-        if vision:
-            prompts = [r.prompt for r in batch.rows if r.prompt is not None]
-            encoded = [r.encoded for r in batch.rows if r.prompt is not None]
-            inputs |= self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
-        for module in self._offsets:
-            module.rope_deltas = None  # type: ignore[assignment]
+        if seen is not None:
+            inputs |= seen
+        else:
+            inputs |= self.seen(batch)
+        self.forget()
 
         with ExitStack() as stack:
             # 2. Tell hooks where everything is. Compute the last MLP and the head only where logits are wanted: the
@@ -181,12 +204,25 @@ class Passes:
             # 3. The pass itself.
             ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
             inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
-            out = self.model(input_ids=ids, attention_mask=mask, **inputs)
+            out = self.family.run(self.model, {"input_ids": ids, "attention_mask": mask, **inputs})
+            if not use_cache:
+                self.forget()
 
         # 4. A head that gave logits at every position: pick now.
         if where is not None:
             out.logits = out.logits[where.to(self.device)][None]
         return out
+
+    def seen(self, batch: Batch) -> dict[str, Any]:
+        """Return the model inputs that carry the images of a batch."""
+        prompts = [r.prompt for r in batch.rows if r.prompt is not None]
+        encoded = [r.encoded for r in batch.rows if r.prompt is not None]
+        return self.reader.vision(prompts, encoded, fresh=self.changes.lowest <= VISION)
+
+    def forget(self) -> None:
+        """Take away what a model keeps of the last prompt, before another one and when an answer is done."""
+        for module in self._offsets:
+            module.rope_deltas = None  # type: ignore[assignment]
 
     def captured(
         self,
@@ -275,7 +311,9 @@ class Passes:
             self.changes.skip_below = hidden.layer
             layout = None if memo is None else memo.get("layout")
             seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
-            logits = self.forward(batch, where=where, vision=False, layout=layout, past=past).logits
+            logits = self.forward(
+                batch, where=where, seen=self._seen_later(batch, memo), layout=layout, past=past
+            ).logits
 
         # 4. Learn the short way from what this pass showed; None is remembered where there is none.
         if seen is not None and memo is not None and where is not None:
@@ -289,6 +327,17 @@ class Passes:
         # One assignment: the gradient of one per row would each time be as large as the whole.
         states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
         return states
+
+    def _seen_later(self, batch: Batch, memo: MutableMapping[Any, Any] | None) -> Mapping[str, Any]:
+        """Return what a resumed pass needs of the images: nothing, where they only stand among the embeddings."""
+        if not self.sees_later and self.reader.keeps_features:
+            return {}
+        found = None if memo is None else memo.get("seen")
+        if found is None:
+            found = self.seen(batch)
+            if memo is not None and self.changes.lowest > VISION:
+                memo["seen"] = found
+        return found
 
     def _attends_alike(self, layer: int) -> bool:
         """Whether a layer's attention sees and does what it does in the base: all changes lie in its MLP or above."""

@@ -89,7 +89,8 @@ class Hidden:
     def rows(self, names: Sequence[int] | None = None) -> list[Row]:
         """Return the rows to batch; `names` are what `Layout.rows` says (0, 1, ...)."""
         ids = [tuple(int(t) for t in targets) for targets in self.target_ids]
-        return [Row(i, i if names is None else names[i], self.encoded[i], ids[i]) for i in range(len(self))]
+        said = [i if names is None else names[i] for i in range(len(self))]
+        return [Row(i, said[i], e, ids[i], e.prompt) for i, e in enumerate(self.encoded)]
 
     def take(self, rows: Sequence[int]) -> Hidden:
         """Return some rows, in the order given."""

@@ -7,7 +7,7 @@ nothing about pixels or models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,14 +22,16 @@ _FRAME, _WORST = 1 << 20, 16  # characters that a template may write around a pr
 class Chat:
     """Writes prompts with a processor's chat template and turns them into ids."""
 
-    def __init__(self, processor: Any) -> None:
-        if not getattr(processor, "chat_template", None):
+    def __init__(self, processor: Any, published: str | None = None) -> None:
+        self.template = template_of(processor) or published
+        if not self.template:
             raise ValueError(
                 f"{type(processor).__name__} has no chat template, which prompts are written with; give a model whose"
                 " folder has one (chat_template.jinja), such as the instruction-tuned variant."
             )
         self.processor, self.tokenizer = processor, processor.tokenizer
-        self.mark = getattr(processor, "image_token", None)
+        mark = getattr(processor, "image_token", None)
+        self.mark = None if mark is None else str(mark)
         self._confirmed: dict[int, bool] = {}
 
     def text(self, parts: Sequence[str | int]) -> str:
@@ -40,15 +42,26 @@ class Chat:
                 content.append({"type": "text", "text": part})
             else:
                 content.extend({"type": "image"} for _ in range(part))
-        messages = [{"role": "user", "content": content}]
-        try:
-            text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # a program of the model's folder: it may raise whatever it likes
-            why = " ".join(str(error).split()) or type(error).__name__
-            raise UnreadableTextError(f"The model's chat template fails on this prompt: {printable(why)}") from error
+        text = self.rendered([{"role": "user", "content": content}])
         if len(text) > _FRAME + _WORST * sum(len(part) for part in parts if isinstance(part, str)):
             raise UnreadableTextError(f"The model's chat template makes {len(text):,} characters of this prompt.")
         return text
+
+    def rendered(self, messages: Sequence[Mapping[str, Any]], *, asks: bool = True) -> str:
+        """Return turns as the template writes them, with the start of an answer where it `asks` for one.
+
+        Raises `UnreadableTextError` with what the template says.
+        """
+        write = self.processor.apply_chat_template
+        try:
+            return write(list(messages), chat_template=self.template, tokenize=False, add_generation_prompt=asks)
+        except Exception as error:  # a program of the model's folder: it may raise whatever it likes
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise UnreadableTextError(f"The model's chat template fails on this prompt: {printable(why)}") from error
+
+    def ids(self, text: str) -> list[int]:
+        """Return the ids of a written text without pictures by the tokenizer alone."""
+        return self.tokenizer(text, add_special_tokens=self.adds_special(text))["input_ids"]
 
     def adds_special(self, text: str) -> bool:
         """Whether the tokenizer should add its special tokens: not where the template has written the first."""
@@ -76,5 +89,10 @@ class Chat:
             assert self.mark is not None
             marks = [*(self.mark * n for n in counts), ""]
             text = "".join(piece + mark for piece, mark in zip(pieces, marks, strict=True))
-        ids = self.tokenizer(text, add_special_tokens=self.adds_special(text))["input_ids"]
-        return torch.tensor(ids, dtype=torch.long)
+        return torch.tensor(self.ids(text), dtype=torch.long)
+
+
+def template_of(processor: Any) -> Any:
+    """Return a folder's chat template, the processor's or the tokenizer's; None where there is none."""
+    own = getattr(processor, "chat_template", None)
+    return own or getattr(processor.tokenizer, "chat_template", None)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lifelong.models.cache import ByteCache
 from lifelong.models.passes.batching import Encoded, join_extras
@@ -25,11 +24,9 @@ from streams.text import printable
 from streams.types import Control, ImageError, ImageRef, Prompt
 
 OpenImage = Callable[[ImageRef], Image]
-_PLAIN_OUTPUT = {"last_hidden_state", "pooler_output", "hidden_states", "attentions"}
-
-
-def _is_pixels(name: str) -> bool:
-    return name.startswith("pixel") or name == "image_patches"
+_NO_INPUTS = ("input_ids", "attention_mask", "labels")
+_COUNTS = "num_images"
+_SIZES = ("grid_thw", "sizes", _COUNTS)  # ends of names: what is told of each picture by itself
 
 
 class PromptReader:
@@ -41,11 +38,15 @@ class PromptReader:
     def __init__(self, model: Any, processor: Any, quirk: Quirk, open_image: OpenImage, cache: ByteCache) -> None:
         self.model, self.processor, self.quirk = model, processor, quirk
         self.open_image, self.cache = open_image, cache
-        self.chat, self.marks = Chat(processor), Marks(processor)
+        self.chat, self.marks = Chat(processor, quirk.template), Marks(processor)
+        self.prefix = ""  # what stands before an answer's words
         base = getattr(model, "base_model", model)
         self._feature_fn = getattr(base, "get_image_features", None)
         takes = "mm_encoder_outputs" in inspect.signature(model.forward).parameters
         self.keeps_features = takes and self._feature_fn is not None
+        self._stacked = False  # whether the model gives features of several pictures as one tensor
+        self._counted = False  # whether the model is told how many pictures a prompt has
+        self._joins = True  # whether inputs of several prompts' pictures may stand one after another
         self.alone: bool | None = None  # whether the image processor by itself gives what the processor gives
         self.pixel_bytes = PIXEL_BYTES
         self.steady = True  # whether a picture's features are the same to the last digit whatever it is seen beside
@@ -55,7 +56,10 @@ class PromptReader:
 
     def target_ids(self, target: str, end_id: int) -> list[int]:
         """Return a target's token ids with the end token; raises `UnreadableTextError` for one without any token."""
-        ids = self.marks.plain_ids(self.quirk.target(target))
+        words = self.quirk.target(target)
+        ids = self.marks.plain_ids(words)
+        if ids and self.prefix and not words[0].isspace():
+            ids = self.marks.plain_ids(self.prefix + words)
         if not ids:
             raise UnreadableTextError(
                 f"The target {target!r} has no token; give a target with at least one visible character."
@@ -111,10 +115,15 @@ class PromptReader:
 
     def pixel_limit(self, *, fresh: bool) -> int | None:
         """Return how many bytes of pixel values a batch may hold, None where it is given features instead."""
-        return self.pixel_bytes if fresh or not self.keeps_features else None
+        if not fresh and self.keeps_features:
+            return None
+        return self.pixel_bytes if self._joins else 1  # one prompt with pictures at a time
 
     def check(self, prompt: Prompt) -> None:
         """Raise `UnreadableTextError` where a prompt's text has something that cannot be read as text."""
+        most = self.quirk.most_pictures
+        if most is not None and len(prompt.images) > most:
+            raise ImageError(f"{len(prompt.images)} pictures in one prompt, this model takes {most}")
         marked = self._marked(prompt)
         if marked:
             self.marks.apart(marked)
@@ -128,8 +137,7 @@ class PromptReader:
         if not pictures:
             return {}
         if self.keeps_features and not fresh:
-            features = self.features(prompts, encoded)
-            return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}  # type: ignore[arg-type]
+            return self.quirk.handed(self.features(prompts, encoded), stacked=self._stacked)
         values = join_extras([self.process(p)[1] for p in prompts if p.images])
         return {name: v.to(self.model.device) for name, v in values.items()}
 
@@ -193,8 +201,9 @@ class PromptReader:
         {} for a family whose features cannot be handed over again.
         """
         names = [p for d in pixels for p in encoded[d].pictures]
-        shapes = {tuple(v.shape[1:]) for part in pixels.values() for n, v in part.items() if n == "pixel_values"}
-        if len(shapes) > 1:
+        shapes = {(n, tuple(v.shape[1:])) for part in pixels.values() for n, v in part.items()}
+        unlike = len(shapes) > len({n for n, _ in shapes})
+        if len(pixels) > 1 and (unlike or not self._joins):
             out: dict[str, Any] = {}
             for digest, part in pixels.items():
                 out |= self._compute({digest: part}, encoded)
@@ -211,8 +220,10 @@ class PromptReader:
             given = {n: torch.cat([v, v]) for n, v in given.items()}
         with torch.no_grad():
             output: Any = self._feature_fn(**given, return_dict=True)
-        plain = isinstance(output, dict) and {k for k, v in output.items() if v is not None} <= _PLAIN_OUTPUT
+        plain = self.quirk.plain(output)
         pooled: Any = getattr(output, "pooler_output", None) if plain else None  # an attribute, at times no field
+        if isinstance(pooled, Tensor) and pooled.ndim == 3:
+            pooled, self._stacked = list(pooled), True
         if lone and isinstance(pooled, (list, tuple)):
             pooled = pooled[: len(pooled) // 2]
         if not isinstance(pooled, (list, tuple)) or len(pooled) != len(names):
@@ -239,10 +250,12 @@ class PromptReader:
                 return None
             parts.append(len(tiles))
             tiles.append(kept)
-        text, pictures = self._written(parts, tiles)
+        text, cut = self._written(parts, tiles)
+        pictures = self._seen_as(cut, prompt)
         counts = self._token_counts(pictures)
         ids = None if counts is None else self.chat.quick_ids(text, counts)
-        return None if ids is None else Encoded(ids, {}, {}, pictures, len(pictures) * self._bytes_each)
+        held = len(pictures) * self._bytes_each
+        return None if ids is None else Encoded(ids, {}, {}, pictures, held, prompt=prompt)
 
     def _said(self, part: str | Control) -> str:
         """Return the words of a part: data without anything that looks like control, control as it is."""
@@ -256,6 +269,18 @@ class PromptReader:
         ordered = self.quirk.arrange(parts)
         text = self.chat.text([p if isinstance(p, str) else len(tiles[p]) for p in ordered])
         return text, tuple(key for p in ordered if isinstance(p, int) for key in tiles[p])
+
+    def _seen_as(self, pictures: tuple[str, ...], prompt: Prompt) -> tuple[str, ...]:
+        """Return the keys under which a prompt's pictures have features: those of a family may depend on company.
+
+        Where the Q-Former reads the question they are the prompt's own, and where a model is told how many pictures
+        there are, they are those of so many.
+        """
+        if self.quirk.words_seen:
+            return tuple(f"{key} {prompt.digest}" for key in pictures)
+        if not self._counted or len(pictures) < 2:
+            return pictures
+        return tuple(f"{key} 1/{len(pictures)}" for key in pictures)
 
     def _token_counts(self, pictures: Sequence[str]) -> list[int] | None:
         features: list[Any] = [self.cache.get(("features", p)) for p in pictures]
@@ -279,27 +304,35 @@ class PromptReader:
         given = [images[key] for key in pictures] or None
         marked = self._marked(prompt)
         read = self.marks.apart(marked) if marked else self.processor
-        inputs = read(text=[text], images=given, return_tensors="pt", add_special_tokens=special)
+        if given:
+            nested = [given] if len(given) > 1 else given  # several are of one prompt: some families see that
+            inputs = read(text=[text], images=nested, return_tensors="pt", add_special_tokens=special)
+        else:
+            inputs = self.quirk.words(read, text, special=special)
         ids = inputs["input_ids"][0]
         aligned, extras, pixels = {}, {}, {}
         for name, value in inputs.items():
-            if name in ("input_ids", "attention_mask") or not isinstance(value, Tensor):
+            if name in _NO_INPUTS or not isinstance(value, Tensor):
                 continue
-            if _is_pixels(name):
+            if name.startswith("pixel") or name == "image_patches" or (given and name in self.quirk.beside_pixels):
                 pixels[name] = value
             elif value.shape == (1, len(ids)):
                 aligned[name] = value[0]
-            else:
+            elif name not in self.quirk.beside_pixels:
                 extras[name] = value
         if given and self.alone is None:
             own = {} if aligned or extras else self.processor.image_processor(images=given, return_tensors="pt")
             self.alone = own.keys() == pixels.keys() and all(torch.equal(own[n], v) for n, v in pixels.items())
+        self._counted = self._counted or any(name.endswith(_COUNTS) for name in extras)
+        pictures = self._seen_as(pictures, prompt)
+        told = (*extras, *(n for n in pixels if n in self.quirk.beside_pixels))
+        self._joins = self._joins and all(name.endswith(_SIZES) for name in told)
         counts = self._token_counts(pictures)
         if counts is not None and not marked:
             self.chat.confirm(text, counts, ids, plain=not aligned and not extras)
         held = tensor_bytes(pixels)
         self._bytes_each = held // max(len(pictures), 1) or self._bytes_each
-        return Encoded(ids, aligned, extras, pictures, held), pixels
+        return Encoded(ids, aligned, extras, pictures, held, self.quirk.of_answers, prompt), pixels
 
     def _check_fits(self, prompt: Prompt, ids: Tensor) -> None:
         """Raise `ImageError` where the pictures of a prompt alone have more tokens than the model's context."""

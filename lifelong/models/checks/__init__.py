@@ -1,0 +1,1 @@
+"""Whether a model answers through the door as it does through transformers alone."""
