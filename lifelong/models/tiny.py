@@ -6,6 +6,7 @@ It knows nothing: its answers are noise, but every code path is that of a large 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,8 +104,13 @@ def noise_image(ref: ImageRef) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
 
 
-def tiny_vlm(seed: int = 0, *, cache_bytes: int = 1 << 26) -> VLM:
-    """Return the tiny model behind the usual door; it draws noise for every image reference."""
+def tiny_vlm(
+    seed: int = 0, *, dtype: torch.dtype = torch.float32, device: str = "cpu", cache_bytes: int = 1 << 26
+) -> VLM:
+    """Return the tiny model behind the usual door; it draws noise for every image reference.
+
+    In any type its weights are those drawn in float32, rounded.
+    """
     processor = tiny_processor()
-    model = tiny_model(processor, seed)
+    model: Any = tiny_model(processor, seed).to(device, dtype)  # type: ignore[call-overload]
     return VLM(model, processor, name=f"tiny-{seed}", open_image=noise_image, cache_bytes=cache_bytes)

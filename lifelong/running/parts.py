@@ -59,9 +59,11 @@ def _shipped(config: RunConfig) -> VLM:
 
 
 def _tiny(config: RunConfig) -> VLM:
+    from lifelong.models.loading import DTYPES
     from lifelong.models.tiny import tiny_vlm
 
-    return tiny_vlm(int(config.model.options.get("seed", 0)), cache_bytes=config.cache_bytes)
+    seed = int(config.model.options.get("seed", 0))
+    return tiny_vlm(seed, dtype=DTYPES[config.dtype], device=config.device, cache_bytes=config.cache_bytes)
 
 
 MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "tiny": _tiny}

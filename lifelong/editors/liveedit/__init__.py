@@ -277,8 +277,9 @@ def _adder(modules: LiveEditModules, experts: Mapping[int, tuple[Tensor, Tensor,
             return None
         chosen = [experts[layout.rows[i].item()] for i in here]
         most = max(len(w) for _, _, w in chosen)
-        u, v = (states.new_zeros(len(here), most, *chosen[0][0].shape[1:]) for _ in range(2))
-        weights = states.new_zeros(len(here), most)
+        shape = (len(here), most, *chosen[0][0].shape[1:])  # float32, as the experts are, in a model of any type
+        u, v = (states.new_zeros(shape, dtype=torch.float32) for _ in range(2))
+        weights = states.new_zeros(len(here), most, dtype=torch.float32)
         for i, (one_u, one_v, one_w) in enumerate(chosen):
             u[i, : len(one_w)], v[i, : len(one_w)], weights[i, : len(one_w)] = one_u, one_v, one_w
         changed = states.clone()

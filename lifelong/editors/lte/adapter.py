@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lifelong.editing.ops import weight_of
+from lifelong.editing.ops import editable, weight_of
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -29,7 +29,7 @@ class Adapter(nn.Module):
         noise = torch.Generator().manual_seed(seed)
         for layer in range(first, vlm.layers):
             for name in modules:
-                weight = weight_of(vlm.submodule(layer, name))
+                weight = editable(name, weight_of(vlm.submodule(layer, name)))
                 wide_out, wide_in = weight.shape
                 self._base[vlm.name_of(weight)] = weight
                 start = torch.randn(rank, wide_in, generator=noise) / math.sqrt(wide_in)
@@ -40,4 +40,4 @@ class Adapter(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         """Return the changed weights by name, with a graph where the changes are being trained."""
         triples = zip(self._base.items(), self.down, self.up, strict=True)
-        return {n: w.detach() + (self.scale * (up @ down)).to(w.dtype) for (n, w), down, up in triples}
+        return {n: (w.detach().float() + self.scale * (up @ down)).to(w.dtype) for (n, w), down, up in triples}

@@ -283,11 +283,12 @@ class Passes:
         return logits
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
-        """Return the states of a batch's rows, (batch, tokens, width)."""
-        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
-        states = states.to(self.device)
+        """Return the states of a batch's rows, (batch, tokens, width), in the model's type whatever was handed over."""
+        dtype = self.structure.embedding.weight.dtype
+        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=dtype, device=self.device)  # type: ignore[arg-type]
         # One assignment: the gradient of one per row would each time be as large as the whole.
-        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
+        taken = torch.cat([hidden.states[row.place] for row in batch.rows])
+        states[batch.mask.bool().to(self.device)] = taken.to(self.device, dtype)  # type: ignore[arg-type]
         return states
 
     def _attends_alike(self, layer: int) -> bool:
