@@ -20,9 +20,9 @@ ORDER = ("log", "models", "bank", "editing", "editors", "probing", "simulation",
 """The packages of `lifelong`: a file imports its own, those before it, and `streams` (`log` not even that)."""
 INSIDE = {
     "lifelong.models": (
-        ("cache", "products", "folders"),
+        ("cache", "products", "folders", "digests", "memory"),
         ("passes",),
-        ("prompts", "kept", "loading", "atlas.model"),
+        ("weights", "prompts", "kept", "loading", "atlas.model"),
         ("vlm",),
         ("encoders", "tiny", "atlas"),
     ),

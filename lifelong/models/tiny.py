@@ -105,7 +105,12 @@ def noise_image(ref: ImageRef) -> Image.Image:
 
 
 def tiny_vlm(
-    seed: int = 0, *, dtype: torch.dtype = torch.float32, device: str = "cpu", cache_bytes: int = 1 << 26
+    seed: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    cache_bytes: int = 1 << 26,
+    memory_bytes: int = 0,
 ) -> VLM:
     """Return the tiny model behind the usual door; it draws noise for every image reference.
 
@@ -113,4 +118,11 @@ def tiny_vlm(
     """
     processor = tiny_processor()
     model: Any = tiny_model(processor, seed).to(device, dtype)  # type: ignore[call-overload]
-    return VLM(model, processor, name=f"tiny-{seed}", open_image=noise_image, cache_bytes=cache_bytes)
+    return VLM(
+        model,
+        processor,
+        name=f"tiny-{seed}",
+        open_image=noise_image,
+        cache_bytes=cache_bytes,
+        memory_bytes=memory_bytes,
+    )

@@ -16,12 +16,13 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from lifelong.models.cache import ByteCache
+from lifelong.models.cache import ByteCache, TieredCache
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
-from lifelong.models.passes.batching import Row
+from lifelong.models.memory import memory_of, synchronize
+from lifelong.models.passes.batching import Batch, Row
 from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
@@ -32,6 +33,7 @@ from lifelong.models.products import mkl_falls_short, quicken
 from lifelong.models.prompts.length import Lengths
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
+from lifelong.models.weights import AUTO, WeightReading
 from streams.types import ImageRef, Prompt, Query
 
 __all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
@@ -54,6 +56,7 @@ class VLM:
         digest: str | None = None,
         open_image: OpenImage | None = None,
         cache_bytes: int = 1 << 30,
+        memory_bytes: int = 0,
     ) -> None:
         if open_image is None:
             from streams.images import open_image as open_by_reference
@@ -67,13 +70,16 @@ class VLM:
         self.structure = find_structure(model)
         self.layers = len(self.structure.layers)
         self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
-        self.cache = ByteCache(cache_bytes)
+        held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+        self.memory = memory_of(self.device, held, memory_bytes)
+        near = 0 if self.device.type in ("cpu", "meta") else min(self.memory.kept_bytes, cache_bytes)
+        self.cache = TieredCache(cache_bytes, near) if near else ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
         self.reader = PromptReader(model, processor, find_quirk(model.config), open_image, self.cache)
         self.lengths = Lengths(self.reader, context_of(model.config))
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
-        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids, self.memory)
         self.pauses = Pauses(self.passes)
 
     @classmethod
@@ -81,20 +87,25 @@ class VLM:
         cls,
         name_or_path: str,
         *,
-        dtype: str = "float32",
+        dtype: str = AUTO,
         device: str = "cpu",
         cache_bytes: int = 1 << 30,
+        memory_bytes: int = 0,
         known: Sequence[str] = (),
+        how: WeightReading = WeightReading(),  # noqa: B008 (frozen)
+        digests: Path | None = None,
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
+        `dtype` auto is float32, or bfloat16 from a billion parameters on; `memory_bytes` are those of the device that
+        may be taken beside the weights, 0 for most of what there is. `known` are names that are near for a misspelt
+        one; `how` and `digests` are those of `load_parts`. Raises `ValueError` for an unknown dtype or device and
         `ModelError` for a model that cannot be found or is not whole.
         """
-        model, processor, digest = load_parts(name_or_path, dtype, device, known)
+        model, processor, digest = load_parts(name_or_path, dtype, device, known, how=how, digests=digests)
         folder = Path(name_or_path).expanduser()
         name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
-        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
+        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes, memory_bytes=memory_bytes)
 
     # What it is made of
 
@@ -138,9 +149,8 @@ class VLM:
         return self.structure.embedding.weight  # type: ignore[return-value]
 
     def sync(self) -> None:
-        """Wait until the device has done everything, so that a stopwatch tells the truth."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Wait until the device has done everything, so that a stopwatch tells the truth: any accelerator, not one."""
+        synchronize(self.device)
 
     @property
     def lines(self) -> int:
@@ -220,14 +230,17 @@ class VLM:
         """
         layer = keep_layer if keep_layer is not None and self.changes.lowest >= keep_layer else None
         out: dict[int, Scored] = {}
+
+        def work(batch: Batch) -> None:
+            go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
+            with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
+                passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
+            out.update(scored_rows(batch, passed.logits, top))
+            if begun is not None and go_on:
+                begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
+
         with torch.no_grad():
-            for batch in self.passes.batches(self.rows(prompts, targets, rows), every=top > 0):
-                go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
-                with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
-                    passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
-                out |= scored_rows(batch, passed.logits, top)
-                if begun is not None and go_on:
-                    begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
+            self.passes.each(self.rows(prompts, targets, rows), work, every=top > 0)
         return [out[i] for i in range(len(prompts))]
 
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:
@@ -240,10 +253,13 @@ class VLM:
     ) -> list[str]:
         """Decode greedily to an end token, the newline after `lines` lines or `max_tokens` tokens; stripped text."""
         out: dict[int, str] = {}
+
+        def work(batch: Batch) -> None:
+            for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
+                out[row.place] = self.text_of(ids)
+
         with torch.no_grad():
-            for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):
-                for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
-                    out[row.place] = self.text_of(ids)
+            self.passes.each(self.rows(prompts, None, rows), work, decoding=True)
         return [out[i] for i in range(len(prompts))]
 
     def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
@@ -267,11 +283,14 @@ class VLM:
         if (targets is None) == (ids is None) or not all(ids or (True,)):
             raise ValueError("answer_logits takes targets, or the ids of at least one token for every prompt.")
         out: dict[int, Tensor] = {}
+
+        def work(batch: Batch) -> None:
+            logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
+            parts = logits.split([len(r.target_ids) for r in batch.rows])
+            out.update({row.place: part for row, part in zip(batch.rows, parts, strict=True)})
+
         with torch.set_grad_enabled(grad):
-            for batch in self.passes.batches(self.rows(prompts, targets, ids=ids)):
-                logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
-                parts = logits.split([len(r.target_ids) for r in batch.rows])
-                out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
+            self.passes.each(self.rows(prompts, targets, ids=ids), work)
         return [out[i] for i in range(len(prompts))]
 
     # Hidden states
@@ -337,10 +356,13 @@ class VLM:
     def resume_score(self, hidden: Hidden, rows: Sequence[int] | None = None, *, top: int = 0) -> list[Scored]:
         """Return what `score` returns, computed from the layer of `hidden` on."""
         out: dict[int, Scored] = {}
+
+        def work(batch: Batch) -> None:
+            logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
+            out.update(scored_rows(batch, logits, top))
+
         with torch.no_grad():
-            for batch in self.passes.batches(hidden.rows(rows), every=top > 0):
-                logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
-                out |= scored_rows(batch, logits, top)
+            self.passes.each(hidden.rows(rows), work, every=top > 0)
         return [out[i] for i in range(len(hidden))]
 
     # Temporary changes
@@ -353,7 +375,7 @@ class VLM:
         the same. With `timed` nothing is done that only keeps last digits equal.
         """
         kept = (self.cache, self.reader.cache, self.reader.steady)
-        used = type(self.cache)(self.cache.budget_bytes) if cache is None else cache
+        used = self.cache.anew() if cache is None else cache
         self.cache = self.reader.cache = used
         self.reader.steady = not timed
         try:

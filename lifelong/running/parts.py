@@ -6,7 +6,7 @@ Every mistake is a one-line error that names what is near. Knows where each kind
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.running.config import RunConfig, check_model
@@ -20,53 +20,67 @@ if TYPE_CHECKING:
     from streams.stream import Stream
 
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
 def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
     """Return an editor's options, checked; raises `ConfigError` with near names."""
     return check_model(kind.Options, given, "editor")
 
 
-def load_model(config: RunConfig) -> VLM:
+def load_model(config: RunConfig, *, empty: bool = False) -> VLM:
     """Return the model: a shipped name, a local folder or a Hugging Face id.
 
-    Raises `ValueError` and `ModelError` for a device and a model that cannot be used.
+    With `empty` no weights are read of one that does not ship: it has their shapes and computes nothing. Raises
+    `ValueError` and `ModelError` for a device and a model that cannot be used.
     """
-    return MODELS.get(config.model.name, _shipped)(config)
+    if config.model.name in MODELS:
+        return MODELS[config.model.name](config)
+    return _loaded(config, empty=empty)
 
 
-def check_model_named(config: RunConfig) -> None:
-    """Raise `ConfigError` or `ModelError` for a device that cannot be used and a model that cannot be found.
+def dtype_of_model(config: RunConfig) -> Dtype:
+    """Return the type that a configuration's model computes in, `auto` spelt out.
 
-    Called before anything is loaded.
+    Called before anything is loaded. Raises `ConfigError` or `ModelError` for a device that cannot be used and a model
+    that cannot be found.
     """
     from lifelong.models.folders.find import find_model
     from lifelong.models.loading import check_device
+    from lifelong.models.weights import dtype_named
 
     check_device(config.device)
-    if config.model.name not in MODELS:
-        find_model(config.model.name, model_names())
+    if config.model.name in MODELS:
+        return "float32" if config.dtype == "auto" else config.dtype
+    return cast(Dtype, dtype_named(find_model(config.model.name, model_names()), config.dtype))
 
 
-def _shipped(config: RunConfig) -> VLM:
+def _loaded(config: RunConfig, *, empty: bool = False) -> VLM:
     from lifelong.models.vlm import VLM
+    from lifelong.models.weights import WeightReading
 
     return VLM.load(
         config.model.name,
         dtype=config.dtype,
         device=config.device,
         cache_bytes=config.cache_bytes,
+        memory_bytes=config.memory_bytes,
         known=model_names(),
+        how=WeightReading(**config.model.options, empty=empty),
+        digests=config.cache_folder() / "digests",
     )
 
 
 def _tiny(config: RunConfig) -> VLM:
-    from lifelong.models.loading import DTYPES
     from lifelong.models.tiny import tiny_vlm
+    from lifelong.models.weights import DTYPES
 
-    seed = int(config.model.options.get("seed", 0))
-    return tiny_vlm(seed, dtype=DTYPES[config.dtype], device=config.device, cache_bytes=config.cache_bytes)
+    options: dict[str, Any] = {"cache_bytes": config.cache_bytes, "memory_bytes": config.memory_bytes}
+    dtype = DTYPES[dtype_of_model(config)]
+    return tiny_vlm(int(config.model.options.get("seed", 0)), dtype=dtype, device=config.device, **options)
 
 
-MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "tiny": _tiny}
+MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _loaded, "tiny": _tiny}
 """The models that ship with the package, by name."""
 
 

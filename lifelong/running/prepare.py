@@ -29,7 +29,7 @@ from lifelong.running.config import (
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
-from lifelong.running.parts import check_model_named, load_model, make_clock, make_stream
+from lifelong.running.parts import dtype_of_model, load_model, make_clock, make_stream
 from lifelong.running.settings import settled_part
 from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
@@ -79,12 +79,12 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     kind = editor_class(config.editor.name)
     settled = settled_part(kind, config.editor)
     options = settled.options
-    check_model_named(config)
+    dtype = dtype_of_model(config)
     check_options_written(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
-    config = config.model_copy(update={"editor": part, "label": config.label or settled.label})
+    config = config.model_copy(update={"editor": part, "label": config.label or settled.label, "dtype": dtype})
     return Resolved(config, kind, options, config.label or label_of(part.name, options))
 
 
@@ -165,7 +165,7 @@ class Loaded:
 
 def model_key(config: RunConfig) -> str:
     """Return what decides which model a configuration loads, as text."""
-    return repr((config.model, config.dtype, config.device, config.cache_bytes))
+    return repr((config.model, config.dtype, config.device, config.cache_bytes, config.memory_bytes))
 
 
 def stream_key(config: RunConfig) -> str:

@@ -180,6 +180,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "products": "oneDNN" if ready.vlm.quick_layers else "PyTorch's",
         "routing": search_settings(IndexSpec.parse(getattr(ready.resolved.options, "index", "flat"))),
         "device": str(ready.vlm.device),
+        "memory_bytes": ready.vlm.memory.near,
         "model_size": asdict(size_of_model(ready.vlm.model, ready.vlm.structure)),
         "scores_depend_on_time": list(time_matters(ready)),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
