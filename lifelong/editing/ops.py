@@ -63,7 +63,7 @@ def weight_of(module: nn.Module) -> nn.Parameter:
     return weight
 
 
-def editable(name: str, weight: nn.Parameter) -> nn.Parameter:
+def editable(name: str, weight: Tensor) -> Tensor:
     """Return a parameter that an editor is about to change; raises `ValueError` for one that is quantised."""
     if not weight.is_floating_point():
         kind = str(weight.dtype).removeprefix("torch.")
@@ -76,8 +76,9 @@ def editable(name: str, weight: nn.Parameter) -> nn.Parameter:
 
 def widths_of(module: nn.Module) -> tuple[int, int]:
     """Return (out, in) of a linear module, also of one whose weight is packed; raises what `weight_of` raises."""
-    packed = isinstance(module, nn.Linear) and not module.weight.is_floating_point()
-    out, wide = (module.out_features, module.in_features) if packed else weight_of(module).shape  # type: ignore[union-attr]
+    if isinstance(module, nn.Linear) and not module.weight.is_floating_point():
+        return module.out_features, module.in_features
+    out, wide = weight_of(module).shape
     return int(out), int(wide)
 
 

@@ -54,9 +54,9 @@ class ByteCache:
             _, (_, freed) = self._kept.popitem(last=False)
             self.used_bytes -= freed
 
-    def anew(self) -> ByteCache:
-        """Return an empty cache of the same budget."""
-        return ByteCache(self.budget_bytes)
+    def anew(self, part: int = 1) -> ByteCache:
+        """Return an empty cache of the same kind with the same budget, or a `part`-th of it."""
+        return ByteCache(self.budget_bytes // part)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -109,9 +109,9 @@ class TieredCache(ByteCache):
             self.near_used_bytes -= size
             super().put(name, _Away(tensor.cpu(), tensor.device), size)
 
-    def anew(self) -> TieredCache:
-        """Return an empty cache of the same budgets."""
-        return TieredCache(self.budget_bytes, self.near_bytes)
+    def anew(self, part: int = 1) -> TieredCache:
+        """Return an empty cache of the same kind with the same budgets, or a `part`-th of them."""
+        return TieredCache(self.budget_bytes // part, self.near_bytes // part)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,4 +1,4 @@
-"""SHA-256 of a model's files, kept by what the file system says of a file, so that no sweep reads 14 GB for each cell.
+"""SHA-256 of a model's files, kept by what the file system says of them: a sweep does not read 14 GB for each cell.
 
 Knows files and a folder to keep digests in; nothing of models. A digest is kept for one path, device, inode, size and
 times of change: a file of which any of these is another is read again.

@@ -46,8 +46,9 @@ def load_parts(
     """Return model, processor and digest of `atlas`, a local folder or a Hugging Face id.
 
     `known` are names that are near for a misspelt one, `how` says how the weights are read, and `digests` is a folder
-    where digests of files are kept, so that they are not read for the digest each time. Raises `ValueError` for an unknown dtype or device and
-    `ModelError` for a model that cannot be found, is not whole, or is not read: pickles, code of its own.
+    where digests of files are kept, so that they are not read for the model's digest each time. Raises `ValueError`
+    for an unknown dtype or device and `ModelError` for a model that cannot be found, is not whole, or is not read:
+    pickles, code of its own.
     """
     if dtype != AUTO and dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join((AUTO, *DTYPES))}.")

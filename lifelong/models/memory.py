@@ -20,10 +20,10 @@ _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """Bytes beside the weights: `near` on the model's device, `far` of the host's memory, 0 where that is the device.
+    """Bytes beside the weights: `near` on the model's device, `far` in the host's memory, 0 where that is the device.
 
-    Of what is near, a quarter is for the batch that is computed, an eighth for what is kept of earlier ones, a quarter
-    for what a fit reads; the rest is left for what comes and goes. Half of what is far may be such a table's.
+    Of what is near, a quarter is for the batch that is computed, an eighth for what is kept of earlier ones, a
+    quarter for what a fit reads; the rest is left for what comes and goes. Half of what is far may be such a table's.
     """
 
     near: int
@@ -48,8 +48,8 @@ class MemoryBudget:
 def memory_of(device: torch.device, weights_bytes: int, given: int = 0) -> MemoryBudget:
     """Return what may be held beside weights on a device; called once when a model is there.
 
-    `given` counts where it is not 0. Otherwise it is what the device has in all, which is the same at every start, and
-    not what is free at the moment: rows per batch follow from it, and with them the last digits of numbers.
+    `given` counts where it is not 0. Otherwise it is what the device has in all, which is the same at every start,
+    and not what is free at the moment: rows per batch follow from it, and with them the last digits of numbers.
     """
     host = device.type in ("cpu", "meta")
     near = given or max(int(SHARE * device_bytes(device)) - weights_bytes, LEAST)

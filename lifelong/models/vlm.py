@@ -6,7 +6,7 @@ rows itself. Knows nothing about editors, probes or streams beyond `Query` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,17 @@ class VLM:
         return self.structure.embedding.weight  # type: ignore[return-value]
 
     def sync(self) -> None:
-        """Wait until the device has done everything, so that a stopwatch tells the truth: any accelerator, not one."""
+        """Wait until the device, whichever it is, has done everything, so that a stopwatch tells the truth."""
         synchronize(self.device)
+
+    def on_full(self, say: Callable[[str], None]) -> None:
+        """Let one line be said, without a warning, when the device is out of memory for the first time."""
+        self.passes.room.say = say
+
+    @property
+    def times_full(self) -> int:
+        """How often the device was out of memory, and the rows of a batch were halved."""
+        return self.passes.room.halved
 
     @property
     def lines(self) -> int:

@@ -1,4 +1,4 @@
-"""How a model's weights are read: in which type, to which device, by which attention, quantised or not, or not at all.
+"""How a model's weights are read: in which type, to which device, with which attention, quantised, or not at all.
 
 Knows safetensors files and what transformers is told; nothing of processors, and nothing of what a model is for.
 """
@@ -28,8 +28,8 @@ class WeightReading:
     """How weights are read beside their type and device; '' is what transformers does by itself.
 
     `attn_implementation` ("eager", "sdpa", "flash_attention_2") and `quantization` ("4bit", "8bit") change numbers,
-    `device_map` ("auto", "balanced", ...: over several devices) does not. With `empty` no weight is read: the model is
-    of the right shapes on the meta device and computes nothing.
+    `device_map` ("auto", "balanced", ...: over several devices) does not. With `empty` no weight is read: the model
+    is of the right shapes on the meta device and computes nothing.
     """
 
     attn_implementation: str = ""
@@ -45,7 +45,7 @@ class WeightReading:
 
 
 def dtype_named(folder: Path, dtype: str) -> str:
-    """Return the type to read a folder's weights in: the one that was named, else float32, or bfloat16 for a large one.
+    """Return the type to read a folder's weights in: the one named, else float32, or bfloat16 for a large one.
 
     Raises `ValueError` for an unknown type.
     """
@@ -96,11 +96,10 @@ def reading_arguments(dtype: str, device: str, how: WeightReading) -> dict[str, 
 def _quantization(name: str, device: str, dtype: torch.dtype) -> Any:
     given = f"model.quantization={name}"
     if torch.device(device).type != "cuda":
-        raise ModelError(
-            f"{given}: needs an NVIDIA GPU, and device={device} is none. Say device=cuda, or leave it out."
-        )
+        raise ModelError(f"{given}: needs an NVIDIA GPU, which device={device} is not. Say device=cuda.")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(f'{given}: works through bitsandbytes: pip install "lifelong-edit[quantized]".')
     from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(**{QUANTIZED[name]: True}, bnb_4bit_compute_dtype=dtype)
+    bits: Any = {QUANTIZED[name]: True}
+    return BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=dtype)

@@ -42,8 +42,8 @@ def load_model(config: RunConfig, *, empty: bool = False) -> VLM:
 def dtype_of_model(config: RunConfig) -> Dtype:
     """Return the type that a configuration's model computes in, `auto` spelt out.
 
-    Called before anything is loaded. Raises `ConfigError` or `ModelError` for a device that cannot be used and a model
-    that cannot be found.
+    Called before anything is loaded. Raises `ConfigError` or `ModelError` for a device that cannot be used and a
+    model that cannot be found.
     """
     from lifelong.models.folders.find import find_model
     from lifelong.models.loading import check_device

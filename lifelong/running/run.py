@@ -71,6 +71,7 @@ def run(
         with watch.on("load"), progress.doing("loading the stream and the model", after_s=LOADING_AFTER_S):
             ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
+        ready.vlm.on_full(progress.say)
         with locked(ready.folder), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if log.done():
@@ -236,7 +237,9 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     finally:
         editor.close()
     known = {} if learnt is None else dict(learnt.meta)
-    return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
+    notes = {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
+    full = ready.vlm.times_full  # last digits follow from the rows that are computed together
+    return {**notes, "times_out_of_memory": float(full)} if full else notes
 
 
 def _learnt(ready: Prepared, progress: Progress) -> State | None:

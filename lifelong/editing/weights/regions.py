@@ -161,7 +161,7 @@ class RunningWeights:
         self.changes = 0  # how often new values were others than those before
 
     def served(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return float32 values in the model's type, with their graph; the very same tensors where that is float32."""
+        """Return float32 values in the model's type, with their graph; the same tensors where that is float32."""
         return {name: value.to(self.base[name].dtype) for name, value in values.items()}
 
     def swapped(self, values: Mapping[str, Tensor] | None = None) -> AbstractContextManager[None]:

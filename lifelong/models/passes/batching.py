@@ -90,10 +90,11 @@ def batches(
     same_length: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Iterator[Batch]:
-    """Yield batches of rows sorted by token length (ties by place), at most `max_rows` and `max_tokens` padded tokens.
+    """Yield batches of rows sorted by token length (ties by place).
 
-    With `max_pixel_bytes` the pixel values of a batch take no more than that, unless one row alone does. With
-    `same_length` no batch mixes lengths, for models that cannot decode behind padding.
+    At most `max_rows` and `max_tokens` padded tokens each, or one row alone. With `max_pixel_bytes` the pixel values
+    of a batch take no more than that, unless one row alone does. With `same_length` no batch mixes lengths, for
+    models that cannot decode behind padding.
     """
     ordered = sorted(rows, key=lambda r: (len(r), r.place))
     group: list[Row] = []

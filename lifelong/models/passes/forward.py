@@ -315,7 +315,7 @@ class Passes:
         return logits
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
-        """Return the states of a batch's rows, (batch, tokens, width), in the model's type whatever was handed over."""
+        """Return the states of a batch's rows, (batch, tokens, width), in the model's type whatever theirs was."""
         dtype = self.structure.embedding.weight.dtype
         states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=dtype, device=self.device)  # type: ignore[arg-type]
         # One assignment: the gradient of one per row would each time be as large as the whole.

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 def bytes_per_token(config: Any, element_bytes: int) -> int:
-    """Return what one token of one row takes in a forward pass: its keys and values in all layers, and one layer's work.
+    """Return what a token of a row takes in a forward pass: keys and values in all layers, and one layer's work.
 
     `config` is a model's; what it does not say is taken from its width.
     """
@@ -30,9 +30,7 @@ def bytes_per_token(config: Any, element_bytes: int) -> int:
     inner = getattr(text, "intermediate_size", None) or 4 * width
     inner = max(inner) if isinstance(inner, (list, tuple)) else int(inner)
     kept = 2 * int(text.num_hidden_layers) * kv_heads * head
-    at_work = (
-        4 * width + 3 * inner
-    )  # states, their norm, queries, the layer's output; the MLP's two sides and product
+    at_work = 4 * width + 3 * inner  # states, norm, queries and output of a layer; its MLP's two sides and product
     return (kept + at_work) * element_bytes
 
 
