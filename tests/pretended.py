@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -139,5 +140,6 @@ def _register() -> None:
 def pretended_device() -> Iterator[str]:
     """Give the device's name while the body runs, in which tensors can be there."""
     _register()
-    with _Made(), _Device():
+    nothing = {"synchronize": lambda *_: None, "empty_cache": lambda: None}  # everything is done at once here
+    with mock.patch.multiple(torch.accelerator, **nothing), _Made(), _Device():
         yield DEVICE

@@ -43,8 +43,9 @@ Promptlike = Query | Prompt
 class VLM:
     """One model with its processor; outside every context it is the frozen base, bit for bit.
 
-    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, and `cache`, where they may keep what they
-    compute with the frozen base. `reader`, `passes`, `pauses` and `changes` are what it is made of.
+    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, `home`, `memory` (what may be held beside
+    the weights) and `cache`, where they may keep what they compute with the frozen base. `reader`, `passes`, `pauses`
+    and `changes` are what it is made of.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class VLM:
         open_image: OpenImage | None = None,
         cache_bytes: int = 1 << 30,
         memory_bytes: int = 0,
+        home: str = "",
     ) -> None:
         if open_image is None:
             from streams.images import open_image as open_by_reference
@@ -71,7 +73,8 @@ class VLM:
         self.layers = len(self.structure.layers)
         self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
         held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
-        self.memory = memory_of(self.device, held, memory_bytes)
+        self.home = torch.device(home) if home else self.device  # where it computes, or would with its weights
+        self.memory = memory_of(self.home, held, memory_bytes)
         near = 0 if self.device.type in ("cpu", "meta") else min(self.memory.kept_bytes, cache_bytes)
         self.cache = TieredCache(cache_bytes, near) if near else ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
@@ -105,7 +108,8 @@ class VLM:
         model, processor, digest = load_parts(name_or_path, dtype, device, known, how=how, digests=digests)
         folder = Path(name_or_path).expanduser()
         name = folder.name if name_or_path != "atlas" and folder.is_dir() else name_or_path
-        return cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes, memory_bytes=memory_bytes)
+        given: dict[str, Any] = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
+        return cls(model, processor, name=name, digest=digest, home=device if how.empty else "", **given)
 
     # What it is made of
 
@@ -143,6 +147,24 @@ class VLM:
     def name_of(self, parameter: nn.Parameter) -> str:
         """Return the name under which `swap` knows a parameter of the base model."""
         return self.changes.name_of(parameter)
+
+    def name_of_module(self, module: nn.Module) -> str:
+        """Return the name of a part of the model."""
+        return self.structure.names[id(module)]
+
+    def rows_of(self, prompts: Sequence[Promptlike], new_tokens: int) -> tuple[int, int]:
+        """Return how many prompts with so many new tokens go together, and the tokens of the longest of them.
+
+        Pictures are opened, one of each size; nothing is computed.
+        """
+        asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
+        tokens = max((self.lengths.tokens(p) for p in asked), default=1) + new_tokens
+        return self.passes.room.rows_of(tokens), tokens
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model was loaded without its weights: it has their shapes and computes nothing."""
+        return self.device.type == "meta"
 
     def embeddings(self) -> Tensor:
         """Return the input embedding matrix (vocab, width)."""

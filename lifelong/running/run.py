@@ -23,6 +23,7 @@ from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
+from lifelong.running.plan import plan_run
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
@@ -35,14 +36,13 @@ from streams.rows import edit_rows, probe_rows
 def dry_run(
     source: str | RunConfig | None = None, *, say: Callable[[str], None] = lambda _: None, **changes: Any
 ) -> Path:
-    """Check a configuration and everything it names, and return the folder that `run` would use.
+    """Check a configuration and everything it names, and return the folder that `run` would use (`plan_run`'s).
 
     `say` is told what is odd but no mistake. Where the number of threads is left open, that is measured and kept as
-    `run` would do it. Raises what `run` raises before its work begins; no run folder is made.
+    `run` would do it, unless the model's weights would have to be read for it. Raises what `run` raises before its
+    work begins; no run folder is made.
     """
-    ready = prepare(resolve(source, changes), say)
-    check_ready(ready, say)
-    return ready.folder
+    return plan_run(source, say=say, **changes).folder
 
 
 def run(

@@ -180,6 +180,14 @@ class Grace(Editor):
                 self.codebook.remove(edit_id)
         self.questions.drop(ids)
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the edited module."""
+        return [self.vlm.name_of_module(self.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of an entry for each edit."""
+        return 4 * edits * (self.codebook.bank.width + self.codebook.value_width + 1)
+
     def nbytes(self) -> int:
         """Return the bytes of keys, values and radii."""
         return self.codebook.bank.nbytes()

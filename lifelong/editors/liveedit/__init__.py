@@ -226,6 +226,15 @@ class LiveEdit(Editor):
             bank.remove([i for i in ids if i in bank])
         self.questions.drop(ids)
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the layer whose output experts are added to."""
+        return [self.vlm.name_of_module(self.vlm.decoder_layer(self.layer - 1))]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of an expert and its features for each edit."""
+        o = self.options
+        return 4 * edits * 2 * (o.rank * self.vlm.width + o.features * o.width)
+
     def nbytes(self) -> int:
         """Return the bytes of all features and experts."""
         return sum(bank.nbytes() for bank in self.banks.values())

@@ -143,6 +143,14 @@ class LoraTuning(Editor):
             for name, p in self._tensors().items():
                 p.copy_(values[name])
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the adapted modules."""
+        return list(self.layers)
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of the adapter, whatever the number of edits."""
+        return self.nbytes()
+
     def nbytes(self) -> int:
         """Return the bytes of the adapter, whatever the number of edits."""
         return bytes_of(self._tensors().values())

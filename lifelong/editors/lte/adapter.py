@@ -37,6 +37,11 @@ class Adapter(nn.Module):
                 self.up.append(torch.zeros(wide_out, rank, device=vlm.device))
         self.requires_grad_(False)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the changed weights."""
+        return list(self._base)
+
     def weights(self) -> dict[str, Tensor]:
         """Return the changed weights by name, with a graph where the changes are being trained."""
         triples = zip(self._base.items(), self.down, self.up, strict=True)

@@ -234,6 +234,16 @@ class Melo(Editor):
         used = set(self.clusters.block(list(self.clusters.cluster_of)))
         self.blocks.remove([b for b in self.blocks.ids() if int(b) not in used])
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the modules beside which blocks stand."""
+        return [self.vlm.name_of_module(m) for m in self.modules]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of a centre and a member for each edit, and of a block for each batch."""
+        block = sum(self.options.rank * sum(widths_of(module)) for module in self.modules)
+        batches = -(-edits // self.options.turn)
+        return 4 * (edits * (2 * self.clusters.centres.width + 2) + batches * (block + 1))
+
     def nbytes(self) -> int:
         """Return the bytes of clusters, members and blocks."""
         return self.clusters.nbytes() + self.blocks.nbytes()

@@ -253,6 +253,17 @@ class Wise(Editor):
 
     # State
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the module beside which memories stand."""
+        return [self.vlm.name_of_module(self.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of the memories that there are after so many edits."""
+        o = self.options
+        merged, fresh = divmod(edits, o.merge)
+        shards = -(-fresh // o.shard)  # the live one among them
+        return 4 * self.weight.numel() * (shards + (min(merged, 1) if o.mode == "merge" else merged))
+
     def nbytes(self) -> int:
         """Return the bytes of all memories."""
         return bytes_of(m.change for m in self._memories())

@@ -53,6 +53,10 @@ class Room:
         """Padded tokens that a batch may have, rows times the longest; a longer row is a batch of its own."""
         return max(self.batch_bytes // self.token_bytes, 1)
 
+    def rows_of(self, tokens: int) -> int:
+        """Return how many rows of so many tokens go together."""
+        return max(1, min(self.rows, self.tokens // max(tokens, 1)))
+
     def each(self, parts: Iterable[Sequence[_T]], work: Callable[[Sequence[_T]], None]) -> None:
         """Do `work` on every part; where the device is out of memory, on its halves, and on no larger one afterwards.
 
