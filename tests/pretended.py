@@ -56,13 +56,17 @@ class _Device(TorchDispatchMode):
 
 
 class _Made(TorchFunctionMode):
-    """What never comes to the dispatcher: `torch.tensor(..., device=...)` and `tolist`."""
+    """What never comes to the dispatcher: `torch.tensor(..., device=...)`, lists as indices, and `tolist`."""
 
     def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         told = dict(kwargs or {})
         if func in (torch.tensor, torch.as_tensor) and is_there(told.get("device")):
             device = told.pop("device")
             return func(*args, **told).to(device)
+        if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            picked = args[1] if isinstance(args[1], tuple) else (args[1],)
+            listed = tuple(torch.tensor(one) if isinstance(one, list) else one for one in picked)
+            return func(args[0], listed if isinstance(args[1], tuple) else listed[0], *args[2:])
         if func is torch.Tensor.tolist and isinstance(args[0], Far):
             return args[0].detach().cpu().tolist()
         return func(*args, **told)

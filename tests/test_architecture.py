@@ -25,6 +25,7 @@ INSIDE = {
         ("weights", "prompts", "kept", "loading", "atlas.model"),
         ("vlm",),
         ("encoders", "tiny", "atlas"),
+        ("shaped",),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (

@@ -34,8 +34,8 @@ TEMPLATE = (
 )
 
 
-def tiny_processor() -> LlavaProcessor:
-    """Return a byte-level processor of 260 tokens for 32 x 32 images of 4 tokens each."""
+def tiny_processor(side: int = SIZE, patch: int = PATCH) -> LlavaProcessor:
+    """Return a byte-level processor of 260 tokens for images of so many pixels a side: 32 x 32 have 4 tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate([*SPECIAL, *alphabet])}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
@@ -49,12 +49,12 @@ def tiny_processor() -> LlavaProcessor:
         clean_up_tokenization_spaces=False,
         chat_template=TEMPLATE,
     )
-    size = {"height": SIZE, "width": SIZE}
+    size = {"height": side, "width": side}
     images = CLIPImageProcessorPil(size=size, crop_size=size, do_center_crop=False)
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
-        patch_size=PATCH,
+        patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,

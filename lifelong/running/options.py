@@ -36,6 +36,14 @@ class TinyOptions(_Options):
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what its weights are drawn from")
 
 
+class ShapedOptions(TinyOptions):
+    """A random LLaVA of a published model's shape."""
+
+    shape: Literal["llava-7b", "llava-0.5b", "small"] = Field(
+        default="small", description="whose widths and layers it has; small is for tests"
+    )
+
+
 class WeightOptions(_Options):
     """How the weights of a model of one's own are read."""
 
@@ -50,7 +58,9 @@ class WeightOptions(_Options):
     )
 
 
-MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType({"atlas": NoOptions, "tiny": TinyOptions})
+MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {"atlas": NoOptions, "tiny": TinyOptions, "shaped": ShapedOptions}
+)
 """The options of the models that ship; any other model has `WeightOptions`."""
 
 

@@ -34,9 +34,7 @@ def load_model(config: RunConfig, *, empty: bool = False) -> VLM:
     With `empty` no weights are read of one that does not ship: it has their shapes and computes nothing. Raises
     `ValueError` and `ModelError` for a device and a model that cannot be used.
     """
-    if config.model.name in MODELS:
-        return MODELS[config.model.name](config)
-    return _loaded(config, empty=empty)
+    return MODELS.get(config.model.name, _loaded)(config, empty)
 
 
 def dtype_of_model(config: RunConfig) -> Dtype:
@@ -55,7 +53,11 @@ def dtype_of_model(config: RunConfig) -> Dtype:
     return cast(Dtype, dtype_named(find_model(config.model.name, model_names()), config.dtype))
 
 
-def _loaded(config: RunConfig, *, empty: bool = False) -> VLM:
+def _shipped(config: RunConfig, _: bool) -> VLM:
+    return _loaded(config, False)  # small: no dry run has to do without its weights
+
+
+def _loaded(config: RunConfig, empty: bool) -> VLM:
     from lifelong.models.vlm import VLM
     from lifelong.models.weights import WeightReading
 
@@ -71,7 +73,7 @@ def _loaded(config: RunConfig, *, empty: bool = False) -> VLM:
     )
 
 
-def _tiny(config: RunConfig) -> VLM:
+def _tiny(config: RunConfig, _: bool) -> VLM:
     from lifelong.models.tiny import tiny_vlm
     from lifelong.models.weights import DTYPES
 
@@ -80,12 +82,21 @@ def _tiny(config: RunConfig) -> VLM:
     return tiny_vlm(int(config.model.options.get("seed", 0)), dtype=dtype, device=config.device, **options)
 
 
-MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _loaded, "tiny": _tiny}
+def _shaped(config: RunConfig, empty: bool) -> VLM:
+    from lifelong.models.shaped import shaped_vlm
+
+    options: dict[str, Any] = {"cache_bytes": config.cache_bytes, "memory_bytes": config.memory_bytes}
+    shape, seed = str(config.model.options.get("shape", "small")), int(config.model.options.get("seed", 0))
+    return shaped_vlm(shape, seed, dtype=dtype_of_model(config), device=config.device, empty=empty, **options)
+
+
+MODELS: Mapping[str, Callable[[RunConfig, bool], VLM]] = {"atlas": _shipped, "tiny": _tiny, "shaped": _shaped}
 """The models that ship with the package, by name."""
 
 
 MODEL_NOTES: Mapping[str, str] = {
     "atlas": "The embedded model: a small LLaVA trained by this project to know the atlas world.",
+    "shaped": "A random LLaVA of a published model's shape, for measurements; it knows nothing and takes its time.",
     "tiny": "A tiny random LLaVA of real classes, made in memory; it knows nothing and is fast.",
 }
 

@@ -58,11 +58,8 @@ class FactEditor(Editor):
 
     def bytes_for(self, edits: int) -> int:
         """Return the bytes of a key for each edit, without its words."""
-        return (
-            4
-            * self.book.bank.width
-            * (edits if self.book.bank.capacity is None else min(edits, self.book.bank.capacity))
-        )
+        most = self.book.bank.capacity
+        return 4 * self.book.bank.width * (edits if most is None else min(edits, most))
 
     def nbytes(self) -> int:
         """Return the bytes of keys and words."""

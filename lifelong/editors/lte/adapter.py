@@ -29,7 +29,8 @@ class Adapter(nn.Module):
         noise = torch.Generator().manual_seed(seed)
         for layer in range(first, vlm.layers):
             for name in modules:
-                weight = editable(name, weight_of(vlm.submodule(layer, name)))
+                weight = weight_of(vlm.submodule(layer, name))
+                editable(name, weight)
                 wide_out, wide_in = weight.shape
                 self._base[vlm.name_of(weight)] = weight
                 start = torch.randn(rank, wide_in, generator=noise) / math.sqrt(wide_in)
