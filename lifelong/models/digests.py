@@ -33,6 +33,7 @@ def file_digests(paths: Iterable[Path], keep_in: Path | None = None) -> list[byt
     settled = {path: [*mark, sha] for path, (mark, sha, settled) in found.items() if settled}
     if place is not None and any(known.get(path) != entry for path, entry in settled.items()):
         try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             write_sealed(place, {"files": {**known, **settled}})
         except (LogError, OSError):
             pass  # a folder that cannot be written: the next one reads again

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-LEAST = 4 << 30
-"""Bytes that are counted on whatever a device says: below them the batches of a small model would depend on it."""
+LEAST, LEAST_FAR = 8 << 30, 1 << 30
+"""Bytes that are counted on whatever the host, or an accelerator, says: with less of the host's the batches of a
+small model would depend on the machine."""
 SHARE = 0.9  # of what a device has: the rest is the library's own and other processes'
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -52,7 +53,7 @@ def memory_of(device: torch.device, weights_bytes: int, given: int = 0) -> Memor
     and not what is free at the moment: rows per batch follow from it, and with them the last digits of numbers.
     """
     host = device.type in ("cpu", "meta")
-    near = given or max(int(SHARE * device_bytes(device)) - weights_bytes, LEAST)
+    near = given or max(int(SHARE * device_bytes(device)) - weights_bytes, LEAST if host else LEAST_FAR)
     return MemoryBudget(near, 0 if host else max(int(SHARE * host_bytes()), LEAST))
 
 
