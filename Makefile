@@ -4,7 +4,7 @@
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
 #   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make ladder, the same
 #   edits on models of three widths that it trains alike (hours; what is there is kept); make soak, tests that take
-#   longer. All begin with `make setup`; nothing but pip needs a network.
+#   longer; make gpu-check, what needs a GPU: its tests, and a measured run (reports/bench/gpu.md). All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
@@ -31,7 +31,7 @@ commas = $(subst $(space),$(comma),$(strip $(1)))
 RUNG := $(LADDER)/$(subst $(space),-,$(strip $(WIDTHS)))
 SOURCES := lifelong streams reports tests
 
-.PHONY: setup curves editors tuned ladder test soak clean
+.PHONY: setup curves editors tuned ladder test soak gpu-check clean
 
 setup: .venv/ready
 
@@ -79,6 +79,11 @@ test: setup
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
+
+# Without a GPU both say so, the page stays as it is, and that is no failure.
+gpu-check: setup
+	@$(BIN)/lifelong bench gpu --write reports/bench --device $(if $(filter cpu,$(DEVICE)),cuda,$(DEVICE))
+	@$(BIN)/python -m pytest -m gpu -q
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

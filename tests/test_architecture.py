@@ -20,13 +20,13 @@ ORDER = ("log", "models", "bank", "editing", "editors", "probing", "simulation",
 """The packages of `lifelong`: a file imports its own, those before it, and `streams` (`log` not even that)."""
 INSIDE = {
     "lifelong.models": (
-        ("cache", "products", "folders"),
+        ("cache", "products", "folders", "digests", "memory"),
         ("passes",),
-        ("processors", "prompts", "kept", "atlas.model"),
+        ("weights", "processors", "prompts", "kept", "atlas.model"),
         ("loading", "checks"),
         ("vlm",),
         ("encoders", "tiny", "families", "atlas"),
-        ("examination",),
+        ("examination", "shaped"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (

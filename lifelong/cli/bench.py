@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -181,3 +182,18 @@ def _tenths(what: str = "edits") -> Callable[[int, int], None]:
     from lifelong.running.progress import every_tenth
 
     return every_tenth(lambda n, of: say(f"bench: {n}/{of} {what}"))
+
+
+@bench_app.command("gpu")
+def gpu_command(
+    write: Annotated[Path, typer.Option("--write", help="Folder for gpu.md.")] = Path("runs/bench"),
+    device: Annotated[str, typer.Option("--device", help="Where to compute.")] = "cuda",
+    shape: Annotated[str, typer.Option("--shape", help="llava-7b, llava-0.5b or small.")] = "llava-7b",
+    edits: Annotated[int, typer.Option("--edits", min=1, help="Edits of each editor.")] = 6,
+) -> None:
+    """Measure a few editors on a random model of a published shape, on a GPU; says so where there is none."""
+    from lifelong.studies.bench.gpu import gpu_check
+
+    page = gpu_check(write, device=device, shape=shape, edits=edits, say=say)
+    if page is not None:
+        print(page)

@@ -125,18 +125,23 @@ def run_command(
     words: Words = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a partial run.")] = False,
     fresh: Fresh = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, print the plan, run nothing.")] = False,
+    trial: Annotated[bool, typer.Option("--trial", help="With --dry-run: load the model, time one edit.")] = False,
     skip_bad: SkipBad = False,
 ) -> None:
     """Run one editor over one stream; prints the run folder on its last line."""
     from lifelong.running import run as compose
+    from lifelong.running.plan import plan_run
 
     if not words:
         print(RUN_NEEDS, file=sys.stderr)
         raise typer.Exit(2)
     source, changes = split_words(words, skip_bad=skip_bad)
-    if dry_run:
-        show(str(compose.dry_run(source, say=say, **changes)))
+    if dry_run or trial:
+        planned = plan_run(source, trial=trial, say=say, **changes)
+        for line in planned.lines():
+            show(line)
+        show(str(planned.folder))
         return
     show(str(compose.run(source, resume=resume, fresh=fresh, **changes)))
 

@@ -215,6 +215,17 @@ class Editor(ABC):
         """Return how many entries the bank holds (0 for an editor without one)."""
         return 0
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the model's parts that edits act on, for a dry run; () where they are in the prompt."""
+        return ()
+
+    def bytes_for(self, edits: int) -> int | None:
+        """Return about what `nbytes` will be after so many edits, for a dry run; None where only edits tell.
+
+        Asked of a new editor, whose model may be without its weights.
+        """
+        return 0 if self.changes_nothing else None
+
     def mark(self) -> Hashable:
         """Return what is another after each change of the state: asked before and after an edit, to notice a no-op.
 

@@ -63,6 +63,25 @@ def weight_of(module: nn.Module) -> nn.Parameter:
     return weight
 
 
+def editable(name: str, weight: Tensor) -> Tensor:
+    """Return a parameter that an editor is about to change; raises `ValueError` for one that is quantised."""
+    if not weight.is_floating_point():
+        kind = str(weight.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"{name} is quantised ({kind}): this editor changes weights, which must be real numbers. Load the model "
+            "without model.quantization, or take an editor that leaves weights alone."
+        )
+    return weight
+
+
+def widths_of(module: nn.Module) -> tuple[int, int]:
+    """Return (out, in) of a linear module, also of one whose weight is packed; raises what `weight_of` raises."""
+    if isinstance(module, nn.Linear) and not module.weight.is_floating_point():
+        return module.out_features, module.in_features
+    out, wide = weight_of(module).shape
+    return int(out), int(wide)
+
+
 def _labels(target_ids: np.ndarray, logits: Tensor) -> Tensor:
     return torch.as_tensor(np.asarray(target_ids), dtype=torch.long, device=logits.device)
 

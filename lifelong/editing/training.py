@@ -102,8 +102,11 @@ def steps_of(
 
 @contextmanager
 def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
-    """Multiply in bfloat16 where `on`; attention is then written out: its gradient is faster than the fused one's."""
-    if not on:
+    """Multiply in bfloat16 where `on`; attention is then written out: its gradient is faster than the fused one's.
+
+    A model in float16 multiplies in its own type, which is as short: autocast cannot mix the two.
+    """
+    if not on or vlm.embeddings().dtype == torch.float16:
         yield
         return
     with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):

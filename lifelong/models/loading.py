@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 from lifelong.log.files import LogError
+from lifelong.models.digests import file_digests
 from lifelong.models.folders.check import (
     ModelError,
     check_folder,
@@ -28,26 +29,37 @@ from lifelong.models.folders.find import find_model
 from lifelong.models.folders.template import check_template
 from lifelong.models.processors import load_processor
 from lifelong.models.prompts.chat import template_of
+from lifelong.models.weights import AUTO, DTYPES, WeightReading, dtype_named, reading_arguments
 from streams.text import printable
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _USUAL = "The usual one is device=cpu."
 _TEXT_FILES = (".json", ".jinja", ".txt", ".model")
 
 
-def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] = ()) -> tuple[Any, Any, str]:
+def load_parts(
+    name_or_path: str,
+    dtype: str,
+    device: str,
+    known: Iterable[str] = (),
+    *,
+    how: WeightReading = WeightReading(),  # noqa: B008 (frozen)
+    digests: Path | None = None,
+) -> tuple[Any, Any, str]:
     """Return model, processor and digest of `atlas`, a local folder or a Hugging Face id.
 
-    `known` are names that are near for a misspelt one. Raises `ValueError` for an unknown dtype or device and
-    `ModelError` for a model that cannot be found, is not whole, or is not read: pickles, code of its own.
+    `known` are names that are near for a misspelt one, `how` says how the weights are read, and `digests` is a folder
+    where digests of files are kept, so that they are not read for the model's digest each time. Raises `ValueError`
+    for an unknown dtype or device and `ModelError` for a model that cannot be found, is not whole, or is not read:
+    pickles, code of its own.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
+    if dtype != AUTO and dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join((AUTO, *DTYPES))}.")
     check_device(device)
     # 1. Find the folder, and look at its files before any library does.
     found = _own_folder(name_or_path)
     shipped, folder = found is not None, found or find_model(name_or_path, known)
     check_folder(folder)
+    dtype = dtype_named(folder, dtype)
     own = {"trust_remote_code": False, "local_files_only": True}  # no code of the folder is run, whatever it says
 
     # 2. The processor, and its chat template, which is a program: those of others are tried out first.
@@ -64,19 +76,21 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
 
     # 3. The weights: all of them, and no others.
     auto: Any = AutoModelForImageTextToText
+    told = reading_arguments(dtype, device, how)
     with _silent(), one_line(f"{folder}: cannot be loaded"):
         model, info = auto.from_pretrained(
             str(folder),
-            dtype=DTYPES[dtype],
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             **own,  # what does not fit is refused by name
+            **told,
         )
     check_loaded(folder, info)
     _check_vocabulary(folder, model, processor)
     with one_line(f"device={device}: {folder.name} cannot be put there"):
-        return model.to(device), processor, digest_of_folder(folder, dtype)
+        placed = model if "device_map" in told or how.quantization else model.to(device)
+        return placed, processor, digest_of_folder(folder, dtype, how.words, keep_in=digests)
 
 
 def _own_folder(name: str) -> Path | None:
@@ -151,14 +165,17 @@ def check_shipped(folder: Path) -> None:
             raise LogError(f"{path}: damaged, this is not the file that came with the package. Install it again.")
 
 
-def digest_of_folder(folder: Path, dtype: str) -> str:
-    """Return 16 hexadecimal digits of a model folder's weights, configuration and tokenizer, and of the dtype."""
-    digest = hashlib.sha256(dtype.encode())
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and (path.suffix == ".safetensors" or path.suffix in _TEXT_FILES):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+def digest_of_folder(folder: Path, dtype: str, words: Iterable[str] = (), *, keep_in: Path | None = None) -> str:
+    """Return 16 hexadecimal digits of a model folder's weights, configuration and tokenizer, and of how it is read.
+
+    That is its type, and the `words` of what else changes numbers; `keep_in` is where digests of files are kept.
+    """
+    digest = hashlib.sha256(",".join([dtype, *words]).encode())
+    paths = sorted(p for p in folder.iterdir() if p.is_file())
+    paths = [path for path in paths if path.suffix == ".safetensors" or path.suffix in _TEXT_FILES]
+    for path, content in zip(paths, file_digests(paths, keep_in), strict=True):
+        digest.update(path.name.encode())
+        digest.update(content)
     return digest.hexdigest()[:16]
 
 

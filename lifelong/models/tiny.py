@@ -6,6 +6,7 @@ It knows nothing: its answers are noise, but every code path is that of a large 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +34,8 @@ TEMPLATE = (
 )
 
 
-def tiny_processor() -> LlavaProcessor:
-    """Return a byte-level processor of 260 tokens for 32 x 32 images of 4 tokens each."""
+def tiny_processor(side: int = SIZE, patch: int = PATCH) -> LlavaProcessor:
+    """Return a byte-level processor of 260 tokens for images of so many pixels a side: 32 x 32 have 4 tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {token: i for i, token in enumerate([*SPECIAL, *alphabet])}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[]))
@@ -48,12 +49,12 @@ def tiny_processor() -> LlavaProcessor:
         clean_up_tokenization_spaces=False,
         chat_template=TEMPLATE,
     )
-    size = {"height": SIZE, "width": SIZE}
+    size = {"height": side, "width": side}
     images = CLIPImageProcessorPil(size=size, crop_size=size, do_center_crop=False)
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
-        patch_size=PATCH,
+        patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
@@ -103,8 +104,25 @@ def noise_image(ref: ImageRef) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8))
 
 
-def tiny_vlm(seed: int = 0, *, cache_bytes: int = 1 << 26) -> VLM:
-    """Return the tiny model behind the usual door; it draws noise for every image reference."""
+def tiny_vlm(
+    seed: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    cache_bytes: int = 1 << 26,
+    memory_bytes: int = 0,
+) -> VLM:
+    """Return the tiny model behind the usual door; it draws noise for every image reference.
+
+    In any type its weights are those drawn in float32, rounded.
+    """
     processor = tiny_processor()
-    model = tiny_model(processor, seed)
-    return VLM(model, processor, name=f"tiny-{seed}", open_image=noise_image, cache_bytes=cache_bytes)
+    model: Any = tiny_model(processor, seed).to(device, dtype)  # type: ignore[call-overload]
+    return VLM(
+        model,
+        processor,
+        name=f"tiny-{seed}",
+        open_image=noise_image,
+        cache_bytes=cache_bytes,
+        memory_bytes=memory_bytes,
+    )

@@ -6,7 +6,7 @@ rows itself. Knows nothing about editors, probes or streams beyond `Query` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,14 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from lifelong.models.cache import ByteCache
+from lifelong.models.cache import ByteCache, TieredCache
 from lifelong.models.checks.verdict import require_checked
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
 from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
-from lifelong.models.passes.batching import Row
+from lifelong.models.memory import memory_of, synchronize
+from lifelong.models.passes.batching import Batch, Row
 from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.interventions import HookFn, Interventions
@@ -36,6 +37,7 @@ from lifelong.models.prompts.answer_form import form_of
 from lifelong.models.prompts.length import Lengths
 from lifelong.models.prompts.quirk import find_quirk
 from lifelong.models.prompts.reader import OpenImage, PromptReader
+from lifelong.models.weights import AUTO, WeightReading
 from streams.types import ImageRef, Prompt, Query
 
 __all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
@@ -46,8 +48,9 @@ _OWN = ("atlas", "smol")  # models of this project, which its tests hold to ever
 class VLM:
     """One model with its processor; outside every context it is the frozen base, bit for bit.
 
-    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, and `cache`, where they may keep what they
-    compute with the frozen base. `reader`, `passes`, `pauses` and `changes` are what it is made of.
+    Callers use its methods, `name`, `digest`, `layers`, `width`, `end_id`, `home`, `memory` (what may be held beside
+    the weights) and `cache`, where they may keep what they compute with the frozen base. `reader`, `passes`, `pauses`
+    and `changes` are what it is made of.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class VLM:
         digest: str | None = None,
         open_image: OpenImage | None = None,
         cache_bytes: int = 1 << 30,
+        memory_bytes: int = 0,
+        home: str = "",
     ) -> None:
         if open_image is None:
             from streams.images import open_image as open_by_reference
@@ -72,7 +77,11 @@ class VLM:
         self.structure = find_structure(model)
         self.layers = len(self.structure.layers)
         self.width = int(self.structure.embedding.weight.shape[1])  # type: ignore[arg-type]
-        self.cache = ByteCache(cache_bytes)
+        held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+        self.home = torch.device(home) if home else self.device  # where it computes, or would with its weights
+        self.memory = memory_of(self.home, held, memory_bytes)
+        near = 0 if self.device.type in ("cpu", "meta") else min(self.memory.kept_bytes, cache_bytes)
+        self.cache = TieredCache(cache_bytes, near) if near else ByteCache(cache_bytes)
         self.changes = Interventions(model, self.structure)
         family = find_quirk(model.config)
         self.reader = PromptReader(model, processor, family, open_image, self.cache)
@@ -80,7 +89,9 @@ class VLM:
         end_ids = end_ids_of(model, self.tokenizer)
         self.form = form_of(self.reader.chat, self.reader.marks, end_ids, family.answers_after)
         self.reader.prefix, self.end_id = self.form.prefix, self.form.end_id
-        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids, family)
+        self.passes = Passes(
+            model, processor, self.structure, self.reader, self.changes, end_ids, family, self.memory
+        )
         self.pauses = Pauses(self.passes)
 
     @classmethod
@@ -88,26 +99,32 @@ class VLM:
         cls,
         name_or_path: str,
         *,
-        dtype: str = "float32",
+        dtype: str = AUTO,
         device: str = "cpu",
         cache_bytes: int = 1 << 30,
+        memory_bytes: int = 0,
         known: Sequence[str] = (),
+        how: WeightReading = WeightReading(),  # noqa: B008 (frozen)
+        digests: Path | None = None,
         checked: Path | None = None,
         check: bool = True,
     ) -> VLM:
         """Load `atlas` (the shipped model), a local folder or a Hugging Face id; weights from safetensors only.
 
-        `known` are names that are near for a misspelt one. A model that is not shipped is held to the short form of
-        the checks, once where a folder `checked` is given to write that down in; not without `check`. Raises
+        `dtype` auto is float32, or bfloat16 from a billion parameters on; `memory_bytes` are those of the device that
+        may be taken beside the weights, 0 for most of what there is. `known` are names that are near for a misspelt
+        one; `how` and `digests` are those of `load_parts`. A model that is not of this project is held to the short
+        form of the checks, once where a folder `checked` is given to write that down in; not without `check`. Raises
         `ValueError` for an unknown dtype or device and `ModelError` for a model that cannot be found, is not whole,
         or does not keep a check.
         """
-        model, processor, digest = load_parts(name_or_path, dtype, device, known)
+        model, processor, digest = load_parts(name_or_path, dtype, device, known, how=how, digests=digests)
         folder = Path(name_or_path).expanduser()
         name = folder.name if name_or_path not in _OWN and folder.is_dir() else name_or_path
-        vlm = cls(model, processor, name=name, digest=digest, cache_bytes=cache_bytes)
-        if check and name_or_path not in _OWN:
-            again = partial(cls, model, processor, name=name, digest=digest)
+        given: dict[str, Any] = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
+        vlm = cls(model, processor, name=name, digest=digest, home=device if how.empty else "", **given)
+        if check and name_or_path not in _OWN and not how.empty:
+            again = partial(cls, model, processor, name=name, digest=digest, memory_bytes=memory_bytes)
             require_checked(again, name_or_path, digest, checked)
         return vlm
 
@@ -148,14 +165,40 @@ class VLM:
         """Return the name under which `swap` knows a parameter of the base model."""
         return self.changes.name_of(parameter)
 
+    def name_of_module(self, module: nn.Module) -> str:
+        """Return the name of a part of the model."""
+        return self.structure.names[id(module)]
+
+    def rows_of(self, prompts: Sequence[Promptlike], new_tokens: int) -> tuple[int, int]:
+        """Return how many prompts with so many new tokens go together, and the tokens of the longest of them.
+
+        Pictures are opened, one of each size; nothing is computed.
+        """
+        asked = [p if isinstance(p, Prompt) else Prompt.of(p) for p in prompts]
+        tokens = max((self.lengths.tokens(p) for p in asked), default=1) + new_tokens
+        return self.passes.room.rows_of(tokens), tokens
+
+    @property
+    def empty(self) -> bool:
+        """Whether the model was loaded without its weights: it has their shapes and computes nothing."""
+        return self.device.type == "meta"
+
     def embeddings(self) -> Tensor:
         """Return the input embedding matrix (vocab, width)."""
         return self.structure.embedding.weight  # type: ignore[return-value]
 
     def sync(self) -> None:
-        """Wait until the device has done everything, so that a stopwatch tells the truth."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Wait until the device, whichever it is, has done everything, so that a stopwatch tells the truth."""
+        synchronize(self.device)
+
+    def on_full(self, say: Callable[[str], None]) -> None:
+        """Let one line be said, without a warning, when the device is out of memory for the first time."""
+        self.passes.room.say = say
+
+    @property
+    def times_full(self) -> int:
+        """How often the device was out of memory, and the rows of a batch were halved."""
+        return self.passes.room.halved
 
     @property
     def lines(self) -> int:
@@ -235,14 +278,17 @@ class VLM:
         """
         layer = keep_layer if keep_layer is not None and self.changes.lowest >= keep_layer else None
         out: dict[int, Scored] = {}
+
+        def work(batch: Batch) -> None:
+            go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
+            with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
+                passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
+            out.update(scored_rows(batch, passed.logits, top))
+            if begun is not None and go_on:
+                begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
+
         with torch.no_grad():
-            for batch in self.passes.batches(self.rows(prompts, targets, rows), every=top > 0):
-                go_on = begun is not None and kept_bytes(begun.values()) < KEPT_BYTES
-                with nullcontext() if layer is None else keeping(self.cache, self.decoder_layer(layer), layer, batch):
-                    passed = self.passes.forward(batch, where=None if top else batch.predicting(), use_cache=go_on)
-                out |= scored_rows(batch, passed.logits, top)
-                if begun is not None and go_on:
-                    begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
+            self.passes.each(self.rows(prompts, targets, rows), work, every=top > 0)
         return [out[i] for i in range(len(prompts))]
 
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:
@@ -255,10 +301,13 @@ class VLM:
     ) -> list[str]:
         """Decode greedily to an end token, the newline after `lines` lines or `max_tokens` tokens; stripped text."""
         out: dict[int, str] = {}
+
+        def work(batch: Batch) -> None:
+            for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
+                out[row.place] = self.text_of(ids)
+
         with torch.no_grad():
-            for batch in self.passes.batches(self.rows(prompts, None, rows), decoding=True):
-                for row, ids in zip(batch.rows, greedy(self.passes, batch, max_tokens), strict=True):
-                    out[row.place] = self.text_of(ids)
+            self.passes.each(self.rows(prompts, None, rows), work, decoding=True)
         return [out[i] for i in range(len(prompts))]
 
     def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
@@ -282,11 +331,14 @@ class VLM:
         if (targets is None) == (ids is None) or not all(ids or (True,)):
             raise ValueError("answer_logits takes targets, or the ids of at least one token for every prompt.")
         out: dict[int, Tensor] = {}
+
+        def work(batch: Batch) -> None:
+            logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
+            parts = logits.split([len(r.target_ids) for r in batch.rows])
+            out.update({row.place: part for row, part in zip(batch.rows, parts, strict=True)})
+
         with torch.set_grad_enabled(grad):
-            for batch in self.passes.batches(self.rows(prompts, targets, ids=ids)):
-                logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
-                parts = logits.split([len(r.target_ids) for r in batch.rows])
-                out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
+            self.passes.each(self.rows(prompts, targets, ids=ids), work)
         return [out[i] for i in range(len(prompts))]
 
     # Hidden states
@@ -352,10 +404,13 @@ class VLM:
     def resume_score(self, hidden: Hidden, rows: Sequence[int] | None = None, *, top: int = 0) -> list[Scored]:
         """Return what `score` returns, computed from the layer of `hidden` on."""
         out: dict[int, Scored] = {}
+
+        def work(batch: Batch) -> None:
+            logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
+            out.update(scored_rows(batch, logits, top))
+
         with torch.no_grad():
-            for batch in self.passes.batches(hidden.rows(rows), every=top > 0):
-                logits = self.passes.resumed(batch, hidden, None if top else batch.predicting())
-                out |= scored_rows(batch, logits, top)
+            self.passes.each(hidden.rows(rows), work, every=top > 0)
         return [out[i] for i in range(len(hidden))]
 
     # Temporary changes
@@ -368,7 +423,7 @@ class VLM:
         the same. With `timed` nothing is done that only keeps last digits equal.
         """
         kept = (self.cache, self.reader.cache, self.reader.steady)
-        used = type(self.cache)(self.cache.budget_bytes) if cache is None else cache
+        used = self.cache.anew() if cache is None else cache
         self.cache = self.reader.cache = used
         self.reader.steady = not timed
         try:

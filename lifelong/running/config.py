@@ -132,7 +132,13 @@ class FitOptions(Frozen):
 RECIPES = Path(__file__).parents[1] / "recipes"
 LONGEST_LABEL = 100  # characters: it stands in legends and in folder names
 LONGEST_NAME = 160  # bytes: a hash and the names of locks come on top, and file systems take 255
-NOT_HASHED = ("label", "out", "cache", "cache_bytes")  # what it is called, where it lies, how fast it comes: no fact
+NOT_HASHED = (
+    "label",
+    "out",
+    "cache",
+    "cache_bytes",
+    "memory_bytes",
+)  # what it is called, where it lies, how fast it comes: no fact
 
 
 class RunConfig(Frozen):
@@ -164,7 +170,12 @@ class RunConfig(Frozen):
     cache: PathText = Field(default="", description="where frozen answers and fits are kept; OUT/.cache without it")
     cache_bytes: int = Field(default=2**30, ge=0, le=LARGEST, description="bytes kept of what the model read")
     threads: int = Field(default=0, ge=0, le=1024, description="threads to compute with; 0: measured at the start")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="the model's numbers")
+    memory_bytes: int = Field(
+        default=0, ge=0, le=LARGEST, description="bytes beside the weights to compute with; 0: most of the device's"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="the model's numbers; auto: float32, from a billion parameters on bfloat16"
+    )
     device: str = Field(default="cpu", description="where the model computes, such as cpu or cuda")
 
     def cache_folder(self) -> Path:

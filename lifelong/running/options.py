@@ -36,10 +36,32 @@ class TinyOptions(_Options):
     seed: int = Field(default=0, ge=0, le=LARGEST, description="what its weights are drawn from")
 
 
+class ShapedOptions(TinyOptions):
+    """A random LLaVA of a published model's shape."""
+
+    shape: Literal["llava-7b", "llava-0.5b", "small"] = Field(
+        default="small", description="whose widths and layers it has; small is for tests"
+    )
+
+
+class WeightOptions(_Options):
+    """How the weights of a model of one's own are read."""
+
+    attn_implementation: Literal["", "eager", "sdpa", "flash_attention_2", "flex_attention"] = Field(
+        default="", description="how attention is computed; without it as transformers chooses"
+    )
+    quantization: Literal["", "4bit", "8bit"] = Field(
+        default="", description="by bitsandbytes (extra `quantized`), on an NVIDIA GPU; not for editors of weights"
+    )
+    device_map: Literal["", "auto", "balanced", "balanced_low_0", "sequential"] = Field(
+        default="", description="spread over several accelerators; without it all on `device`"
+    )
+
+
 MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
-    {"atlas": NoOptions, "tiny": TinyOptions}
+    {"atlas": NoOptions, "tiny": TinyOptions, "shaped": ShapedOptions}
 )
-"""The options of the models that ship; any other model has none."""
+"""The options of the models that ship; any other model has `WeightOptions`."""
 
 
 def _seconds(default: float, about: str) -> float:
@@ -89,7 +111,7 @@ def options_model(key: str, name: str) -> type[BaseModel]:
     if key == "stream":
         return stream_options(name)
     if key == "model":
-        return MODEL_OPTIONS.get(name, NoOptions)
+        return MODEL_OPTIONS.get(name, WeightOptions)
     if key == "clock":
         if name not in CLOCKS:
             raise ConfigError(f"clock={name}: there is no such clock.{near(name, CLOCKS)}")

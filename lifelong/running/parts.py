@@ -6,7 +6,7 @@ Every mistake is a one-line error that names what is near. Knows where each kind
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lifelong.editing.contract import Editor, EditorOptions
 from lifelong.running.config import RunConfig, check_model
@@ -21,57 +21,84 @@ if TYPE_CHECKING:
     from streams.types import Pool
 
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
 def options_of(kind: type[Editor], given: Mapping[str, Any]) -> EditorOptions:
     """Return an editor's options, checked; raises `ConfigError` with near names."""
     return check_model(kind.Options, given, "editor")
 
 
-def load_model(config: RunConfig) -> VLM:
+def load_model(config: RunConfig, *, empty: bool = False) -> VLM:
     """Return the model: a shipped name, a local folder or a Hugging Face id.
 
-    Raises `ValueError` and `ModelError` for a device and a model that cannot be used.
+    With `empty` no weights are read of one that does not ship: it has their shapes and computes nothing. Raises
+    `ValueError` and `ModelError` for a device and a model that cannot be used.
     """
-    return MODELS.get(config.model.name, _shipped)(config)
+    return MODELS.get(config.model.name, _loaded)(config, empty)
 
 
-def check_model_named(config: RunConfig) -> None:
-    """Raise `ConfigError` or `ModelError` for a device that cannot be used and a model that cannot be found.
+def dtype_of_model(config: RunConfig) -> Dtype:
+    """Return the type that a configuration's model computes in, `auto` spelt out.
 
-    Called before anything is loaded.
+    Called before anything is loaded. Raises `ConfigError` or `ModelError` for a device that cannot be used and a
+    model that cannot be found.
     """
     from lifelong.models.folders.find import find_model
     from lifelong.models.loading import check_device
+    from lifelong.models.weights import dtype_named
 
     check_device(config.device)
-    if config.model.name not in MODELS:
-        find_model(config.model.name, model_names())
+    if config.model.name in MODELS:
+        return "float32" if config.dtype == "auto" else config.dtype
+    return cast(Dtype, dtype_named(find_model(config.model.name, model_names()), config.dtype))
 
 
-def _shipped(config: RunConfig) -> VLM:
+def _shipped(config: RunConfig, _: bool) -> VLM:
+    return _loaded(config, False)  # small: no dry run has to do without its weights
+
+
+def _loaded(config: RunConfig, empty: bool) -> VLM:
     from lifelong.models.vlm import VLM
+    from lifelong.models.weights import WeightReading
 
     return VLM.load(
         config.model.name,
         dtype=config.dtype,
         device=config.device,
         cache_bytes=config.cache_bytes,
+        memory_bytes=config.memory_bytes,
         known=model_names(),
+        how=WeightReading(**config.model.options, empty=empty),
+        digests=config.cache_folder() / "digests",
         checked=config.cache_folder() / "checked",
     )
 
 
-def _tiny(config: RunConfig) -> VLM:
+def _tiny(config: RunConfig, _: bool) -> VLM:
     from lifelong.models.tiny import tiny_vlm
+    from lifelong.models.weights import DTYPES
 
-    return tiny_vlm(int(config.model.options.get("seed", 0)), cache_bytes=config.cache_bytes)
+    options: dict[str, Any] = {"cache_bytes": config.cache_bytes, "memory_bytes": config.memory_bytes}
+    dtype = DTYPES[dtype_of_model(config)]
+    return tiny_vlm(int(config.model.options.get("seed", 0)), dtype=dtype, device=config.device, **options)
 
 
-MODELS: Mapping[str, Callable[[RunConfig], VLM]] = {"atlas": _shipped, "tiny": _tiny}
+def _shaped(config: RunConfig, empty: bool) -> VLM:
+    from lifelong.models.shaped import shaped_vlm
+
+    options: dict[str, Any] = {"cache_bytes": config.cache_bytes, "memory_bytes": config.memory_bytes}
+    shape, seed = str(config.model.options.get("shape", "small")), int(config.model.options.get("seed", 0))
+    return shaped_vlm(shape, seed, dtype=dtype_of_model(config), device=config.device, empty=empty, **options)
+
+
+MODELS: Mapping[str, Callable[[RunConfig, bool], VLM]] = {"atlas": _shipped, "tiny": _tiny, "shaped": _shaped}
 """The models that ship with the package, by name."""
 
 
 MODEL_NOTES: Mapping[str, str] = {
     "atlas": "The embedded model: a small LLaVA trained by this project to know the atlas world.",
+    "shaped": "A random LLaVA of a published model's shape, for measurements; it knows nothing and takes its time.",
     "tiny": "A tiny random LLaVA of real classes, made in memory; it knows nothing and is fast.",
 }
 

@@ -29,7 +29,7 @@ from lifelong.running.config import (
 from lifelong.running.contents import contents_of
 from lifelong.running.labels import label_of
 from lifelong.running.own_editor import checked_editor
-from lifelong.running.parts import check_model_named, load_model, make_clock, make_pool, make_stream
+from lifelong.running.parts import dtype_of_model, load_model, make_clock, make_pool, make_stream
 from lifelong.running.settings import settled_part
 from lifelong.running.threads import arithmetic_of, computing_with, threads_for
 from lifelong.running.words import ConfigError
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lifelong.simulation.roles import LogLike
     from streams.stream import Stream
 
+UNNAMED = "not-named-yet"
 THREAD_EDITS = 8  # edits whose probes are the batch that threads are measured on
 
 
@@ -79,12 +80,12 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
     kind = editor_class(config.editor.name)
     settled = settled_part(kind, config.editor)
     options = settled.options
-    check_model_named(config)
+    dtype = dtype_of_model(config)
     check_options_written(options)
     make_clock(config)
     check_arrivals(config)
     part = NamedPart(name=config.editor.name, options=options.model_dump(mode="json"))
-    config = config.model_copy(update={"editor": part, "label": config.label or settled.label})
+    config = config.model_copy(update={"editor": part, "label": config.label or settled.label, "dtype": dtype})
     return Resolved(config, kind, options, config.label or label_of(part.name, options))
 
 
@@ -165,7 +166,7 @@ class Loaded:
 
 def model_key(config: RunConfig) -> str:
     """Return what decides which model a configuration loads, as text."""
-    return repr((config.model, config.dtype, config.device, config.cache_bytes))
+    return repr((config.model, config.dtype, config.device, config.cache_bytes, config.memory_bytes))
 
 
 def stream_key(config: RunConfig) -> str:
@@ -174,7 +175,11 @@ def stream_key(config: RunConfig) -> str:
 
 
 def prepare(
-    resolved: Resolved, say: Callable[[str], None] = lambda _: None, loaded: Loaded | None = None
+    resolved: Resolved,
+    say: Callable[[str], None] = lambda _: None,
+    loaded: Loaded | None = None,
+    *,
+    empty: bool = False,
 ) -> Prepared:
     """Load model and stream and find the run's folder; nothing is learnt.
 
@@ -182,14 +187,15 @@ def prepare(
 
     The number of threads is spelt out afterwards: where the configuration leaves it open it is taken from the cache,
     or measured and kept there, which `say` is told. `loaded` keeps model and stream for a next configuration that
-    shares them.
+    shares them. With `empty` no weights are read of a model that does not ship (`load_model`); where the number of
+    threads would be measured, the folder is then not named yet: it ends in `UNNAMED`.
     """
     loaded = loaded or Loaded()
     stream = loaded.stream(resolved.config)
     check_amounts(resolved.config, len(stream.edits))
     for note in stream.notes:
         say(note)
-    vlm = loaded.model(resolved.config)
+    vlm = load_model(resolved.config, empty=True) if empty else loaded.model(resolved.config)
     asked = stream.every_probe()
     check_askable(vlm, asked, pictures=False)
     limit = answer_limit(vlm, asked)
@@ -205,7 +211,10 @@ def prepare(
     if config.editor.name.endswith(".py"):  # a changed file is another editor, not a finished run
         digests["editor"] = content_digest(Path(config.editor.name))
     digests["arithmetic"] = arithmetic_of(vlm)
-    folder = Path(config.out) / f"{resolved.title}-{hash8(config, digests)}"
+    named = hash8(config, digests) if config.threads else UNNAMED
+    if named == UNNAMED:
+        say(f"threads are measured when the run begins, and its folder is named then ({UNNAMED}); or say threads=N")
+    folder = Path(config.out) / f"{resolved.title}-{named}"
     return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
 
 

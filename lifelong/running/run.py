@@ -23,6 +23,7 @@ from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
 from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
+from lifelong.running.plan import plan_run
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
@@ -35,14 +36,13 @@ from streams.rows import edit_rows, probe_rows
 def dry_run(
     source: str | RunConfig | None = None, *, say: Callable[[str], None] = lambda _: None, **changes: Any
 ) -> Path:
-    """Check a configuration and everything it names, and return the folder that `run` would use.
+    """Check a configuration and everything it names, and return the folder that `run` would use (`plan_run`'s).
 
     `say` is told what is odd but no mistake. Where the number of threads is left open, that is measured and kept as
-    `run` would do it. Raises what `run` raises before its work begins; no run folder is made.
+    `run` would do it, unless the model's weights would have to be read for it. Raises what `run` raises before its
+    work begins; no run folder is made.
     """
-    ready = prepare(resolve(source, changes), say)
-    check_ready(ready, say)
-    return ready.folder
+    return plan_run(source, say=say, **changes).folder
 
 
 def run(
@@ -71,6 +71,7 @@ def run(
         with watch.on("load"), progress.doing("loading the stream and the model", after_s=LOADING_AFTER_S):
             ready = prepare(resolved, progress.say)
             check_ready(ready, progress.say)
+        ready.vlm.on_full(progress.say)
         with locked(ready.folder), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if log.done():
@@ -181,6 +182,7 @@ def manifest_of(ready: Prepared) -> dict[str, Any]:
         "routing": search_settings(IndexSpec.parse(getattr(ready.resolved.options, "index", "flat"))),
         "device": str(ready.vlm.device),
         "answers": asdict(ready.vlm.form),
+        "memory_bytes": ready.vlm.memory.near,
         "model_size": asdict(size_of_model(ready.vlm.model, ready.vlm.structure)),
         "scores_depend_on_time": list(time_matters(ready)),
         "seeds": {"run": config.seed, "fit": config.fit.seed},
@@ -236,7 +238,9 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
     finally:
         editor.close()
     known = {} if learnt is None else dict(learnt.meta)
-    return {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
+    notes = {"fit_wall_s": float(known["fit_wall_s"])} if "fit_wall_s" in known else {}
+    full = ready.vlm.times_full  # last digits follow from the rows that are computed together
+    return {**notes, "times_out_of_memory": float(full)} if full else notes
 
 
 def _learnt(ready: Prepared, progress: Progress) -> State | None:

@@ -46,15 +46,16 @@ def arithmetic_of(vlm: VLM) -> str:
     import torch
 
     products = "oneDNN" if vlm.quick_layers else "PyTorch's"
-    kernels = f"{torch.backends.cpu.get_cpu_capability()}, products {products}" if vlm.device.type == "cpu" else ""
-    parts = [f"lifelong-edit {package_version()}", f"torch {torch.__version__}", vlm.device.type, kernels]
+    kernels = f"{torch.backends.cpu.get_cpu_capability()}, products {products}" if vlm.home.type == "cpu" else ""
+    parts = [f"lifelong-edit {package_version()}", f"torch {torch.__version__}", vlm.home.type, kernels]
     return ", ".join(part for part in parts if part)
 
 
 def threads_for(vlm: VLM, probes: Sequence[Probe], cache: Path, say: Callable[[str], None] = lambda _: None) -> int:
     """Return the better number of threads of one and all for a model here, measured where the cache does not know it.
 
-    Called before a run is named, where its configuration gives no number; `say` is told what was measured. All
+    Called before a run is named, where its configuration gives no number; `say` is told what was measured. Of a model
+    without its weights nothing can be measured: 0 where the cache does not know it. All
     threads are those that torch uses now (`OMP_NUM_THREADS` says how many). The choice is kept in `cache` for this
     processor, model, device and number of all threads. Raises `LogError` or `OSError` where it cannot be kept.
     """
@@ -63,10 +64,10 @@ def threads_for(vlm: VLM, probes: Sequence[Probe], cache: Path, say: Callable[[s
     most = torch.get_num_threads()
     if most == 1 or not probes:
         return most
-    key = json.dumps([processor(), vlm.digest, str(vlm.device), most], sort_keys=True)
+    key = json.dumps([processor(), vlm.digest, str(vlm.home), most], sort_keys=True)
     path = cache / f"{digest_of_bytes(key.encode())}.json"
     known = _kept(path, most, lambda _: None)
-    if known:
+    if known or vlm.empty:
         return known
     with held(path.with_suffix(".lock"), wait=True):
         known = _kept(path, most, say)  # another process may have measured it since

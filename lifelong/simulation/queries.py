@@ -64,7 +64,7 @@ class Desk:
         self._coming = list({query.digest: query for query in queries}.values())
         self._place = {query.digest: n for n, query in enumerate(self._coming)}
         self._texts: dict[tuple[str, str], str] = {}
-        self._cache = type(vlm.cache)(vlm.cache.budget_bytes // 4)
+        self._cache = vlm.cache.anew(4)
 
     @property
     def defers(self) -> bool:

@@ -56,6 +56,11 @@ class FactEditor(Editor):
         """Forget edits; one that is not stored any more (replaced or evicted) is passed over."""
         self.book.remove(ids)
 
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of a key for each edit, without its words."""
+        most = self.book.bank.capacity
+        return 4 * self.book.bank.width * (edits if most is None else min(edits, most))
+
     def nbytes(self) -> int:
         """Return the bytes of keys and words."""
         return self.book.nbytes()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.contract import CollapseError
-from lifelong.editing.ops import NotFiniteError, answer_losses, bytes_of, descend, finite, weight_of
+from lifelong.editing.ops import NotFiniteError, answer_losses, bytes_of, descend, editable, finite, weight_of
 from lifelong.models.passes.layout import Hidden
 from streams.types import Edit, Query
 
@@ -147,24 +147,36 @@ def _vision_modules(vlm: VLM, name: str) -> dict[str, nn.Module]:
 
 
 class RunningWeights:
-    """The values that some parameters have by now: the base's before the first edit. The model is left alone."""
+    """The values that some parameters have by now: the base's before the first edit. The model is left alone.
+
+    `now` are float32 whatever the model's type: what is added up over thousands of edits, and what an optimiser
+    steps, would be rounded away in half precision. The model is served what they are in its own type.
+    """
 
     def __init__(self, vlm: VLM, parameters: Mapping[str, nn.Parameter]) -> None:
         self.vlm = vlm
-        self.base = {name: p.detach() for name, p in parameters.items()}
-        self.now: dict[str, Tensor] = {name: p.clone() for name, p in self.base.items()}
+        self.base = {name: editable(name, p).detach() for name, p in parameters.items()}
+        self.now: dict[str, Tensor] = {name: p.float().clone() for name, p in self.base.items()}
+        self._served = self.served(self.now)
         self.changes = 0  # how often new values were others than those before
 
+    def served(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return float32 values in the model's type, with their graph; the same tensors where that is float32."""
+        return {name: value.to(self.base[name].dtype) for name, value in values.items()}
+
     def swapped(self, values: Mapping[str, Tensor] | None = None) -> AbstractContextManager[None]:
-        """Put the running values (or others) in the place of the base's while the context lasts."""
-        return self.vlm.swap(self.now if values is None else values)
+        """Put the running values (or other float32 ones) in the place of the base's while the context lasts."""
+        return self.vlm.swap(self._served if values is None else self.served(values))
 
     def take(self, values: Mapping[str, Tensor], what: str) -> None:
-        """Go on with new values; raises what `require_sound` raises, and then nothing has changed."""
+        """Go on with new float32 values; raises what `require_sound` raises, and then nothing has changed."""
         new = {name: values[name].detach() for name in self.base}
+        served = self.served(new)
         require_sound(new, self.base, what)
+        if not all(finite(value) for name, value in served.items() if value is not new[name]):
+            raise NotFiniteError(f"{what}: a weight is too large for the model's numbers.")
         self.changes += not all(torch.equal(new[name], old) for name, old in self.now.items())
-        self.now = new
+        self.now, self._served = new, served
 
     def nbytes(self) -> int:
         """Return the bytes of the running values."""
@@ -172,7 +184,8 @@ class RunningWeights:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from saved values."""
-        self.now = {name: tensors[name].to(base).clone() for name, base in self.base.items()}
+        self.now = {n: tensors[n].to(base.device, torch.float32).clone() for n, base in self.base.items()}
+        self._served = self.served(self.now)
 
 
 def fine_tune(
@@ -205,7 +218,8 @@ def fine_tune(
         if norm is not None:
             with torch.no_grad():
                 for name, value in values.items():
-                    value.copy_(torch.clamp(value, weights.base[name] - norm, weights.base[name] + norm))
+                    base = weights.base[name].float()
+                    value.copy_(torch.clamp(value, base - norm, base + norm))
 
     what = f"{what}, edit {', '.join(e.id for e in reached)}"
     optimizer = optimizer_of(list(values.values()))

@@ -29,6 +29,14 @@ class WeightEditor(Editor):
         with self.weights.swapped():
             yield self.vlm.answerer(queries, from_layer=self.region.layer)
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the region's modules."""
+        return list(self.region.modules)
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of the edited weights, whatever the number of edits."""
+        return self.nbytes()
+
     def nbytes(self) -> int:
         """Return the bytes of the edited weights, whatever the number of edits."""
         return self.weights.nbytes()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lifelong.bank import Bank
 from lifelong.editing.contract import Answerer, Editor, IndexOptions, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, finite_keys, weight_of
+from lifelong.editing.ops import answer_exact, answer_loss, descend, edit_generator, finite_keys, widths_of
 from lifelong.editing.questions import EditedQuestions, ReeditOptions
 from lifelong.editing.radius_bank import nearness
 from lifelong.editors.grace.codebook import Codebook
@@ -83,7 +83,7 @@ class Grace(Editor):
         super().__init__(vlm, options, seed=seed)
         self.layer = vlm.layer_at(self.options.layer)
         self.module = vlm.submodule(self.layer, self.options.module)
-        width_out, width_in = weight_of(self.module).shape
+        width_out, width_in = widths_of(self.module)
         averaged = self.options.expand == "moving_average"
         self.codebook = Codebook(
             width_in, width_out, radius=self.options.radius, moving_average=averaged, index=self.options.index
@@ -94,7 +94,7 @@ class Grace(Editor):
     def settles(cls, options: GraceOptions, vlm: VLM) -> GraceOptions:
         """Return the options with the learning rate spelt out."""
         module = vlm.submodule(vlm.layer_at(options.layer), options.module)
-        rate = options.rate(int(weight_of(module).shape[0]))
+        rate = options.rate(widths_of(module)[0])
         return super().settles(options, vlm).model_copy(update={"learning_rate": rate})
 
     def edit(self, edits: Sequence[Edit]) -> None:
@@ -179,6 +179,14 @@ class Grace(Editor):
             if edit_id in self.codebook.entry_of:
                 self.codebook.remove(edit_id)
         self.questions.drop(ids)
+
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the edited module."""
+        return [self.vlm.name_of_module(self.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of an entry for each edit."""
+        return 4 * edits * (self.codebook.bank.width + self.codebook.value_width + 1)
 
     def nbytes(self) -> int:
         """Return the bytes of keys, values and radii."""

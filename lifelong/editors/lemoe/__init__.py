@@ -260,6 +260,15 @@ class Lemoe(Editor):
 
     # State
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the module beside which experts stand."""
+        return [self.vlm.name_of_module(self.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of an expert for each batch."""
+        o = self.options
+        return 4 * -(-edits // o.per_expert) * (2 * o.rank * self.vlm.width + o.route_width)
+
     def nbytes(self) -> int:
         """Return the bytes of anchors and experts."""
         return self.bank.nbytes()

@@ -235,6 +235,15 @@ class LiveEdit(Editor):
             bank.remove([i for i in ids if i in bank])
         self.questions.drop(ids)
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the layer whose output experts are added to."""
+        return [self.vlm.name_of_module(self.vlm.decoder_layer(self.layer - 1))]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of an expert and its features for each edit."""
+        o = self.options
+        return 4 * edits * 2 * (o.rank * self.vlm.width + o.features * o.width)
+
     def nbytes(self) -> int:
         """Return the bytes of all features and experts."""
         return sum(bank.nbytes() for bank in self.banks.values())
@@ -286,8 +295,9 @@ def _adder(modules: LiveEditModules, experts: Mapping[int, tuple[Tensor, Tensor,
             return None
         chosen = [experts[layout.rows[i].item()] for i in here]
         most = max(len(w) for _, _, w in chosen)
-        u, v = (states.new_zeros(len(here), most, *chosen[0][0].shape[1:]) for _ in range(2))
-        weights = states.new_zeros(len(here), most)
+        shape = (len(here), most, *chosen[0][0].shape[1:])  # float32, as the experts are, in a model of any type
+        u, v = (states.new_zeros(shape, dtype=torch.float32) for _ in range(2))
+        weights = states.new_zeros(len(here), most, dtype=torch.float32)
         for i, (one_u, one_v, one_w) in enumerate(chosen):
             u[i, : len(one_w)], v[i, : len(one_w)], weights[i, : len(one_w)] = one_u, one_v, one_w
         changed = states.clone()

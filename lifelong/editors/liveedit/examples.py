@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from lifelong.editing.states import StateTable
 from lifelong.models.vlm import Hidden
 from streams.types import PoolItem, Probe, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
+_TOGETHER, _FEW = 512, 64  # rows that are read together, and where so many would not fit on the device
+_LONG = 1024  # tokens of a long row
+_NONE = torch.zeros(0, 0)
 FIELDS = ("states", "image", "prompt", "answer", "target_ids", "encoded")
 
 
@@ -39,7 +44,8 @@ class HiddenTable:
     layer: int
     asked: list[tuple[Query, str]] = field(default_factory=list)
     places: dict[tuple[str, str], int] = field(default_factory=dict)
-    hidden: Hidden | None = None
+    hidden: Hidden | None = None  # without its states, which are in `states`
+    states: StateTable = field(default_factory=lambda: StateTable(0, 0))
 
     def add(self, query: Query, target: str) -> int:
         """Return the row of a question with its answer."""
@@ -50,25 +56,32 @@ class HiddenTable:
         return self.places[key]
 
     def compute(self) -> None:
-        """Run the lower layers once over every row."""
+        """Run the lower layers once over every row; their states lie where the model's memory has room for them."""
         parts = []
-        for start in range(0, len(self.asked), 512):
-            chunk = self.asked[start : start + 512]
+        near_bytes, far_bytes = self.vlm.memory.table_bytes
+        self.states = StateTable(near_bytes, far_bytes)
+        row_bytes = _LONG * self.vlm.width * self.vlm.embeddings().element_size()
+        most = _TOGETHER if _TOGETHER * row_bytes <= near_bytes else _FEW
+        for start in range(0, len(self.asked), most):
+            chunk = self.asked[start : start + most]
             got = self.vlm.hidden([q for q, _ in chunk], self.layer, [t for _, t in chunk])
-            states = tuple(s.to(torch.bfloat16) for s in got.states)
-            parts.append(Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded))
+            self.states.add(got.states)
+            parts.append(_with_states(got, (_NONE,) * len(chunk)))
         self.hidden = joined_hidden(parts)
 
     def take(self, rows: Sequence[int]) -> Hidden:
-        """Return some rows in float32."""
+        """Return some rows in float32, on the model's device."""
         assert self.hidden is not None
-        got = self.hidden.take(list(rows))
-        states = tuple(s.float() for s in got.states)
-        return Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded)
+        states = tuple(s.to(self.vlm.device) for s in self.states.take(rows))
+        return _with_states(self.hidden.take(list(rows)), states)
 
     def with_targets(self, rows: Sequence[int], targets: Sequence[str]) -> Hidden:
         """Compute some rows anew, with other answers."""
         return self.vlm.hidden([self.asked[r][0] for r in rows], self.layer, targets)
+
+
+def _with_states(got: Hidden, states: tuple[Tensor, ...]) -> Hidden:
+    return Hidden(got.layer, states, got.image, got.prompt, got.answer, got.target_ids, got.encoded)
 
 
 def joined_hidden(parts: Sequence[Hidden]) -> Hidden:

@@ -210,11 +210,13 @@ class LiveEditModules(nn.Module):
         return (left.flatten(1) @ right.flatten(1).T) / (left.shape[1] * math.sqrt(self.width))
 
     def residual(self, states: Tensor, u: Tensor, v: Tensor, weights: Tensor) -> Tensor:
-        """Return sum_i w_i ReLU(LN(h) U_i^T) V_i (Eq. 6) for states (batch, tokens, d).
+        """Return sum_i w_i ReLU(LN(h) U_i^T) V_i (Eq. 6) for states (batch, tokens, d), in their type.
 
         `u`, `v` (batch, experts, rank, d) and `weights` (batch, experts): every row has its own experts; a weight of
-        zero is no expert. The layer norm is in the published code, not in Eq. 6.
+        zero is no expert. The layer norm is in the published code, not in Eq. 6. Computed in float32, as the experts
+        were made, whatever the model's type.
         """
-        read = torch.relu(self.residual_layernorm(states) @ u.flatten(1, 2).transpose(1, 2))
+        u, v, weights = u.float(), v.float(), weights.float()
+        read = torch.relu(self.residual_layernorm(states.float()) @ u.flatten(1, 2).transpose(1, 2))
         read = read * weights.repeat_interleave(self.rank, dim=1)[:, None, :]
-        return read @ v.flatten(1, 2)
+        return (read @ v.flatten(1, 2)).to(states.dtype)

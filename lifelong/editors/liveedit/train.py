@@ -212,7 +212,8 @@ def _resume(
     if not modules.soft_routing:
         weights = active.to(scores) / active.sum(1, keepdim=True).clamp(min=1)
     lengths = [len(s) for s in hidden.states]
-    states = torch.nn.utils.rnn.pad_sequence(list(hidden.states), batch_first=True).to(vlm.device)
+    states = torch.nn.utils.rnn.pad_sequence([s.float() for s in hidden.states], batch_first=True)
+    states = states.to(vlm.device)
     # Every row may use every expert: one product with all of them is smaller than a gather per row.
     read = torch.relu(modules.residual_layernorm(states) @ u.flatten(0, 1).T)
     added = states + (read * weights.repeat_interleave(modules.rank, 1)[:, None, :]) @ v.flatten(0, 1)

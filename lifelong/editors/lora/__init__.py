@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.editing.contract import Answerer, Editor, Route, State
-from lifelong.editing.ops import bytes_of, descend, edit_generator
+from lifelong.editing.ops import bytes_of, descend, edit_generator, editable
 from lifelong.editing.settled import unused
 from lifelong.editing.weights.regions import (
     find_region,
@@ -58,10 +58,10 @@ class LoraTuning(Editor):
         super().__init__(vlm, options, seed=seed)
         o = self.options
         self.region = find_region(vlm, o.module, layers_from(vlm, o.first_layer), o.targets)
+        self.base = {n: editable(n, m.weight).detach() for n, m in self.region.linear().items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = {name: adapter(m, o) for name, m in self.region.linear().items()}
-        self.base = {n: m.weight.detach() for n, m in self.region.linear().items()}
         self._changes = 0
 
     @classmethod
@@ -142,6 +142,14 @@ class LoraTuning(Editor):
         with torch.no_grad():
             for name, p in self._tensors().items():
                 p.copy_(values[name])
+
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the adapted modules."""
+        return list(self.layers)
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of the adapter, whatever the number of edits."""
+        return self.nbytes()
 
     def nbytes(self) -> int:
         """Return the bytes of the adapter, whatever the number of edits."""

@@ -47,6 +47,8 @@ def adapter(module: nn.Module, options: LoraOptions) -> Any:
         raise ValueError("editor=lora works through the peft library: pip install peft") from error
     config = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=options.dropout)  # type: ignore[arg-type]
     layer = Linear(module, NAME, config, r=options.rank, lora_alpha=options.alpha)  # type: ignore[arg-type]
+    for side in (layer.lora_A, layer.lora_B):
+        side.float()  # what an optimiser steps; peft gives it the type of the weight beside it
     return layer.eval()
 
 

@@ -134,6 +134,10 @@ class Lte(FactEditor):
         self.thresholds = {name: float(state.meta["thresholds"][name]) for name in ("image", "text")}
         self.weights = {name: w.detach() for name, w in self.adapter.weights().items()}
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the weights that are trained beforehand."""
+        return self.adapter.names
+
     def route(self, keys: Keys) -> list[Route]:
         """Return the nearest edit of each query, if it reaches the threshold."""
         given = self.options.threshold

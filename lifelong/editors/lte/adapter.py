@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lifelong.editing.ops import weight_of
+from lifelong.editing.ops import editable, weight_of
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
@@ -30,6 +30,7 @@ class Adapter(nn.Module):
         for layer in range(first, vlm.layers):
             for name in modules:
                 weight = weight_of(vlm.submodule(layer, name))
+                editable(name, weight)
                 wide_out, wide_in = weight.shape
                 self._base[vlm.name_of(weight)] = weight
                 start = torch.randn(rank, wide_in, generator=noise) / math.sqrt(wide_in)
@@ -37,7 +38,12 @@ class Adapter(nn.Module):
                 self.up.append(torch.zeros(wide_out, rank, device=vlm.device))
         self.requires_grad_(False)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the changed weights."""
+        return list(self._base)
+
     def weights(self) -> dict[str, Tensor]:
         """Return the changed weights by name, with a graph where the changes are being trained."""
         triples = zip(self._base.items(), self.down, self.up, strict=True)
-        return {n: w.detach() + (self.scale * (up @ down)).to(w.dtype) for (n, w), down, up in triples}
+        return {n: (w.detach().float() + self.scale * (up @ down)).to(w.dtype) for (n, w), down, up in triples}

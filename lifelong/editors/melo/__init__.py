@@ -24,7 +24,7 @@ from lifelong.editing.ops import (
     edit_generator,
     finite_keys,
     fresh_factors,
-    weight_of,
+    widths_of,
 )
 from lifelong.editing.questions import EditedQuestions, ReeditOptions, newest, passed_over
 from lifelong.editing.radius_bank import nearness
@@ -100,7 +100,7 @@ class Melo(Editor):
         self.key_module = vlm.submodule(key_layer, o.key_module)
         self.first = min(key_layer + 1, vlm.layers - 1)
         self.modules = [vlm.submodule(i, o.module) for i in range(self.first, min(self.first + o.layers, vlm.layers))]
-        self.clusters = Clusters(weight_of(self.key_module).shape[0], o.radius, index=o.index)
+        self.clusters = Clusters(widths_of(self.key_module)[0], o.radius, index=o.index)
         self.blocks = Bank(1)  # never searched: payloads by the number of the block
         self._made = 0
         self.questions = EditedQuestions()
@@ -147,7 +147,7 @@ class Melo(Editor):
         o, source = self.options, edit_generator(self.seed, edits[0].id)
         factors: dict[str, Tensor] = {}
         for i, module in enumerate(self.modules):
-            out, width = weight_of(module).shape
+            out, width = widths_of(module)
             down, up = fresh_factors(o.rank, width, out, source)
             factors |= {f"down{i}": down, f"up{i}": up}
         factors = {n: f.to(self.vlm.device).requires_grad_() for n, f in factors.items()}
@@ -233,6 +233,16 @@ class Melo(Editor):
     def _drop_unused(self) -> None:
         used = set(self.clusters.block(list(self.clusters.cluster_of)))
         self.blocks.remove([b for b in self.blocks.ids() if int(b) not in used])
+
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the modules beside which blocks stand."""
+        return [self.vlm.name_of_module(m) for m in self.modules]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of a centre and a member for each edit, and of a block for each batch."""
+        block = sum(self.options.rank * sum(widths_of(module)) for module in self.modules)
+        batches = -(-edits // self.options.turn)
+        return 4 * (edits * (2 * self.clusters.centres.width + 2) + batches * (block + 1))
 
     def nbytes(self) -> int:
         """Return the bytes of clusters, members and blocks."""

@@ -81,7 +81,7 @@ class Mend(WeightEditor):
         self.parameters = {name: vlm.name_of(weight_of(m)) for name, m in linear.items()}
         self.weights = RunningWeights(vlm, {self.parameters[name]: weight_of(m) for name, m in linear.items()})
         self.transforms = GradientTransforms(self.region, rank=o.rank, rate=o.rate, seed=seed)
-        self.sums = {name: torch.zeros_like(w) for name, w in self.weights.base.items()} if o.average else {}
+        self.sums = {name: torch.zeros_like(w) for name, w in self.weights.now.items()} if o.average else {}
         self.tokens = 0
 
     # Training

@@ -162,6 +162,14 @@ class Recipe(Editor):
         self.bank.remove([i for i in ids if i in self.bank])
         self.questions.drop(ids)
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the embeddings, which the continuous prompt is written into."""
+        return [self.vlm.name_of_module(self.vlm.structure.embedding)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of a key and a continuous prompt for each edit."""
+        return 4 * edits * (self.options.width + self.options.prompt_tokens * self.vlm.width)
+
     def nbytes(self) -> int:
         """Return the bytes of representations and continuous prompts."""
         return self.bank.nbytes()

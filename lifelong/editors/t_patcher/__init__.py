@@ -154,6 +154,14 @@ class TPatcher(Editor):
         self.questions.drop(ids)
         self.revision += 1
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the patched module."""
+        return [self.vlm.name_of_module(self.site.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of as many neurons as edits may have."""
+        return 4 * edits * self.options.neurons * (3 * self.vlm.width + 1)
+
     def nbytes(self) -> int:
         """Return the bytes of all neurons and of the states they were trained on."""
         return self.patches.nbytes()

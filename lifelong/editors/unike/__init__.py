@@ -274,6 +274,17 @@ class Unike(Editor, HasSpaces):
             site.patches.remove(ids)
             memory.edits.remove([i for i in ids if i in memory.edits])
 
+    def acts_on(self) -> Sequence[str]:
+        """Return the names of the patched modules."""
+        return [self.vlm.name_of_module(site.module) for site in self.sites]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of neurons and memories for each edit, without its words."""
+        o, width = self.options, self.vlm.width
+        neurons = o.pairs * (3 * width + 1) if o.intrinsic else 0
+        known = 2 * width if o.remember and o.external != "none" else 0
+        return 4 * edits * len(self.layers) * (neurons + known)
+
     def nbytes(self) -> int:
         """Return the bytes of all neurons, remembered edits and their words (the pool's memory does not grow)."""
         states = sum(s.patches.nbytes() for s in self.sites) + sum(m.edits.nbytes() for m in self.memories)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Editor, Keys, Route, State
-from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, edit_generator, weight_of
+from lifelong.editing.ops import answer_exact, answer_loss, bytes_of, descend, edit_generator, editable, weight_of
 from lifelong.editors.wise.memory import SideMemory, choose_memory, hinge, sequence_distance, subspace, ties
 from lifelong.editors.wise.memory import token_distances as moved
 from lifelong.editors.wise.options import WiseOptions
@@ -72,7 +72,7 @@ class Wise(Editor):
         super().__init__(vlm, options, seed=seed)
         self.layer = vlm.layer_at(self.options.layer)
         self.module = vlm.submodule(self.layer, self.options.module)
-        self.weight = weight_of(self.module).detach()
+        self.weight = editable(self.options.module, weight_of(self.module)).detach()
         self.unrelated: list[Query] = []
         self._outside: dict[int, Keys] = {}  # keys of unrelated questions, which nothing changes
         self.live: SideMemory | None = None
@@ -252,6 +252,17 @@ class Wise(Editor):
             yield self.vlm.answerer(queries, from_layer=self.layer)
 
     # State
+
+    def acts_on(self) -> Sequence[str]:
+        """Return the name of the module beside which memories stand."""
+        return [self.vlm.name_of_module(self.module)]
+
+    def bytes_for(self, edits: int) -> int:
+        """Return the bytes of the memories that there are after so many edits."""
+        o = self.options
+        merged, fresh = divmod(edits, o.merge)
+        shards = -(-fresh // o.shard)  # the live one among them
+        return 4 * self.weight.numel() * (shards + (min(merged, 1) if o.mode == "merge" else merged))
 
     def nbytes(self) -> int:
         """Return the bytes of all memories."""

@@ -86,12 +86,16 @@ def finished_answers(passes: Passes, begun: Sequence[Begun], max_tokens: int) ->
     out: dict[int, list[int]] = {}
     batch_of = {key: k for k, key in enumerate(dict.fromkeys(id(b.read) for b in begun))}
     order = sorted(range(len(begun)), key=lambda i: (batch_of[id(begun[i].read)], begun[i].tokens))
-    for at in range(0, len(order), _ROWS):
-        here = order[at : at + _ROWS]
+
+    def work(here: Sequence[int]) -> None:
         part = [begun[i] for i in here]
         picked = torch.tensor([b.next_id for b in part], device=passes.device)
         ids = go_on(passes, _started(passes, part), picked, [b.said for b in part], max_tokens)
-        out |= dict(zip(here, ids, strict=True))
+        out.update(zip(here, ids, strict=True))
+
+    longest = max((b.tokens for b in begun), default=1)
+    size = max(1, min(_ROWS, passes.room.tokens // longest))
+    passes.room.each([order[at : at + size] for at in range(0, len(order), size)], work)
     return [out[i] for i in range(len(begun))]
 
 

@@ -197,8 +197,11 @@ class Pauses:
         for paused, every_at, every_place in self.found(rows, passes.changes.lowest):
             # With `top` logits at every position are wanted, so that a paused batch is taken in smaller parts.
             most = max(LOGIT_BUDGET // (vocab * paused.batch.ids.shape[1]), 1) if top else len(every_at)
-            for start in range(0, len(every_at), most):
-                at, places = every_at[start : start + most], every_place[start : start + most]
+            pairs = list(zip(every_at, every_place, strict=True))
+            parts = [pairs[start : start + most] for start in range(0, len(pairs), most)]
+
+            def work(part: Sequence[tuple[int, int]], paused: Paused = paused) -> None:
+                at, places = [i for i, _ in part], [p for _, p in part]
                 batch, hidden = paused.part(at, [rows[p].row for p in places], passes.pad_id)
                 above = DynamicCache() if kept_bytes(begun.values()) < KEPT_BYTES else None
                 with torch.no_grad():
@@ -211,4 +214,6 @@ class Pauses:
                 for row, states, place in zip(batch.rows, hidden.states, places, strict=True):
                     keep_states(cache, row, paused.layer, states.clone())
                     out[place] = scored[row.place]
+
+            passes.room.each(parts, work)
         return out

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lifelong.models.memory import MemoryBudget
 from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
-from lifelong.models.passes.narrow import narrowed, remembering
+from lifelong.models.passes.narrow import instead, narrowed, remembering
+from lifelong.models.passes.room import Room, bytes_per_token
 from lifelong.models.passes.structure import (
     VISION,
     Structure,
@@ -71,6 +73,7 @@ class Passes:
         changes: Interventions,
         end_ids: tuple[int, ...],
         family: Running,
+        memory: MemoryBudget,
     ) -> None:
         self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
         self.family = family
@@ -86,6 +89,9 @@ class Passes:
         self._offsets = [m for m in model.modules() if hasattr(m, "rope_deltas")]
         self.sees_later = sees_later(model, structure)
         self._layer_gives_tuple = False
+        weight: Any = structure.embedding.weight
+        token_bytes = bytes_per_token(model.config, weight.element_size())
+        self.room = Room(weight.device, token_bytes, memory.batch_bytes)
         self.lines = 1  # that an answer may have
         self._line_breaks: dict[int, int] = {}
 
@@ -95,11 +101,34 @@ class Passes:
         return self.structure.embedding.weight.device  # type: ignore[union-attr,return-value]
 
     def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
-        """Yield the batches of rows; smaller ones where logits at every position are wanted, or pixels are held."""
+        """Yield the batches of rows; smaller ones where logits at every position are wanted, or pixels are held.
+
+        Never more tokens than there is room for: a row alone, where it is longer.
+        """
         budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
+        budget = min(budget, self.room.tokens)
         same = decoding and self.same_length_decoding
         pixels = self.reader.pixel_limit(fresh=self.changes.lowest <= VISION)
-        return batches(rows, self.pad_id, max_tokens=budget, max_pixel_bytes=pixels, same_length=same)
+        return batches(
+            rows, self.pad_id, max_tokens=budget, max_pixel_bytes=pixels, same_length=same, max_rows=self.room.rows
+        )
+
+    def each(
+        self, rows: Sequence[Row], work: Callable[[Batch], None], *, every: bool = False, decoding: bool = False
+    ) -> None:
+        """Do `work` on every batch of rows; on smaller ones, and from then on, where the device is out of memory.
+
+        `work` may be called again for rows that it had begun with. Not for what keeps a graph: cutting it in parts
+        saves nothing.
+        """
+        for batch in self.batches(rows, every=every, decoding=decoding):
+            self.room.each([batch.rows], lambda part, whole=batch: self._worked(part, whole, work, every, decoding))
+
+    def _worked(
+        self, part: Sequence[Row], whole: Batch, work: Callable[[Batch], None], every: bool, decoding: bool
+    ) -> None:
+        for batch in [whole] if len(part) == len(whole.rows) else self.batches(part, every=every, decoding=decoding):
+            work(batch)
 
     @contextmanager
     def attention(self, kind: str) -> Iterator[None]:
@@ -236,9 +265,10 @@ class Passes:
         that a forward pass does not run.
         """
         found: dict[int, Tensor] = {}
+        running: list[Batch] = []
 
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            for i, row in enumerate(batch.rows):
+            for i, row in enumerate(running[-1].rows):
                 found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
             raise _Reached
 
@@ -246,18 +276,21 @@ class Passes:
         def shape(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._layer_gives_tuple = isinstance(output, tuple)
 
+        def work(batch: Batch) -> None:
+            running[:] = [batch]
+            with nullcontext() if keeping is None else keeping(batch) as past:
+                try:
+                    self.forward(batch, where=batch.predicting(), whole=True, past=past)
+                except _Reached:
+                    return
+            raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
+
         first = self.structure.layers[0]
         with ExitStack() as stack:
             stack.callback(first.register_forward_hook(shape).remove)
             stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
             stack.enter_context(torch.no_grad())
-            for batch in self.batches(rows):
-                with nullcontext() if keeping is None else keeping(batch) as past:
-                    try:
-                        self.forward(batch, where=batch.predicting(), whole=True, past=past)
-                    except _Reached:
-                        continue
-                raise ValueError(f"{type(module).__name__} does not run in a forward pass; it has no input to give.")
+            self.each(rows, work)
         return found
 
     def resumed(
@@ -304,9 +337,8 @@ class Passes:
             if memo is not None and not states.requires_grad and self._attends_alike(hidden.layer):
                 stack.enter_context(remembering(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
             stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
-            for layer in layers[: hidden.layer]:
-                layer.__dict__["forward"] = identity
-                stack.callback(layer.__dict__.pop, "forward")
+            for layer in layers[: hidden.layer]:  # what a model on several devices has there is back afterwards
+                stack.enter_context(instead(layer, identity))
             stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
             self.changes.skip_below = hidden.layer
             layout = None if memo is None else memo.get("layout")
@@ -321,11 +353,12 @@ class Passes:
         return logits
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
-        """Return the states of a batch's rows, (batch, tokens, width)."""
-        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=hidden.states[0].dtype)
-        states = states.to(self.device)
+        """Return the states of a batch's rows, (batch, tokens, width), in the model's type whatever theirs was."""
+        dtype = self.structure.embedding.weight.dtype
+        states = torch.zeros(*batch.ids.shape, hidden.states[0].shape[-1], dtype=dtype, device=self.device)  # type: ignore[arg-type]
         # One assignment: the gradient of one per row would each time be as large as the whole.
-        states[batch.mask.bool()] = torch.cat([hidden.states[row.place] for row in batch.rows]).to(self.device)
+        taken = torch.cat([hidden.states[row.place].to(self.device) for row in batch.rows])
+        states[batch.mask.bool().to(self.device)] = taken.to(dtype)  # type: ignore[arg-type]
         return states
 
     def _seen_later(self, batch: Batch, memo: MutableMapping[Any, Any] | None) -> Mapping[str, Any]:

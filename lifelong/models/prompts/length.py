@@ -53,6 +53,11 @@ class Lengths:
         length = self._words(Prompt(tuple(words) or ("x",))) + seen
         return length if length > room else 0
 
+    def tokens(self, prompt: Prompt) -> int:
+        """Return how many tokens a prompt has, those of its pictures included; a picture is opened."""
+        words = [part for part in prompt.parts if not isinstance(part, ImageRef)]
+        return self._words(Prompt(tuple(words) or ("x",))) + sum(map(self._picture, prompt.images))
+
     def _words(self, prompt: Prompt) -> int:
         return len(self._reader.read([prompt], see=False)[0].ids)
 

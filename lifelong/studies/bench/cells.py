@@ -103,7 +103,7 @@ def compare_cells(
     everything = settings.model_copy(update={"brute": True})
     fast, slow = (Side.of(vlm, editor, stream, one, baseline, seed) for one in (settings, everything))
     slow.panel.keys_from(fast.panel)  # a picture read at another time, beside others, gives a key other last digits
-    rng, alone, cold = generator(seed, "cells"), Alone(), type(vlm.cache)(vlm.cache.budget_bytes)
+    rng, alone, cold = generator(seed, "cells"), Alone(), vlm.cache.anew()
     total, again = 0, Again()
 
     def take(ask: Callable[..., Sequence[Any]]) -> None:

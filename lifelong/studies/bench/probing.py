@@ -50,7 +50,7 @@ class Side:
     ) -> Side:
         """Return a side that has asked nothing, with an empty cache."""
         panel = Panel(vlm, editor, stream.probes, stream.general, settings, baseline, seed)
-        return cls(panel, type(vlm.cache)(vlm.cache.budget_bytes))
+        return cls(panel, vlm.cache.anew())
 
     def take(self, vlm: VLM, ask: Callable[[Panel], Sequence[Any]]) -> list[Probed]:
         """Ask the panel, timed, and return its facts about probes."""
