@@ -43,8 +43,10 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
     check_device(device)
     from lifelong.models.atlas import model as atlas
+    from lifelong.models.minigpt4 import model as minigpt4
 
-    atlas.register()  # folders of this architecture load like any other
+    atlas.register()  # folders of these architectures load like any other
+    minigpt4.register()
     # 1. Find the folder, and look at its files before any library does.
     shipped = name_or_path == "atlas"
     folder = atlas.atlas_folder() if shipped else find_model(name_or_path, known)
@@ -166,3 +168,15 @@ def end_ids_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ids:
         raise ModelError("Neither generation_config.json nor the tokenizer names an end token (eos_token).")
     return tuple(ids)
+
+
+def end_texts_of(model: Any) -> tuple[str, ...]:
+    """Return the texts that end an answer wherever they stand in it; most models have none.
+
+    Raises `ModelError` where generation_config.json has something else there.
+    """
+    found = getattr(model.generation_config, "stop_strings", None) or ()
+    texts = (found,) if isinstance(found, str) else found
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text for text in texts):
+        raise ModelError(f"generation_config.json: stop_strings is {printable(repr(found))}; expected texts.")
+    return tuple(texts)

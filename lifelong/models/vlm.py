@@ -20,7 +20,7 @@ from lifelong.models.cache import ByteCache
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
-from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
+from lifelong.models.loading import digest_of_model, end_ids_of, end_texts_of, load_parts
 from lifelong.models.passes.batching import Row
 from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
@@ -73,7 +73,8 @@ class VLM:
         self.lengths = Lengths(self.reader, context_of(model.config))
         end_ids = end_ids_of(model, self.tokenizer)
         self.end_id = end_ids[0]
-        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids)
+        texts = end_texts_of(model)
+        self.passes = Passes(model, processor, self.structure, self.reader, self.changes, end_ids, texts)
         self.pauses = Pauses(self.passes)
 
     @classmethod
@@ -173,7 +174,7 @@ class VLM:
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Return ids as the text that `generate` gives: no special tokens, no more than `lines` lines, stripped."""
-        return text_of(self.tokenizer, ids, self.lines)
+        return text_of(self.passes, ids)
 
     def picked_text(self, picked: Sequence[int], max_tokens: int) -> str | None:
         """Return what `generate` gives where it picks these tokens; None where it goes on after the last of them."""

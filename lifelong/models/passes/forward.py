@@ -51,9 +51,10 @@ class Passes:
         reader: Seeing,
         changes: Interventions,
         end_ids: tuple[int, ...],
+        end_texts: tuple[str, ...] = (),
     ) -> None:
         self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
-        self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
+        self.tokenizer, self.end_ids, self.end_texts = processor.tokenizer, frozenset(end_ids), end_texts
         self.image_id = image_token_of(model, processor)
         pad = self.tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else end_ids[0])
@@ -100,11 +101,14 @@ class Passes:
     def say(self, said: list[int], token: int) -> bool:
         """Add the token that was picked to what a row has said, and return whether its answer goes on.
 
-        An end token is not added. A token with the newline after the last line is, and ends the answer as well.
+        An end token is not added. A token with the newline after the last line, or with the last letter of an end
+        text, is, and ends the answer as well.
         """
         if token in self.end_ids:
             return False
         said.append(token)
+        if any(end in self.tokenizer.decode(said[-len(end) :]) for end in self.end_texts):
+            return False
         return not self.line_breaks(token) or sum(map(self.line_breaks, said)) < self.lines
 
     def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
