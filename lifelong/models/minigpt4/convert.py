@@ -182,25 +182,24 @@ def _faults(
     heads: Heads,
 ) -> list[str]:
     """Return in words what is missing, of another shape or of no known part among the tensors that see."""
+    # 1. Missing: a name tells which file should have it.
     used = {name for names in seeing.values() for name in names if name}
-    gone = used - tensors.keys()
     of = {"visual_encoder": files.tower, "llama_proj": files.projection}
-    lacking: dict[Path, list[str]] = {}
-    for name in sorted(gone):
-        lacking.setdefault(of.get(name.split(".")[0], files.qformer), []).append(name)
-    faults = [f"{_shown(path)}: missing {_listed(names)}" for path, names in lacking.items()]
-    odd = [name for name in tensors if name not in used and not is_unused(name, heads.blocks)]
-    faults += [
-        f"{_shown(path)}: of no known part {_listed([n for n in odd if home[n] == path])}"
-        for path in dict.fromkeys(home[n] for n in odd)
-    ]
-    shapes: list[str] = []
+    found = [("missing", of.get(name.split(".")[0], files.qformer), name) for name in used - tensors.keys()]
+
+    # 2. Of no known part.
+    odd = (name for name in tensors if name not in used and not is_unused(name, heads.blocks))
+    found += [("of no known part", home[name], name) for name in odd]
+
+    # 3. Of another shape. Of queries, keys and values each has a third of the bias.
     for name, names in seeing.items():
-        # Of queries, keys and values each has a third of the bias.
         each = wanted[name] if len(names) == 1 else torch.Size((wanted[name][0] // 3,))
-        there = ((n, tensors[n].shape) for n in names if n in tensors)
-        shapes += [f"{n} {tuple(shape)} for {tuple(each)}" for n, shape in there if shape != each]
-    return faults + ([f"of another shape {_listed(shapes)}"] if shapes else [])
+        shapes = ((n, tuple(tensors[n].shape)) for n in names if n in tensors)
+        found += [("of another shape", home[n], f"{n} {s} for {tuple(each)}") for n, s in shapes if s != tuple(each)]
+    grouped: dict[tuple[Path, str], list[str]] = {}
+    for what, path, name in found:
+        grouped.setdefault((path, what), []).append(name)
+    return [f"{_shown(path)}: {what} {_listed(names)}" for (path, what), names in grouped.items()]
 
 
 def _odd(found: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], path: Path) -> list[str]:
