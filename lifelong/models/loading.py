@@ -43,10 +43,10 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
         raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}.")
     check_device(device)
     from lifelong.models.atlas import model as atlas
-    from lifelong.models.minigpt4 import model as minigpt4
+    from lifelong.models.minigpt4.model import register_minigpt4
 
     atlas.register()  # folders of these architectures load like any other
-    minigpt4.register()
+    register_minigpt4()
     # 1. Find the folder, and look at its files before any library does.
     shipped = name_or_path == "atlas"
     folder = atlas.atlas_folder() if shipped else find_model(name_or_path, known)

@@ -23,7 +23,7 @@ from transformers import AutoConfig, GenerationConfig
 from lifelong.models.folders.check import INDEX_FILE, ModelError, one_line
 from lifelong.models.minigpt4.model import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from lifelong.models.minigpt4.names import is_unused, published_names
-from lifelong.models.minigpt4.processor import END, IMAGE, processor_of, tokenizer_of
+from lifelong.models.minigpt4.processor import END_TEXT, IMAGE_MARK, processor_of, tokenizer_of
 from lifelong.models.minigpt4.vocabulary import vocabulary_of
 from streams.text import printable
 
@@ -249,13 +249,13 @@ def _write_words(config: MiniGPT4Config, language: Path, folder: Path) -> None:
     """Write tokenizer, processor and configuration."""
     rows = config.text_config.vocab_size
     tokenizer = tokenizer_of(*vocabulary_of(language), rows)
-    config.image_token_id = int(tokenizer.convert_tokens_to_ids(IMAGE))  # type: ignore[arg-type]
-    end = tokenizer(END, add_special_tokens=False)["input_ids"]
+    config.image_token_id = int(tokenizer.convert_tokens_to_ids(IMAGE_MARK))  # type: ignore[arg-type]
+    end = tokenizer(END_TEXT, add_special_tokens=False)["input_ids"]
     # Edits end with the one token that the end is after a space; an answer ends wherever its text has it.
     ends = [*(end if len(end) == 1 else ()), tokenizer.eos_token_id]
     generation = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=ends, pad_token_id=tokenizer.pad_token_id,
-        stop_strings=[END], do_sample=False,
+        stop_strings=[END_TEXT], do_sample=False,
     )  # fmt: skip
     processor = processor_of(tokenizer, size=config.vision_config.image_size, queries=config.num_query_tokens)
     processor.save_pretrained(folder)

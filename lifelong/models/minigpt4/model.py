@@ -147,7 +147,7 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GenerationMixin):
         )
 
 
-def register() -> None:
+def register_minigpt4() -> None:
     """Make the family known to transformers' auto classes; calling it again changes nothing."""
     AutoConfig.register(MiniGPT4Config.model_type, MiniGPT4Config, exist_ok=True)
     AutoModelForImageTextToText.register(MiniGPT4Config, MiniGPT4ForConditionalGeneration, exist_ok=True)

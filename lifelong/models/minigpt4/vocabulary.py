@@ -16,7 +16,7 @@ from typing import Any
 from lifelong.models.folders.check import ModelError
 from streams.text import printable
 
-BOS, EOS, UNK = "<s>", "</s>", "<unk>"
+LLAMA_BOS, LLAMA_EOS, LLAMA_UNK = "<s>", "</s>", "<unk>"
 
 
 def vocabulary_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -37,10 +37,10 @@ def vocabulary_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
         model, added, fits = table_of(sentencepieces((folder / "tokenizer.model").read_bytes(), where)), [], True
     else:
         raise ModelError(f"{where}: no tokenizer.json or tokenizer.model; expected the folder of a Llama model.")
-    lacking = [token for token in (BOS, EOS, UNK) if not fits or token not in model["vocab"]]
+    lacking = [token for token in (LLAMA_BOS, LLAMA_EOS, LLAMA_UNK) if not fits or token not in model["vocab"]]
     if lacking:
         raise ModelError(f"{where}: its tokenizer is not Llama's: no {', '.join(lacking)} in a BPE vocabulary.")
-    return model | {"byte_fallback": True, "unk_token": UNK, "fuse_unk": True}, added
+    return model | {"byte_fallback": True, "unk_token": LLAMA_UNK, "fuse_unk": True}, added
 
 
 @dataclass(frozen=True)
