@@ -374,6 +374,7 @@ def test_editors_run_on_it(folder: Path, tmp_path: Path) -> None:
             "panels.latency_answers": 0,
             "threads": 1,
         }
+        words |= {"editor.learning_rate": 0.1} if editor == "ft" else {}
         run = lifelong.run(quiet=True, editor=editor, out=str(tmp_path), cache=str(tmp_path / "cache"), **words)  # pyright: ignore
         rows = RunLog.open(run).table(Probed).to_pylist()
         assert len(rows) and all(np.isfinite(row["score"]) for row in rows)

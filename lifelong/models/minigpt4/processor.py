@@ -1,8 +1,8 @@
 """How a prompt of MiniGPT-4 becomes token ids: pieces around pictures, and as many marks as a picture has features.
 
 The published editing code tokenises what stands before a picture, what follows it and the question apart, so that
-SentencePiece puts a space before each. `PIECE_MARK` stands between two pieces in a written prompt and is no token. This
-file knows words and tokens; nothing of the model or of the files it is published in.
+SentencePiece puts a space before each. `PIECE_MARK` stands between two pieces in a written prompt and is no token.
+This file knows words and tokens; nothing of the model or of the files it is published in.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def tokenizer_of(table: Mapping[str, Any], added: Sequence[str], rows: int) -> M
     marks = [LLAMA_UNK, LLAMA_BOS, LLAMA_EOS, *added, *(f"<unused{i}>" for i in between), IMAGE_MARK, PIECE_MARK]
     core.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in marks])
     return MiniGPT4Tokenizer(
-        tokenizer_object=core, bos_token=LLAMA_BOS, eos_token=LLAMA_EOS, unk_token=LLAMA_UNK, pad_token=LLAMA_EOS, padding_side="right",
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=core, bos_token=LLAMA_BOS, eos_token=LLAMA_EOS, unk_token=LLAMA_UNK, pad_token=LLAMA_EOS,
+        padding_side="right", clean_up_tokenization_spaces=False,
     )  # fmt: skip
 
 

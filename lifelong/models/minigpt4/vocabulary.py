@@ -34,7 +34,7 @@ def vocabulary_of(folder: Path) -> tuple[dict[str, Any], list[str]]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{where}/tokenizer.json: cannot be read as a tokenizer ({error}).") from error
     elif (folder / "tokenizer.model").is_file():
-        model, added, fits = table_of(sentencepieces((folder / "tokenizer.model").read_bytes(), where)), [], True
+        model, added, fits = merge_table(sentencepieces((folder / "tokenizer.model").read_bytes(), where)), [], True
     else:
         raise ModelError(f"{where}: no tokenizer.json or tokenizer.model; expected the folder of a Llama model.")
     lacking = [token for token in (LLAMA_BOS, LLAMA_EOS, LLAMA_UNK) if not fits or token not in model["vocab"]]
@@ -52,7 +52,7 @@ class Piece:
     plain: bool
 
 
-def table_of(pieces: list[Piece]) -> dict[str, Any]:
+def merge_table(pieces: list[Piece]) -> dict[str, Any]:
     """Return the pieces of a SentencePiece model, in the order of their ids, as a BPE table.
 
     Two plain pieces that make a third are merged; those of the highest score come first.
