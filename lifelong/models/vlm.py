@@ -362,13 +362,16 @@ class VLM:
         finally:
             self.cache, self.reader.cache, self.reader.steady = kept
 
-    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> AbstractContextManager[None]:
+    def hook(
+        self, module: nn.Module, fn: HookFn, *, pointwise: bool = False, late: bool = False
+    ) -> AbstractContextManager[None]:
         """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.
 
         The hook is gone when the context ends, also after an error. A `pointwise` one treats each token by itself; in
-        the last layer's MLP it is then called only for tokens whose logits are wanted.
+        the last layer's MLP it is then called only for tokens whose logits are wanted. A `late` one leaves all tokens
+        before the last prompt token as they are: a descent under it reads those once, where that saves much.
         """
-        return self.changes.hook(module, fn, pointwise=pointwise)
+        return self.changes.hook(module, fn, pointwise=pointwise, late=late)
 
     def swap(self, parameters: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Exchange parameters by name (`name_of`) without a copy; the very same tensors are back on exit.
