@@ -24,7 +24,7 @@ INSIDE = {
         ("passes",),
         ("prompts", "kept", "loading", "atlas.model", "minigpt4"),
         ("vlm",),
-        ("encoders", "tiny", "atlas"),
+        ("encoders", "tiny", "made_up", "atlas"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (

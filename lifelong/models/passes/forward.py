@@ -313,7 +313,7 @@ class Passes:
     def _prefix(
         self, batch: Batch, layer: int, states: Tensor, where: Tensor, memo: Mapping[Any, Any]
     ) -> Prefix | None:
-        """Return what a descent reads once; None where that saves little, or gives other logits than the whole pass."""
+        """Return what a descent reads once; None where that saves little, or gives other logits than a whole pass."""
         if len(batch.rows) > 1 or self.same_length_decoding or states.requires_grad:
             return None
         if saved_work(self.structure.layers, layer, len(batch.rows[0].encoded.ids) - 1) < LEAST_WORK:
