@@ -54,7 +54,7 @@ def test_logits_and_gradients_are_those_of_the_whole_pass(
     tiny_vlm: VLM, tiny_queries: list[Query], layer: int, row: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a picture and without, from every layer; from the second step on the target's tokens alone are read."""
-    monkeypatch.setattr(forward, "LEAST_WORK", 0)
+    monkeypatch.setattr(forward, "LEAST_SAVED", 0)
     quick, few, memo = steps(tiny_vlm, tiny_queries[row], layer, late=True)
     slow, whole, _ = steps(tiny_vlm, tiny_queries[row], layer, late=False)
     assert isinstance(memo["prefix"], Prefix)
@@ -78,7 +78,7 @@ def test_a_model_that_reads_otherwise_with_a_cache_is_read_whole(
     tiny_vlm: VLM, tiny_queries: list[Query], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first step computes both; here attention is told that what was read before does not count."""
-    monkeypatch.setattr(forward, "LEAST_WORK", 0)
+    monkeypatch.setattr(forward, "LEAST_SAVED", 0)
     monkeypatch.setattr(Prefix, "cache", lambda self: _emptied(self))
     quick, met, memo = steps(tiny_vlm, tiny_queries[1], 1, late=True)
     slow, _, _ = steps(tiny_vlm, tiny_queries[1], 1, late=False)
@@ -100,7 +100,7 @@ def test_with_any_other_change_the_whole_pass_is_run(
     tiny_vlm: VLM, tiny_queries: list[Query], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a prefix was learnt before: a change in earlier tokens reaches every key and value."""
-    monkeypatch.setattr(forward, "LEAST_WORK", 0)
+    monkeypatch.setattr(forward, "LEAST_SAVED", 0)
     hidden = tiny_vlm.hidden(tiny_queries[:1], 1, ["x"])
     value = torch.zeros(tiny_vlm.width)
 

@@ -17,7 +17,7 @@ from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembering
-from lifelong.models.passes.prefix import LEAST_WORK, Prefix, alike, prefix_of, saved_work
+from lifelong.models.passes.prefix import LEAST_SAVED, Prefix, alike, prefix_of, saved_work
 from lifelong.models.passes.structure import VISION, Structure, first_of, image_token_of
 from lifelong.models.passes.tail import ending_of, tail_of, watched
 from streams.types import Prompt
@@ -316,7 +316,7 @@ class Passes:
         """Return what a descent reads once; None where that saves little, or gives other logits than a whole pass."""
         if len(batch.rows) > 1 or self.same_length_decoding or states.requires_grad:
             return None
-        if saved_work(self.structure.layers, layer, len(batch.rows[0].encoded.ids) - 1) < LEAST_WORK:
+        if saved_work(self.structure.layers, layer, len(batch.rows[0].encoded.ids) - 1) < LEAST_SAVED:
             return None
         from transformers import DynamicCache
 

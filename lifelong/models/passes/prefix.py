@@ -8,7 +8,7 @@ reads with a key-value cache what it reads without. The caller promises the firs
 step computes its logits both ways and compares. Where they differ by more than rounding, nothing is kept, and every
 step is a whole resumed pass: slower, and otherwise equal.
 
-When it is taken. Rounding differs in the last digits, so that the way is taken only where it saves `LEAST_WORK`:
+When it is taken. Rounding differs in the last digits, so that the way is taken only where it saves `LEAST_SAVED`:
 small models, whose passes cost next to nothing, give what they always gave, bit for bit. It serves gradients only: no
 answer or score comes of it. Knows one row, keys and values and a layout; nothing of prompts, editors or losses.
 """
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from lifelong.models.passes.batching import Batch
 from lifelong.models.passes.layout import Layout
 
-LEAST_WORK = 1 << 33  # multiplications that a step has to save: some twenty tokens of a 7-billion model
+LEAST_SAVED = 1 << 33  # multiplications that a step has to save: some twenty tokens of a 7-billion model
 
 
 @dataclass(frozen=True, eq=False)
