@@ -33,6 +33,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from lifelong.editing.ops import weight_of
+from lifelong.editing.weights.regions import find_region
 from lifelong.models.folders.check import ModelError
 from lifelong.models.minigpt4.convert import PublishedFiles, convert_minigpt4
 from lifelong.models.tiny import noise_image
@@ -239,11 +241,11 @@ def test_hidden_states_are_those_of_the_plain_llama(mini: VLM, files: PublishedF
 
 
 def test_gradients_through_resuming_are_those_of_the_whole_pass(mini: VLM) -> None:
-    weight = mini.submodule(3, "mlp.down_proj").weight
+    weight = weight_of(mini.submodule(3, "mlp.down_proj"))
     found = []
     for resumed in (True, False):
         new = weight.detach().clone().requires_grad_()
-        with mini.swap({mini.name_of(weight): new}):  # type: ignore[arg-type]
+        with mini.swap({mini.name_of(weight): new}):
             if resumed:
                 logits = mini.resume(mini.hidden(ASKED, 2, TARGETS), grad=True, answers_only=True)
             else:
@@ -269,6 +271,19 @@ def test_an_answer_ends_where_its_text_has_three_hashes_however_they_are_tokenis
         assert mini.text_of(script) == "the"
         said: list[int] = []
         assert [mini.say(said, token) for token in script[: 1 + len(spelt)]] == [*[True] * len(spelt), False]
+
+
+def test_the_connector_is_the_q_former_and_the_projection(mini: VLM) -> None:
+    """No part of the tower is among what `module=vision` tunes."""
+    found = find_region(mini, "vision", [0], ()).modules
+    assert {name.split(".")[0] for name in found} == {"qformer", "projection"}
+
+
+def test_in_bfloat16_it_says_nearly_the_same(mini: VLM, folder: Path) -> None:
+    half = VLM.load(str(folder), dtype="bfloat16")
+    half.reader.open_image = noise_image
+    for a, b in zip(mini.score(ASKED, TARGETS), half.score(ASKED, TARGETS), strict=True):
+        assert abs(a.nll - b.nll) < 0.1 * a.nll
 
 
 def changed(files: PublishedFiles, folder: Path, part: str, change: Callable[[dict], object]) -> PublishedFiles:

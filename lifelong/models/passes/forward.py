@@ -314,7 +314,7 @@ class Passes:
         self, batch: Batch, layer: int, states: Tensor, where: Tensor, memo: Mapping[Any, Any]
     ) -> Prefix | None:
         """Return what a descent reads once; None where that saves little, or gives other logits than a whole pass."""
-        if len(batch.rows) > 1 or self.same_length_decoding or states.requires_grad:
+        if len(batch.rows) != 1 or self.same_length_decoding or states.requires_grad:
             return None
         if saved_work(self.structure.layers, layer, len(batch.rows[0].encoded.ids) - 1) < LEAST_SAVED:
             return None
