@@ -22,10 +22,10 @@ INSIDE = {
     "lifelong.models": (
         ("cache", "products", "folders", "digests", "memory"),
         ("passes",),
-        ("weights", "processors", "prompts", "kept", "atlas.model"),
+        ("weights", "processors", "prompts", "kept", "atlas.model", "minigpt4"),
         ("loading", "checks"),
         ("vlm",),
-        ("encoders", "tiny", "families", "atlas"),
+        ("encoders", "tiny", "made_up", "families", "atlas"),
         ("examination", "shaped"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
@@ -271,6 +271,14 @@ def test_no_module_checks_input_with_assert_or_pickles_anything() -> None:
         asserts = [n.test for n in ast.walk(tree) if isinstance(n, ast.Assert)]
         assert all(narrows(test) for test in asserts), f"{name}: an assert is no error message"
         assert not tops(imports(path)) & {"pickle", "dill", "cloudpickle", "shelve"}, name
+
+
+def test_only_the_converter_opens_a_pickle_and_only_as_tensors() -> None:
+    for name, path in files().items():
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        loads = [c for c in calls if ast.unparse(c.func) == "torch.load"]
+        assert not loads or name == "lifelong/models/minigpt4/convert.py", name
+        assert all("weights_only=True" in ast.unparse(call) for call in loads), name
 
 
 def test_no_bare_except_and_every_module_says_what_it_is() -> None:

@@ -108,6 +108,26 @@ def payloads_command(
             say(f"wrote {path}")
 
 
+@bench_app.command("large")
+def large_command(
+    editor: Annotated[list[str] | None, typer.Option(help="none, ft, grace or liveedit; may be repeated.")] = None,
+    edits: Annotated[int, typer.Option(min=1, help="Edits of each.")] = 1,
+    label: Annotated[str, typer.Option(help="What the page calls this measurement, such as before.")] = "now",
+    write: Annotated[str, typer.Option(help="Folder for large.md and large.json.")] = "runs/bench",
+) -> None:
+    """Measure seconds an edit and a probe on a LLaVA of half a billion random weights; takes minutes and 4 GB."""
+    from pathlib import Path
+
+    from lifelong.models.made_up import LlavaShape
+    from lifelong.studies.bench import large
+
+    unknown = sorted(set(editor or ()) - set(large.LARGE_OPTIONS))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: editors are {', '.join(large.LARGE_OPTIONS)}.")
+    rows = large.large_rows(LlavaShape(), editor or tuple(large.LARGE_OPTIONS), edits=edits, say=say)
+    print(large.write_large(rows, label, Path(write)))
+
+
 @bench_app.command("threads")
 def threads_command(
     words: Annotated[list[str] | None, typer.Argument(help="key=value words of the run; a short one without")] = None,

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from lifelong.cli.bench import bench_app
+from lifelong.cli.convert import convert_app
 from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
 from lifelong.cli.replay import replay_command, trace_command
@@ -50,7 +51,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_app = typer.Typer(help="The embedded model, and checks on others.", no_args_is_help=True)
+model_app = typer.Typer(help="The embedded model, and models of others: checked, converted.", no_args_is_help=True)
+model_app.add_typer(convert_app, name="convert")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)

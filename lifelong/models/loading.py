@@ -99,10 +99,12 @@ def _own_folder(name: str) -> Path | None:
     Folders of their architectures load like any other from then on.
     """
     from lifelong.models.atlas import model as atlas
+    from lifelong.models.minigpt4.model import register_minigpt4
     from lifelong.models.smol import tower
 
     atlas.register()
     tower.register_tower()
+    register_minigpt4()
     if name == "atlas":
         check_shipped(atlas.atlas_folder())
         return atlas.atlas_folder()
@@ -201,3 +203,15 @@ def end_ids_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     if not ids:
         raise ModelError("Neither generation_config.json nor the tokenizer names an end token (eos_token).")
     return tuple(ids)
+
+
+def end_texts_of(model: Any) -> tuple[str, ...]:
+    """Return the texts that end an answer wherever they stand in it; most models have none.
+
+    Raises `ModelError` where generation_config.json has something else there.
+    """
+    found = getattr(model.generation_config, "stop_strings", None) or ()
+    texts = (found,) if isinstance(found, str) else found
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text for text in texts):
+        raise ModelError(f"generation_config.json: stop_strings is {printable(repr(found))}; expected texts.")
+    return tuple(texts)

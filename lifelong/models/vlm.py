@@ -22,7 +22,7 @@ from lifelong.models.checks.verdict import require_checked
 from lifelong.models.kept.answers import KEPT_BYTES, Begun, begun_rows, finished_answers, kept_bytes
 from lifelong.models.kept.readings import Pauses
 from lifelong.models.kept.states import keep_states, keeping, key_of
-from lifelong.models.loading import digest_of_model, end_ids_of, load_parts
+from lifelong.models.loading import digest_of_model, end_ids_of, end_texts_of, load_parts
 from lifelong.models.memory import memory_of, synchronize
 from lifelong.models.passes.batching import Batch, Row
 from lifelong.models.passes.decode import greedy, picked_text, text_of
@@ -90,8 +90,9 @@ class VLM:
         self.form = form_of(self.reader.chat, self.reader.marks, end_ids, family.answers_after)
         self.reader.prefix, self.end_id = self.form.prefix, self.form.end_id
         self.passes = Passes(
-            model, processor, self.structure, self.reader, self.changes, end_ids, family, self.memory
-        )
+            model, processor, self.structure, self.reader, self.changes, end_ids, family, self.memory,
+            end_texts_of(model),
+        )  # fmt: skip
         self.pauses = Pauses(self.passes)
 
     @classmethod
@@ -231,7 +232,7 @@ class VLM:
 
     def text_of(self, ids: Sequence[int]) -> str:
         """Return ids as the text that `generate` gives: no special tokens, no more than `lines` lines, stripped."""
-        return text_of(self.tokenizer, ids, self.lines)
+        return text_of(self.passes, ids)
 
     def picked_text(self, picked: Sequence[int], max_tokens: int) -> str | None:
         """Return what `generate` gives where it picks these tokens; None where it goes on after the last of them."""
@@ -431,13 +432,16 @@ class VLM:
         finally:
             self.cache, self.reader.cache, self.reader.steady = kept
 
-    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> AbstractContextManager[None]:
+    def hook(
+        self, module: nn.Module, fn: HookFn, *, pointwise: bool = False, late: bool = False
+    ) -> AbstractContextManager[None]:
         """Run `fn(module, args, output, layout)` after a module in every pass; it may return a new output.
 
         The hook is gone when the context ends, also after an error. A `pointwise` one treats each token by itself; in
-        the last layer's MLP it is then called only for tokens whose logits are wanted.
+        the last layer's MLP it is then called only for tokens whose logits are wanted. A `late` one leaves all tokens
+        before the last prompt token as they are: a descent under it reads those once, where that saves much.
         """
-        return self.changes.hook(module, fn, pointwise=pointwise)
+        return self.changes.hook(module, fn, pointwise=pointwise, late=late)
 
     def swap(self, parameters: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """Exchange parameters by name (`name_of`) without a copy; the very same tensors are back on exit.

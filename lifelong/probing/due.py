@@ -39,8 +39,14 @@ class PanelSettings(BaseModel):
         default=200, ge=1, description="past edits that a panel before the last asks about, by age, if any may change"
     )
     most: int = Field(default=0, ge=0, description="the same of an editor that routes; 0: all")
-    latency_routes: int = Field(default=40, ge=0, description="queries of a panel whose routing is timed")
-    latency_answers: int = Field(default=10, ge=0, description="those of them that are timed to their answer")
+    latency_routes: int | None = Field(
+        default=None, ge=0, description="queries of a panel whose routing is timed; none: 40, fewer on a slow model"
+    )
+    latency_answers: int | None = Field(
+        default=None,
+        ge=0,
+        description="those of them that are timed to their answer; none: 10, fewer on a slow model",
+    )
     latency_growth: float = Field(
         default=1.5, ge=1, description="timed again when the bank has so many times the entries; 1: at every panel"
     )

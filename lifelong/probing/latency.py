@@ -22,27 +22,59 @@ if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
 
 LATENCY_WARM_UP = 3  # queries served before the first sample: allocators and threads wake up on them
+ROUTES, ANSWERS = 40, 10  # samples of a panel where nobody set others
+FEWEST_ROUTES, FEWEST_ANSWERS = 4, 2  # of those, on a model that takes many seconds
+LATENCY_S = 40.0  # seconds that routes, and answers, may take at one panel where nobody set their numbers
 
 
 def samples(
-    vlm: VLM, editor: Editor, queries: Sequence[Query], *, answers: int, max_tokens: int, step: int
+    vlm: VLM,
+    editor: Editor,
+    queries: Sequence[Query],
+    *,
+    routes: int | None,
+    answers: int | None,
+    max_tokens: int,
+    step: int,
 ) -> list[Timed]:
     """Return raw samples: encode and route for every query, apply and answer too for the first `answers` of them.
 
     `apply` is entering and leaving `Editor.applied`, `answer` is greedy decoding inside it. The device is waited
-    for at every reading of the clock.
+    for at every reading of the clock. Where `routes` or `answers` is None, the query that is served first says how
+    many fit into `LATENCY_S`; a model of up to seconds an answer has them all.
     """
     bank_len = editor.bank_len()
     out: list[Timed] = []
+    if not queries:
+        return out
     with vlm.serving_with(timed=True) as cache:
-        warm_up = [queries[i % len(queries)] for i in range(LATENCY_WARM_UP)] if queries else []
-        for position, query in enumerate([*warm_up, *queries]):
+
+        def serve(query: Query, answered: bool) -> Mapping[str, float]:
             cache.clear()
-            sample = position - len(warm_up)
-            parts = serve_once(vlm, editor, query, max_tokens if sample < answers else 0).wall_s
-            if sample >= 0:
-                out += [Timed(step, bank_len, name, wall_s) for name, wall_s in parts.items()]
+            return serve_once(vlm, editor, query, max_tokens if answered else 0).wall_s
+
+        # 1. One query alone: it wakes everything up, and tells how long the others will take.
+        first = serve(queries[0], answers is None or answers > 0)
+        reading = first["encode"] + first["route"]
+        n = min(len(queries), fitting(reading, ROUTES, FEWEST_ROUTES) if routes is None else routes)
+        m = fitting(sum(first.values()), ANSWERS, FEWEST_ANSWERS) if answers is None else answers
+
+        # 2. The rest of the warm-up, where it is short, and the samples.
+        warm = LATENCY_WARM_UP if (routes is not None or n == min(len(queries), ROUTES)) else 1
+        for i in range(1, warm):
+            serve(queries[i % len(queries)], m > 0)
+        for i, query in enumerate(queries[:n]):
+            out += [Timed(step, bank_len, name, wall_s) for name, wall_s in serve(query, i < m).items()]
     return out
+
+
+def fitting(wall_s: float, most: int, fewest: int) -> int:
+    """Return how many samples of so many seconds each fit into `LATENCY_S`, within bounds.
+
+    >>> fitting(0.2, 40, 4), fitting(2.0, 40, 4), fitting(90.0, 40, 4)
+    (40, 20, 4)
+    """
+    return most if wall_s * most <= LATENCY_S else max(fewest, int(LATENCY_S / wall_s))
 
 
 @dataclass(frozen=True)

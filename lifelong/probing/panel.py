@@ -114,10 +114,13 @@ class Panel:
         facts: list[Probed | Gauged | Timed] = [*waited, *probed, *self._gauges(step, sim_s)]
         facts += self._attributed(Asked.joined(parts), probed)
         if history and self._samples_latency(last):
-            most, answers = self.baseline.max_tokens, self.settings.latency_answers
-            n = self.settings.latency_routes
+            routes, answers = self.settings.latency_routes, self.settings.latency_answers
+            n = latency.ROUTES if routes is None else routes
             drawn = draw_queries(history, self._probes_of, self._general, n, self.seed, step)
-            facts += latency.samples(self.vlm, self.editor, drawn, answers=answers, max_tokens=most, step=step)
+            facts += latency.samples(
+                self.vlm, self.editor, drawn, routes=routes, answers=answers, max_tokens=self.baseline.max_tokens,
+                step=step,
+            )  # fmt: skip
         return facts
 
     def restore(

@@ -123,12 +123,10 @@ def _vision_modules(vlm: VLM, name: str) -> dict[str, nn.Module]:
     """Return the modules with parameters of their own below a name, or of the connector where none is given."""
     language = vlm.structure.language_name
     sides: dict[str, dict[str, nn.Module]] = {}
-    depth = language.count(".") if language else 0
     for path, module in vlm.model.named_modules():
         outside = path and not (path + ".").startswith(language + ".") and not (language + ".").startswith(path + ".")
         if language and outside and module is not vlm.structure.head and any(True for _ in module.parameters(False)):
-            part = ".".join(path.split(".")[: depth + 1])
-            sides.setdefault(part, {})[path] = module
+            sides.setdefault(_beside(path, language), {})[path] = module
     every = {path: m for part in sides.values() for path, m in part.items()}
     if name:
         found = {path: m for path, m in every.items() if f".{name}." in f".{path}."}
@@ -144,6 +142,19 @@ def _vision_modules(vlm: VLM, name: str) -> dict[str, nn.Module]:
         return rest
     last = list(sides[tower])[-1].removeprefix(tower + ".").split(".")[0]
     return {path: m for path, m in sides[tower].items() if path.removeprefix(tower + ".").split(".")[0] == last}
+
+
+def _beside(path: str, language: str) -> str:
+    """Return the part of the model that holds a module and not the language model: the name up to where they part.
+
+    >>> _beside("model.vision_tower.layers.3", "model.language_model")
+    'model.vision_tower'
+    >>> _beside("qformer.norm", "language_model.model")
+    'qformer'
+    """
+    own, theirs = path.split("."), language.split(".")
+    shared = next((i for i, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b), len(theirs))
+    return ".".join(own[: shared + 1])
 
 
 class RunningWeights:

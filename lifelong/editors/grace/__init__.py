@@ -124,7 +124,8 @@ class Grace(Editor):
 
         def loss_of() -> Tensor:
             nonlocal right
-            with self.vlm.hook(self.module, _writer(value[None], torch.ones(1, dtype=torch.bool)), pointwise=True):
+            write = _writer(value[None], torch.ones(1, dtype=torch.bool))
+            with self.vlm.hook(self.module, write, pointwise=True, late=True):
                 logits = self.vlm.resume(hidden, grad=True, answers_only=True)[0]
             right = answer_exact(logits, hidden.target_ids[0])
             return answer_loss(logits, hidden.target_ids[0])
@@ -170,7 +171,7 @@ class Grace(Editor):
         entries = [self.codebook.entry_of[route.ids[0]] for route in routes if route.in_scope]
         rows = np.array([self.codebook.bank.row_of(entry) for entry in entries])
         values[served] = self.codebook.bank.payload("value", rows)
-        with self.vlm.hook(self.module, _writer(values.to(self.vlm.device), served), pointwise=True):
+        with self.vlm.hook(self.module, _writer(values.to(self.vlm.device), served), pointwise=True, late=True):
             yield self.vlm.answerer(queries, from_layer=self.layer)
 
     def remove(self, ids: Sequence[str]) -> None:

@@ -224,7 +224,9 @@ class LiveEdit(Editor):
                 bank = self.banks["image" if query.image else "text"]
                 rows = bank.rows_of(route.ids)
                 weights = torch.tensor(route.weights, dtype=torch.float32)
-                out[i] = (bank.payload("u", rows), bank.payload("v", rows), weights)
+                # They are wanted at every decode step: they stay where the model computes while they are routed.
+                parts = (bank.payload("u", rows), bank.payload("v", rows), weights)
+                out[i] = (parts[0].to(self.vlm.device), parts[1].to(self.vlm.device), weights.to(self.vlm.device))
         return out
 
     # State
@@ -288,20 +290,33 @@ def input_features(modules: LiveEditModules, rows: Rows) -> dict[str, Tensor]:
 def _adder(modules: LiveEditModules, experts: Mapping[int, tuple[Tensor, Tensor, Tensor]]) -> Callable[..., Any]:
     """Return a hook that adds row r's experts to the output of the edited layer; experts are applied together."""
 
+    served: tuple[int, ...] = ()
+    padded: list[Tensor] = []  # of the rows `served`: decode steps have the same rows again
+
     def add(module: Any, args: Any, output: Any, layout: Any) -> Any:
+        nonlocal served, padded
         states = output[0] if isinstance(output, tuple) else output
-        here = [i for i, row in enumerate(layout.rows.tolist()) if row in experts]
+        rows = layout.rows.tolist()  # read once a pass: each reading waits for the device
+        here = [i for i, row in enumerate(rows) if row in experts]
         if not here:
             return None
-        chosen = [experts[layout.rows[i].item()] for i in here]
-        most = max(len(w) for _, _, w in chosen)
-        shape = (len(here), most, *chosen[0][0].shape[1:])  # float32, as the experts are, in a model of any type
-        u, v = (states.new_zeros(shape, dtype=torch.float32) for _ in range(2))
-        weights = states.new_zeros(len(here), most, dtype=torch.float32)
-        for i, (one_u, one_v, one_w) in enumerate(chosen):
-            u[i, : len(one_w)], v[i, : len(one_w)], weights[i, : len(one_w)] = one_u, one_v, one_w
+        picked = tuple(rows[i] for i in here)
+        if picked != served:
+            served, padded = picked, _padded([experts[row] for row in picked], states)
         changed = states.clone()
-        changed[here] = states[here] + modules.residual(states[here], u, v, weights)
+        changed[here] = states[here] + modules.residual(states[here], *padded)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     return add
+
+
+def _padded(chosen: Sequence[tuple[Tensor, Tensor, Tensor]], like: Tensor) -> list[Tensor]:
+    """Return (U, V, weights) of rows: (rows, experts, rank, width) twice and (rows, experts), 0 for no expert."""
+    most = max(len(w) for _, _, w in chosen)
+    shape = chosen[0][0].shape[1:]
+    sizes = [(len(chosen), most, *shape)] * 2 + [(len(chosen), most)]
+    out = [like.new_zeros(size, dtype=torch.float32) for size in sizes]  # as experts are, in a model of any type
+    for i, parts in enumerate(chosen):
+        for whole, part in zip(out, parts, strict=True):
+            whole[i, : len(part)] = part
+    return out

@@ -91,9 +91,11 @@ def _step_layout(rows: Tensor, step: int) -> Layout:
     return Layout(rows, no, no, ~no, torch.full_like(rows, -1), step)
 
 
-def text_of(tokenizer: Any, ids: Sequence[int], lines: int) -> str:
-    """Return decoded ids as an answer: no special tokens, so many lines at most, no space around."""
-    text = tokenizer.decode(ids, skip_special_tokens=True)
+def text_of(passes: Passes, ids: Sequence[int]) -> str:
+    """Return decoded ids as an answer: no special tokens, nothing from an end text on, few lines, no space around."""
+    text, lines = passes.tokenizer.decode(ids, skip_special_tokens=True), passes.lines
+    for end in passes.end_texts:
+        text = text.split(end)[0]
     return "\n".join(text.split("\n")[:lines]).strip()
 
 
@@ -102,5 +104,5 @@ def picked_text(passes: Passes, picked: Sequence[int], max_tokens: int) -> str |
     said: list[int] = []
     for token in picked:
         if not passes.say(said, token) or len(said) == max_tokens:
-            return text_of(passes.tokenizer, said, passes.lines)
+            return text_of(passes, said)
     return None

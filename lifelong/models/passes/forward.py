@@ -18,6 +18,7 @@ from lifelong.models.passes.batching import Batch, Encoded, Row, batches
 from lifelong.models.passes.interventions import Interventions
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import instead, narrowed, remembering
+from lifelong.models.passes.prefix import LEAST_SAVED, Prefix, alike, prefix_of, saved_work
 from lifelong.models.passes.room import Room, bytes_per_token
 from lifelong.models.passes.structure import (
     VISION,
@@ -74,10 +75,11 @@ class Passes:
         end_ids: tuple[int, ...],
         family: Running,
         memory: MemoryBudget,
+        end_texts: tuple[str, ...] = (),
     ) -> None:
         self.model, self.structure, self.reader, self.changes = model, structure, reader, changes
         self.family = family
-        self.tokenizer, self.end_ids = processor.tokenizer, frozenset(end_ids)
+        self.tokenizer, self.end_ids, self.end_texts = processor.tokenizer, frozenset(end_ids), end_texts
         self.image_id = image_token_of(model, processor)
         pad = self.tokenizer.pad_token_id
         self.pad_id = int(pad if pad is not None else end_ids[0])
@@ -153,11 +155,14 @@ class Passes:
     def say(self, said: list[int], token: int) -> bool:
         """Add the token that was picked to what a row has said, and return whether its answer goes on.
 
-        An end token is not added. A token with the newline after the last line is, and ends the answer as well.
+        An end token is not added. A token with the newline after the last line, or with the last letter of an end
+        text, is, and ends the answer as well.
         """
         if token in self.end_ids:
             return False
         said.append(token)
+        if any(end in self.tokenizer.decode(said[-len(end) :]) for end in self.end_texts):
+            return False
         return not self.line_breaks(token) or sum(map(self.line_breaks, said)) < self.lines
 
     def masks_of(self, row: Row) -> tuple[Tensor, Tensor, Tensor]:
@@ -307,9 +312,9 @@ class Passes:
         The model runs as always, but the layers below are identities and that layer is given the states. Hooks below
         are not called. An empty cache `past` is filled from that layer on. `memo` is for a descent that resumes the
         same batch again and again: the layer's attention is run once, as long as nothing changes before its MLP, and
-        where one hook in the last layer's MLP is all that changes, only what follows it (`passes/tail`).
+        where one hook in the last layer's MLP is all that changes, only what follows it (`passes/tail`); where
+        nothing before the last prompt token changes, only that one and the target (`passes/prefix`).
         """
-        layers = self.structure.layers
 
         # 1. Padded states (batch, tokens, width) and the layout, the same at every step of a descent.
         states = None if memo is None else memo.get("states")
@@ -323,7 +328,37 @@ class Passes:
         if ending is not None and memo is not None and memo.get("tail") is not None:
             return memo["tail"].logits(self.changes)
 
-        # 3. The whole pass from the layer on.
+        # 3. The other short way, which is learnt in the first step; None is remembered where it is not worth it.
+        if ending is None and memo is not None and where is not None and past is None and self.changes.late:
+            if "prefix" not in memo:
+                memo["prefix"] = self._prefix(batch, hidden.layer, states, where, memo)
+            if memo["prefix"] is not None:
+                return self._after(memo["prefix"])
+
+        # 4. The whole pass from the layer on.
+        layout = None if memo is None else memo.get("layout")
+        with ExitStack() as stack:
+            seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
+            logits = self._from(batch, hidden.layer, states, where, layout, memo, past)
+
+        # 5. Learn the first short way from what this pass showed; None is remembered where there is none.
+        if seen is not None and memo is not None and where is not None:
+            memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
+        return logits
+
+    def _from(
+        self,
+        batch: Batch,
+        layer: int,
+        states: Tensor,
+        where: Tensor | None,
+        layout: Layout | None,
+        memo: MutableMapping[Any, Any] | None,
+        past: Any,
+    ) -> Tensor:
+        """Return the logits of a pass whose layers below `layer` are identities, and that layer is given `states`."""
+        layers = self.structure.layers
+
         def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
             if "hidden_states" in kwargs:
                 return args, kwargs | {"hidden_states": states}
@@ -334,23 +369,36 @@ class Passes:
             return (given,) if self._layer_gives_tuple else given
 
         with ExitStack() as stack:
-            if memo is not None and not states.requires_grad and self._attends_alike(hidden.layer):
-                stack.enter_context(remembering(layers[hidden.layer].self_attn, memo))  # type: ignore[arg-type]
-            stack.callback(layers[hidden.layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
-            for layer in layers[: hidden.layer]:  # what a model on several devices has there is back afterwards
-                stack.enter_context(instead(layer, identity))
+            if memo is not None and not states.requires_grad and self._attends_alike(layer):
+                stack.enter_context(remembering(layers[layer].self_attn, memo))  # type: ignore[arg-type]
+            stack.callback(layers[layer].register_forward_pre_hook(replace, with_kwargs=True).remove)
+            for below in layers[:layer]:  # what a model on several devices has there is back afterwards
+                stack.enter_context(instead(below, identity))
             stack.callback(setattr, self.changes, "skip_below", self.changes.skip_below)
-            self.changes.skip_below = hidden.layer
-            layout = None if memo is None else memo.get("layout")
-            seen = None if ending is None else stack.enter_context(watched(self.structure, ending))
-            logits = self.forward(
-                batch, where=where, seen=self._seen_later(batch, memo), layout=layout, past=past
-            ).logits
+            self.changes.skip_below = layer
+            seen = self._seen_later(batch, memo)
+            return self.forward(batch, where=where, seen=seen, layout=layout, past=past).logits
 
-        # 4. Learn the short way from what this pass showed; None is remembered where there is none.
-        if seen is not None and memo is not None and where is not None:
-            memo["tail"] = tail_of(self.structure, seen, memo["layout"], where.to(self.device), logits)
-        return logits
+    def _prefix(
+        self, batch: Batch, layer: int, states: Tensor, where: Tensor, memo: Mapping[Any, Any]
+    ) -> Prefix | None:
+        """Return what a descent reads once; None where that saves little, or gives other logits than a whole pass."""
+        if len(batch.rows) != 1 or self.same_length_decoding or states.requires_grad:
+            return None
+        if saved_work(self.structure.layers, layer, len(batch.rows[0].encoded.ids) - 1) < LEAST_SAVED:
+            return None
+        from transformers import DynamicCache
+
+        with torch.no_grad():
+            past = DynamicCache()
+            whole = self._from(batch, layer, states, where, memo["layout"], None, past)
+            found = prefix_of(batch, layer, states, where, memo["layout"], past)
+            return found if found is not None and alike(whole, self._after(found)) else None
+
+    def _after(self, prefix: Prefix) -> Tensor:
+        """Return the logits of what stands after a prefix, with its gradient where one is wanted."""
+        layout, memo = prefix.layout, prefix.memo
+        return self._from(prefix.batch, prefix.layer, prefix.states, prefix.where, layout, memo, prefix.cache())
 
     def _padded(self, batch: Batch, hidden: Hidden) -> Tensor:
         """Return the states of a batch's rows, (batch, tokens, width), in the model's type whatever theirs was."""

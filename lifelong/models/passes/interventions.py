@@ -30,6 +30,7 @@ class Interventions:
         self._depths: list[int] = []  # one for each hook and for each place of an exchanged parameter
         self._modules: list[nn.Module] = []  # theirs
         self._wide: list[int] = []  # depths of the hooks that are not `pointwise`
+        self._late = 0  # hooks that are
         self._on_head = self._hooks = 0
         self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
         self._by_name: dict[str, nn.Parameter] = {}
@@ -55,6 +56,11 @@ class Interventions:
         return max(self._wide, default=-3)
 
     @property
+    def late(self) -> bool:
+        """Whether something is changed, and no token before the last prompt token by any of it."""
+        return 0 < self._late == len(self._modules)
+
+    @property
     def only(self) -> nn.Module | None:
         """The one module that every active change is a `pointwise` hook of, None where there are others."""
         single = {id(m): m for m in self._modules}
@@ -67,11 +73,12 @@ class Interventions:
         return all(i or self.structure.depth(m) > layer for i, m in zip(inside, self._modules, strict=True))
 
     @contextmanager
-    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False) -> Iterator[None]:
+    def hook(self, module: nn.Module, fn: HookFn, *, pointwise: bool = False, late: bool = False) -> Iterator[None]:
         """Run `fn(module, args, output, layout)` after every forward of a module; what it returns (or None) counts.
 
         It is called in forward passes that publish a layout, and is removed on exit, also after an error. With
-        `pointwise` it may be called for some of the tokens only, with a layout of those.
+        `pointwise` it may be called for some of the tokens only, with a layout of those. A `late` one leaves all
+        tokens before the last prompt token as they are.
         """
         depth = self.structure.depth(module)
 
@@ -86,6 +93,7 @@ class Interventions:
         self._depths.append(depth)
         self._modules.append(module)
         self._wide.extend([] if pointwise else [depth])
+        self._late += late
         self._on_head += module is self.structure.head
         self._hooks += 1
         self.version += 1
@@ -97,6 +105,7 @@ class Interventions:
             self._modules.remove(module)
             if not pointwise:
                 self._wide.remove(depth)
+            self._late -= late
             self._on_head -= module is self.structure.head
             self._hooks -= 1
             self.version += 1
