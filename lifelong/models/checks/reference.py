@@ -141,6 +141,8 @@ class ModelReference:
             "max_new_tokens": tokens, "do_sample": False, "num_beams": 1, "use_cache": cache,
             "eos_token_id": list(ends), "pad_token_id": ends[0], "repetition_penalty": 1.0,
         }  # fmt: skip
+        if getattr(self.model.generation_config, "stop_strings", None):
+            wanted["tokenizer"] = self.processor.tokenizer  # which tells where such a text is complete
         length = inputs["input_ids"].shape[1]
         if self._needs_picture and "pixel_values" not in inputs:
             words = {n: inputs[n] for n in ("input_ids", "attention_mask")}
