@@ -32,7 +32,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
+from typer.testing import CliRunner
 
+from lifelong.cli.main import app
 from lifelong.editing.ops import weight_of
 from lifelong.editing.weights.regions import find_region
 from lifelong.models.folders.check import ModelError
@@ -373,6 +375,20 @@ def test_every_published_number_is_written_once_and_no_pickle(folder: Path, file
     )
     assert written["vision_model.encoder.layers.2.mlp.fc1.weight"].shape == (INNER, WIDTH)
     assert written["query_tokens"].shape == (1, QUERIES, QUERY) and not any("rotary" in name for name in written)
+
+
+def test_the_command_takes_each_file_by_its_name(files: PublishedFiles, tmp_path: Path) -> None:
+    """The published sizes are expected there: files of small shapes are told apart by what is said of each."""
+    words = ["--eva", files.tower, "--qformer", files.qformer, "--projection", files.projection]
+    words = ["model", "convert", "minigpt4", *map(str, words), "--vicuna", str(files.language)]
+    told = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "m")]).exception
+    assert isinstance(told, ModelError) and f"{files.tower}: {BLOCKS + 1} blocks; expected 39 at least" in str(told)
+    swapped = [
+        str(files.qformer) if w == str(files.tower) else str(files.tower) if w == str(files.qformer) else w
+        for w in words
+    ]
+    told = CliRunner().invoke(app, [*swapped, "-o", str(tmp_path / "m")]).exception
+    assert isinstance(told, ModelError) and "no 'visual_encoder.patch_embed.proj.weight' in" in str(told)
 
 
 def test_editors_run_on_it(folder: Path, tmp_path: Path) -> None:

@@ -132,12 +132,12 @@ def large_document(found: Mapping[str, Any]) -> str:
         for row in part["rows"]:
             spent = [row[name]["cpu_s"] for name in ("edit", "first_probe", "next_probe", "answer")]
             lines.append(f"| {' | '.join([label, row['editor'], str(row['steps']), *(f'{w:.1f}' for w in spent)])} |")
-    made = (
-        f"{label}: {p['machine']['cpu']}, {p['threads']} thread(s), load {p['load']}" for label, p in found.items()
-    )
-    return "\n".join(
-        [*lines, "", f"Seconds of processors; those of the clock are in large.json. {'; '.join(made)}.", ""]
-    )
+    made = [
+        f"{label} on {p['machine']['cpu']}, {p['threads']} threads, load {p['load']:.0f}"
+        for label, p in found.items()
+    ]
+    lines += ["", f"Seconds of processors; those of the clock are in large.json. Measured {'; '.join(made)}.", ""]
+    return "\n".join(lines)
 
 
 def write_large(rows: Sequence[LargeRow], label: str, folder: Path) -> Path:
@@ -150,7 +150,7 @@ def write_large(rows: Sequence[LargeRow], label: str, folder: Path) -> Path:
         "rows": [asdict(row) for row in rows],
         "machine": processor(),
         "threads": torch.get_num_threads(),
-        "load": load_average(),
+        "load": next(iter(load_average()), 0.0),
     }
     write_whole(path, json_bytes(found))
     return write_whole(folder / "large.md", large_document(found).encode())
