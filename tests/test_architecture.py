@@ -25,7 +25,7 @@ INSIDE = {
         ("weights", "processors", "prompts", "kept", "atlas.model", "minigpt4"),
         ("loading", "checks"),
         ("vlm",),
-        ("encoders", "tiny", "made_up", "families", "atlas"),
+        ("encoders", "tiny", "families", "atlas"),
         ("examination", "shaped"),
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),

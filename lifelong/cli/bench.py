@@ -118,13 +118,12 @@ def large_command(
     """Measure seconds an edit and a probe on a LLaVA of half a billion random weights; takes minutes and 4 GB."""
     from pathlib import Path
 
-    from lifelong.models.made_up import LlavaShape
     from lifelong.studies.bench import large
 
     unknown = sorted(set(editor or ()) - set(large.LARGE_OPTIONS))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: editors are {', '.join(large.LARGE_OPTIONS)}.")
-    rows = large.large_rows(LlavaShape(), editor or tuple(large.LARGE_OPTIONS), edits=edits, say=say)
+    rows = large.large_rows(editors=editor or tuple(large.LARGE_OPTIONS), edits=edits, say=say)
     print(large.write_large(rows, label, Path(write)))
 
 

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lifelong.models.made_up import LlavaShape
 from lifelong.studies.bench.large import LARGE_OPTIONS, large_rows, write_large
-
-SMALL = LlavaShape(
-    tower_width=16,
-    tower_layers=2,
-    tower_heads=2,
-    pixels=32,
-    patch=16,
-    width=32,
-    layers=3,
-    heads=2,
-    inner=48,
-    vocabulary=300,
-)
 
 
 def test_each_editor_is_measured_and_the_page_keeps_what_was_measured_before(tmp_path: Path) -> None:
     said: list[str] = []
-    rows = large_rows(SMALL, edits=2, say=said.append)
+    rows = large_rows("small", edits=2, say=said.append)
     assert [row.editor for row in rows] == list(LARGE_OPTIONS) and len(said) == 1 + len(rows)
     assert all(min(spent.wall_s, spent.cpu_s) > 0 for r in rows for spent in (r.first_probe, r.next_probe, r.answer))
     assert min(rows, key=lambda row: row.edit.cpu_s).editor == "none"

@@ -20,7 +20,6 @@ from reports.written import json_bytes, write_whole
 from streams.types import Edit, Query
 
 if TYPE_CHECKING:
-    from lifelong.models.made_up import LlavaShape
     from lifelong.models.vlm import VLM
 
 LARGE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -68,14 +67,18 @@ class LargeRow:
 
 
 def large_rows(
-    shape: LlavaShape, editors: Sequence[str] = tuple(LARGE_OPTIONS), *, edits: int = 1, say: Callable[[str], object]
+    shape: str = "llava-0.5b",
+    editors: Sequence[str] = tuple(LARGE_OPTIONS),
+    *,
+    edits: int = 1,
+    say: Callable[[str], object],
 ) -> list[LargeRow]:
     """Return one row for each editor, each after `edits` edits of its own; the model is made once."""
-    from lifelong.models.made_up import made_up_llava
+    from lifelong.models.shaped import shaped_vlm
     from streams.stream import load_stream
 
     say("making the model")
-    vlm = made_up_llava(shape)
+    vlm = shaped_vlm(shape)
     told = load_stream("toy", edits=edits + 1, seed=0).edits
     told = [e for e in told if e.query.image is not None][:edits]
     rows = []
