@@ -25,6 +25,7 @@ DEVICE = "pretended"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default, aten.copy.default}
 INDEXED = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default}
+PACKED = {aten._pack_padded_sequence.default}  # whose lengths lie on the CPU wherever the rest does
 ONE_TYPE = {aten.native_layer_norm.default}
 
 
@@ -113,7 +114,7 @@ def check_devices(func: Any, args: Any, given: list[torch.Tensor]) -> None:
     """Raise what CUDA raises for operands on two devices, or of two types where a kernel wants one."""
     if func in MOVES:
         return
-    looked = [args[0], *tensors_in(args[2:])] if func in INDEXED else given
+    looked = [args[0], *tensors_in(args[2:])] if func in INDEXED else args[:1] if func in PACKED else given
     here = [t for t in looked if isinstance(t, torch.Tensor) and not isinstance(t, Far) and t.dim() > 0]
     if here and any(isinstance(t, Far) for t in looked):
         raise RuntimeError(f"Expected all tensors to be on the same device, but found {DEVICE}:0 and cpu! ({func})")
