@@ -127,13 +127,13 @@ def page_text(rows: Sequence[Measured], machine: str, shape: str) -> str:
 
 def measured(editor: str, *, device: str, shape: str, edits: int, out: Path) -> Measured:
     """Run an editor on a model of a shape and return what its facts say of time and bytes."""
-    options = {key: v.format(device=device) if isinstance(v, str) else v for key, v in _EDITORS[editor].items()}
-    peak = peak_bytes(device, reset=True)
-    folder = run(
-        editor=editor, model={"name": "shaped", "shape": shape}, stream="toy", edits=edits, panels=[edits],
-        dtype="bfloat16", device=device, threads=1, out=str(out), quiet=True,
-        **{"panels.latency_routes": 4, "panels.latency_answers": 2, "panels.instant": False}, **options,
-    )  # fmt: skip
+    own = _EDITORS[editor].items()
+    words: dict[str, Any] = {key: v.format(device=device) if isinstance(v, str) else v for key, v in own}
+    words |= {"editor": editor, "model": {"name": "shaped", "shape": shape}, "stream": "toy", "edits": edits}
+    words |= {"panels": [edits], "dtype": "bfloat16", "device": device, "threads": 1, "out": str(out)}
+    words |= {"panels.latency_routes": 4, "panels.latency_answers": 2, "panels.instant": False}
+    peak_bytes(device, reset=True)
+    folder = run(quiet=True, **words)
     peak = peak_bytes(device)
     log = RunLog.open(folder)
     taken: dict[str, list[float]] = {}
