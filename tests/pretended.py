@@ -25,7 +25,8 @@ DEVICE = "pretended"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default, aten.copy.default}
 INDEXED = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default}
-PACKED = {aten._pack_padded_sequence.default}  # whose lengths lie on the CPU wherever the rest does
+PACKED = {aten._pack_padded_sequence.default, aten._pack_padded_sequence_backward.default, aten.lstm.data}
+"""Their lengths lie on the CPU wherever the rest does."""
 ONE_TYPE = {aten.native_layer_norm.default}
 
 
@@ -106,6 +107,8 @@ def run_there(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     out = func(*inner[0], **inner[1])
     if func is aten.copy_.default or away:
         return args[0] if func is aten.copy_.default else out
+    if func is aten._pack_padded_sequence.default:
+        return Far(out[0]), out[1]
     wrapped = tree_map(lambda t: Far(t) if isinstance(t, torch.Tensor) else t, out)
     return return_and_correct_aliasing(func, args, kwargs, wrapped) if far else wrapped
 
