@@ -7,11 +7,11 @@
     lifelong.report(folder, "report")
     lifelong.sweep(editor=[MyEditor, "grace"], seed=[0, 1])  # a class, also of a notebook; lists vary
 
-Commands that have another name here: list `listing`, check `check_editor`, stream check `check_stream`, run --dry-run
-`dry_run`, model eval `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench routing
-`measure_routing`, bench payloads `fill_and_read`, replay --validate `validate_replay`, stress `stress_edits`,
-`stress_bank` and `stress_load`, spaces `spaces_of` and route `route_settings` (without the picture). The other names
-are types that these take and give, and what an editor is written with.
+Commands that have another name here: list `listing`, check `check_editor`, stream check `check_stream`,
+run --dry-run `plan_run` (its folder alone: `dry_run`), model eval `evaluate_model`, train-atlas `train_atlas`, bench probing `compare_probing`, bench
+routing `measure_routing`, bench payloads `fill_and_read`, bench gpu `gpu_check`, replay --validate `validate_replay`,
+stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and route `route_settings` (without the
+picture). The other names are types that these take and give, and what an editor is written with.
 """
 
 from __future__ import annotations
@@ -55,10 +55,12 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.running.catalog import listing as listing
     from lifelong.running.config import RunConfig as RunConfig
     from lifelong.running.config import load_config as load_config
+    from lifelong.running.plan import plan_run as plan_run
     from lifelong.running.run import dry_run as dry_run
     from lifelong.running.run import run as run
     from lifelong.running.story import story as story
     from lifelong.running.words import ConfigError as ConfigError
+    from lifelong.studies.bench.gpu import gpu_check as gpu_check
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
     from lifelong.studies.bench.probing import compare_run as _compare
     from lifelong.studies.bench.routing_page import routing_rows as _measure
@@ -98,9 +100,11 @@ _NAMES = {
     "lifelong.running.ask": "ask",
     "lifelong.running.catalog": "listing",
     "lifelong.running.config": "RunConfig load_config",
+    "lifelong.running.plan": "plan_run",
     "lifelong.running.run": "dry_run run",
     "lifelong.running.story": "story",
     "lifelong.running.words": "ConfigError",
+    "lifelong.studies.bench.gpu": "gpu_check",
     "lifelong.studies.bench.payloads": "fill_and_read",
     "lifelong.studies.bench.probing": "compare_probing=compare_run",
     "lifelong.studies.bench.routing_page": "measure_routing=routing_rows",

@@ -25,6 +25,8 @@ DEVICE = "pretended"
 aten = torch.ops.aten
 MOVES = {aten._to_copy.default, aten.copy_.default, aten.copy.default}
 INDEXED = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default}
+PACKED = {aten._pack_padded_sequence.default, aten._pack_padded_sequence_backward.default, aten.lstm.data}
+"""Their lengths lie on the CPU wherever the rest does."""
 ONE_TYPE = {aten.native_layer_norm.default}
 
 
@@ -105,6 +107,8 @@ def run_there(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     out = func(*inner[0], **inner[1])
     if func is aten.copy_.default or away:
         return args[0] if func is aten.copy_.default else out
+    if func is aten._pack_padded_sequence.default:
+        return Far(out[0]), out[1]
     wrapped = tree_map(lambda t: Far(t) if isinstance(t, torch.Tensor) else t, out)
     return return_and_correct_aliasing(func, args, kwargs, wrapped) if far else wrapped
 
@@ -113,7 +117,7 @@ def check_devices(func: Any, args: Any, given: list[torch.Tensor]) -> None:
     """Raise what CUDA raises for operands on two devices, or of two types where a kernel wants one."""
     if func in MOVES:
         return
-    looked = [args[0], *tensors_in(args[2:])] if func in INDEXED else given
+    looked = [args[0], *tensors_in(args[2:])] if func in INDEXED else args[:1] if func in PACKED else given
     here = [t for t in looked if isinstance(t, torch.Tensor) and not isinstance(t, Far) and t.dim() > 0]
     if here and any(isinstance(t, Far) for t in looked):
         raise RuntimeError(f"Expected all tensors to be on the same device, but found {DEVICE}:0 and cpu! ({func})")

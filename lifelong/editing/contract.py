@@ -143,6 +143,7 @@ class Editor(ABC):
     - What it promises: `turn`, `routed` (with `revision`), `removes`, `replaces`, `trains`, `append_only`,
       `changes_nothing`.
     - How it is tuned: `searched`, `published`, `depths`, `settles`.
+    - What a dry run tells: `acts_on`, `bytes_for`.
     - Speed, leave it: all others.
 
     `Options` are its settings. An editor that can show what it learnt as points is a `HasSpaces` too, one that must

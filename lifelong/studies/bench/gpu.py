@@ -40,7 +40,7 @@ shape with all that grows on the GPU, and writes this page.
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredEditor:
     """One editor's run: seconds of an edit, of encoding, routing and answering one query alone, and bytes."""
 
     editor: str
@@ -107,7 +107,7 @@ def write_page(page: Path, text: str) -> None:
     write_atomic(page, lambda file: file.write(f"{_HEAD}\n{text}".encode()))
 
 
-def page_text(rows: Sequence[Measured], machine: str, shape: str) -> str:
+def page_text(rows: Sequence[MeasuredEditor], machine: str, shape: str) -> str:
     """Return what was measured as Markdown: when, on what, with what, and a row for each editor."""
     told = {n: v for n, v in versions().items() if n in ("python", "torch", "transformers", "lifelong-edit")}
     made = ", ".join(f"{name} {version}" for name, version in told.items())
@@ -125,15 +125,15 @@ def page_text(rows: Sequence[Measured], machine: str, shape: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measured(editor: str, *, device: str, shape: str, edits: int, out: Path) -> Measured:
+def measured(editor: str, *, device: str, shape: str, edits: int, out: Path) -> MeasuredEditor:
     """Run an editor on a model of a shape and return what its facts say of time and bytes."""
-    options = {key: v.format(device=device) if isinstance(v, str) else v for key, v in _EDITORS[editor].items()}
-    peak = peak_bytes(device, reset=True)
-    folder = run(
-        editor=editor, model={"name": "shaped", "shape": shape}, stream="toy", edits=edits, panels=[edits],
-        dtype="bfloat16", device=device, threads=1, out=str(out), quiet=True,
-        **{"panels.latency_routes": 4, "panels.latency_answers": 2, "panels.instant": False}, **options,
-    )  # fmt: skip
+    own = _EDITORS[editor].items()
+    words: dict[str, Any] = {key: v.format(device=device) if isinstance(v, str) else v for key, v in own}
+    words |= {"editor": editor, "model": {"name": "shaped", "shape": shape}, "stream": "toy", "edits": edits}
+    words |= {"panels": [edits], "dtype": "bfloat16", "device": device, "threads": 1, "out": str(out)}
+    words |= {"panels.latency_routes": 4, "panels.latency_answers": 2, "panels.instant": False}
+    peak_bytes(device, reset=True)
+    folder = run(quiet=True, **words)
     peak = peak_bytes(device)
     log = RunLog.open(folder)
     taken: dict[str, list[float]] = {}
@@ -142,7 +142,7 @@ def measured(editor: str, *, device: str, shape: str, edits: int, out: Path) -> 
     edit_wall_s = [row["edit_wall_s"] for row in log.table(Edited).to_pylist()]
     bank = [row["value"] for row in log.table(Gauged).to_pylist() if row["name"] == "bank_bytes"]
     alone = {name: median(wall_s) for name, wall_s in taken.items()}
-    return Measured(
+    return MeasuredEditor(
         editor,
         edits,
         median(edit_wall_s[1:] or edit_wall_s),
