@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from PIL.Image import Image, new
 from torch import Tensor
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 _NO_INPUTS = ("labels", "num_patches", "rows", "cols")
 
@@ -167,4 +167,4 @@ class ModelReference:
 
 def _keep(found: dict[int, Tensor], i: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-    found[i] = states[0].detach().clone()
+    found[i] = (states if states.dim() == 2 else states[0]).detach().clone()

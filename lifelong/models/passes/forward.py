@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lifelong.models.passes.batching import Batch, Encoded, Row, batches
-from lifelong.models.passes.interventions import Interventions
+from lifelong.models.passes.interventions import Interventions, runs_flat
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import narrowed, remembering
 from lifelong.models.passes.structure import (
@@ -238,8 +238,11 @@ class Passes:
         found: dict[int, Tensor] = {}
 
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states = first_of(args, kwargs)
+            if runs_flat(states, *batch.ids.shape):
+                states = states.unflatten(0, batch.ids.shape)
             for i, row in enumerate(batch.rows):
-                found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
+                found[row.place] = states[i, : len(row)].clone()
             raise _Reached
 
         # On the way, learn whether this family's layers give a tensor or a tuple: `resumed` has to give the same.
