@@ -56,7 +56,7 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
     own = {"trust_remote_code": False, "local_files_only": True}  # no code of the folder is run, whatever it says
 
     # 2. The processor, and its chat template, which is a program: those of others are tried out first.
-    with _silent(), one_line(f"{folder}: its processor cannot be loaded"):
+    with silent(), one_line(f"{folder}: its processor cannot be loaded"):
         processor = load_processor(folder, **own)
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ModelError(
@@ -69,7 +69,7 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
 
     # 3. The weights: all of them, and no others.
     auto: Any = AutoModelForImageTextToText
-    with _silent(), one_line(f"{folder}: cannot be loaded"):
+    with silent(), one_line(f"{folder}: cannot be loaded"):
         model, info = auto.from_pretrained(
             str(folder),
             dtype=DTYPES[dtype],
@@ -111,7 +111,7 @@ def _check_vocabulary(folder: Path, model: Any, processor: Any) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep transformers from printing while it loads: what matters is raised."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

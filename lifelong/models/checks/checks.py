@@ -321,12 +321,11 @@ def _gradient(bench: Bench) -> str:
 
 
 def _several(bench: Bench) -> str:
-    """Two pictures in one prompt, where the model takes them."""
-    return (
-        ""
-        if bench.door.unaskable([(PAIR_CASE.prompt, PAIR_CASE.target)])[0]
-        else _scores_differ(bench, [PAIR_CASE], bench.make())
-    )
+    """Two pictures in one prompt, which were seen alone before, where the model takes so many."""
+    if bench.door.unaskable([(PAIR_CASE.prompt, PAIR_CASE.target)])[0]:
+        return ""
+    door = bench.make()
+    return _scores_differ(bench, bench.cases, door) or _scores_differ(bench, [PAIR_CASE], door)
 
 
 def _left(bench: Bench) -> str:
