@@ -49,7 +49,7 @@ EDITORS_MAY = (
 
 STREAMS = ("streams/atlas/edits.py", "streams/jsonl.py", "streams/toy.py")
 COMMANDS = ("lifelong/cli/main.py", "lifelong/models/atlas/train/main.py", "streams/atlas/build/__main__.py")
-QUIRKS = tuple(f"lifelong/models/prompts/quirk_{name}.py" for name in ("atlas", "paligemma", "qformer"))
+QUIRKS = tuple(f"lifelong/models/prompts/quirk_{name}.py" for name in ("atlas", "blip2", "instructblip", "paligemma"))
 TWICE = {
     "MODEL_TYPES": (QUIRKS, "`find_quirk` finds a family's own ways by this name"),
     "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),

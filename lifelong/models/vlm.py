@@ -242,6 +242,7 @@ class VLM:
                 out |= scored_rows(batch, passed.logits, top)
                 if begun is not None and go_on:
                     begun.update(begun_rows(self.passes, batch, passed.past_key_values, out))
+        self.passes.forget()
         return [out[i] for i in range(len(prompts))]
 
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:

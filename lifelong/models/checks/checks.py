@@ -332,7 +332,8 @@ def _left(bench: Bench) -> str:
     """No hook, forward or offset of a prompt stays in the model; called after all others."""
     door, before = bench.door, bench.hooks
     _said(door, bench.cases, 2)
-    door.score([case.prompt for case in bench.cases], [case.target for case in bench.cases])
+    door.answerer([case.prompt for case in bench.cases]).score([case.target for case in bench.cases])
+    door.capture([case.prompt for case in bench.cases], door.decoder_layer(0))
     after = _hooks_of(door.model)
     for name, module in door.model.named_modules():
         if "forward" in module.__dict__:

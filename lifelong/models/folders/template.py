@@ -43,7 +43,8 @@ for chat in given["chats"]:
         if len(written) > given["written"]:
             out["error"] = f"it writes {len(written):,} characters for a short prompt"
     except BaseException as error:
-        if asks or not isinstance(error, Exception):  # many templates know no answers
+        ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError)
+        if asks or not ordinary:  # many templates know no answers
             out["error"] = f"{type(error).__name__}: {error}"[:400]
     if out["error"]:
         break

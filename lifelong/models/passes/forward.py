@@ -181,13 +181,12 @@ class Passes:
         """
         # 1. Collect the inputs: what the processor gave along with the ids, and the images.
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
-        if seen is not None:
-            inputs |= seen
-        else:
-            inputs |= self.seen(batch)
+        inputs |= self.seen(batch) if seen is None else seen
         self.forget()
 
         with ExitStack() as stack:
+            if not use_cache:
+                stack.callback(self.forget)
             # 2. Tell hooks where everything is. Compute the last MLP and the head only where logits are wanted: the
             #    MLP unless a hook in its layer or above has to see every token, the head unless a hook is on it.
             stack.enter_context(self.publishing(lambda: layout or self.layout_of(batch)))
@@ -205,8 +204,6 @@ class Passes:
             ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
             inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
             out = self.family.run(self.model, {"input_ids": ids, "attention_mask": mask, **inputs})
-            if not use_cache:
-                self.forget()
 
         # 4. A head that gave logits at every position: pick now.
         if where is not None:
