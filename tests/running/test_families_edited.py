@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
+from runs_alike import facts_of
 
 import lifelong
 from lifelong.models.families.building import build_family, family_names
@@ -36,23 +38,25 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return of
 
 
-def edited(model: Path, editor: str, out: Path, edits: int) -> None:
-    """Run an editor and hold its facts to being there and being numbers."""
-    few = {"panels.latency_answers": 1, "panels.latency_routes": 1}
-    run = lifelong.run(
-        editor={"name": editor, **FEW[editor]}, stream="toy", edits=edits, model=str(model), out=str(out), **few
-    )
-    facts = pl.read_parquet(run / "facts" / "*.parquet")
-    assert len(facts) > 0
-    assert facts["nll"].is_finite().all() if "nll" in facts.columns else True
+def edited(model: Path, editor: str, out: Path, edits: int) -> Path:
+    """Run an editor, and hold its facts to being there and being numbers."""
+    few: dict[str, Any] = {"panels.latency_answers": 1, "panels.latency_routes": 1}
+    chosen = {"name": editor, **FEW[editor]}
+    run = lifelong.run(editor=chosen, stream="toy", edits=edits, model=str(model), out=str(out), quiet=True, **few)
+    probed = facts_of(run)["Probed"]
+    assert len(probed) >= edits
+    assert all(math.isfinite(v) for fact in probed for v in fact.values() if isinstance(v, float))
+    return run
 
 
 @pytest.mark.parametrize("editor", ["ft", "grace"])
 def test_an_editor_changes_a_layer_of_another_make(
     editor: str, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """OPT has neither `mlp.down_proj` nor rows inside of a layer; its prompts have no chat template."""
-    edited(folder_of("blip2_opt"), editor, tmp_path, 2)
+    """OPT has neither `mlp.down_proj` nor rows inside of a layer; the manifest says how its answers are written."""
+    run = edited(folder_of("blip2_opt"), editor, tmp_path, 2)
+    answers = json.loads((run / "manifest.json").read_text())["answers"]
+    assert (answers["prefix"], answers["written"]) == (" ", False)
 
 
 @pytest.mark.soak
