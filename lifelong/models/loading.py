@@ -79,7 +79,8 @@ def load_parts(name_or_path: str, dtype: str, device: str, known: Iterable[str] 
             **own,  # what does not fit is refused by name
         )
     check_loaded(folder, info)
-    _check_vocabulary(folder, model, processor)
+    with one_line(f"{folder}: its word embeddings cannot be found"):
+        _check_vocabulary(folder, model, processor)
     with one_line(f"device={device}: {folder.name} cannot be put there"):
         return model.to(device), processor, digest_of_folder(folder, dtype)
 

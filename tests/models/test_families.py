@@ -252,6 +252,17 @@ def test_a_folder_of_the_home_is_found(folder_of: Callable[[str], Path], monkeyp
     assert VLM.load("~/llava", check=False).name == "llava"
 
 
+def test_a_decoder_whose_embeddings_are_hidden_is_refused_in_one_line(
+    folder_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hidden(model: object) -> None:
+        raise AttributeError("MambaModel has no attribute `embed_tokens`")
+
+    monkeypatch.setattr("transformers.LlavaForConditionalGeneration.get_input_embeddings", hidden)
+    with pytest.raises(ModelError, match="word embeddings cannot be found.*embed_tokens"):
+        VLM.load(str(folder_of("llava")))
+
+
 def test_a_family_that_there_is_not_is_told_with_a_near_name(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="qwen2_vl"):
         build_family("qwen2vl", tmp_path / "x")
