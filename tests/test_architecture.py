@@ -55,7 +55,7 @@ COMMANDS = (
     "lifelong/models/smol/train/main.py",
     "streams/atlas/build/__main__.py",
 )
-QUIRKS = tuple(f"lifelong/models/prompts/quirk_{name}.py" for name in ("atlas", "paligemma", "qformer"))
+QUIRKS = tuple(f"lifelong/models/prompts/quirk_{name}.py" for name in ("atlas", "blip2", "instructblip", "paligemma"))
 TWICE = {
     "MODEL_TYPES": (QUIRKS, "`find_quirk` finds a family's own ways by this name"),
     "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),

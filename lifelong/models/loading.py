@@ -63,7 +63,7 @@ def load_parts(
     own = {"trust_remote_code": False, "local_files_only": True}  # no code of the folder is run, whatever it says
 
     # 2. The processor, and its chat template, which is a program: those of others are tried out first.
-    with _silent(), one_line(f"{folder}: its processor cannot be loaded"):
+    with silent(), one_line(f"{folder}: its processor cannot be loaded"):
         processor = load_processor(folder, **own)
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise ModelError(
@@ -77,7 +77,7 @@ def load_parts(
     # 3. The weights: all of them, and no others.
     auto: Any = AutoModelForImageTextToText
     told = reading_arguments(dtype, device, how)
-    with _silent(), one_line(f"{folder}: cannot be loaded"):
+    with silent(), one_line(f"{folder}: cannot be loaded"):
         model, info = auto.from_pretrained(
             str(folder),
             use_safetensors=True,
@@ -87,7 +87,8 @@ def load_parts(
             **told,
         )
     check_loaded(folder, info)
-    _check_vocabulary(folder, model, processor)
+    with one_line(f"{folder}: its word embeddings cannot be found"):
+        _check_vocabulary(folder, model, processor)
     with one_line(f"device={device}: {folder.name} cannot be put there"):
         placed = model if "device_map" in told or how.quantization else model.to(device)
         return placed, processor, digest_of_folder(folder, dtype, how.words, keep_in=digests)
@@ -142,7 +143,7 @@ def _check_vocabulary(folder: Path, model: Any, processor: Any) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep transformers from printing while it loads: what matters is raised."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, PretrainedConfig, ProcessorMixin
 from transformers.models.auto.configuration_auto import model_type_to_module_name
-from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
 
 from lifelong.models.folders.check import ModelError
 from streams.text import printable
@@ -68,7 +68,7 @@ def _class_named(name: str, folder: Path) -> Any:
     """Return a processor's class from the module it is written in: the package's face hides some of them."""
     for family, kinds in PROCESSOR_MAPPING_NAMES.items():
         module = model_type_to_module_name(family)
-        if name not in ((kinds,) if isinstance(kinds, str) else kinds):
+        if name not in ((kinds,) if isinstance(kinds, str) else kinds or ()):
             continue
         try:
             found = importlib.import_module(f"transformers.models.{module}.processing_{module}")

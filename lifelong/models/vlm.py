@@ -290,6 +290,7 @@ class VLM:
 
         with torch.no_grad():
             self.passes.each(self.rows(prompts, targets, rows), work, every=top > 0)
+        self.passes.forget()
         return [out[i] for i in range(len(prompts))]
 
     def finish(self, begun: Sequence[Begun], *, max_tokens: int = 16) -> list[str]:

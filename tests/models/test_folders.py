@@ -20,6 +20,9 @@ from lifelong.models.folders.template import check_template
 from lifelong.models.loading import check_device, load_parts
 from lifelong.models.tiny import TEMPLATE, tiny_vlm
 
+IN_ANSWERS = "x{%% if messages | length > 1 %%}%s{%% endif %%}"
+"""A template that does something where a conversation has an answer already."""
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -164,6 +167,8 @@ def test_a_damaged_folder_is_one_line_that_names_it(
         ("x" * 300_000, "more than 256 KiB"),
         ("{{ 'x' * 2000000 }}", "writes 2,000,000 characters"),
         ({"default": TEMPLATE, "other": "{% if %}"}, "TemplateSyntaxError"),
+        (IN_ANSWERS % "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "not end"),
+        (IN_ANSWERS % "{{ 'a' * 5000000000 }}", "cannot be used"),
     ],
 )
 def test_a_template_that_fails_or_does_not_end_is_refused_within_seconds(
@@ -183,6 +188,10 @@ def test_an_end_token_that_is_no_token_is_one_line(folder: Path, token: object) 
     change(folder / "generation_config.json", eos_token_id=token)
     with pytest.raises(ModelError, match="eos_token_id|generation_config"):
         VLM.load(str(folder))
+
+
+def test_a_template_that_knows_no_answers_is_taken() -> None:
+    check_template(IN_ANSWERS % "{{ raise_exception('one turn only') }}", {}, "m")
 
 
 def test_a_template_that_needs_its_special_tokens_is_tried_with_them() -> None:

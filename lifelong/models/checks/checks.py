@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -246,6 +247,29 @@ def _hidden(bench: Bench) -> str:
     return ""
 
 
+def _parts(bench: Bench) -> str:
+    """What a part inside of a layer takes, in a batch and alone."""
+    door, prompts = bench.door, [case.prompt for case in bench.cases]
+    middle = door.layers // 2
+    for part in _back_to_width(door, middle):
+        found = door.capture(prompts, part, [case.target for case in bench.cases])
+        for case, states in zip(bench.cases, found, strict=True):
+            with torch.no_grad():
+                taken, _ = bench.reference.layer_inputs(bench.question(case), {middle: part})
+            why = _tensors_differ(bench, states, taken[middle].view(-1, states.shape[-1]))
+            if why:
+                return why
+    return ""
+
+
+def _back_to_width(door: Any, layer: int) -> list[nn.Module]:
+    """Return the matrix that most editors change, where a layer has one."""
+    try:
+        return [door.submodule(layer, "mlp.down_proj")]
+    except ValueError:
+        return []
+
+
 def _resume(bench: Bench) -> str:
     door, prompts = bench.door, [case.prompt for case in bench.cases]
     targets = [case.target for case in bench.cases]
@@ -259,19 +283,18 @@ def _resume(bench: Bench) -> str:
 
 def _hooks(bench: Bench) -> str:
     """A hook on every token, and one at the last prompt token, under batches and a cache, against neither."""
-    door = bench.door
-    layer = door.layers // 2
-    module = door.decoder_layer(layer)
+    door, middle = bench.door, bench.door.layers // 2
     generator = torch.Generator().manual_seed(0)
     push = (torch.randn(door.width, generator=generator) * 2).to(door.device, door.model.dtype)
-    for last_only in (False, True):
+    parts = [door.decoder_layer(middle), *_back_to_width(door, middle)]
+    for module, last_only in product(parts, (False, True)):
         with door.hook(module, _pushing(push, last_only=last_only)):
             ours = _said(door, bench.cases, bench.tokens)
         for case, ids in zip(bench.cases, ours, strict=True):
             true = _pushed(bench, case, module, push, last_only=last_only)
             if ids != true:
                 where = "at the last prompt token" if last_only else "on every token"
-                return f"a hook {where} gives {ids}, without batch and cache {true}"
+                return f"a hook of a {type(module).__name__} {where} gives {ids}, without batch and cache {true}"
     return ""
 
 
@@ -298,19 +321,19 @@ def _gradient(bench: Bench) -> str:
 
 
 def _several(bench: Bench) -> str:
-    """Two pictures in one prompt, where the model takes them."""
-    return (
-        ""
-        if bench.door.unaskable([(PAIR_CASE.prompt, PAIR_CASE.target)])[0]
-        else _scores_differ(bench, [PAIR_CASE], bench.make())
-    )
+    """Two pictures in one prompt, which were seen alone before, where the model takes so many."""
+    if bench.door.unaskable([(PAIR_CASE.prompt, PAIR_CASE.target)])[0]:
+        return ""
+    door = bench.make()
+    return _scores_differ(bench, bench.cases, door) or _scores_differ(bench, [PAIR_CASE], door)
 
 
 def _left(bench: Bench) -> str:
     """No hook, forward or offset of a prompt stays in the model; called after all others."""
     door, before = bench.door, bench.hooks
     _said(door, bench.cases, 2)
-    door.score([case.prompt for case in bench.cases], [case.target for case in bench.cases])
+    door.answerer([case.prompt for case in bench.cases]).score([case.target for case in bench.cases])
+    door.capture([case.prompt for case in bench.cases], door.decoder_layer(0))
     after = _hooks_of(door.model)
     for name, module in door.model.named_modules():
         if "forward" in module.__dict__:
@@ -336,6 +359,7 @@ MODEL_CHECKS: dict[str, ModelCheck] = {
     "greedy in a batch": _greedy_batch,
     "any order": _in_any_order,
     "hidden states": _hidden,
+    "parts of a layer": _parts,
     "resume": _resume,
     "hooks": _hooks,
     "gradient": _gradient,
@@ -427,7 +451,7 @@ def _pushed(bench: Bench, case: Case, module: nn.Module, push: Tensor, *, last_o
         states = output[0] if isinstance(output, tuple) else output
         moved = states.clone()
         where = slice(last, last + 1) if last_only else slice(None)
-        moved[:, where] += push
+        moved.view(1, -1, moved.shape[-1])[:, where] += push  # some families leave out the first dimension
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     handle, ids = module.register_forward_hook(fn), list[int]()

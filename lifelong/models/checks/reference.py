@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from PIL.Image import Image, new
 from torch import Tensor
-from transformers.utils import ModelOutput
+from transformers import GenerationConfig
+from transformers.utils.generic import ModelOutput
 
 _NO_INPUTS = ("labels", "num_patches", "rows", "cols")
 
@@ -137,18 +138,24 @@ class ModelReference:
         """Return the ids that `generate` picks greedily, up to an end token."""
         self.forget()
         inputs = self.inputs(question)
-        wanted = {
-            "max_new_tokens": tokens, "do_sample": False, "num_beams": 1, "use_cache": cache,
-            "eos_token_id": list(ends), "pad_token_id": ends[0], "repetition_penalty": 1.0,
-        }  # fmt: skip
-        if getattr(self.model.generation_config, "stop_strings", None):
+        # Plain greedy decoding: what a folder's generation_config.json adds to it (penalties, bans) is left out.
+        texts = getattr(self.model.generation_config, "stop_strings", None)
+        plain = GenerationConfig(eos_token_id=list(ends), pad_token_id=ends[0], stop_strings=texts)
+        wanted = {"max_new_tokens": tokens, "do_sample": False, "num_beams": 1, "use_cache": cache}
+        if texts:
             wanted["tokenizer"] = self.processor.tokenizer  # which tells where such a text is complete
-        length = inputs["input_ids"].shape[1]
+        length, asked = inputs["input_ids"].shape[1], self.model
         if self._needs_picture and "pixel_values" not in inputs:
-            words = {n: inputs[n] for n in ("input_ids", "attention_mask")}
-            out = self.language.generate(**words, **wanted)
-        else:
-            out = self.model.generate(**inputs, **wanted)
+            inputs, asked = {n: inputs[n] for n in ("input_ids", "attention_mask")}, self.language
+        models = {id(m): m for m in (self.model, getattr(self.model, "language_model", self.model))}.values()
+        before = [(m, m.generation_config) for m in models if hasattr(m, "generation_config")]
+        try:
+            for model, _ in before:
+                model.generation_config = plain
+            out = asked.generate(**inputs, **wanted)
+        finally:
+            for model, config in before:
+                model.generation_config = config
         ids = out[0].tolist()
         return ids[length:] if ids[:length] == inputs["input_ids"][0].tolist() else ids
 
@@ -169,4 +176,4 @@ class ModelReference:
 
 def _keep(found: dict[int, Tensor], i: int, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     states = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-    found[i] = states[0].detach().clone()
+    found[i] = (states if states.dim() == 2 else states[0]).detach().clone()

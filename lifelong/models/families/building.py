@@ -20,6 +20,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from lifelong.models.folders.check import ModelError
+from lifelong.models.loading import silent
 from streams.near import near
 
 WEIGHT_SPREAD = 0.3  # standard deviation of the weights: large enough that different prompts get different answers
@@ -97,7 +98,8 @@ def _write(parts: Parts, folder: Path) -> None:
     ends.pad_token_id = tokenizer.pad_token_id
     if ends.eos_token_id is None:
         ends.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(folder)
+    with silent():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for name, other in parts.more.items():
         other.save_pretrained(folder / name)

@@ -18,7 +18,6 @@ def make_blip2_t5() -> Parts:
         num_layers=4,
         num_decoder_layers=4,
         num_heads=2,
-        decoder_start_token_id=0,
         eos_token_id=1,
     )
     return blip2_parts(text)

@@ -23,7 +23,7 @@ _TEMPLATE = turns(
 def make_gemma3() -> Parts:
     """Return Gemma-3 with a window of 12 tokens in three of four layers."""
     text = Gemma3TextConfig(
-        **llama_like(), sliding_window=12, sliding_window_pattern=4, query_pre_attn_scalar=16,
+        **llama_like(), sliding_window=12, query_pre_attn_scalar=16,
         layer_types=["sliding_attention"] * 3 + ["full_attention"],
     )  # fmt: skip
     vision = {

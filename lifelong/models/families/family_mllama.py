@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tokenizers import AddedToken
-from transformers import MllamaConfig, MllamaForConditionalGeneration
+from transformers import AddedToken, MllamaConfig, MllamaForConditionalGeneration
 
 from lifelong.models.families.building import VOCABULARY, Parts, byte_tokenizer, llama_like, turns
 

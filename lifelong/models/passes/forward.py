@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lifelong.models.memory import MemoryBudget
 from lifelong.models.passes.batching import Batch, Encoded, Row, batches
-from lifelong.models.passes.interventions import Interventions
+from lifelong.models.passes.interventions import Interventions, runs_flat
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import instead, narrowed, remembering
 from lifelong.models.passes.prefix import LEAST_SAVED, Prefix, alike, prefix_of, saved_work
@@ -215,13 +215,12 @@ class Passes:
         """
         # 1. Collect the inputs: what the processor gave along with the ids, and the images.
         inputs: dict[str, Any] = {name: v.to(self.device) for name, v in {**batch.aligned, **batch.extras}.items()}
-        if seen is not None:
-            inputs |= seen
-        else:
-            inputs |= self.seen(batch)
+        inputs |= self.seen(batch) if seen is None else seen
         self.forget()
 
         with ExitStack() as stack:
+            if not use_cache:
+                stack.callback(self.forget)
             # 2. Tell hooks where everything is. Compute the last MLP and the head only where logits are wanted: the
             #    MLP unless a hook in its layer or above has to see every token, the head unless a hook is on it.
             stack.enter_context(self.publishing(lambda: layout or self.layout_of(batch)))
@@ -239,8 +238,6 @@ class Passes:
             ids, mask = batch.ids.to(self.device), batch.mask.to(self.device)
             inputs |= {"use_cache": use_cache} if past is None else {"use_cache": True, "past_key_values": past}
             out = self.family.run(self.model, {"input_ids": ids, "attention_mask": mask, **inputs})
-            if not use_cache:
-                self.forget()
 
         # 4. A head that gave logits at every position: pick now.
         if where is not None:
@@ -273,8 +270,11 @@ class Passes:
         running: list[Batch] = []
 
         def take(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            states = first_of(args, kwargs)
+            if runs_flat(states, *running[-1].ids.shape):
+                states = states.unflatten(0, running[-1].ids.shape)
             for i, row in enumerate(running[-1].rows):
-                found[row.place] = first_of(args, kwargs)[i, : len(row)].clone()
+                found[row.place] = states[i, : len(row)].clone()
             raise _Reached
 
         # On the way, learn whether this family's layers give a tensor or a tuple: `resumed` has to give the same.

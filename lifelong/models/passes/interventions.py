@@ -19,6 +19,11 @@ from lifelong.models.passes.structure import Structure
 HookFn = Callable[[nn.Module, tuple[Any, ...], Any, Layout], Any]
 
 
+def runs_flat(states: Tensor, batch: int, tokens: int) -> bool:
+    """Whether a part's states are (batch * tokens, features) instead of (batch, tokens, features)."""
+    return states.dim() == 2 and len(states) == batch * tokens
+
+
 class Interventions:
     """The changes that are active now, in one model; `layout` is what the running forward pass published."""
 
@@ -86,7 +91,14 @@ class Interventions:
             # Without a layout it is a pass of somebody else's; layers below a resumed one are identities now.
             if self.layout is None or depth < self.skip_below:
                 return None
-            return fn(mod, args, output, self.layout)
+            batch, tokens = self.layout.prompt.shape
+            if depth < 0 or not isinstance(output, Tensor) or not runs_flat(output, batch, tokens):
+                return fn(mod, args, output, self.layout)
+            # A family that lays its tokens one after another inside a layer: hooks see rows all the same.
+            rows = tuple(x.unflatten(0, (batch, tokens)) if isinstance(x, Tensor) else x for x in args)
+            given = output.unflatten(0, (batch, tokens))
+            changed = fn(mod, rows, given, self.layout)
+            return (given if changed is None else changed).flatten(0, 1)
 
         # The account of what is changed has to hold before the body runs: caches are asked by it.
         handle = module.register_forward_hook(wrapped)

@@ -15,7 +15,7 @@ from streams.near import near
 
 
 def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
-    """Return a part of a decoder layer by its dotted name, or by its role; raises `ValueError` naming the near ones."""
+    """Return a part of a decoder layer by its dotted name or its role; raises `ValueError` naming the near ones."""
     names = dict(root.named_modules())
     if dotted and dotted in names:
         return names[dotted]
@@ -72,14 +72,13 @@ def _fused(*words: str) -> Callable[[nn.Module], nn.Module | None]:
             return None
         inside = {n.lower(): m for n, m in attention.named_modules() if isinstance(m, nn.Linear)}
         own = [m for n, m in inside.items() if n.split("_")[0] in words]
-        one = [
-            m for n, m in inside.items() if any(word in n for word in ("qkv", "query_key_value", "att_proj", "pack"))
-        ]
+        one = [m for n, m in inside.items() if any(word in n for word in _ALL_IN_ONE)]
         return (own or one or [None])[0]
 
     return find
 
 
+_ALL_IN_ONE = ("qkv", "query_key_value", "att_proj", "pack")
 _ROLES: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
     "mlp.down_proj": _down,
     "mlp.up_proj": _up,

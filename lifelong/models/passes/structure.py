@@ -75,8 +75,8 @@ def find_structure(model: nn.Module) -> Structure:
             crossing = next((i for i, m in enumerate(layers) if _attends_to_pictures(m)), None)
             if crossing is not None:
                 raise ModelError(
-                    f"{type(model).__name__}: decoder layer {crossing} attends to the pictures (cross attention), which is"
-                    " not supported: such a layer is passed over where a prompt has none."
+                    f"{type(model).__name__}: decoder layer {crossing} attends to pictures (cross attention), which"
+                    " is not supported: such a layer is passed over where a prompt has none."
                 )
             head = model.get_output_embeddings()  # type: ignore[operator]
             norm = next((m for n, m in model.get_submodule(prefix).named_children() if "norm" in n), None)
