@@ -45,7 +45,16 @@ EDITORS_MAY = (
     "streams.types",
 )
 
-STREAMS = ("streams/atlas/edits.py", "streams/jsonl.py", "streams/toy.py")
+STREAMS = (
+    "streams/atlas/edits.py",
+    "streams/jsonl.py",
+    "streams/toy.py",
+    *sorted(
+        f"streams/published/{path.name}"
+        for path in (ROOT / "streams/published").glob("*.py")
+        if "def load(" in path.read_text()
+    ),
+)
 COMMANDS = ("lifelong/cli/main.py", "lifelong/models/atlas/train/main.py", "streams/atlas/build/__main__.py")
 TWICE = {
     "Options": (STREAMS, "`load_stream` finds a stream's options by this name"),

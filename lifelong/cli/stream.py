@@ -36,12 +36,12 @@ def stream_check_command(
     as_json: Annotated[bool, typer.Option("--json", help="An object with all of it.")] = False,
 ) -> None:
     """Read all of a stream's data and count it; names every bad record. Exit code 1 when there are any."""
-    from lifelong.studies.stream_check import check_stream
+    from lifelong.studies.stream_check import examine_stream
 
     options = {key.removeprefix("stream."): value for key, value in parse_words(words or ()).items()}
     options.pop("skip_bad", None)
     with picture_bar() as watch:
-        found = check_stream(name, edits=edits, watch=watch, **options, **({"root": root} if root else {}))
+        found = examine_stream(name, edits=edits, watch=watch, **options, **({"root": root} if root else {}))
     if as_json:
         print(json.dumps({**dataclasses.asdict(found), "counts": dict(found.counts)}, indent=1))
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.census import census_of
-from streams.stream import Reading, Stream, StreamError, load_stream, stream_options
+from streams.stream import FilesRead, Stream, StreamError, load_stream, stream_options
 
 _ALL = 10**8  # edits, more than any file has
 
@@ -20,7 +20,7 @@ class StreamCheck:
     """What came of checking a stream: everything wrong with its records, and its numbers by what they count."""
 
     name: str
-    reading: Reading
+    reading: FilesRead
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -36,7 +36,7 @@ class StreamCheck:
         return [*(f"{number:>{width},}  {name}" for name, number in rows.items()), *self.notes]
 
 
-def check_stream(
+def examine_stream(
     name: str, *, edits: int = 0, watch: Callable[[int, int], None] | None = None, **options: Any
 ) -> StreamCheck:
     """Return everything that is wrong with a stream's data and what it consists of, called before runs on it.
@@ -63,7 +63,7 @@ def check_stream(
         if learnt:
             counts["of these that ask what an edit asks, and are not learnt from"] = _shared(stream, learnt)
             more = learnt.reading
-            reading = Reading(reading.records, reading.bad + more.bad, reading.problems + more.problems)
+            reading = FilesRead(reading.records, reading.bad + more.bad, reading.problems + more.problems)
     elif reading.records:
         counts["edits to learn from"] = _pooled(stream)
     notes = stream.notes[1:] if stream.reading.problems else stream.notes  # the first one lists what is in `reading`

@@ -15,10 +15,10 @@ from typing import Any
 from streams.fields import RecordFields
 from streams.near import near
 from streams.picture_files import Watch, read_pictures
-from streams.published.case import SLOT, Case, Pictured, Template
-from streams.published.files import Part, PartFile, find_parts, picture_root
+from streams.published.case import BLANK, Case, Pictured, Wording
+from streams.published.files import FilePart, PartFile, find_parts, picture_root
 from streams.records import RecordsError, read_records
-from streams.stream import Reading, StreamError
+from streams.stream import FilesRead, StreamError
 from streams.text import printable
 from streams.types import ImageError, ImageRef, Query, modality_of
 
@@ -37,10 +37,10 @@ class Benchmark:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[FilePart, ...]
     read: Callable[[Case], None]
-    train: tuple[Part, ...] = ()
-    templates: Mapping[str, Template] = field(default_factory=lambda: {"published": Template()})
+    train: tuple[FilePart, ...] = ()
+    templates: Mapping[str, Wording] = field(default_factory=lambda: {"published": Wording()})
     pictures: tuple[str, ...] = ()
     together: bool = False
 
@@ -66,9 +66,9 @@ class Reader:
         self._root = ""
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> FilesRead:
         """How many records were read, and what is wrong with them."""
-        return Reading(self._records, self._bad, tuple(self._lines))
+        return FilesRead(self._records, self._bad, tuple(self._lines))
 
     def files(
         self, root: str, path: str, part: str = "", *, train: bool = False, needed: bool = True
@@ -194,14 +194,14 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def _template(benchmark: Benchmark, name: str) -> Template:
+def _template(benchmark: Benchmark, name: str) -> Wording:
     """Return the template that is asked for; raises `StreamError` with the names there are."""
     if name in benchmark.templates:
         return benchmark.templates[name]
     if name == "plain":
-        return Template()
-    if name.count(SLOT) == 1:
-        return Template(name, name)
+        return Wording()
+    if name.count(BLANK) == 1:
+        return Wording(name, name)
     known = [*benchmark.templates, "plain"]
     raise StreamError(
         f"stream.template={printable(name)}: no template of {benchmark.name} is called so.{near(name, known)} Or "

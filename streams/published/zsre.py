@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
-from streams.published.files import Part
+from streams.published.case import Case, Wording
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -35,10 +35,10 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "zsre",
-    (Part("eval", (*_NAMES, "zsre/zsre_mend_eval_portability_gpt4.json")),),
+    (FilePart("eval", (*_NAMES, "zsre/zsre_mend_eval_portability_gpt4.json")),),
     _read,
     train=(
-        Part(
+        FilePart(
             "train",
             (
                 "zsre_mend_train.json",
@@ -48,7 +48,7 @@ _BENCHMARK = Benchmark(
             ),
         ),
     ),
-    templates={"published": Template(), "rome": Template(text="{}?")},
+    templates={"published": Wording(), "rome": Wording(text="{}?")},
 )
 
 
