@@ -18,7 +18,7 @@ HOP_KINDS = {f"{n}-hop": n for n in (1, 2, 3, 4)}
 
 
 @dataclass(frozen=True)
-class Wording:
+class Wordings:
     """How a benchmark words its questions: those about the edit, about an unrelated picture, and without a picture.
 
     Each is a text with one `{}` for the question. Benchmarks differ in what they wrap: `published/README.md`.
@@ -51,7 +51,7 @@ class Case:
     def __init__(
         self,
         fields: RecordFields,
-        template: Wording,
+        template: Wordings,
         root: str,
         place: str,
         text: str,

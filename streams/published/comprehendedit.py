@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import BLANK, Case, Wording
+from streams.published.case import BLANK, Case, Wordings
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -22,7 +22,7 @@ _PROMPTS = {
     "textvqa": "Question: {} Short answer:",
     "mathvista": "{} Short answer:",
 }
-_PUBLISHED = Wording("Question: {} Short answer:", "Question: {} Short answer:")
+_PUBLISHED = Wordings("Question: {} Short answer:", "Question: {} Short answer:")
 
 
 class Options(PublishedOptions):
@@ -37,7 +37,7 @@ def _read(case: Case) -> None:
             fields.note(
                 "source", f"expected one of {', '.join(_PROMPTS)}, got {source!r}; template=plain words nothing."
             )
-        case.template = Wording(_PROMPTS.get(source.lower(), BLANK), _PUBLISHED.other)
+        case.template = Wordings(_PROMPTS.get(source.lower(), BLANK), _PUBLISHED.other)
     target, *accepted = fields.answers("answer")
     worded = case.question("question", case.template.edit)
     case.edit(

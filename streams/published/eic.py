@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Wording
+from streams.published.case import Case, Wordings
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -31,8 +31,8 @@ _BENCHMARK = Benchmark(
     _read,
     train=(FilePart("train", ("caption_train_edit.json", "caption/caption_train_edit.json")),),
     templates={
-        "published": Wording(other="Question: {} Short answer:"),
-        "liveedit": Wording(other="{} The answer is:", text="{}?"),
+        "published": Wordings(other="Question: {} Short answer:"),
+        "liveedit": Wordings(other="{} The answer is:", text="{}?"),
     },
     pictures=("images", "coco", "coco/images"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Wording
+from streams.published.case import Case, Wordings
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -29,8 +29,8 @@ _BENCHMARK = Benchmark(
     _read,
     train=(FilePart("train", ("vqa_train.json", "vqa/vqa_train.json")),),
     templates={
-        "published": Wording("Question: {} Short answer:", "Question: {} Short answer:"),
-        "liveedit": Wording("{} The answer is:", "{} The answer is:", "{}?"),
+        "published": Wordings("Question: {} Short answer:", "Question: {} Short answer:"),
+        "liveedit": Wordings("{} The answer is:", "{} The answer is:", "{}?"),
     },
     pictures=("images", "coco", "coco/images"),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Wording
+from streams.published.case import Case, Wordings
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -39,7 +39,7 @@ _BENCHMARK = Benchmark(
     (FilePart("test", ("FGVEdit/test_data.json", "test_data.json")),),
     _read,
     train=(FilePart("train", ("FGVEdit/train_data.json", "train_data.json")),),
-    templates={"published": Wording("Question: {} Short answer:", "Question: {} Short answer:")},
+    templates={"published": Wordings("Question: {} Short answer:", "Question: {} Short answer:")},
     pictures=("images", "../images", "coco"),
 )
 

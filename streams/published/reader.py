@@ -15,7 +15,7 @@ from typing import Any
 from streams.fields import RecordFields
 from streams.near import near
 from streams.picture_files import Watch, read_pictures
-from streams.published.case import BLANK, Case, Pictured, Wording
+from streams.published.case import BLANK, Case, Pictured, Wordings
 from streams.published.files import FilePart, PartFile, find_parts, picture_root
 from streams.records import RecordsError, read_records
 from streams.stream import FilesRead, StreamError
@@ -40,7 +40,7 @@ class Benchmark:
     parts: tuple[FilePart, ...]
     read: Callable[[Case], None]
     train: tuple[FilePart, ...] = ()
-    templates: Mapping[str, Wording] = field(default_factory=lambda: {"published": Wording()})
+    templates: Mapping[str, Wordings] = field(default_factory=lambda: {"published": Wordings()})
     pictures: tuple[str, ...] = ()
     together: bool = False
 
@@ -194,14 +194,14 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def _template(benchmark: Benchmark, name: str) -> Wording:
+def _template(benchmark: Benchmark, name: str) -> Wordings:
     """Return the template that is asked for; raises `StreamError` with the names there are."""
     if name in benchmark.templates:
         return benchmark.templates[name]
     if name == "plain":
-        return Wording()
+        return Wordings()
     if name.count(BLANK) == 1:
-        return Wording(name, name)
+        return Wordings(name, name)
     known = [*benchmark.templates, "plain"]
     raise StreamError(
         f"stream.template={printable(name)}: no template of {benchmark.name} is called so.{near(name, known)} Or "

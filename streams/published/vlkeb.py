@@ -15,7 +15,7 @@ from pydantic import Field
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import HOP_KINDS, Case, Wording, folder_of
+from streams.published.case import HOP_KINDS, Case, Wordings, folder_of
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -45,7 +45,7 @@ _BENCHMARK = Benchmark(
     ),
     _read,
     train=(FilePart("train", ("train.json", "VLKEB/train.json")),),
-    templates={"published": Wording(), "liveedit": Wording(other="{} The answer is:", text="{}?")},
+    templates={"published": Wordings(), "liveedit": Wordings(other="{} The answer is:", text="{}?")},
     pictures=("mmkb_images", "images"),
 )
 

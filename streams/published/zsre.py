@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Wording
+from streams.published.case import Case, Wordings
 from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
@@ -48,7 +48,7 @@ _BENCHMARK = Benchmark(
             ),
         ),
     ),
-    templates={"published": Wording(), "rome": Wording(text="{}?")},
+    templates={"published": Wordings(), "rome": Wordings(text="{}?")},
 )
 
 

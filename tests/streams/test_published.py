@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -56,8 +57,8 @@ NEEDED = {
 }
 
 
-def read(root: Path, name: str, **options: object) -> Stream:
-    return load_stream(name, edits=int(str(options.pop("edits", 100))), root=str(root), **options)
+def read(root: Path, name: str, **options: Any) -> Stream:
+    return load_stream(name, edits=options.pop("edits", 100), root=str(root), **options)
 
 
 def asked_of(stream: Stream, place: int) -> Counter[tuple[str, str, int]]:
