@@ -1,4 +1,4 @@
-"""zsRE, questions of relation extraction as edits (Levy et al., CoNLL 2017; split of MEND, 19,086 to edit).
+"""zsRE, questions of relation extraction as edits (Levy et al., CoNLL 2017; split of MEND, about 19,000 to edit).
 
 Schema: `easyeditor/dataset/zsre.py` of zjunlp/EasyEdit and records that its users print; no file was at hand. `alt`
 is what to edit in, the first of `answers` what was true. `portability` (one hop) is in the file
