@@ -270,6 +270,11 @@ def test_a_rephrase_equal_to_the_question_and_the_same_picture_again_change_no_w
         if p.axis == "generality"
     ]
     assert modes == [("text", True)] * 2, "both ask the edit's own question: T-Gen, in two variants"
+    write_records(path, [five(0)])
+    (tmp_path / "r/0.png").write_bytes((tmp_path / "p/0.png").read_bytes())
+    stream = read(tmp_path, "evqa")
+    probes = [p for p in stream.probes(stream.edits[0].id) if p.axis == "generality"]
+    assert [p.modality for p in probes] == ["text", "text"], "the same picture under another name is no other picture"
 
 
 @pytest.mark.parametrize("name", PICTURED)
