@@ -14,7 +14,7 @@ import typer
 
 from lifelong.cli.words import say, show
 from lifelong.running.progress import PLAIN_EVERY_S
-from lifelong.running.words import parse_words
+from lifelong.running.words import ConfigError, parse_words
 
 stream_app = typer.Typer(help="What is edited: the data of a stream.", no_args_is_help=True)
 
@@ -40,6 +40,8 @@ def stream_check_command(
 
     options = {key.removeprefix("stream."): value for key, value in parse_words(words or ()).items()}
     options.pop("skip_bad", None)
+    for key in {"edits", "seed"} & set(options):
+        raise ConfigError(f"{key}={options[key]}: all of the data is checked; of a stream that is made say --edits.")
     with picture_bar() as watch:
         found = examine_stream(name, edits=edits, watch=watch, **options, **({"root": root} if root else {}))
     if as_json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.fields import RecordFields
-from streams.images import unread_ref
+from streams.images import named_ref
 from streams.joining import Draft
 from streams.types import Axis, Edit, ImageError, ImageRef, Probe, Query, Reference, modality_of
 
@@ -55,12 +55,13 @@ class Case:
         root: str,
         place: str,
         text: str,
+        source: str,
         part: str,
         pictures: dict[str, ImageRef | ImageError],
     ) -> None:
         self.fields, self.template, self.part = fields, template, part
         self._pictures = pictures  # those of the whole file so far, by path
-        self._root, self._place, self._text = root, place, text
+        self._root, self._place, self._text, self._source = root, place, text, source
         self._drafts: list[Pictured] = []
         self._edit: Edit | None = None
         self._truths: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ class Case:
         self._close()
         query = Query(question, self.picture(image) if image else None)
         kind = "generic" if query.image else "text"
-        self._edit = Edit("", query, answer, subject, relation, source, None, kind)
+        self._edit = Edit("", query, answer, subject, relation, source or self._source, None, kind)
         self._truths = tuple(truth for truth in truths if truth.strip())
         if accepted:
             self.probe("reliability", "edit", question, (answer, *accepted), image)
@@ -119,7 +120,7 @@ class Case:
             return None
         if relative not in self._pictures:
             try:
-                self._pictures[relative] = unread_ref(self._root, relative)
+                self._pictures[relative] = named_ref(self._root, relative)
             except ImageError as error:
                 self._pictures[relative] = error
         found = self._pictures[relative]

@@ -310,18 +310,26 @@ def test_pictures_are_opened_late_and_only_those_of_the_edits_that_are_chosen(tm
         read(tmp_path, "evqa", edits=3, pictures="decoded")
 
 
-def test_unread_pictures_need_not_be_there_before_they_are_asked_for(tmp_path: Path) -> None:
+def test_unread_pictures_need_not_be_there_and_a_changed_one_is_another(tmp_path: Path) -> None:
     write_records(tmp_path / "vqa_eval.json", [five(i) for i in range(3)])
-    stream = read(tmp_path, "evqa", pictures="unread")
-    image = stream.edits[0].query.image
-    assert len(stream) == 3 and image is not None
+    empty = read(tmp_path, "evqa", pictures="unread")
+    image = empty.edits[0].query.image
+    assert len(empty) == 3 and image is not None
     with pytest.raises(ImageError, match="No such file"):
         open_image(image)
     write_pictures(tmp_path, ["p/0.png"])
-    assert open_image(image).size == (4, 4)
-    elsewhere = tmp_path / "elsewhere"
-    write_records(elsewhere / "vqa_eval.json", [five(i) for i in range(3)])
-    assert read(elsewhere, "evqa", pictures="unread").digest == stream.digest
+    with pytest.raises(ImageError, match="another picture than when the stream was read"):
+        open_image(image)
+    there = read(tmp_path, "evqa", pictures="unread")
+    image = there.edits[0].query.image
+    assert image is not None and open_image(image).size == (4, 4)
+    assert there.digest == read(tmp_path, "evqa", pictures="unread").digest != empty.digest
+    write_pictures(tmp_path, ["p/0.png"], size=9)
+    assert read(tmp_path, "evqa", pictures="unread").digest != there.digest
+    write_benchmark(tmp_path / "elsewhere", "evqa")
+    assert read(tmp_path / "elsewhere", "evqa", pictures="unread").digest != there.digest, (
+        "no cache takes one for both"
+    )
 
 
 def test_a_digest_follows_records_pictures_template_and_pool_and_no_folder(tmp_path: Path) -> None:
