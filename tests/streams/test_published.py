@@ -337,6 +337,8 @@ def test_a_digest_follows_records_pictures_template_and_pool_and_no_folder(tmp_p
     write_benchmark(tmp_path / "b", "evqa")
     first = read(tmp_path / "a", "evqa").digest
     assert read(tmp_path / "b", "evqa").digest == first != read(tmp_path / "b", "evqa", template="plain").digest
+    write_benchmark(tmp_path / "z", "zsre")
+    assert read(tmp_path / "z", "zsre", template="rome").digest != read(tmp_path / "z", "zsre").digest, "only probes"
     Image.new("RGB", (5, 5), "white").save(tmp_path / "b/p/other.png")
     assert read(tmp_path / "b", "evqa").digest != first
     write_records(tmp_path / "a/vqa_train.json", [five(7)])
