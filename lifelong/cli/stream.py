@@ -32,7 +32,7 @@ def stream_check_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Bad records are counted, and are no failure.")
     ] = False,
-    edits: Annotated[int, typer.Option("--edits", min=0, help="Of a stream that is made: so many; 0: all.")] = 0,
+    edits: Annotated[int, typer.Option("--edits", min=0, help="Of a stream that is made: so many; 0: 1,000.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="An object with all of it.")] = False,
 ) -> None:
     """Read all of a stream's data and count it; names every bad record. Exit code 1 when there are any."""

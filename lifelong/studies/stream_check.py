@@ -13,6 +13,7 @@ from streams.census import census_of
 from streams.stream import FilesRead, Stream, StreamError, load_stream, stream_options
 
 _ALL = 10**8  # edits, more than any file has
+_MADE = 1000  # edits of a stream that is made, which has no end to speak of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def examine_stream(
 
     `options` are those of the stream. All records are read, of a training split, too, and all pictures decoded;
     `watch` is told how many pictures are, of how many. Of streams that are made, not read, the first `edits` count
-    (0: all there are). Raises `StreamError` for a stream, an option or a file that there is not.
+    (1,000 where it is 0). Raises `StreamError` for a stream, an option or a file that there is not.
     """
     known = stream_options(name).model_fields
     asked = dict(options)
@@ -51,7 +52,7 @@ def examine_stream(
         if key in known:
             asked[key] = value if key == "skip_bad" else asked.get(key, value)
     try:
-        stream = load_stream(name, edits=edits or _ALL, watch=watch, **asked)
+        stream = load_stream(name, edits=edits or (_ALL if "path" in known else _MADE), watch=watch, **asked)
     except StreamError as error:
         if not error.reading.problems:
             raise
