@@ -7,7 +7,7 @@
     lifelong.report(folder, "report")
     lifelong.sweep(editor=[MyEditor, "grace"], seed=[0, 1])  # a class, also of a notebook; lists vary
 
-Commands that have another name here: list `listing`, check `check_editor`, stream check `check_stream`, run --dry-run
+Commands that have another name here: list `listing`, check `check_editor`, stream check `examine_stream`, run --dry-run
 `plan_run` (its folder alone: `dry_run`), model eval `evaluate_model`, train-atlas `train_atlas`, bench probing
 `compare_probing`, bench routing `measure_routing`, bench payloads `fill_and_read`, bench gpu `gpu_check`, replay
 --validate `validate_replay`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and route
@@ -71,7 +71,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.route import route_settings as route_settings
     from lifelong.studies.single import single as single
     from lifelong.studies.spaces import spaces_of as spaces_of
-    from lifelong.studies.stream_check import check_stream as check_stream
+    from lifelong.studies.stream_check import examine_stream as examine_stream
     from lifelong.studies.stress.bank import stress_bank as stress_bank
     from lifelong.studies.stress.edits import stress_edits as stress_edits
     from lifelong.studies.stress.load import stress_load as stress_load
@@ -115,7 +115,7 @@ _NAMES = {
     "lifelong.studies.route": "route_settings",
     "lifelong.studies.single": "single",
     "lifelong.studies.spaces": "spaces_of",
-    "lifelong.studies.stream_check": "check_stream",
+    "lifelong.studies.stream_check": "examine_stream",
     "lifelong.studies.stress.bank": "stress_bank",
     "lifelong.studies.stress.edits": "stress_edits",
     "lifelong.studies.stress.load": "stress_load",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.stream import Reading, StreamError
+from streams.stream import FilesRead, StreamError
 
 _LISTED = 20  # problems that are told one by one
 _WAY = "Mend it, or leave it out with --skip-bad (stream.skip_bad=true)."
 
 
-def left_out(where: str, reading: Reading, *, skip: bool) -> list[str]:
+def left_out(where: str, reading: FilesRead, *, skip: bool) -> list[str]:
     """Return the note that says which records were left out, nothing where all are good.
 
     Unless bad records are to be skipped, `StreamError` with all that was read is raised instead.

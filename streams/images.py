@@ -8,6 +8,7 @@ left to right, all as high as the first. Where a path may lead is said in `place
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,17 +64,33 @@ def file_ref(root: str | Path, relative: str, *, check: bool = False) -> ImageRe
     return ImageRef(f"file:{relative}", _digest(data), str(root))
 
 
+def named_ref(root: str | Path, relative: str) -> ImageRef:
+    """Return a reference that only names a picture file, as records are read; nothing is looked for.
+
+    It cannot be opened: `file_ref` or `unread_ref` makes the one that can. Raises `ImageError` for a path that may
+    not be.
+    """
+    below = written_place(str(root), relative)
+    return ImageRef(f"file:{below}", digest_of("named", below), str(root))
+
+
 def unread_ref(root: str | Path, relative: str) -> ImageRef:
     """Return the reference of a picture file that is read only when a model needs it; raises `ImageError`.
 
-    Its digest is that of the path below the root: two paths are two pictures, and a changed file is not noticed.
+    Its digest is that of the place, the size and the time of the file, so that a changed one is another picture; a
+    file that is not there has one, too.
     """
     below = written_place(str(root), relative)
-    return ImageRef(f"file:{below}", _unread(below), str(root))
+    return ImageRef(f"file:{below}", _unread(str(root), below), str(root))
 
 
-def _unread(below: str) -> str:
-    return digest_of("unread", below)
+def _unread(root: str, below: str) -> str:
+    try:
+        found = os.stat(os.path.join(root, below))
+        stamp = (str(found.st_size), str(found.st_mtime_ns))
+    except (OSError, ValueError):
+        stamp = ()
+    return digest_of("unread", os.path.abspath(root), below, *stamp)
 
 
 def _digest(data: bytes) -> str:
@@ -86,7 +103,7 @@ def _named(relative: str, path: Path) -> str:
 
 def _from_file(ref: ImageRef, relative: str) -> Image.Image:
     data, path = read_file(ref.root, relative)
-    if ref.digest not in (_digest(data), _unread(relative)):
+    if ref.digest not in (_digest(data), _unread(ref.root, relative)):
         raise ImageError(f"{_named(relative, path)}: another picture than when the stream was read. Start again.")
     return decode(data, _named(relative, path))
 

@@ -95,7 +95,7 @@ def settled(
         else:
             places[edit.id] = draft.place
             newest[edit.query.digest] = edit.id
-            items[draft.split].append(PoolItem(edit, probes_of(edit, draft.probes)))
+            items[draft.split].append(PoolItem(edit, asked_probes(edit, draft.probes)))
             truths |= {edit.id: draft.truths} if draft.truths else {}
             continue
         problems[draft.place] = [f"{draft.place}, {problem}"]
@@ -120,7 +120,7 @@ def _both(before: Draft, draft: Draft) -> Draft:
     return Draft(before.place, before.split, edit, before.said | draft.said, before.probes + draft.probes, truths)
 
 
-def probes_of(edit: Edit, given: Sequence[Probe]) -> tuple[Probe, ...]:
+def asked_probes(edit: Edit, given: Sequence[Probe]) -> tuple[Probe, ...]:
     """Return an edit's probes under their ids, each once, with a reliability probe if none is given."""
     probes = list(given)
     if not any(p.axis == "reliability" for p in probes):

@@ -38,7 +38,7 @@ from streams.order import PERMUTING, generator, ordered
 from streams.picture_files import Watch, read_pictures
 from streams.records import RawRecord, RecordsError, read_records
 from streams.settings import PathText
-from streams.stream import Reading, Source, Stream, StreamError, StreamOptions
+from streams.stream import FilesRead, Source, Stream, StreamError, StreamOptions
 from streams.types import (
     AXES,
     Edit,
@@ -93,7 +93,7 @@ def load(options: Options, *, edits: int, seed: int, watch: Watch | None = None)
     kept, repeats = joined(drafts, problems)
     items, truths = settled(kept, problems)
     lines = tuple(f"{path}, {line}" for found in problems.values() for line in found)
-    reading = Reading(len(raws), len(problems), lines)
+    reading = FilesRead(len(raws), len(problems), lines)
     notes = left_out(str(path), reading, skip=options.skip_bad)
 
     chosen = _in_order(items["edit"], options.order, seed)[:edits]

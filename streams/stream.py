@@ -28,7 +28,7 @@ _MODULE = "edits"
 
 
 @dataclass(frozen=True)
-class Reading:
+class FilesRead:
     """What came of reading a stream's files: records, how many of them are bad, and one line for each thing wrong."""
 
     records: int = 0
@@ -42,9 +42,9 @@ class StreamError(ValueError):
     Where records are bad, `reading` has every line of what is wrong, also where the message tells the first ones.
     """
 
-    def __init__(self, message: str, reading: Reading | None = None) -> None:
+    def __init__(self, message: str, reading: FilesRead | None = None) -> None:
         super().__init__(message)
-        self.reading = reading or Reading()
+        self.reading = reading or FilesRead()
 
 
 class StreamOptions(BaseModel):
@@ -83,7 +83,7 @@ class Stream:
         general: tuple[Probe, ...],
         source: Source,
         notes: tuple[str, ...] = (),
-        reading: Reading | None = None,
+        reading: FilesRead | None = None,
     ) -> None:
         if not edits:
             raise StreamError(f"stream={name}: no edit is left. Ask for edits >= 1, or check the stream's data.")
@@ -92,7 +92,7 @@ class Stream:
         self.digest = digest_of(name, made_of, identity_of(edits), identity_of(general))
         self.general = general
         self.notes = notes
-        self.reading = reading or Reading()
+        self.reading = reading or FilesRead()
         self._source = source
         self._by_id = {edit.id: edit for edit in edits}
         self._probes: dict[str, tuple[Probe, ...]] = {}

@@ -48,7 +48,16 @@ EDITORS_MAY = (
 )
 
 CONVERTERS = ("lifelong/models/minigpt4/convert.py", "lifelong/models/smol/parts.py")
-STREAMS = ("streams/atlas/edits.py", "streams/jsonl.py", "streams/toy.py")
+STREAMS = (
+    "streams/atlas/edits.py",
+    "streams/jsonl.py",
+    "streams/toy.py",
+    *sorted(
+        f"streams/published/{path.name}"
+        for path in (ROOT / "streams/published").glob("*.py")
+        if "def load(" in path.read_text()
+    ),
+)
 COMMANDS = (
     "lifelong/cli/main.py",
     "lifelong/models/atlas/train/main.py",

@@ -14,7 +14,7 @@ import typer
 
 from lifelong.cli.words import say, show
 from lifelong.running.progress import PLAIN_EVERY_S
-from lifelong.running.words import parse_words
+from lifelong.running.words import ConfigError, parse_words
 
 stream_app = typer.Typer(help="What is edited: the data of a stream.", no_args_is_help=True)
 
@@ -32,16 +32,18 @@ def stream_check_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Bad records are counted, and are no failure.")
     ] = False,
-    edits: Annotated[int, typer.Option("--edits", min=0, help="Of a stream that is made: so many; 0: all.")] = 0,
+    edits: Annotated[int, typer.Option("--edits", min=0, help="Of a stream that is made: so many; 0: 1,000.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="An object with all of it.")] = False,
 ) -> None:
     """Read all of a stream's data and count it; names every bad record. Exit code 1 when there are any."""
-    from lifelong.studies.stream_check import check_stream
+    from lifelong.studies.stream_check import examine_stream
 
     options = {key.removeprefix("stream."): value for key, value in parse_words(words or ()).items()}
     options.pop("skip_bad", None)
+    for key in {"edits", "seed"} & set(options):
+        raise ConfigError(f"{key}={options[key]}: all of the data is checked; of a stream that is made say --edits.")
     with picture_bar() as watch:
-        found = check_stream(name, edits=edits, watch=watch, **options, **({"root": root} if root else {}))
+        found = examine_stream(name, edits=edits, watch=watch, **options, **({"root": root} if root else {}))
     if as_json:
         print(json.dumps({**dataclasses.asdict(found), "counts": dict(found.counts)}, indent=1))
     else:

@@ -22,6 +22,9 @@ def tune_command(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     out: Annotated[str, typer.Option("--out", help="Where trials lie; finished ones are kept.")] = "runs/tune",
     jobs: Annotated[int, typer.Option("--jobs", min=1, help=f"Editors at a time ({EVERY_EDITOR}).")] = 1,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", help="What trials are on: --on stream=evqa --on stream.root=DIR ...")
+    ] = None,
     to: Annotated[Path | None, typer.Option("-o", help=f"Write the recipe here; of {EVERY_EDITOR} a folder.")] = None,
 ) -> None:
     """Choose options by trials on edits kept for it; prints a recipe with the log of all trials.
@@ -39,7 +42,15 @@ def tune_command(
                 f"tune {EVERY_EDITOR} {words[0]}: options are those of one editor. Name it instead of {EVERY_EDITOR}."
             )
         folder = to or Path(out) / "tuned"
-        found = tune_all(to=folder, budget=Budget(trials, seconds, lengths), seed=seed, out=out, jobs=jobs, say=say)
+        found = tune_all(
+            to=folder,
+            budget=Budget(trials, seconds, lengths),
+            seed=seed,
+            out=out,
+            jobs=jobs,
+            on=parse_words(on or ()),
+            say=say,
+        )
         for one in found:
             show(one.line())
             for warning in one.warnings:
@@ -49,7 +60,17 @@ def tune_command(
         show(str(folder))
         return
     options = parse_words(words or ())
-    told = tune(editor, options, trials=trials, seconds=seconds, edits=lengths, seed=seed, out=out, say=say)
+    told = tune(
+        editor,
+        options,
+        trials=trials,
+        seconds=seconds,
+        edits=lengths,
+        seed=seed,
+        out=out,
+        on=parse_words(on or ()),
+        say=say,
+    )
     text = recipe_of(told)
     for warning in told.warnings:
         say(f"warning: {warning}")

@@ -233,10 +233,10 @@ def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:
         return Fit.of(kind, name, options, vlm, make_pool(config, asked, stream))
     except StreamError as error:
         wanted = kind.pool_wanted(options)
-        if config.fit.stream is not None or error.reading.problems:
-            raise
         if not wanted:
             return None
+        if config.fit.stream is not None or error.reading.problems:
+            raise
         usual = make_stream(RunConfig(edits=1))
         fit = Fit.of(kind, name, options, vlm, usual.pool(asked, config.fit.seed))
         if any(path.is_file() for path in fit.places(config.cache_folder() / "fit").values()):

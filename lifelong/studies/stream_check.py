@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.census import census_of
-from streams.stream import Reading, Stream, StreamError, load_stream, stream_options
+from streams.stream import FilesRead, Stream, StreamError, load_stream, stream_options
 
 _ALL = 10**8  # edits, more than any file has
+_MADE = 1000  # edits of a stream that is made, which has no end to speak of
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class StreamCheck:
     """What came of checking a stream: everything wrong with its records, and its numbers by what they count."""
 
     name: str
-    reading: Reading
+    reading: FilesRead
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -36,14 +37,14 @@ class StreamCheck:
         return [*(f"{number:>{width},}  {name}" for name, number in rows.items()), *self.notes]
 
 
-def check_stream(
+def examine_stream(
     name: str, *, edits: int = 0, watch: Callable[[int, int], None] | None = None, **options: Any
 ) -> StreamCheck:
     """Return everything that is wrong with a stream's data and what it consists of, called before runs on it.
 
     `options` are those of the stream. All records are read, of a training split, too, and all pictures decoded;
     `watch` is told how many pictures are, of how many. Of streams that are made, not read, the first `edits` count
-    (0: all there are). Raises `StreamError` for a stream, an option or a file that there is not.
+    (1,000 where it is 0). Raises `StreamError` for a stream, an option or a file that there is not.
     """
     known = stream_options(name).model_fields
     asked = dict(options)
@@ -51,7 +52,7 @@ def check_stream(
         if key in known:
             asked[key] = value if key == "skip_bad" else asked.get(key, value)
     try:
-        stream = load_stream(name, edits=edits or _ALL, watch=watch, **asked)
+        stream = load_stream(name, edits=edits or (_ALL if "path" in known else _MADE), watch=watch, **asked)
     except StreamError as error:
         if not error.reading.problems:
             raise
@@ -63,7 +64,7 @@ def check_stream(
         if learnt:
             counts["of these that ask what an edit asks, and are not learnt from"] = _shared(stream, learnt)
             more = learnt.reading
-            reading = Reading(reading.records, reading.bad + more.bad, reading.problems + more.problems)
+            reading = FilesRead(reading.records, reading.bad + more.bad, reading.problems + more.problems)
     elif reading.records:
         counts["edits to learn from"] = _pooled(stream)
     notes = stream.notes[1:] if stream.reading.problems else stream.notes  # the first one lists what is in `reading`

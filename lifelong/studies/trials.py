@@ -11,20 +11,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lifelong.log import Probed, RunLog
 from lifelong.log.shown import short_repr
 from lifelong.running import run as compose
-from lifelong.running.config import NamedPart, Panels, RunConfig
+from lifelong.running.config import NamedPart, Panels, RunConfig, load_config
 from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.signals import stop_if_asked
-from lifelong.running.words import words_of
+from lifelong.running.words import ConfigError, words_of
 from lifelong.studies.five import five
 from reports.numbers.gains import harmonic
+from streams.stream import stream_options
 
-SPLIT = "tune"
-"""The share of the atlas that settings are chosen on."""
+SPLITS = ("tune", "train")
+"""What settings are chosen on: the share of the atlas that is kept for it, or a benchmark's training split."""
+_OWN = ("editor", "edits", "seed", "out", "panels", "threads", "name", "label")  # keys that a trial says itself
 
 
 @dataclass(frozen=True)
@@ -55,24 +57,27 @@ class Trial:
 class Yardstick:
     """Edits that settings are tried on, and what the unedited model and the ceiling score on them.
 
-    Model and stream are loaded once; they serve to find finished runs and are asked nothing.
+    Model and stream are those of the words `on`, without which they are the atlas's. They are loaded once, serve to
+    find finished runs and are asked nothing. Raises `ConfigError`.
     """
 
-    def __init__(self, seed: int, out: str) -> None:
+    def __init__(self, seed: int, out: str, on: Mapping[str, Any] | None = None) -> None:
         self.seed, self.out = seed, out
+        self.base = _tried_on(on or {})
         self.loaded = Loaded()
         self._ends: dict[int, tuple[Mapping[str, float], Mapping[str, float]]] = {}
 
     def config(self, editor: str, options: Mapping[str, Any], edits: int) -> RunConfig:
         """Return the run of a trial; of one thread, so that what runs beside it does not change its name."""
-        return RunConfig(
-            editor=NamedPart(name=editor, options=dict(options)),
-            stream=NamedPart(name="atlas", options={"split": SPLIT}),
-            edits=edits,
-            panels=Panels(at=(edits,), instant=False, latency_routes=0, latency_answers=0),
-            seed=self.seed,
-            threads=1,
-            out=self.out,
+        return self.base.model_copy(
+            update={
+                "editor": NamedPart(name=editor, options=dict(options)),
+                "edits": edits,
+                "panels": Panels(at=(edits,), instant=False, latency_routes=0, latency_answers=0),
+                "seed": self.seed,
+                "threads": 1,
+                "out": self.out,
+            }
         )
 
     def vlm(self) -> Any:
@@ -110,6 +115,20 @@ class Yardstick:
 
     def _metrics(self, folder: Path) -> dict[str, float]:
         return five(last_probes(folder))
+
+
+def _tried_on(words: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration that all trials share, its stream on the split for choosing where it has one."""
+    own = [key for key in words if key.split(".")[0] in _OWN]
+    if own:
+        raise ConfigError(f"on {own[0]}: that is not said here; trials are on a stream and a model.")
+    config = load_config(None, words)
+    split = stream_options(config.stream.name).model_fields.get("split")
+    known = [one for one in SPLITS if split is not None and one in get_args(split.annotation)]
+    if not known or "split" in config.stream.options:
+        return config
+    part = NamedPart(name=config.stream.name, options={**config.stream.options, "split": known[0]})
+    return config.model_copy(update={"stream": part})
 
 
 def last_probes(folder: Path) -> list[Probed]:

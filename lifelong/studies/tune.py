@@ -21,7 +21,7 @@ from lifelong.running.progress import heartbeat
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.candidates import Candidates, Setting, space_of
 from lifelong.studies.edges import edge_warnings
-from lifelong.studies.trials import SPLIT, Trial, Yardstick, shown_metrics
+from lifelong.studies.trials import Trial, Yardstick, shown_metrics
 
 TRIAL_EDITS = (100, 500)
 FEWEST_TRIALS = 2  # settings that go on to the next length, at least
@@ -58,8 +58,8 @@ class Budget:
 class Tuning:
     """What was tried of an editor, the best first: trials of the longest length, then those of shorter ones.
 
-    `ends` are the metrics of the unedited model and of the ceiling by length; `warnings` say where the grid ended too
-    early, `left_out` which settings cannot be made here.
+    `ends` are the metrics of the unedited model and of the ceiling by length, `base` what all trials were on;
+    `warnings` say where the grid ended too early, `left_out` which settings cannot be made here.
     """
 
     editor: str
@@ -67,6 +67,7 @@ class Tuning:
     seed: int
     trials: tuple[Trial, ...]
     ends: Mapping[int, tuple[Mapping[str, float], Mapping[str, float]]]
+    base: RunConfig
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -103,23 +104,26 @@ def tune(
     edits: int | Sequence[int] = TRIAL_EDITS,
     seed: int = 0,
     out: str = "runs/tune",
+    on: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
     **values: Any,
 ) -> Tuning:
     """Try settings of an editor on edits that are kept for choosing, and return the trials, the best one first.
 
-    `space` holds the values to try by option, and so do `values` (`radius=[1, 10]`); by default what the editor says
-    of itself (`Editor.searched`). `editor` may be a class. The budget are `trials` distinct settings (those that come
-    to the same count once) and `seconds` of trials, whichever ends first; `edits` are the lengths. The objective is
-    `reports.numbers.gains.harmonic` between `none` and `oracle` on the same edits. Finished trials lie in `out` as
-    runs and are not run again; one that fails is kept with its error. Raises `ConfigError` for an editor without a
-    space, for an option or a value that it does not have, and for a budget of nothing.
+    `space` holds the values to try by option, and so do `values` (`radius=[1, 10]`); by default what the editor
+    says of itself (`Editor.searched`). `editor` may be a class. The budget are `trials` distinct settings (those
+    that come to the same count once) and `seconds` of trials, whichever ends first; `edits` are the lengths. The
+    objective is `reports.numbers.gains.harmonic` between `none` and `oracle` on the same edits. Finished trials lie
+    in `out` as runs and are not run again; one that fails is kept with its error. `on` are words of a run that say
+    on which stream and model (`{"stream": "evqa", "stream.root": "data"}`), whose training split is edited then;
+    the atlas without. Raises `ConfigError` for an editor without a space, for an option or a value that it does not
+    have, and for a budget of nothing.
     """
     budget = Budget(trials, seconds, (edits,) if isinstance(edits, int) else tuple(edits))
     if not isinstance(editor, str):
         editor = editor_file(editor, RunConfig(out=out).cache_folder())
     chosen = space_of(editor, {**(space or {}), **values})
-    yardstick = Yardstick(seed, out)
+    yardstick = Yardstick(seed, out, on)
     with heartbeat(say, f"{editor}: the unedited model and the ceiling on {budget.edits[0]} edits"):
         yardstick.ends(budget.edits[0])
     candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed)
@@ -138,7 +142,9 @@ def tune(
     ranked = [trial for length in reversed(budget.edits) for trial in _best_first(stages[length])]
     ranked = [t for t in ranked if not t.error] + [t for t in ranked if t.error]
 
-    told = Tuning(editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]})
+    told = Tuning(
+        editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]}, yardstick.base
+    )
     left_out = tuple(f"{words}: {why}" for why, words in candidates.left_out.items())
     return replace(told, warnings=tuple(_warnings(candidates, told)), left_out=left_out)
 
@@ -191,10 +197,13 @@ def recipe_of(told: Tuning) -> str:
 
     Raises `RuntimeError` when every trial failed.
     """
-    best = told.best
+    best, base = told.best, told.base
+    stream = base.stream.flat()
+    split = stream.pop("split", "")
     lines = [
-        f"{told.editor} on the atlas, as chosen by `lifelong tune {told.editor}`.",
-        f"Trials on edits of split {SPLIT}, seed {told.seed}: {told.spent()}.",
+        f"{told.editor} on {'the atlas' if base.stream.name == 'atlas' else base.stream.name}, "
+        f"as chosen by `lifelong tune {told.editor}`.",
+        f"Trials on {f'edits of split {split}' if split else 'its edits'}, seed {told.seed}: {told.spent()}.",
         "Objective: the harmonic mean of locality (T-Loc, M-Loc) and of the gain in success (Rel, T-Gen, M-Gen),",
         "(x - none) / (oracle - none); teacher forced, after the last edit. Doing nothing scores 0.",
         *(f"Warning: {warning}" for warning in told.warnings),
@@ -207,5 +216,7 @@ def recipe_of(told: Tuning) -> str:
             names = zip(("none", "oracle"), told.ends[length], strict=True)
             lines += [f"        {shown_metrics(metrics)}  {name}" for name, metrics in names]
     log = "".join(f"# {line}\n" for line in lines)
-    table = {"stream": "atlas", "model": "atlas", "editor": {"name": told.editor, **best.options}}
+    where = stream if len(stream) > 1 else stream["name"]
+    model = base.model.flat() if base.model.options else base.model.name
+    table = {"stream": where, "model": model, "editor": {"name": told.editor, **best.options}}
     return f"{log}\n{to_toml(table)}"

@@ -57,19 +57,21 @@ def tune_all(
     seed: int = 0,
     out: str = "runs/tune",
     jobs: int = 1,
+    on: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Tuned]:
     """Tune editors (all that name options to search by default), `jobs` at a time, and return how each ended.
 
     The recipe of each is written to `to`/EDITOR.toml as soon as it is chosen; one that fails leaves its old recipe as
-    it was and does not stop the others. The yardstick is run before them, once. Raises `ConfigError`.
+    it was and does not stop the others. The yardstick is run before them, once. `on` is as for `tune`. Raises
+    `ConfigError`.
     """
     if jobs < 1:
         raise ConfigError(f"jobs={jobs}: expected at least 1.")
     names, budget = list(editors) or tunable(), budget or Budget()
     for name in names:
         editor_class(name)
-    yardstick = Yardstick(seed, out)
+    yardstick = Yardstick(seed, out, on)
     for length in budget.edits:
         say(f"the unedited model and the ceiling on {length} edits")
         yardstick.ends(length)
@@ -81,7 +83,7 @@ def tune_all(
 
     try:
         run_processes(
-            [{"tune": {"editor": name, "seed": seed, "out": out, **asdict(budget)}} for name in names],
+            [{"tune": {"editor": name, "seed": seed, "out": out, "on": on, **asdict(budget)}} for name in names],
             jobs,
             on_start=lambda place: say(f"{names[place]}: started"),
             on_line=lambda place, line: say(f"[{names[place]}] {line}"),

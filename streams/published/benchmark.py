@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from streams.bad_records import left_out
-from streams.joining import probes_of
+from streams.joining import asked_probes
 from streams.order import PERMUTING, edit_id, generator, ordered
 from streams.picture_files import Watch
 from streams.published.case import Pictured
@@ -101,7 +101,7 @@ def read_benchmark(
         tuple(item.edit for item in items.values()),
         (),
         Source(
-            lambda edit: probes_of(edit, items[edit.id].probes),
+            lambda edit: asked_probes(edit, items[edit.id].probes),
             source.pool,
             lambda edit: truths.get(edit.id, ()),
         ),
@@ -144,7 +144,7 @@ class _Learning:
         left_out(where, self._reader.reading, skip=options.skip_bad)
         if not chosen:
             raise StreamError(f"{where}: every record to learn from asks what an edit of the stream asks, or is bad.")
-        found = tuple(replace(item, probes=probes_of(item.edit, item.probes)) for item in _items(chosen).values())
+        found = tuple(replace(item, probes=asked_probes(item.edit, item.probes)) for item in _items(chosen).values())
         return Pool(found, identity_of(found), seed)
 
 

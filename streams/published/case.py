@@ -9,24 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.fields import RecordFields
-from streams.images import unread_ref
+from streams.images import named_ref
 from streams.joining import Draft
 from streams.types import Axis, Edit, ImageError, ImageRef, Probe, Query, Reference, modality_of
 
-SLOT = "{}"  # where a template takes the question
-HOPS = {f"{n}-hop": n for n in (1, 2, 3, 4)}
+BLANK = "{}"  # where a template takes the question
+HOP_KINDS = {f"{n}-hop": n for n in (1, 2, 3, 4)}
 
 
 @dataclass(frozen=True)
-class Template:
+class Wordings:
     """How a benchmark words its questions: those about the edit, about an unrelated picture, and without a picture.
 
     Each is a text with one `{}` for the question. Benchmarks differ in what they wrap: `published/README.md`.
     """
 
-    edit: str = SLOT
-    other: str = SLOT
-    text: str = SLOT
+    edit: str = BLANK
+    other: str = BLANK
+    text: str = BLANK
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,17 @@ class Case:
     def __init__(
         self,
         fields: RecordFields,
-        template: Template,
+        template: Wordings,
         root: str,
         place: str,
         text: str,
+        source: str,
         part: str,
         pictures: dict[str, ImageRef | ImageError],
     ) -> None:
         self.fields, self.template, self.part = fields, template, part
         self._pictures = pictures  # those of the whole file so far, by path
-        self._root, self._place, self._text = root, place, text
+        self._root, self._place, self._text, self._source = root, place, text, source
         self._drafts: list[Pictured] = []
         self._edit: Edit | None = None
         self._truths: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ class Case:
         self._close()
         query = Query(question, self.picture(image) if image else None)
         kind = "generic" if query.image else "text"
-        self._edit = Edit("", query, answer, subject, relation, source, None, kind)
+        self._edit = Edit("", query, answer, subject, relation, source or self._source, None, kind)
         self._truths = tuple(truth for truth in truths if truth.strip())
         if accepted:
             self.probe("reliability", "edit", question, (answer, *accepted), image)
@@ -110,7 +111,7 @@ class Case:
     def question(self, name: str, template: str) -> str:
         """Return the question of a field in the words of a template."""
         asked = self.fields.text(name, asked=True)
-        return template.replace(SLOT, asked, 1)
+        return template.replace(BLANK, asked, 1)
 
     def picture(self, name: str) -> ImageRef | None:
         """Return the reference of the picture that a field names, None with the problem noted."""
@@ -119,7 +120,7 @@ class Case:
             return None
         if relative not in self._pictures:
             try:
-                self._pictures[relative] = unread_ref(self._root, relative)
+                self._pictures[relative] = named_ref(self._root, relative)
             except ImageError as error:
                 self._pictures[relative] = error
         found = self._pictures[relative]
@@ -175,12 +176,12 @@ class Case:
             if port.given("port_q"):
                 kind, told, question, answer = "1-hop", port, "port_q", "port_a"
             else:
-                kind, told = port.choice("port_type", (*HOPS, *also)), port.field("Q&A")
+                kind, told = port.choice("port_type", (*HOP_KINDS, *also)), port.field("Q&A")
                 question, answer = "Question", "Answer"
             if told is None:
                 port.note("Q&A", "it is missing; expected an object with Question and Answer.")
                 continue
-            worded = self.template.edit.replace(SLOT, told.text(question, asked=True), 1)
+            worded = self.template.edit.replace(BLANK, told.text(question, asked=True), 1)
             found.append((kind, worded, told.answers(answer)))
         return found
 
@@ -188,7 +189,7 @@ class Case:
         """Ask what the object `portability` of text-only files has, if there is one."""
         port = self.fields.field("portability")
         if port is not None and port.given("New Question"):
-            worded = self.template.edit.replace(SLOT, port.text("New Question", asked=True), 1)
+            worded = self.template.edit.replace(BLANK, port.text("New Question", asked=True), 1)
             self.probe("portability", "1-hop", worded, port.answers("New Answer"), hops=1)
 
     def drafts(self) -> list[Pictured]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from streams.fields import RecordFields
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import HOPS, SLOT, Case, folder_of
-from streams.published.files import Part
+from streams.published.case import BLANK, HOP_KINDS, Case, folder_of
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -32,7 +32,7 @@ def _read(case: Case) -> None:
         if hop == "comp":
             both.append(question)
         else:
-            case.probe("portability", hop, question, answers, "image", hops=HOPS.get(hop, 0))
+            case.probe("portability", hop, question, answers, "image", hops=HOP_KINDS.get(hop, 0))
 
     told = case.fields.field("textual_edit")
     if told is None:
@@ -40,7 +40,7 @@ def _read(case: Case) -> None:
     target = _joined(told, "alt")
     case.edit(told.text("src", asked=True), target, subject=entity, truths=(_joined(told, "pred"),))
     case.probe("generality", "rephrase", told.text("rephrase", asked=True), (target,))
-    worded = case.template.text.replace(SLOT, told.text("loc", asked=True), 1)
+    worded = case.template.text.replace(BLANK, told.text("loc", asked=True), 1)
     case.probe("locality", "text", worded, told.answers("loc_ans"), reference="baseline")
     for question in both:
         case.probe("compositional", "comp", question, (target,), "image", hops=1)
@@ -55,9 +55,9 @@ def _joined(fields: RecordFields, name: str) -> str:
 
 _BENCHMARK = Benchmark(
     "cckeb",
-    (Part("eval", ("CCKEB_eval.json", "datasets/CCKEB_eval.json")),),
+    (FilePart("eval", ("CCKEB_eval.json", "datasets/CCKEB_eval.json")),),
     _read,
-    train=(Part("train", ("CCKEB_train.json", "datasets/CCKEB_train.json")),),
+    train=(FilePart("train", ("CCKEB_train.json", "datasets/CCKEB_train.json")),),
     pictures=("CCKEB_images/mmkb_images", "mmkb_images", "CCKEB_images", "images"),
 )
 

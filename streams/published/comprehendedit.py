@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import SLOT, Case, Template
-from streams.published.files import Part
+from streams.published.case import BLANK, Case, Wordings
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -22,7 +22,7 @@ _PROMPTS = {
     "textvqa": "Question: {} Short answer:",
     "mathvista": "{} Short answer:",
 }
-_PUBLISHED = Template("Question: {} Short answer:", "Question: {} Short answer:")
+_PUBLISHED = Wordings("Question: {} Short answer:", "Question: {} Short answer:")
 
 
 class Options(PublishedOptions):
@@ -37,7 +37,7 @@ def _read(case: Case) -> None:
             fields.note(
                 "source", f"expected one of {', '.join(_PROMPTS)}, got {source!r}; template=plain words nothing."
             )
-        case.template = Template(_PROMPTS.get(source.lower(), SLOT), _PUBLISHED.other)
+        case.template = Wordings(_PROMPTS.get(source.lower(), BLANK), _PUBLISHED.other)
     target, *accepted = fields.answers("answer")
     worded = case.question("question", case.template.edit)
     case.edit(
@@ -58,9 +58,9 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "comprehendedit",
-    (Part("test", ("ComprehendEdit_test.json", "ComprehendEdit_test_onehop.json")),),
+    (FilePart("test", ("ComprehendEdit_test.json", "ComprehendEdit_test_onehop.json")),),
     _read,
-    train=(Part("train", ("ComprehendEdit_train.json",)),),
+    train=(FilePart("train", ("ComprehendEdit_train.json",)),),
     templates={"published": _PUBLISHED},
     pictures=("ComprehendEdit", "images"),
 )

@@ -14,7 +14,7 @@ from streams.fields import RecordFields
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case
-from streams.published.files import Part
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -73,11 +73,11 @@ def _read_flat(case: Case) -> None:
 _BENCHMARK = Benchmark(
     "counterfact",
     (
-        Part("rome", ("counterfact.json", "multi_counterfact.json", "counterfact/counterfact.json")),
-        Part("easyedit", ("counterfact-edit.json", "counterfact-val.json", "counterfact/counterfact-edit.json")),
+        FilePart("rome", ("counterfact.json", "multi_counterfact.json", "counterfact/counterfact.json")),
+        FilePart("easyedit", ("counterfact-edit.json", "counterfact-val.json", "counterfact/counterfact-edit.json")),
     ),
     _read,
-    train=(Part("train", ("counterfact-train.json", "counterfact/counterfact-train.json")),),
+    train=(FilePart("train", ("counterfact-train.json", "counterfact/counterfact-train.json")),),
 )
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
-from streams.published.files import Part
+from streams.published.case import Case, Wordings
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -27,12 +27,12 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "eic",
-    (Part("eval", ("caption_eval_edit.json", "caption/caption_eval_edit.json")),),
+    (FilePart("eval", ("caption_eval_edit.json", "caption/caption_eval_edit.json")),),
     _read,
-    train=(Part("train", ("caption_train_edit.json", "caption/caption_train_edit.json")),),
+    train=(FilePart("train", ("caption_train_edit.json", "caption/caption_train_edit.json")),),
     templates={
-        "published": Template(other="Question: {} Short answer:"),
-        "liveedit": Template(other="{} The answer is:", text="{}?"),
+        "published": Wordings(other="Question: {} Short answer:"),
+        "liveedit": Wordings(other="{} The answer is:", text="{}?"),
     },
     pictures=("images", "coco", "coco/images"),
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
-from streams.published.files import Part
+from streams.published.case import Case, Wordings
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -25,12 +25,12 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "evqa",
-    (Part("eval", ("vqa_eval.json", "vqa/vqa_eval.json")),),
+    (FilePart("eval", ("vqa_eval.json", "vqa/vqa_eval.json")),),
     _read,
-    train=(Part("train", ("vqa_train.json", "vqa/vqa_train.json")),),
+    train=(FilePart("train", ("vqa_train.json", "vqa/vqa_train.json")),),
     templates={
-        "published": Template("Question: {} Short answer:", "Question: {} Short answer:"),
-        "liveedit": Template("{} The answer is:", "{} The answer is:", "{}?"),
+        "published": Wordings("Question: {} Short answer:", "Question: {} Short answer:"),
+        "liveedit": Wordings("{} The answer is:", "{} The answer is:", "{}?"),
     },
     pictures=("images", "coco", "coco/images"),
 )

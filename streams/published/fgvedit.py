@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
-from streams.published.files import Part
+from streams.published.case import Case, Wordings
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -36,10 +36,10 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "fgvedit",
-    (Part("test", ("FGVEdit/test_data.json", "test_data.json")),),
+    (FilePart("test", ("FGVEdit/test_data.json", "test_data.json")),),
     _read,
-    train=(Part("train", ("FGVEdit/train_data.json", "train_data.json")),),
-    templates={"published": Template("Question: {} Short answer:", "Question: {} Short answer:")},
+    train=(FilePart("train", ("FGVEdit/train_data.json", "train_data.json")),),
+    templates={"published": Wordings("Question: {} Short answer:", "Question: {} Short answer:")},
     pictures=("images", "../images", "coco"),
 )
 

@@ -17,7 +17,7 @@ _DEPTH = 2  # levels below the root: `LiveEdit/data` has easy-edit-mm/vqa/vqa_ev
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One file of a benchmark: what it is called here, and the names, with folders or without, it is published as."""
 
     name: str
@@ -32,7 +32,7 @@ class PartFile:
     path: Path
 
 
-def find_parts(root: str, parts: Sequence[Part]) -> list[PartFile]:
+def find_parts(root: str, parts: Sequence[FilePart]) -> list[PartFile]:
     """Return the files of the parts that lie below a root, in the order of the parts.
 
     Raises `StreamError` where one name leads to two files.

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import HOPS, Case, folder_of
-from streams.published.files import Part
+from streams.published.case import HOP_KINDS, Case, folder_of
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -44,7 +44,7 @@ def _read(case: Case) -> None:
         case.probe("generality", "image-question", again, shown, "image_rephrase")
     picture = "one_hop_img" if fields.given("one_hop_img") else "image"
     for hop, question, answers in case.follow_up():
-        case.probe("portability", hop, question, answers, picture, hops=HOPS.get(hop, 0))
+        case.probe("portability", hop, question, answers, picture, hops=HOP_KINDS.get(hop, 0))
 
 
 def _answers(case: Case, name: str, number: str) -> tuple[str, ...]:
@@ -56,12 +56,12 @@ def _answers(case: Case, name: str, number: str) -> tuple[str, ...]:
 _BENCHMARK = Benchmark(
     "mmke",
     tuple(
-        Part(kind, (f"data_json/{kind}/eval.json", f"{kind}/eval.json", f"{kind}_eval.json"))
+        FilePart(kind, (f"data_json/{kind}/eval.json", f"{kind}/eval.json", f"{kind}_eval.json"))
         for kind in ("entity", "visual", "user")
     ),
     _read,
     train=tuple(
-        Part(kind, (f"data_json/{kind}/train.json", f"{kind}/train.json", f"{kind}_train.json"))
+        FilePart(kind, (f"data_json/{kind}/train.json", f"{kind}/train.json", f"{kind}_train.json"))
         for kind in ("entity", "visual", "user")
     ),
     pictures=("data_image", "data_image/entity", "data_image/visual", "data_image/user", "images"),

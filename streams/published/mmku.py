@@ -17,7 +17,7 @@ from pydantic import Field
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case, folder_of
-from streams.published.files import Part
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 from streams.text import picture_mark
@@ -63,12 +63,12 @@ def _plain(question: str) -> str:
 _BENCHMARK = Benchmark(
     "mmku",
     tuple(
-        Part(kind, (f"{kind}/{kind}_test_rewrite.jsonl", f"{kind}_test_rewrite.jsonl"))
+        FilePart(kind, (f"{kind}/{kind}_test_rewrite.jsonl", f"{kind}_test_rewrite.jsonl"))
         for kind in ("updated", "unknown")
     ),
     _read,
     train=tuple(
-        Part(kind, (f"{kind}/{kind}_train_rewrite.json", f"{kind}_train_rewrite.json"))
+        FilePart(kind, (f"{kind}/{kind}_train_rewrite.json", f"{kind}_train_rewrite.json"))
         for kind in ("updated", "unknown")
     ),
     pictures=("updated", "unknown", "images", "updated/images", "unknown/images"),

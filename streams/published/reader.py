@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from streams.fields import RecordFields
+from streams.images import unread_ref
 from streams.near import near
 from streams.picture_files import Watch, read_pictures
-from streams.published.case import SLOT, Case, Pictured, Template
-from streams.published.files import Part, PartFile, find_parts, picture_root
+from streams.published.case import BLANK, Case, Pictured, Wordings
+from streams.published.files import FilePart, PartFile, find_parts, picture_root
 from streams.records import RecordsError, read_records
-from streams.stream import Reading, StreamError
+from streams.stream import FilesRead, StreamError
 from streams.text import printable
 from streams.types import ImageError, ImageRef, Query, modality_of
 
@@ -37,10 +38,10 @@ class Benchmark:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[FilePart, ...]
     read: Callable[[Case], None]
-    train: tuple[Part, ...] = ()
-    templates: Mapping[str, Template] = field(default_factory=lambda: {"published": Template()})
+    train: tuple[FilePart, ...] = ()
+    templates: Mapping[str, Wordings] = field(default_factory=lambda: {"published": Wordings()})
     pictures: tuple[str, ...] = ()
     together: bool = False
 
@@ -66,9 +67,9 @@ class Reader:
         self._root = ""
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> FilesRead:
         """How many records were read, and what is wrong with them."""
-        return Reading(self._records, self._bad, tuple(self._lines))
+        return FilesRead(self._records, self._bad, tuple(self._lines))
 
     def files(
         self, root: str, path: str, part: str = "", *, train: bool = False, needed: bool = True
@@ -86,6 +87,8 @@ class Reader:
         if found or not needed:
             return found if self.benchmark.together or part else found[:1]
         key = "train" if train else "path"
+        if Path(root).is_file():
+            raise StreamError(f"stream.root={root}: it is a file; expected a folder. Say stream.{key}={root}.")
         names = ", ".join(name for one in wanted for name in one.files) or "nothing: it has no such split"
         if not root:
             raise StreamError(
@@ -120,8 +123,8 @@ class Reader:
             self._records += 1
             problems = [f"{raw.place}, {raw.problem}"] if raw.problem else []
             if not problems:
-                fields = RecordFields(raw.value, None, raw.place, problems)
-                case = Case(fields, self.template, root, f"{file.path}, {raw.place}", raw.text, file.part, pictures)
+                fields, place = RecordFields(raw.value, None, raw.place, problems), f"{file.path}, {raw.place}"
+                case = Case(fields, self.template, root, place, raw.text, self.benchmark.name, file.part, pictures)
                 if not fields.broken:
                     self.benchmark.read(case)
                 found += case.drafts() if not problems else []
@@ -134,8 +137,6 @@ class Reader:
 
         What is wrong with the others is noted, each field of each; `watch` is told how many pictures are read.
         """
-        if self._pictures == "unread":
-            return list(drafts[:n])
         good: list[Pictured] = []
         waiting = iter(drafts)
         while len(good) < n:
@@ -143,7 +144,10 @@ class Reader:
             if not batch:
                 break
             wanted = [(one.root, path) for one in batch for _, path in one.paths]
-            found = read_pictures(wanted, decoded=self._pictures == "decoded", watch=watch)
+            if self._pictures == "unread":
+                found: _Found = {picture: unread_ref(*picture) for picture in set(wanted)}
+            else:
+                found = read_pictures(wanted, decoded=self._pictures == "decoded", watch=watch)
             resolved = (self._resolved(one, found) for one in batch)
             good += [one for one in resolved if one is not None]
         return good[:n]
@@ -194,14 +198,14 @@ def file_digest(path: Path) -> str:
         return ""
 
 
-def _template(benchmark: Benchmark, name: str) -> Template:
+def _template(benchmark: Benchmark, name: str) -> Wordings:
     """Return the template that is asked for; raises `StreamError` with the names there are."""
     if name in benchmark.templates:
         return benchmark.templates[name]
     if name == "plain":
-        return Template()
-    if name.count(SLOT) == 1:
-        return Template(name, name)
+        return Wordings()
+    if name.count(BLANK) == 1:
+        return Wordings(name, name)
     known = [*benchmark.templates, "plain"]
     raise StreamError(
         f"stream.template={printable(name)}: no template of {benchmark.name} is called so.{near(name, known)} Or "

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import HOPS, Case, Template, folder_of
-from streams.published.files import Part
+from streams.published.case import HOP_KINDS, Case, Wordings, folder_of
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -33,19 +33,19 @@ def _read(case: Case) -> None:
     true = case.fields.text("pred", "").replace("_", " ")
     case.five(truths=(true,), subject=folder_of(case.fields.text("image", "")))
     for hop, question, answers in case.follow_up():
-        case.probe("portability", hop, question, answers, "image", hops=HOPS.get(hop, 0))
+        case.probe("portability", hop, question, answers, "image", hops=HOP_KINDS.get(hop, 0))
 
 
 _BENCHMARK = Benchmark(
     "vlkeb",
     (
-        Part("onehop", ("eval_edit_onehop.json", "VLKEB/eval_edit_onehop.json")),
-        Part("multihop", ("eval_multihop.json", "VLKEB/eval_multihop.json")),
-        Part("eval", ("eval.json", "VLKEB/eval.json")),
+        FilePart("onehop", ("eval_edit_onehop.json", "VLKEB/eval_edit_onehop.json")),
+        FilePart("multihop", ("eval_multihop.json", "VLKEB/eval_multihop.json")),
+        FilePart("eval", ("eval.json", "VLKEB/eval.json")),
     ),
     _read,
-    train=(Part("train", ("train.json", "VLKEB/train.json")),),
-    templates={"published": Template(), "liveedit": Template(other="{} The answer is:", text="{}?")},
+    train=(FilePart("train", ("train.json", "VLKEB/train.json")),),
+    templates={"published": Wordings(), "liveedit": Wordings(other="{} The answer is:", text="{}?")},
     pictures=("mmkb_images", "images"),
 )
 

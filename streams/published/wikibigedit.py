@@ -16,7 +16,7 @@ from pydantic import Field
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case
-from streams.published.files import Part
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -59,7 +59,7 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "wikibigedit",
-    tuple(Part(str(n), (f"wiki_big_edit_{step}.json",)) for n, step in enumerate(_STEPS, 1)),
+    tuple(FilePart(str(n), (f"wiki_big_edit_{step}.json",)) for n, step in enumerate(_STEPS, 1)),
     _read,
     together=True,
 )

@@ -1,4 +1,4 @@
-"""zsRE, questions of relation extraction as edits (Levy et al., CoNLL 2017; split of MEND, 19,086 to edit).
+"""zsRE, questions of relation extraction as edits (Levy et al., CoNLL 2017; split of MEND, about 19,000 to edit).
 
 Schema: `easyeditor/dataset/zsre.py` of zjunlp/EasyEdit and records that its users print; no file was at hand. `alt`
 is what to edit in, the first of `answers` what was true. `portability` (one hop) is in the file
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from streams.picture_files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
-from streams.published.case import Case, Template
-from streams.published.files import Part
+from streams.published.case import Case, Wordings
+from streams.published.files import FilePart
 from streams.published.reader import Benchmark
 from streams.stream import Stream
 
@@ -35,10 +35,10 @@ def _read(case: Case) -> None:
 
 _BENCHMARK = Benchmark(
     "zsre",
-    (Part("eval", (*_NAMES, "zsre/zsre_mend_eval_portability_gpt4.json")),),
+    (FilePart("eval", (*_NAMES, "zsre/zsre_mend_eval_portability_gpt4.json")),),
     _read,
     train=(
-        Part(
+        FilePart(
             "train",
             (
                 "zsre_mend_train.json",
@@ -48,7 +48,7 @@ _BENCHMARK = Benchmark(
             ),
         ),
     ),
-    templates={"published": Template(), "rome": Template(text="{}?")},
+    templates={"published": Wordings(), "rome": Wordings(text="{}?")},
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -56,8 +57,8 @@ NEEDED = {
 }
 
 
-def read(root: Path, name: str, **options: object) -> Stream:
-    return load_stream(name, edits=int(str(options.pop("edits", 100))), root=str(root), **options)
+def read(root: Path, name: str, **options: Any) -> Stream:
+    return load_stream(name, edits=options.pop("edits", 100), root=str(root), **options)
 
 
 def asked_of(stream: Stream, place: int) -> Counter[tuple[str, str, int]]:
@@ -269,6 +270,11 @@ def test_a_rephrase_equal_to_the_question_and_the_same_picture_again_change_no_w
         if p.axis == "generality"
     ]
     assert modes == [("text", True)] * 2, "both ask the edit's own question: T-Gen, in two variants"
+    write_records(path, [five(0)])
+    (tmp_path / "r/0.png").write_bytes((tmp_path / "p/0.png").read_bytes())
+    stream = read(tmp_path, "evqa")
+    probes = [p for p in stream.probes(stream.edits[0].id) if p.axis == "generality"]
+    assert [p.modality for p in probes] == ["text", "text"], "the same picture under another name is no other picture"
 
 
 @pytest.mark.parametrize("name", PICTURED)
@@ -304,18 +310,26 @@ def test_pictures_are_opened_late_and_only_those_of_the_edits_that_are_chosen(tm
         read(tmp_path, "evqa", edits=3, pictures="decoded")
 
 
-def test_unread_pictures_need_not_be_there_before_they_are_asked_for(tmp_path: Path) -> None:
+def test_unread_pictures_need_not_be_there_and_a_changed_one_is_another(tmp_path: Path) -> None:
     write_records(tmp_path / "vqa_eval.json", [five(i) for i in range(3)])
-    stream = read(tmp_path, "evqa", pictures="unread")
-    image = stream.edits[0].query.image
-    assert len(stream) == 3 and image is not None
+    empty = read(tmp_path, "evqa", pictures="unread")
+    image = empty.edits[0].query.image
+    assert len(empty) == 3 and image is not None
     with pytest.raises(ImageError, match="No such file"):
         open_image(image)
     write_pictures(tmp_path, ["p/0.png"])
-    assert open_image(image).size == (4, 4)
-    elsewhere = tmp_path / "elsewhere"
-    write_records(elsewhere / "vqa_eval.json", [five(i) for i in range(3)])
-    assert read(elsewhere, "evqa", pictures="unread").digest == stream.digest
+    with pytest.raises(ImageError, match="another picture than when the stream was read"):
+        open_image(image)
+    there = read(tmp_path, "evqa", pictures="unread")
+    image = there.edits[0].query.image
+    assert image is not None and open_image(image).size == (4, 4)
+    assert there.digest == read(tmp_path, "evqa", pictures="unread").digest != empty.digest
+    write_pictures(tmp_path, ["p/0.png"], size=9)
+    assert read(tmp_path, "evqa", pictures="unread").digest != there.digest
+    write_benchmark(tmp_path / "elsewhere", "evqa")
+    assert read(tmp_path / "elsewhere", "evqa", pictures="unread").digest != there.digest, (
+        "no cache takes one for both"
+    )
 
 
 def test_a_digest_follows_records_pictures_template_and_pool_and_no_folder(tmp_path: Path) -> None:
@@ -323,6 +337,8 @@ def test_a_digest_follows_records_pictures_template_and_pool_and_no_folder(tmp_p
     write_benchmark(tmp_path / "b", "evqa")
     first = read(tmp_path / "a", "evqa").digest
     assert read(tmp_path / "b", "evqa").digest == first != read(tmp_path / "b", "evqa", template="plain").digest
+    write_benchmark(tmp_path / "z", "zsre")
+    assert read(tmp_path / "z", "zsre", template="rome").digest != read(tmp_path / "z", "zsre").digest, "only probes"
     Image.new("RGB", (5, 5), "white").save(tmp_path / "b/p/other.png")
     assert read(tmp_path / "b", "evqa").digest != first
     write_records(tmp_path / "a/vqa_train.json", [five(7)])

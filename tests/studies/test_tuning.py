@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published_records import TRAIN, write_benchmark, write_records, zsre
 
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
+from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.words import ConfigError
-from lifelong.studies.trials import SPLIT, Trial, Yardstick
+from lifelong.studies.trials import SPLITS, Trial, Yardstick
 from lifelong.studies.tune import Budget, Tuning, recipe_of, tune
 from streams.atlas.world import load_world
 from streams.stream import load_stream
@@ -44,13 +46,13 @@ class MadeUp(Yardstick):
 def tuned(monkeypatch: pytest.MonkeyPatch, vlm: Any, score: Any, editor: str = "ft", **said: Any) -> Any:
     yardstick = MadeUp(score, said.pop("wall_s", 10.0))
     monkeypatch.setattr(yardstick, "vlm", lambda: vlm)
-    monkeypatch.setattr("lifelong.studies.tune.Yardstick", lambda seed, out: yardstick)
+    monkeypatch.setattr("lifelong.studies.tune.Yardstick", lambda seed, out, on: yardstick)
     return tune(editor, **said), yardstick.spent
 
 
 def test_the_stream_of_trials_edits_only_entities_that_are_kept_for_choosing() -> None:
     world = load_world()
-    edits = load_stream("atlas", edits=40, seed=0, split=SPLIT).edits
+    edits = load_stream("atlas", edits=40, seed=0, split=SPLITS[0]).edits
     assert {world.by_id[e.subject].split for e in edits} == {"tune"}
     assert not {e.id for e in edits} & {e.id for e in load_stream("atlas", edits=40, seed=0).edits}
 
@@ -165,7 +167,7 @@ def test_budgets_of_nothing_are_refused() -> None:
 
 
 def test_an_editor_that_cannot_be_made_here_says_so() -> None:
-    told = Tuning("lora", Budget(), 0, (), {}, left_out=("the defaults: works through peft",))
+    told = Tuning("lora", Budget(), 0, (), {}, RunConfig(), left_out=("the defaults: works through peft",))
     with pytest.raises(RuntimeError, match="works through peft"):
         recipe_of(told)
 
@@ -177,3 +179,19 @@ def test_edits_without_probes_to_score_are_a_failed_trial(monkeypatch, tmp_path:
     monkeypatch.setattr("lifelong.studies.trials.spent_wall_s", lambda folder: 1.0)
     trial = Yardstick.trial(yardstick, "none", {}, 3)
     assert "no probes" in trial.error and trial.objective == float("-inf")
+
+
+def test_trials_may_be_on_a_benchmarks_training_split(tmp_path: Path) -> None:
+    write_benchmark(tmp_path / "data", "zsre", 2)
+    write_records(tmp_path / "data" / TRAIN["zsre"], [zsre(i) for i in range(10, 14)])
+    on = {"stream": "zsre", "stream.root": str(tmp_path / "data"), "model": "tiny"}
+    yardstick = Yardstick(0, str(tmp_path / "runs"), on)
+    stream = yardstick.loaded.stream(resolve(yardstick.config("none", {}, 9)).config)
+    assert {edit.subject for edit in stream.edits} == {"s10", "s11", "s12", "s13"}
+    told = Tuning("ft", Budget(1, edits=(3,)), 0, (Trial({"steps": 1}, 3, {}, 0.5),), {}, yardstick.base)
+    text = recipe_of(told)
+    assert "ft on zsre" in text and "split train" in text
+    table = tomllib.loads(text)
+    assert table["stream"] == {"name": "zsre", "root": str(tmp_path / "data")} and table["model"] == "tiny"
+    with pytest.raises(ConfigError, match="on edits: that is not said here"):
+        Yardstick(0, "", {"edits": 5})
