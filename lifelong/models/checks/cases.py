@@ -18,7 +18,7 @@ _SCHEME = "check"
 
 
 @dataclass(frozen=True)
-class Case:
+class CheckedCase:
     """A prompt, the answer that is scored after it, and another that differs from it in its last letters."""
 
     prompt: Prompt
@@ -44,15 +44,15 @@ def drawn_ref(width: int, height: int, number: int = 0) -> ImageRef:
 
 _A, _B, _C = drawn_ref(60, 40), drawn_ref(40, 90), drawn_ref(200, 150)
 
-ALL_CASES: Sequence[Case] = (
-    Case(Prompt((_A, "What is this?")), "Nairobi", "Nairoxy"),
-    Case(Prompt(("What is the capital of Kenya, and of the country that lies north of it?",)), "blue", "bloc"),
-    Case(Prompt((_B, "Who drew it, and when was that?")), "a cat", "a cow"),
-    Case(Prompt(("Why?",)), "7", "8"),
-    Case(Prompt((_C, "What is to be seen here?")), "two owls", "two ants"),
-    Case(Prompt((_B, "Is it old?")), "yes", "yet"),
+ALL_CASES: Sequence[CheckedCase] = (
+    CheckedCase(Prompt((_A, "What is this?")), "Nairobi", "Nairoxy"),
+    CheckedCase(Prompt(("What is the capital of Kenya, and of the country that lies north of it?",)), "blue", "bloc"),
+    CheckedCase(Prompt((_B, "Who drew it, and when was that?")), "a cat", "a cow"),
+    CheckedCase(Prompt(("Why?",)), "7", "8"),
+    CheckedCase(Prompt((_C, "What is to be seen here?")), "two owls", "two ants"),
+    CheckedCase(Prompt((_B, "Is it old?")), "yes", "yet"),
 )
-PAIR_CASE = Case(Prompt((_A, "and", _C, "are two pictures. Which is larger?")), "one", "old")
+PAIR_CASE = CheckedCase(Prompt((_A, "and", _C, "are two pictures. Which is larger?")), "one", "old")
 
-FEW_CASES: Sequence[Case] = (ALL_CASES[0], ALL_CASES[3])
+FEW_CASES: Sequence[CheckedCase] = (ALL_CASES[0], ALL_CASES[3])
 """Those of the short form: the smallest picture, and words alone."""

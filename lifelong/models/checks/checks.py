@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lifelong.models.checks.cases import ALL_CASES, FEW_CASES, PAIR_CASE, Case, drawn
+from lifelong.models.checks.cases import ALL_CASES, FEW_CASES, PAIR_CASE, CheckedCase, drawn
 from lifelong.models.checks.reference import ModelReference, Question
 from lifelong.models.passes.decode import greedy
 from streams.types import ImageRef
@@ -33,7 +33,7 @@ class Bench:
     """
 
     make: Callable[[], Any]
-    cases: Sequence[Case]
+    cases: Sequence[CheckedCase]
     tokens: int = _TOKENS
     both_ways: bool = True  # whether `generate` is asked without a cache as well
     known: dict[Any, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Bench:
             self.reference.forward(self.reference.answered(question, question.target), output_hidden_states=True)
         return _hooks_of(self.door.model)
 
-    def question(self, case: Case) -> Question:
+    def question(self, case: CheckedCase) -> Question:
         """Return a case as the reference takes it."""
         family, tiles, parts = self.door.reader.quirk, [], []
         for part in case.prompt.parts:
@@ -86,11 +86,11 @@ class Bench:
         ordered = [(p,) if isinstance(p, str) else tiles[p] for p in family.arrange(parts)]
         return Question(tuple(p for some in ordered for p in some), tuple(self.door.target_ids(case.target)))
 
-    def true_logprobs(self, case: Case) -> Tensor:
+    def true_logprobs(self, case: CheckedCase) -> Tensor:
         """Return the log-probabilities (m,) that the reference gives a case's target."""
         return self.once(("logprobs", case), lambda: self._true(case))
 
-    def true_ids(self, case: Case, *, cache: bool = True) -> list[int]:
+    def true_ids(self, case: CheckedCase, *, cache: bool = True) -> list[int]:
         """Return the ids that the reference generates, the end token left out."""
         ends = sorted(self.door.passes.end_ids)
         made: Callable[[], list[int]] = lambda: self.reference.generated(  # noqa: E731
@@ -99,7 +99,7 @@ class Bench:
         ids = self.once(("ids", case, cache), made)
         return ids[: next((k for k, i in enumerate(ids) if i in ends), len(ids))]
 
-    def _true(self, case: Case) -> Tensor:
+    def _true(self, case: CheckedCase) -> Tensor:
         with torch.no_grad():
             return self.reference.logprobs(self.question(case)).cpu()
 
@@ -384,11 +384,11 @@ def _hooks_of(model: nn.Module) -> dict[str, int]:
     return {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in model.named_modules()}
 
 
-def _scores_differ(bench: Bench, cases: Sequence[Case], door: Any) -> str:
+def _scores_differ(bench: Bench, cases: Sequence[CheckedCase], door: Any) -> str:
     return _differ(bench, cases, door.score([c.prompt for c in cases], [c.target for c in cases]))
 
 
-def _differ(bench: Bench, cases: Sequence[Case], found: Sequence[Any]) -> str:
+def _differ(bench: Bench, cases: Sequence[CheckedCase], found: Sequence[Any]) -> str:
     for case, scored in zip(cases, found, strict=True):
         true = bench.true_logprobs(case)
         ours = torch.from_numpy(scored.logprobs)
@@ -399,7 +399,7 @@ def _differ(bench: Bench, cases: Sequence[Case], found: Sequence[Any]) -> str:
     return ""
 
 
-def _same_choice(bench: Bench, case: Case, ours: Sequence[int], true: Sequence[int]) -> bool:
+def _same_choice(bench: Bench, case: CheckedCase, ours: Sequence[int], true: Sequence[int]) -> bool:
     """Whether two decoded answers are one, or part where the reference finds two tokens equal but for rounding."""
     if list(ours) == list(true):
         return True
@@ -420,7 +420,7 @@ def _tensors_differ(bench: Bench, ours: Tensor, true: Tensor) -> str:
     return "" if away <= bench.near * 10 * max(size, 1e-6) else f"{away / max(size, 1e-12):.2g} of the largest off"
 
 
-def _said(door: Any, cases: Sequence[Case], tokens: int) -> list[list[int]]:
+def _said(door: Any, cases: Sequence[CheckedCase], tokens: int) -> list[list[int]]:
     out: dict[int, list[int]] = {}
     with torch.no_grad():
         for batch in door.passes.batches(door.rows([case.prompt for case in cases]), decoding=True):
@@ -442,7 +442,7 @@ def _pushing(push: Tensor, *, last_only: bool) -> Callable[..., Any]:
     return fn
 
 
-def _pushed(bench: Bench, case: Case, module: nn.Module, push: Tensor, *, last_only: bool) -> list[int]:
+def _pushed(bench: Bench, case: CheckedCase, module: nn.Module, push: Tensor, *, last_only: bool) -> list[int]:
     """Return what the reference decodes by whole passes under a plain hook."""
     question = bench.question(case)
     last = bench.reference.inputs(question)["input_ids"].shape[1] - 1
