@@ -7,12 +7,12 @@
     lifelong.report(folder, "report")
     lifelong.sweep(editor=[MyEditor, "grace"], seed=[0, 1])  # a class, also of a notebook; lists vary
 
-Commands that have another name here: list `listing`, check `check_editor`, stream check `examine_stream`, run --dry-run
-`plan_run` (its folder alone: `dry_run`), model eval `evaluate_model`, train-atlas `train_atlas`, bench probing
-`compare_probing`, bench routing `measure_routing`, bench payloads `fill_and_read`, bench gpu `gpu_check`, replay
---validate `validate_replay`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and route
-`route_settings` (without the picture). The other names are types that these take and give, and what an editor is
-written with.
+Commands that have another name here: list `listing`, check `check_editor`, stream check `examine_stream`,
+run --dry-run `plan_run` (its folder alone: `dry_run`), model eval `evaluate_model`, train-atlas `train_atlas`, bench
+probing `compare_probing`, bench routing `measure_routing`, bench payloads `fill_and_read`, bench gpu `gpu_check`,
+replay --validate `validate_replay`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and
+route `route_settings` (without the picture). The other names are types that these take and give, and what an editor
+is written with.
 """
 
 from __future__ import annotations
