@@ -143,7 +143,7 @@ def tune(
     ranked = [t for t in ranked if not t.error] + [t for t in ranked if t.error]
 
     told = Tuning(
-        editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]}, yardstick.base
+        editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]}, base=yardstick.base
     )
     left_out = tuple(f"{words}: {why}" for why, words in candidates.left_out.items())
     return replace(told, warnings=tuple(_warnings(candidates, told)), left_out=left_out)
