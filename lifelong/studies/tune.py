@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lifelong.editing.contract import Editor
@@ -67,9 +67,9 @@ class Tuning:
     seed: int
     trials: tuple[Trial, ...]
     ends: Mapping[int, tuple[Mapping[str, float], Mapping[str, float]]]
-    base: RunConfig
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    base: RunConfig = field(default_factory=RunConfig)
 
     __repr__ = short_repr
 
@@ -143,7 +143,7 @@ def tune(
     ranked = [t for t in ranked if not t.error] + [t for t in ranked if t.error]
 
     told = Tuning(
-        editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]}, yardstick.base
+        editor, budget, seed, tuple(ranked), {n: yardstick.ends(n) for n in stages if stages[n]}, base=yardstick.base
     )
     left_out = tuple(f"{words}: {why}" for why, words in candidates.left_out.items())
     return replace(told, warnings=tuple(_warnings(candidates, told)), left_out=left_out)

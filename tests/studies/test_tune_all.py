@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 on_end(place, Ended(2, (), "lifelong: out of luck", 5.0))
 
     class Ends:
-        def __init__(self, seed: int, out: str) -> None: ...
+        def __init__(self, seed: int, out: str, on: Any) -> None: ...
         def ends(self, edits: int) -> None: ...
 
     monkeypatch.setattr(module, "run_processes", run)
@@ -49,8 +49,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_each_editor_is_asked_for_with_the_same_budget_and_its_recipe_is_written(asked: Any, tmp_path: Path) -> None:
     budget = Budget(9, 60.0, (100, 300))
-    found = tune_all(["ft", "grace"], to=tmp_path / "new", budget=budget, seed=4, out="o")
-    whole = {"seed": 4, "out": "o", "trials": 9, "seconds": 60.0, "edits": (100, 300)}
+    found = tune_all(["ft", "grace"], to=tmp_path / "new", budget=budget, seed=4, out="o", on={"stream": "toy"})
+    whole = {"seed": 4, "out": "o", "on": {"stream": "toy"}, "trials": 9, "seconds": 60.0, "edits": (100, 300)}
     assert [request["tune"] for request in asked] == [{"editor": "ft", **whole}, {"editor": "grace", **whole}]
     assert (tmp_path / "new" / "grace.toml").read_text() == recipe_of(told("grace"))
     assert found[0].line().split() == ["12.0", "s", "ft", "0.8000", "at", "100", "edits", "learning_rate=0.003"]

@@ -12,7 +12,6 @@ from published_records import TRAIN, write_benchmark, write_records, zsre
 
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
-from lifelong.running.config import RunConfig
 from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.words import ConfigError
 from lifelong.studies.trials import SPLITS, Trial, Yardstick
@@ -167,7 +166,7 @@ def test_budgets_of_nothing_are_refused() -> None:
 
 
 def test_an_editor_that_cannot_be_made_here_says_so() -> None:
-    told = Tuning("lora", Budget(), 0, (), {}, RunConfig(), left_out=("the defaults: works through peft",))
+    told = Tuning("lora", Budget(), 0, (), {}, left_out=("the defaults: works through peft",))
     with pytest.raises(RuntimeError, match="works through peft"):
         recipe_of(told)
 
@@ -188,7 +187,7 @@ def test_trials_may_be_on_a_benchmarks_training_split(tmp_path: Path) -> None:
     yardstick = Yardstick(0, str(tmp_path / "runs"), on)
     stream = yardstick.loaded.stream(resolve(yardstick.config("none", {}, 9)).config)
     assert {edit.subject for edit in stream.edits} == {"s10", "s11", "s12", "s13"}
-    told = Tuning("ft", Budget(1, edits=(3,)), 0, (Trial({"steps": 1}, 3, {}, 0.5),), {}, yardstick.base)
+    told = Tuning("ft", Budget(1, edits=(3,)), 0, (Trial({"steps": 1}, 3, {}, 0.5),), {}, base=yardstick.base)
     text = recipe_of(told)
     assert "ft on zsre" in text and "split train" in text
     table = tomllib.loads(text)
