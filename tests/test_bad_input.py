@@ -73,7 +73,7 @@ def the_error(found: tuple[int, str, str], *parts: str) -> str:
         ({"panels.evry": 3}, ["panels.evry", "'every'"]),
         ({"model": "atlsa"}, ["model=atlsa", "Did you mean 'atlas'"]),
         ({"model": "./nowhere"}, ["/nowhere", "no such folder"]),
-        ({"dtype": "float3"}, ["dtype=float3", "one of float32, bfloat16"]),
+        ({"dtype": "float3"}, ["dtype=float3", "one of auto, float32, bfloat16"]),
         ({"device": "cudda"}, ["device=cudda", "device=cpu"]),
         ({"device": "meta"}, ["device=meta", "device=cpu"]),
         ({"editor": "grace,ft"}, ["editor=grace,ft", "one name", "lifelong sweep"]),

@@ -215,7 +215,8 @@ class RunConfig(Frozen):
         for key in (*_PARTS, *MAYBE):
             part = getattr(self, key)
             plain[key] = None if part is None else part.flat()
-        plain["fit"] = {k: v for k, v in plain["fit"].items() if v is not None}
+        for key in ("fit", "panels"):  # a file has no word for what is not set
+            plain[key] = {k: v for k, v in plain[key].items() if v is not None}
         if self.fit.stream is not None:
             plain["fit"]["stream"] = self.fit.stream.flat()
         return {k: v for k, v in plain.items() if v is not None}

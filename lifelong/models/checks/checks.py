@@ -392,6 +392,11 @@ def _differ(bench: Bench, cases: Sequence[CheckedCase], found: Sequence[Any]) ->
     for case, scored in zip(cases, found, strict=True):
         true = bench.true_logprobs(case)
         ours = torch.from_numpy(scored.logprobs)
+        if not bool(torch.isfinite(true).all()):
+            return (
+                "an answer's probability is not finite, by transformers alone. Usual causes: damaged weights, or a"
+                " dtype too narrow for them (try dtype=float32)"
+            )
         away = float((ours - true).abs().max())
         if not away <= bench.near * max(1.0, float(true.abs().max()) / 20):
             kind = "with a picture" if case.prompt.images else "of words alone"
