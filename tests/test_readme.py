@@ -142,7 +142,7 @@ def test_every_command_and_option_exists(page: str) -> None:
     inline = re.findall(r"`(lifelong [^`\n]+)`", FENCED.sub("", PAGES[page]))
     for line in [*lines(page, "lifelong"), *inline]:
         parsed(line)
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in [*lines(page, "make"), *re.findall(r"`(make \w[^`\n]*)`", PAGES[page])]:
         assert line.split()[1] in targets, line
     for line in lines(page, "python"):
