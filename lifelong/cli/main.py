@@ -18,15 +18,16 @@ from typing import Annotated
 import typer
 
 from lifelong.cli.bench import bench_app
-from lifelong.cli.convert import convert_app
 from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
+from lifelong.cli.models import model_app
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, ladder_command, report_command
 from lifelong.cli.route import route_command
 from lifelong.cli.story import story_command
 from lifelong.cli.stream import stream_app
 from lifelong.cli.stress import stress_app
+from lifelong.cli.train import train_atlas, train_smol
 from lifelong.cli.tune import tune_command
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
@@ -51,8 +52,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-model_app = typer.Typer(help="The embedded model, and models of others: checked, converted.", no_args_is_help=True)
-model_app.add_typer(convert_app, name="convert")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
@@ -64,6 +63,8 @@ app.command("trace")(trace_command)
 app.command("tune")(tune_command)
 app.command("story")(story_command)
 app.command("route")(route_command)
+app.command("train-smol")(train_smol)
+app.command("train-atlas")(train_atlas)
 app.add_typer(stress_app, name="stress")
 app.add_typer(stream_app, name="stream")
 
@@ -277,170 +278,3 @@ def spaces_command(
 
     source, changes = split_words(words)
     print(draw_spaces(spaces_of(source, say=say, **changes), out))
-
-
-@model_app.command("eval")
-def model_eval(
-    as_json: Annotated[bool, typer.Option("--json", help="The metrics as JSON.")] = False,
-    table: Annotated[Path | None, typer.Option("--table", help="Write the table of known facts here.")] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Folder of a model trained here; the embedded one by default.")
-    ] = None,
-    recalled: Annotated[
-        Path | None,
-        typer.Option("--recalled", help="recalled.json of train-smol: adds what is known through pictures."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device")] = "cpu",
-) -> None:
-    """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
-    from lifelong.models.atlas import exam as atlas_eval
-    from lifelong.models.atlas import exam_table as atlas_table
-    from lifelong.models.smol.exam import through_pictures
-    from streams.atlas.world import load_world
-
-    asked, right = atlas_eval.examine(model, note=say, device=device)
-    if table is not None:
-        atlas_table.write_table(asked, right, table)
-        say(f"table: {table}")
-    measures = atlas_table.metrics(asked, right)
-    if recalled is not None:
-        measures["through_pictures"] = through_pictures(asked, right, recalled, load_world())
-    if as_json:
-        print(json.dumps(measures, indent=1))
-        return
-    for name, found in measures.items():
-        print(f"{name:<22} {found['accuracy']:.4f}  n {found['n']}")
-        for relation, part in found["relations"].items():
-            print(f"    {relation:<18} {part['accuracy']:.4f}  n {part['n']}")
-
-
-@model_app.command("check")
-def model_check(
-    model: Annotated[str, typer.Argument(help="A model's folder or hub id, or atlas.")],
-    short: Annotated[bool, typer.Option("--short", help="Only those that a model must keep to be loaded.")] = False,
-    dtype: Annotated[str, typer.Option("--dtype")] = "float32",
-    device: Annotated[str, typer.Option("--device")] = "cpu",
-) -> None:
-    """Check that a model answers here as it does by transformers alone; exit code 1 when it does not."""
-    from lifelong.models.examination import examine_model
-
-    found = examine_model(model, dtype=dtype, device=device, short=short)
-    for line in found.lines():
-        show(line)
-    if not found.ok:
-        raise typer.Exit(1)
-
-
-@model_app.command("families")
-def model_families(
-    names: Annotated[list[str] | None, typer.Argument(help="Families; all by default.")] = None,
-    short: Annotated[bool, typer.Option("--short", help="Only the checks of the short form.")] = False,
-) -> None:
-    """Make a tiny random model of each family, check it, and print families x checks as a table."""
-    from lifelong.models.examination import examine_families, table_of_families
-
-    print(table_of_families(examine_families(names or (), short=short, say=say)), end="")
-
-
-@model_app.command("shared")
-def model_shared(
-    tables: Annotated[list[Path], typer.Argument(help="Tables of `model eval --table`, one of each model.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where the table goes; stream.known=FILE reads it.")],
-) -> None:
-    """Write the table of what all of several models know, so that one stream asks each only what it knows."""
-    from lifelong.models.atlas.exam_table import write_shared
-
-    for table, questions in write_shared(tables, out).items():
-        show(f"{questions:>9,} questions known  {table}")
-
-
-@app.command("train-smol")
-def train_smol(
-    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv, adapters and the model.")],
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
-    tower_steps: Annotated[
-        int | None, typer.Option("--tower-steps", min=0, help="Steps of stage 1; 0 keeps the published tower.")
-    ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="How many times the usual rows make a step.")] = 1,
-    limit_s: Annotated[
-        float | None,
-        typer.Option("--limit-s", min=1, help="Seconds after which stage 2 ends, annealed."),
-    ] = None,
-    drawers: Annotated[
-        int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
-    ] = 0,
-    compiled: Annotated[
-        bool, typer.Option("--compiled/--plain", help="Compile the decoder first; plain begins a minute sooner.")
-    ] = False,
-    device: Annotated[str, typer.Option("--device")] = "cpu",
-) -> None:
-    """Train the adapters of model=smol (resumable; needs the extra smol), print the folder of the whole model."""
-    from lifelong.models.smol.train.main import main as train
-    from lifelong.models.smol.train.main import smol_plan
-
-    plan = smol_plan(
-        steps=steps,
-        tower_steps=tower_steps,
-        rate=rate,
-        batch=batch,
-        limit_wall_s=limit_s,
-        drawers=drawers,
-        compiled=compiled,
-    )
-    print(train(out, seed=seed, plan=plan, device=device))
-
-
-@app.command("train-atlas")
-def train_atlas(
-    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoints, loss.csv and the model.")],
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    start: Annotated[Path | None, typer.Option("--start", help="Folder of a finished model to go on from.")] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Of --start take tokenizer and tower alone.")] = False,
-    width: Annotated[int, typer.Option("--width", min=64, help="Width of the decoder, of four heads.")] = 256,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of stage 2.")] = None,
-    tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps of stage 1.")] = None,
-    copy_steps: Annotated[
-        int | None, typer.Option("--copy-steps", min=0, help="First steps, mostly copying.")
-    ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Share of the full rates of stage 2.")] = 1.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="How many times the usual rows make a step.")] = 1,
-    limit_s: Annotated[
-        float | None,
-        typer.Option("--limit-s", min=1, help="Seconds after which stage 2 ends, annealed."),
-    ] = None,
-    drawers: Annotated[
-        int, typer.Option("--drawers", min=0, help="Processes that draw the rows ahead; for a fast device.")
-    ] = 0,
-    compiled: Annotated[
-        bool, typer.Option("--compiled/--plain", help="Compile the decoder first; plain begins a minute sooner.")
-    ] = True,
-    processes: Annotated[int, typer.Option("--processes", help="Processes that share stage 2.")] = 1,
-    threads: Annotated[int | None, typer.Option("--threads", help="Threads of each process.")] = None,
-    device: Annotated[str, typer.Option("--device")] = "cpu",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Refuse a folder that holds a training run.")] = False,
-) -> None:
-    """Train the embedded model (resumable), draw its losses, print the folder of the finished model."""
-    from lifelong.models.atlas.train.main import main as train
-    from lifelong.models.atlas.train.main import plan_of
-
-    plan = plan_of(
-        width=width,
-        steps=steps,
-        tower_steps=tower_steps,
-        copy_steps=copy_steps,
-        rate=rate,
-        batch=batch,
-        limit_wall_s=limit_s,
-        drawers=drawers,
-        compiled=compiled,
-    )
-    model = train(
-        out, seed=seed, plan=plan, resume=not fresh, threads=threads, device=device, processes=processes, start=start,
-        anew=anew,
-    )  # fmt: skip
-    from reports.figures.losses import draw_losses
-
-    say(f"losses: {draw_losses(out / 'loss.csv', out / 'loss.png')}")
-    print(model)
