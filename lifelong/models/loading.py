@@ -100,15 +100,16 @@ def _own_folder(name: str) -> Path | None:
     Folders of their architectures load like any other from then on.
     """
     from lifelong.models.atlas import model as atlas
+
+    atlas.register()
+    if name == "atlas":  # which needs none of the others
+        check_shipped(atlas.atlas_folder())
+        return atlas.atlas_folder()
     from lifelong.models.minigpt4.model import register_minigpt4
     from lifelong.models.smol import tower
 
-    atlas.register()
     tower.register_tower()
     register_minigpt4()
-    if name == "atlas":
-        check_shipped(atlas.atlas_folder())
-        return atlas.atlas_folder()
     if name == "smol":
         from lifelong.models.smol.build import smol_folder
 
