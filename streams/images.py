@@ -1,8 +1,9 @@
 """Opens the picture an `ImageRef` names, when a model needs it. Knows no stream, no model and no dataset.
 
 A URI begins with the name of its source: `file:RELATIVE/PATH` lies below the reference's `root`; `atlas:ENTITY/SET`
-is a picture of the atlas pack; `toy:...` is drawn on the spot. Several pictures joined by `+` are drawn side by side,
-left to right, all as high as the first. Where a path may lead is said in `places.py`, what is read in `decoding.py`.
+is a picture of the atlas pack; `toy:...` is drawn on the spot; `drawn:NAME` stands for one that is not at hand.
+Several pictures of the atlas or of `toy`, joined by `+`, are drawn side by side, left to right, all as high as the
+first. Where a path may lead is said in `places.py`, what is read in `decoding.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def open_image(ref: ImageRef) -> Image.Image:
     if scheme not in _SOURCES:
         known = [f"{source}:" for source in _SOURCES]
         raise ImageError(f"Image {ref.uri!r} begins with no known source.{near(f'{scheme}:', known)}")
-    source, parts = _SOURCES[scheme], rest.split("+") if scheme != "file" else [rest]
+    source, parts = _SOURCES[scheme], [rest] if scheme in _ONE_NAME else rest.split("+")
     if len(parts) > MAX_RATIO:
         raise ImageError(f"Image {scheme}:...: {len(parts)} pictures side by side; {MAX_RATIO} are the limit.")
     return side_by_side([source(ref, part.removeprefix(f"{scheme}:")) for part in parts])
@@ -126,8 +127,16 @@ def _from_toy(ref: ImageRef, name: str) -> Image.Image:
     return draw_toy(name)
 
 
+def _from_name(ref: ImageRef, name: str) -> Image.Image:
+    from streams.drawn import pattern
+
+    return pattern(name)
+
+
+_ONE_NAME = ("file", "drawn")  # a path may hold a `+`
 _SOURCES: dict[str, Callable[[ImageRef, str], Image.Image]] = {
     "file": _from_file,
     "atlas": _from_atlas,
     "toy": _from_toy,
+    "drawn": _from_name,
 }

@@ -64,6 +64,11 @@ def written_place(root: str, relative: str) -> str:
     return _as_written(root, relative, f"Image file:{printable(relative)}")
 
 
+def is_missing(root: str, relative: str) -> bool:
+    """Return whether nothing at all lies at a path below the root; raises `ImageError` for one that may not be."""
+    return not os.path.lexists(os.path.join(root, written_place(root, relative)))
+
+
 def read_file(root: str, relative: str) -> tuple[bytes, Path]:
     """Return the bytes of a `file:` picture and where they lie; raises `ImageError`."""
     path = file_path(root, relative)

@@ -40,6 +40,7 @@ PAGES = {
 }
 SHORT = [name for name in PAGES if name != CARD]
 LOG = "reports/LOG.md"
+LONGEST = {"README.md": 150, "lifelong/cli/README.md": 100}  # lines; of the others 80
 SMALL_WORDS = {k: v for k, v in SMALL.items() if k != "editor"}
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CONFIGURED = {"run", "sweep", "single", "spaces", "bench probing", "stress edits"}
@@ -117,7 +118,7 @@ def test_the_example_of_the_models_page_ends_at_the_frozen_base(capsys) -> None:
 
 @pytest.mark.parametrize("page", SHORT)
 def test_a_page_is_short(page: str) -> None:
-    assert len(PAGES[page].splitlines()) <= (150 if page == "README.md" else 80)
+    assert len(PAGES[page].splitlines()) <= LONGEST.get(page, 80)
 
 
 @pytest.mark.parametrize("page", [*PAGES, LOG])

@@ -1,4 +1,4 @@
-"""The command `stream check`: is all the data of a stream there and readable, and what does it consist of?"""
+"""The commands `stream check` (is all the data of a stream there, and what is it?) and `stream make` (a long one)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -55,6 +56,25 @@ def stream_check_command(
         say(f"{found.reading.bad} records cannot be used; mend them, or leave them out with --skip-bad.")
     if not found.counts or not (found.ok or skip_bad):
         raise typer.Exit(1)
+
+
+@stream_app.command("make")
+def stream_make_command(
+    records: Annotated[int, typer.Argument(help="How many, each about a subject of its own: 100000.", min=1)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write the file into.")],
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Make up a file in zsRE's schema, of any length: `stream=zsre stream.root=FOLDER` edits it."""
+    from lifelong.log.files import write_atomic
+    from streams.published.made import MOST_MADE, made_records
+
+    if records > MOST_MADE:
+        raise ConfigError(f"{records:,} records: at most {MOST_MADE:,} subjects can be made.")
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "zsre_mend_eval.json"
+    text = json.dumps(list(made_records(records, seed)), indent=0)
+    write_atomic(path, lambda file: file.write(text.encode()))
+    show(str(path))
 
 
 @contextmanager

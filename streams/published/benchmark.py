@@ -19,6 +19,7 @@ from streams.joining import asked_probes
 from streams.order import PERMUTING, edit_id, generator, ordered
 from streams.picture_files import Watch
 from streams.published.case import Pictured
+from streams.published.files import PartFile
 from streams.published.reader import Benchmark, Reader, file_digest
 from streams.settings import PathText
 from streams.stream import Source, Stream, StreamError, StreamOptions
@@ -34,15 +35,17 @@ class PublishedOptions(StreamOptions):
     path: PathText = Field("", description="the file of the edits, where it has another name than the published one")
     train: PathText = Field("", description="the file of the pool, where it has another name than the published one")
     images: PathText = Field("", description="the folder that picture paths begin at; found where it is not given")
-    pictures: Literal["all", "decoded", "found", "unread"] = Field(
+    pictures: Literal["all", "decoded", "found", "drawn", "unread"] = Field(
         "all",
         description="all must be there; decoded: and be whole; found: a question without its picture is left out; "
-        "unread: none is looked for before it is needed",
+        "drawn: a pattern stands for one that is not there; unread: none is looked for before it is needed",
     )
     template: str = Field(
         "published", description="how questions are worded: published, plain, another paper's, or a text with {}"
     )
-    split: Literal["eval", "train"] = Field("eval", description="which of the published files the edits are from")
+    split: Literal["eval", "train", "all"] = Field(
+        "eval", description="which of the published files the edits are from; all: those to edit, then those to learn"
+    )
     held_out: int = Field(
         0, ge=0, description="so many records at the end of the file are the pool to learn from, and no edits"
     )
@@ -65,12 +68,11 @@ def read_benchmark(
     record and field, unless they are to be left out.
     """
     reader = Reader(benchmark, options.template, options.images, options.pictures)
-    train = options.split == "train"
-    files = reader.files(options.root, options.train if train else options.path, part, train=train)
+    files = _files(reader, options, part)
     drafts: list[Pictured] = []
     for file in files:
         drafts += reader.drafts(file)
-        if options.order == "file" and not options.held_out and not train and len(drafts) >= edits:
+        if options.order == "file" and not options.held_out and options.split == "eval" and len(drafts) >= edits:
             break  # what comes after is no edit of this stream
     held = min(options.held_out, len(drafts))
     candidates, kept_back = drafts[: len(drafts) - held], drafts[len(drafts) - held :]
@@ -89,8 +91,9 @@ def read_benchmark(
     items = _items(chosen)
 
     # The pool: the end of the file, what the edits leave of the training split, or the whole of it.
-    here = kept_back or (drafts if train else [])
-    source = _Learning(benchmark, options, part, chosen if train else candidates, here)
+    from_training = options.split != "eval"
+    here = kept_back or (drafts if from_training else [])
+    source = _Learning(benchmark, options, part, chosen if from_training else candidates, here)
     texts = (d.text + "".join(i.digest for i in _images(d)) for d in chosen)
     made_of = digest_of(_VERSION, benchmark.name, repr(reader.template), options.pictures, source.digest, *texts)
     truths = dict(zip(items, (d.draft.truths for d in chosen), strict=True))
@@ -108,6 +111,16 @@ def read_benchmark(
         tuple(notes),
         reading,
     )
+
+
+def _files(reader: Reader, options: PublishedOptions, part: str) -> list[PartFile]:
+    """Return the files that the edits are from, in their order; raises `StreamError` where one is not there."""
+    found: list[PartFile] = []
+    if options.split != "train":
+        found += reader.files(options.root, options.path, part)
+    if options.split != "eval":
+        found += reader.files(options.root, options.train, part, train=True)
+    return found
 
 
 class _Learning:
@@ -154,8 +167,9 @@ def _images(draft: Pictured) -> list:
 
 
 def _question(draft: Pictured) -> tuple[str, str]:
+    """Return what an edit asks, and the path of its picture, looked for or not."""
     query = draft.draft.edit.query
-    return query.prompt, query.image.uri if query.image else ""
+    return query.prompt, query.image.uri.partition(":")[2] if query.image else ""
 
 
 def _items(drafts: Sequence[Pictured]) -> Mapping[str, PoolItem]:

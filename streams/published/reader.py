@@ -12,10 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from streams.drawn import pattern_ref
 from streams.fields import RecordFields
 from streams.images import unread_ref
 from streams.near import near
 from streams.picture_files import Watch, read_pictures
+from streams.places import is_missing
 from streams.published.case import BLANK, Case, Pictured, Wordings
 from streams.published.files import FilePart, PartFile, find_parts, picture_root
 from streams.records import RecordsError, read_records
@@ -61,15 +63,17 @@ class Reader:
     def __init__(self, benchmark: Benchmark, template: str, images: str, pictures: str) -> None:
         self.benchmark, self._images, self._pictures = benchmark, images, pictures
         self.template = _template(benchmark, template)
-        self._lines: list[str] = []
-        self._bad = self._records = 0
+        self._lines: dict[str, None] = {}  # in their order, each once
+        self._bad: set[str] = set()  # places of records
+        self._records = 0
         self._without = 0  # questions whose picture is not there
+        self._drawn: set[tuple[str, str]] = set()  # pictures that a pattern stands for
         self._root = ""
 
     @property
     def reading(self) -> FilesRead:
         """How many records were read, and what is wrong with them."""
-        return FilesRead(self._records, self._bad, tuple(self._lines))
+        return FilesRead(self._records, len(self._bad), tuple(self._lines))
 
     def files(
         self, root: str, path: str, part: str = "", *, train: bool = False, needed: bool = True
@@ -129,7 +133,7 @@ class Reader:
                     self.benchmark.read(case)
                 found += case.drafts() if not problems else []
             if problems:
-                self._note(f"{file.path}, ", problems)
+                self._note(f"{file.path}, {raw.place}", [f"{file.path}, {problem}" for problem in problems])
         return found
 
     def pictured(self, drafts: Sequence[Pictured], n: int, watch: Watch | None) -> list[Pictured]:
@@ -144,23 +148,33 @@ class Reader:
             if not batch:
                 break
             wanted = [(one.root, path) for one in batch for _, path in one.paths]
-            if self._pictures == "unread":
-                found: _Found = {picture: unread_ref(*picture) for picture in set(wanted)}
-            else:
-                found = read_pictures(wanted, decoded=self._pictures == "decoded", watch=watch)
+            found = self._found(wanted, watch)
             resolved = (self._resolved(one, found) for one in batch)
             good += [one for one in resolved if one is not None]
         return good[:n]
 
     def notes(self, where: str) -> list[str]:
         """Return what a user should read once about what was read, nothing mostly."""
-        if not self._without:
-            return []
-        return [f"{where}: questions left out whose picture is not there (stream.pictures=found): {self._without}."]
+        told = []
+        if self._without:
+            told += [f"questions left out whose picture is not there (stream.pictures=found): {self._without}"]
+        if self._drawn:
+            told += [f"pictures not there, a pattern stands for each (stream.pictures=drawn): {len(self._drawn)}"]
+        return [f"{where}: {note}." for note in told]
 
-    def _note(self, head: str, problems: Sequence[str]) -> None:
-        self._bad += 1
-        self._lines += [head + problem for problem in problems]
+    def _found(self, wanted: Sequence[tuple[str, str]], watch: Watch | None) -> _Found:
+        """Return the references of pictures by root and path, or what is wrong with them."""
+        if self._pictures == "unread":
+            return {picture: unread_ref(*picture) for picture in set(wanted)}
+        missing = {one for one in set(wanted) if is_missing(*one)} if self._pictures == "drawn" else set()
+        self._drawn |= missing
+        there = [one for one in wanted if one not in missing]
+        found = read_pictures(there, decoded=self._pictures == "decoded", watch=watch)
+        return {**found, **{one: pattern_ref(one[1]) for one in missing}}
+
+    def _note(self, place: str, lines: Sequence[str]) -> None:
+        self._bad.add(place)
+        self._lines.update(dict.fromkeys(lines))
 
     def _resolved(self, one: Pictured, found: _Found) -> Pictured | None:
         edit = one.draft.edit
@@ -168,8 +182,9 @@ class Reader:
         errors = {path: error for _, path in one.paths if isinstance(error := found[one.root, path], ImageError)}
         refused = errors if self._pictures != "found" else {path: e for path, e in errors.items() if path == own}
         if refused:
-            told = [f", field '{printable(name)}': {errors[path]}" for name, path in one.paths if path in refused]
-            self._note(one.draft.place, told)
+            place = one.draft.place
+            lines = [f"{place}, field '{printable(name)}': {errors[p]}" for name, p in one.paths if p in refused]
+            self._note(place, lines)
             return None
 
         def known(query: Query) -> Query:

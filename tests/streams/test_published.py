@@ -22,8 +22,11 @@ from published_records import (
     write_pictures,
     write_records,
 )
+from typer.testing import CliRunner
 
+from lifelong.cli.main import app
 from streams.images import open_image
+from streams.published.made import made_records
 from streams.stream import Stream, StreamError, load_stream
 from streams.types import ImageError
 
@@ -310,6 +313,22 @@ def test_pictures_are_opened_late_and_only_those_of_the_edits_that_are_chosen(tm
         read(tmp_path, "evqa", edits=3, pictures="decoded")
 
 
+def test_a_pattern_of_its_own_may_stand_for_each_picture_that_is_not_there(tmp_path: Path) -> None:
+    path = write_benchmark(tmp_path, "evqa", 4)
+    write_records(path, [five(0), {**five(1), "image": "gone/a+b.png"}, {**five(2), "image": "gone/c.png"}, five(3)])
+    (tmp_path / "p/3.png").write_bytes(b"broken")
+    with pytest.raises(StreamError, match="cannot be used"):
+        read(tmp_path, "evqa", pictures="all")
+    stream = read(tmp_path, "evqa", pictures="drawn", edits=3)
+    images = [edit.query.image for edit in stream.edits]
+    assert [image and image.uri for image in images] == ["file:p/0.png", "drawn:gone/a+b.png", "drawn:gone/c.png"]
+    assert len({open_image(image).tobytes() for image in images if image}) == 3
+    assert any("pictures not there" in note and note.endswith(": 2.") for note in stream.notes)
+    assert len(stream.probes(stream.edits[1].id)) == 5, "all is asked"
+    with pytest.raises(ImageError, match="broken|not a picture"):
+        open_image(read(tmp_path, "evqa", pictures="drawn").edits[3].query.image)  # type: ignore[arg-type]
+
+
 def test_unread_pictures_need_not_be_there_and_a_changed_one_is_another(tmp_path: Path) -> None:
     write_records(tmp_path / "vqa_eval.json", [five(i) for i in range(3)])
     empty = read(tmp_path, "evqa", pictures="unread")
@@ -376,6 +395,23 @@ def test_the_training_split_is_the_pool_but_for_what_an_edit_asks(name: str, tmp
     trained = read(tmp_path, name, split="train", edits=2)
     left = {i.edit.query for i in trained.pool(100).items}
     assert left and not left & {e.query for e in trained.edits}
+
+
+@pytest.mark.parametrize("name", sorted(TRAIN))
+def test_all_records_of_a_benchmark_are_one_stream_those_to_edit_first(name: str, tmp_path: Path) -> None:
+    write_benchmark(tmp_path, name)
+    with pytest.raises(StreamError, match="stream.train=FILE"):
+        read(tmp_path, name, split="all")
+    make = EVAL[name][1]
+    write_records(tmp_path / TRAIN[name], [make(i) for i in range(1, 6)])
+    first, second = (read(tmp_path, name, split=split, pictures="drawn") for split in ("eval", "train"))
+    both = read(tmp_path, name, split="all", pictures="drawn")
+    assert both.reading.records == 8 and len(both) == len(first) + len(second)
+    told = [edit.query for edit in both.edits]
+    assert told == [edit.query for edit in (*first.edits, *second.edits)]
+    with pytest.raises(StreamError, match="asks what an edit of the stream asks"):
+        both.pool(3, 0)
+    assert read(tmp_path, name, split="all", held_out=2, pictures="drawn").pool(2, 0).items
 
 
 def test_without_a_training_split_the_end_of_the_file_may_be_held_out(tmp_path: Path) -> None:
@@ -454,6 +490,26 @@ def test_ten_thousand_records_are_all_read(tmp_path: Path) -> None:
     write_records(tmp_path / "eval_edit_onehop.json", [onehop(i) for i in range(10_000)])
     stream = load_stream("vlkeb", edits=10**6, root=str(tmp_path), pictures="unread")
     assert len(stream) == stream.reading.records == 10_000
+
+
+def test_made_records_are_read_as_zsre_and_each_is_about_another_subject(tmp_path: Path) -> None:
+    runner = CliRunner()
+    made = runner.invoke(app, ["stream", "make", "3000", "-o", str(tmp_path / "a")])
+    assert made.exit_code == 0 and made.output.strip() == str(tmp_path / "a/zsre_mend_eval.json")
+    stream = read(tmp_path / "a", "zsre", edits=5000)
+    assert len(stream) == stream.reading.records == 3000 == len({edit.subject for edit in stream.edits})
+    assert asked_of(stream, 7) == Counter([REL, GEN_T, LOC_T])
+    assert all(stream.truths(edit.id) != (edit.target,) for edit in stream.edits)
+    write_records(tmp_path / "b" / "zsre_mend_eval.json", list(made_records(500)))
+    assert read(tmp_path / "b", "zsre", edits=500).edits == stream.edits[:500], "a longer file begins like a shorter"
+    assert runner.invoke(app, ["stream", "make", "99999999", "-o", str(tmp_path)]).exit_code != 0
+
+
+def test_a_record_of_two_edits_is_bad_once(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, "cckeb")
+    (tmp_path / "p/1.png").unlink()
+    reading = read(tmp_path, "cckeb", skip_bad=True).reading
+    assert (reading.records, reading.bad) == (3, 1) and len(set(reading.problems)) == len(reading.problems)
 
 
 def test_a_cckeb_record_may_lack_its_textual_edit(tmp_path: Path) -> None:
