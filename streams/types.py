@@ -8,10 +8,10 @@ a field that is added later cannot be forgotten.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 Axis = Literal[
     "reliability",
@@ -256,6 +256,30 @@ class PoolItem:
     probes: tuple[Probe, ...]
 
 
+class MadeOnce(Sequence[PoolItem]):
+    """So many items that are made when the first one is wanted: a fit that is there already needs none of them.
+
+    Raises what making them raises.
+    """
+
+    def __init__(self, n: int, make: Callable[[], tuple[PoolItem, ...]]) -> None:
+        self._n, self._make = n, make
+
+    @cached_property
+    def _items(self) -> tuple[PoolItem, ...]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, at: int) -> PoolItem: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[PoolItem, ...]: ...
+    def __getitem__(self, at):
+        return self._items[at]
+
+    def __len__(self) -> int:
+        return self._n
+
+
 @dataclass(frozen=True)
 class Pool:
     """What `fit` and `tune` may see: items made of `fit` entities only. `digest` is part of a fit's identity.
@@ -264,7 +288,7 @@ class Pool:
     fits are found by it, and a test holds the items to it.
     """
 
-    items: tuple[PoolItem, ...]
+    items: Sequence[PoolItem] = field(compare=False)  # the digest stands for them
     digest: str
     seed: int = 0
 

@@ -45,7 +45,7 @@ from streams.order import (
 )
 from streams.problems import IsPath
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, Pool, PoolItem, digest_of
+from streams.types import Edit, MadeOnce, Pool, PoolItem, digest_of
 
 _VERSION = "atlas-5"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
@@ -134,7 +134,15 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
 
 
 def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
-    """Return n training items of the entities of split 'train'; each stands by itself, so facts may recur."""
+    """Return n training items of the entities of split 'train'; each stands by itself, so facts may recur.
+
+    They are drawn when they are looked at, which raises `StreamError` where the atlas has fewer.
+    """
+    digest = digest_of(*POOL_VERSION, _world_digest(world), known.digest, str(n), str(seed))
+    return Pool(MadeOnce(n, partial(_fit_items, world, known, n, seed)), digest, seed)
+
+
+def _fit_items(world: World, known: Known, n: int, seed: int) -> tuple[PoolItem, ...]:
     catalogue = Catalogue(world, known, "train")
     items: list[PoolItem] = []
     taken: set[str] = set()
@@ -151,8 +159,7 @@ def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
             scene = Scene(catalogue, seed, frozenset({(edit.subject, edit.relation)}), held_out=False)
             items.append(PoolItem(edit, probes_of(edit, book.wordings[edit.id], scene)))
         round_ += 1
-    digest = digest_of(*POOL_VERSION, _world_digest(world), known.digest, str(n), str(seed))
-    return Pool(tuple(items), digest, seed)
+    return tuple(items)
 
 
 class _Book:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from streams.atlas import edits
 from streams.atlas.prompts import gives_away
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import FAMILY, load_world
@@ -225,3 +226,12 @@ def test_a_missing_or_foreign_table_is_an_error(tmp_path):
     (tmp_path / "text.parquet").write_text("no table")
     with pytest.raises(StreamError, match="not a readable Parquet"):
         load_stream("atlas", edits=1, known=str(tmp_path / "text.parquet"))
+
+
+def test_items_of_a_pool_are_made_when_they_are_looked_at_and_not_for_its_name(monkeypatch) -> None:
+    made: list[int] = []
+    real = edits._fit_items
+    monkeypatch.setattr(edits, "_fit_items", lambda *given: made.append(given[2]) or real(*given))
+    pool = load_stream("atlas", edits=1).pool(7)
+    assert len(pool.items) == 7 and pool.digest and not made
+    assert len(tuple(pool.items)) == 7 and pool.items[2:4] == tuple(pool.items)[2:4] and made == [7]
