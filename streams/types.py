@@ -279,6 +279,12 @@ class MadeOnce(Sequence[PoolItem]):
     def __len__(self) -> int:
         return self._n
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._items == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -288,7 +294,7 @@ class Pool:
     fits are found by it, and a test holds the items to it.
     """
 
-    items: Sequence[PoolItem] = field(compare=False)  # the digest stands for them
+    items: Sequence[PoolItem]
     digest: str
     seed: int = 0
 
