@@ -60,7 +60,7 @@ def identity_of(thing: object) -> str:
 def _parts(value: object) -> Iterator[str]:
     if isinstance(value, str | int | float | None):
         yield f"{type(value).__name__}:{value}"
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | MadeOnce):
         yield f"tuple:{len(value)}"
         for one in value:
             yield from _parts(one)

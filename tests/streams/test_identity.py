@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Sequence
 
 import pytest
 
@@ -37,7 +38,7 @@ def made(hint: object, mark: str) -> typing.Any:
         return of[0] if mark == "a" else of[1]
     if origin in (typing.Union, types.UnionType):
         return made(next(one for one in of if one is not type(None)), mark)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return (made(of[0], mark),)
     return {str: mark, int: len(mark) + ord(mark), float: float(ord(mark)), bool: mark == "a"}[hint]  # type: ignore[index]
 
