@@ -41,7 +41,8 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
     """Return the cells of a sweep recipe or file (or of the defaults) with changes by dotted key.
 
     A change that is a list varies its key (`seed=0,1`), instead of what the grid of the file gives for it; of a key
-    that is a list itself (`panels=1,2,5`) it is one value, and a list of lists varies it. Every cell's configuration
+    that is a list itself (`panels=1,2,5`) it is one value, and a list of lists varies it. A changed option
+    (`stream.split=eval`) also counts where a part of the grid has another value for it. Every cell's configuration
     is checked before anything runs; raises `ConfigError` with the label of the cell.
     """
     table = find_table(source) if source else {}
@@ -69,7 +70,7 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
     fixed = {key: value for key, value in changes.items() if key not in grid}
     found = []
     for values in itertools.product(*grid.values()):
-        own = dict(zip(grid, values, strict=True))
+        own = {key: _without(key, value, fixed) for key, value in zip(grid, values, strict=True)}
         name = " ".join(words_of(own))
         try:
             resolved = resolve(from_table(run, flat_changes({**fixed, **own})))
@@ -80,6 +81,13 @@ def cells(source: str | None, changes: Mapping[str, Any] | None = None) -> list[
         if not (config.label and any(cell.config == config for cell in found)):  # two settings that are equal are one
             found.append(Cell(" ".join([resolved.label, *words_of(rest)]), config))
     return found
+
+
+def _without(part: str, value: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a value of the grid without the options that a change gives another value."""
+    if not isinstance(value, Mapping):
+        return value
+    return {option: one for option, one in value.items() if f"{part}.{option}" not in changes}
 
 
 def with_threads(config: RunConfig) -> RunConfig:

@@ -47,6 +47,18 @@ def test_a_file_names_a_grid_and_words_replace_its_keys_one_by_one(tmp_path: Pat
     assert labels(str(file), "seed=7,8", "edits=5") == ["none seed=7", "none seed=8", "ft seed=7", "ft seed=8"]
 
 
+def test_an_option_in_words_counts_also_where_the_grid_has_another_value_for_it(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[run]\nedits = 3\n[grid]\neditor = [{ name = "grace", steps = 7, radius = 2.0 }, "rag"]\n'
+        'stream = [{ name = "toy", order = "file" }]\n'
+    )
+    found = cells(str(tmp_path / "s.toml"), {"editor.steps": 5, "stream.order": "shuffled", "editor": ["grace"]})
+    assert [cell.config.editor.options["steps"] for cell in found] == [5]
+    both = cells(str(tmp_path / "s.toml"), {"stream.order": "shuffled", "edits": 2})
+    assert {cell.config.stream.options["order"] for cell in both} == {"shuffled"}
+    assert [both[0].config.editor.options[name] for name in ("steps", "radius")] == [7, 2.0]
+
+
 def test_words_alone_make_a_sweep() -> None:
     assert labels(None, "editor=none,grace", "edits=5", "seed=0,1") == [
         "none seed=0", "none seed=1", "grace seed=0", "grace seed=1",
