@@ -43,6 +43,7 @@ def test_the_unedited_model_is_exactly_flat(curves: Path) -> None:
     assert len(kept) > 10 and set(kept["mean"]) == {1.0}
 
 
+@pytest.mark.soak
 def test_fine_tuning_loses_locality(tmp_path: Path) -> None:
     """Over a hundred edits: thirty, at the rate that is chosen for hundreds, leave it whole."""
     once = {"panels.at": [100], "panels.instant": False, "panels.latency_routes": 0, "panels.latency_answers": 0}

@@ -66,7 +66,7 @@ def test_a_fit_killed_twice_learns_what_an_unbroken_one_learns(name, tiny_vlm, t
 
 def test_a_finished_fit_leaves_nothing_unfinished(tiny_vlm, tmp_path):
     kind = editor_class("recipe")
-    options = kind.Options(steps=2, batch=4, routing_batch=6)  # type: ignore[call-arg]
+    options = kind.Options(steps=2, routing_steps=2, batch=4, routing_batch=6)  # type: ignore[call-arg]
     fit = Fit.of(kind, "recipe", options, tiny_vlm, load_stream("toy", edits=4, seed=0).pool(POOL, 0))
     state, source = fit.state(tiny_vlm, tmp_path)
     assert source == "learnt" and [p.name for p in tmp_path.iterdir()] == [f"{fit.digest}.safetensors"]

@@ -25,7 +25,7 @@ class Reader:
     make: Callable[[Path], None]
     read: Callable[[Path], object]
     spoil: Callable[[Path, random.Random], str]
-    examples: int  # of `make test`: about twelve seconds' worth
+    examples: int  # of `make test`: about six seconds' worth
 
 
 def any_file(*patterns: str) -> Callable[[Path, random.Random], str]:
@@ -276,15 +276,15 @@ def _read_evidence(folder: Path) -> None:
 
 
 READERS: dict[str, Reader] = {
-    "evidence": Reader(_evidence, _read_evidence, _spoil_evidence, 1000),
-    "words": Reader(_words, _read_words, _spoil_words, 6000),
-    "toml": Reader(_toml, _read_toml, any_file("*.toml"), 600),
-    "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 2000),
-    "pictures": Reader(_pictures, _read_pictures, any_file("*.*"), 1200),
-    "trace": Reader(_trace, _read_trace, any_file("*.txt"), 8000),
-    "known": Reader(_known, _read_known, any_file("*.parquet"), 1500),
-    "run": Reader(_run, _read_run, any_file("run/**/*"), 500),
-    "report": Reader(_run, _read_run_whole, any_file("run/**/*"), 6),
-    "cache": Reader(_cache, _read_cache, any_file("cache/**/*"), 18),
-    "model": Reader(_model, _read_model, any_file("model/*"), 50),
+    "evidence": Reader(_evidence, _read_evidence, _spoil_evidence, 500),
+    "words": Reader(_words, _read_words, _spoil_words, 3000),
+    "toml": Reader(_toml, _read_toml, any_file("*.toml"), 300),
+    "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 1000),
+    "pictures": Reader(_pictures, _read_pictures, any_file("*.*"), 600),
+    "trace": Reader(_trace, _read_trace, any_file("*.txt"), 4000),
+    "known": Reader(_known, _read_known, any_file("*.parquet"), 750),
+    "run": Reader(_run, _read_run, any_file("run/**/*"), 250),
+    "report": Reader(_run, _read_run_whole, any_file("run/**/*"), 4),
+    "cache": Reader(_cache, _read_cache, any_file("cache/**/*"), 10),
+    "model": Reader(_model, _read_model, any_file("model/*"), 25),
 }

@@ -42,7 +42,7 @@ def fuzzed(reader: str, seconds: float, folder: Path, *, last: int = 10**9) -> N
 
 @pytest.mark.parametrize("reader", READERS)
 def test_damaged_files_are_read_or_refused_in_words(reader: str, tmp_path: Path) -> None:
-    """The same examples on every machine, about two minutes of them."""
+    """The same examples on every machine, about a minute of them."""
     fuzzed(reader, 60, tmp_path, last=READERS[reader].examples)
 
 

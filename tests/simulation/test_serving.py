@@ -94,12 +94,13 @@ def test_queries_first_waits_less_and_lets_edits_lag(folder) -> None:
 
 
 def test_a_measured_clock_measures_every_part_of_a_query(folder) -> None:
-    log = run(folder, editor="grace", clock="measured", **{"queries.rate": 1.0})
+    few = {"editor": "grace", "edits": 8, "queries.rate": 1.0}
+    log = run(folder, clock="measured", **few)
     for row in rows(log, Served):
         assert row["encode_s"] > 0 and row["route_s"] > 0 and row["answer_s"] > 0
-    again = run(folder, editor="grace", clock="replayed", **{"queries.rate": 1.0, "clock.run": str(log.folder)})
+    again = run(folder, clock="replayed", **few, **{"clock.run": str(log.folder)})
     assert rows(again, Served) == rows(log, Served)
-    fitted = run(folder, editor="grace", clock="fitted", **{"queries.rate": 1.0, "clock.run": str(log.folder)})
+    fitted = run(folder, clock="fitted", **few, **{"clock.run": str(log.folder)})
     seen, drawn = ([row["answer_s"] for row in rows(one, Served)] for one in (log, fitted))
     assert min(seen) / 2 < sum(drawn) / len(drawn) < 2 * max(seen)
 

@@ -91,8 +91,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     "number, to_group, code",
     [
         (signal.SIGTERM, False, 143),
-        (signal.SIGINT, True, 130),
-        pytest.param(signal.SIGHUP, False, 129, marks=pytest.mark.soak),  # as SIGTERM, half a minute more
+        pytest.param(signal.SIGINT, True, 130, marks=pytest.mark.soak),  # as SIGTERM, half a minute more
+        pytest.param(signal.SIGHUP, False, 129, marks=pytest.mark.soak),
     ],
 )
 def test_a_sweep_that_is_asked_to_stop_ends_its_cells_and_starts_no_other(
@@ -155,6 +155,7 @@ def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
     assert "stopped; committed panels are kept: " in last and f" of 400 edits in {folder}. Go on with" in last
 
 
+@pytest.mark.soak
 def test_in_python_an_interrupt_passes_on_when_the_cells_have_ended(started, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     changes = parse_words(WORDS) | {"seed": [1, 2], "out": str(out)}

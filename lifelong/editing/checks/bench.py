@@ -65,8 +65,8 @@ def same_scored(a: Scored, b: Scored) -> bool:
 class Workbench:
     """Makes editors of one class on one model and asks them things.
 
-    An option called `steps` is set to a few, so that optimisation is short; `options` overrides it. What `fit` learnt
-    is kept and given to every later editor.
+    Options called `steps` or `..._steps` are set to a few, so that optimisation is short; `options` overrides them.
+    What `fit` learnt is kept and given to every later editor.
     """
 
     kind: type[Editor]
@@ -108,7 +108,7 @@ class Workbench:
     @cached_property
     def settings(self) -> EditorOptions:
         """The options of every editor made here; raises `ValueError`, one line, where they are not this editor's."""
-        short = {"steps": STEPS} if "steps" in self.kind.Options.model_fields else {}
+        short = {name: STEPS for name in self.kind.Options.model_fields if name == "steps" or name.endswith("_steps")}
         try:
             return self.kind.Options(**{**short, **self.options})
         except ValidationError as error:
