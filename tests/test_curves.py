@@ -14,7 +14,8 @@ EDITORS = ("none", "ft", "grace", "liveedit", "rag")
 @pytest.fixture(scope="module")
 def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("curves")
-    changes = {"edits": 30, "out": str(out), "panels.latency_routes": 20, "panels.latency_answers": 5}
+    few = {"panels.at": [1, 10, 30], "panels.latency_routes": 10, "panels.latency_answers": 2}
+    changes = {"edits": 30, "out": str(out), **few}
     folders = [lifelong.run("curves", quiet=True, **{"editor": editor, **changes}) for editor in EDITORS]
     return write_report(folders, out / "report").parent
 
