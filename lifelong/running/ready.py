@@ -25,8 +25,9 @@ def check_ready(ready: Prepared, say: Callable[[str], None] = lambda _: None) ->
     check_writable("out", Path(config.out))
     check_writable("cache", config.cache_folder())
     settings = SimulationSettings(
-        (), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s
-    )
+        (), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s,
+        restore_every=config.restore_every or 0,
+    )  # fmt: skip
     try:
         check_settings(settings, make_clock(config).measures, resolved.kind.turn_of(resolved.options))
         resolved.editor(ready.vlm).close()

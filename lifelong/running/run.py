@@ -21,10 +21,9 @@ from lifelong.log.facts import APPLIED
 from lifelong.log.files import content_digest, held
 from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
-from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.plan import plan_run
-from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
+from lifelong.running.prepare import Prepared, baseline_of, due_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
@@ -212,7 +211,7 @@ def time_matters(ready: Prepared) -> Iterator[str]:
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
-    steps = config.panels.steps(len(stream.edits))
+    steps = config.steps(len(stream.edits))
     if busy := busy_machine():
         progress.say(busy)
     editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
@@ -227,7 +226,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
                 editor.load_fitted(learnt)
         panel = panel_of(ready, editor, baseline)
         saved = log.checkpoint()
-        due = DueProbes(stream, config.panels, routed=ready.resolved.kind.routed_by(ready.resolved.options))
+        due = due_of(ready)
         progress.total = len(stream.edits)
         progress.begin(
             0 if saved is None else len(saved.meta["simulation"]["history"]),
