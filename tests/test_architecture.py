@@ -51,6 +51,7 @@ CONVERTERS = ("lifelong/models/minigpt4/convert.py", "lifelong/models/smol/parts
 STREAMS = (
     "streams/atlas/edits.py",
     "streams/jsonl.py",
+    "streams/mixed.py",
     "streams/toy.py",
     *sorted(
         f"streams/published/{path.name}"

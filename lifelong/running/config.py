@@ -259,10 +259,19 @@ def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
     for key, below in table.items():
         if isinstance(below, dict):
             table[key] = {k: v for k, v in below.items() if not _known_by_content(key, k, v, digests)}
+    if "stream" in digests:  # a mix holds streams, each with files of its own
+        table["stream"] = _without_paths(table["stream"])
     if isinstance(other := table["fit"].get("stream"), dict):  # what is learnt from it is in the fit's own digest
         table["fit"]["stream"] = {k: v for k, v in other.items() if not (isinstance(v, str) and os.path.isabs(v))}
     text = json.dumps([table, dict(digests)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a stream's options without the absolute paths in the tables that they hold."""
+    if isinstance(value, dict):
+        return {k: _without_paths(v) for k, v in value.items() if not (isinstance(v, str) and os.path.isabs(v))}
+    return [_without_paths(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, str]) -> bool:
