@@ -216,9 +216,15 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
     ).unique()
+    return facts_of_runs(facts, pairs), kept
+
+
+def facts_of_runs(facts: Facts, pairs: pl.DataFrame) -> Facts:
+    """Return the facts of some runs alone: of those whose `editor` and `seed` are among the rows of `pairs`."""
     tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}
-    found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in tables.items()}
-    return replace(facts, **found), kept
+    whole = {name: table for name, table in tables.items() if "editor" in table.columns}
+    found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in whole.items()}
+    return replace(facts, **found)
 
 
 def labelled(runs: Sequence[RunInfo]) -> list[RunInfo]:

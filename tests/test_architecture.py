@@ -35,7 +35,7 @@ INSIDE = {
         ("numbers",),
         ("analyses",),
         ("figures", "page_tables"),
-        ("page", "stress_page", "route_page", "ladder_page"),
+        ("page", "stress_page", "route_page", "ladder_page", "beside_papers"),
     ),
 }
 """The order inside a package: a part imports itself and the parts before it."""

@@ -89,7 +89,7 @@ def test_its_words_are_read_written_and_read_again_and_a_moved_folder_is_the_sam
         ({"parts": ["toy", "atlas"], "pattern": [1, 0]}, "at least one edit"),
         ({"parts": ["toy", "atlas"], "root": "x"}, "no part .toy, atlas. has such an option"),
         ({"parts": ["toy", {"name": "atlas", "identty": 1}]}, "identty"),
-        ({"parts": [{"name": "toy", "only": ["colr"]}]}, "no edit of toy is left.*Did you mean"),
+        ({"parts": [{"name": "toy", "only": ["ownr"]}]}, "no edit of toy is left.*Did you mean"),
         ({"parts": ["toy", {"label": "x"}]}, "a table with its name"),
     ],
 )

@@ -25,6 +25,8 @@ from reports.statistics.seeds import of_seeds
 from reports.table import Facts
 
 PERIOD = 50
+KEYS = "keys"
+"""The measure that is a count: the entries of the bank."""
 TEST = "test"
 """The variant of the general set that was held back from training; all others are of what the base learnt."""
 
@@ -123,7 +125,7 @@ def _keys(gauged: pl.DataFrame, has_bank: pl.DataFrame, keys: list[str]) -> pl.D
     for (editor, step), part in mine.group_by("editor", "step", maintain_order=True):
         found = of_seeds([float(size) for size in part["bank_len"]], len(part))
         ends = (found.get("low"), found.get("high"))
-        rows.append((editor, step, "keys", "", found["mean"], *ends, found["n"], int(found["mean"]), len(part)))
+        rows.append((editor, step, KEYS, "", found["mean"], *ends, found["n"], int(found["mean"]), len(part)))
     names = [*keys, "mean", "low", "high", "n", "edits", "seeds"]
     kinds = [pl.String, pl.Int64, pl.String, pl.String, *[pl.Float64] * 3, pl.UInt32, pl.UInt32, pl.Int64]
     return pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")

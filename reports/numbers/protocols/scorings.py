@@ -33,7 +33,7 @@ SCORED: Mapping[str, Measure] = {
     "Comp": Measure("compositional", "in"),
 }
 """What is printed of every protocol, by the papers' names; `Port` is portability of one hop."""
-ORDER = (*SCORED, SPECIFICITY)
+SCORED_ORDER = (*SCORED, SPECIFICITY)
 """The order of columns: `SPECIFICITY` is the mean of its two halves."""
 
 
