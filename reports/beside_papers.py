@@ -113,14 +113,17 @@ def _block(
     for table in tables:
         numbers = [_number(table, editor, name) for name in columns]
         said = f"published: {table.called[editor]}, {table.on} ({table.source.split(' ')[0]})"
-        lines.append([said, *("" if number is None else f"{number / 100:.3f}" for number in numbers)])
+        lines.append([said, *("" if number is None else _share(number / 100) for number in numbers)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _shown(row: Mapping[str, Any]) -> str:
-    if row["mean"] > 1:  # a count
+    if row["measure"] == KEYS:
         return f"{row['mean']:,.0f}"
-    return (
-        f"{row['mean']:.3f} [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else f"{row['mean']:.3f}"
-    )
+    ends = "" if row["low"] is None else f" ({_share(row['low'], 2)} to {_share(row['high'], 2)})"
+    return f"{_share(row['mean'])}{ends}"
+
+
+def _share(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}".removeprefix("0")
