@@ -35,7 +35,7 @@ _PUT_BACK = "restore_every="
 
 
 @dataclass(frozen=True)
-class Beside:
+class BesidePapers:
     """A view, and by editor and cell the published tables that have a row of it. `titles` are the editors' labels."""
 
     view: View
@@ -79,13 +79,13 @@ class Beside:
         return out
 
 
-def stand_beside(name: str, facts: Facts, runs: Sequence[RunInfo], at: Sequence[int] = ()) -> Beside:
+def stand_beside(name: str, facts: Facts, runs: Sequence[RunInfo], at: Sequence[int] = ()) -> BesidePapers:
     """Return a protocol's view of runs and the published tables that have its cells; raises what `view_of` raises."""
     view = view_of(name, facts, at)
     streams = {run.editor: run.stream for run in runs}
     cells = view.table.select("editor", "cell").unique(maintain_order=True).rows()
     found = {(e, n): cells_of(name, streams.get(e, ""), facts.names.get(e, e), n) for e, n in cells}
-    return Beside(view, {key: tables for key, tables in found.items() if tables}, facts.names)
+    return BesidePapers(view, {key: tables for key, tables in found.items() if tables}, facts.names)
 
 
 def _titled(editor: str) -> str:

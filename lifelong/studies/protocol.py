@@ -11,7 +11,7 @@ from lifelong.studies.report import run_folders
 from streams.near import near
 
 if TYPE_CHECKING:
-    from reports.beside_papers import Beside
+    from reports.beside_papers import BesidePapers
 
 
 def protocol_view(
@@ -20,7 +20,7 @@ def protocol_view(
     at: Sequence[int] = (),
     *,
     say: Callable[[str], None] = lambda _: None,
-) -> Beside:
+) -> BesidePapers:
     """Return what runs score under a published protocol, with the published numbers of the same cells.
 
     `at` are the protocol's numbers (sizes of chunks, gaps, a period); without any all usual ones that the runs hold.

@@ -58,11 +58,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("recipe", RECIPE_OF)
 def test_a_recipe_says_what_it_reproduces_what_it_cannot_and_how_it_is_read(recipe: str) -> None:
-    about = (RECIPES / f"{recipe}.toml").read_text(encoding="utf-8").splitlines()[:3]
+    about = (RECIPES / f"{recipe}.toml").read_text(encoding="utf-8").splitlines()[:4]
     assert all(line.startswith("# ") for line in about)
-    assert (
-        f"lifelong protocol {RECIPE_OF[recipe]} runs/{recipe}" in about[2] and "root=FOLDER model=FOLDER" in about[2]
-    )
+    assert about[3] == f"# lifelong protocol {RECIPE_OF[recipe]} runs/{recipe}"
+    assert "stream.root=FOLDER" in about[2] and "model=FOLDER" in about[2]
     configs = [cell.config for cell in cells(recipe)]
     assert all(config.model.name == "atlas" and config.stream.name in ("atlas", "mixed") for config in configs)
     assert {Path(config.out).name for config in configs} == {recipe}

@@ -15,11 +15,11 @@ from reports.numbers.protocols.view import (
     check_measures,
     check_whole,
     clusters_of,
+    in_words,
     made,
     means,
     once,
     replaced,
-    said,
 )
 from reports.table import Facts
 
@@ -96,6 +96,6 @@ def _rows(facts: Facts, size: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
     dropped = len(edits) - len(wanted)
     notes += [f"{dropped:,} edits lie in no full chunk of this size, and are left out"] if dropped else []
     notes += [f"{len(gone):,} edits were replaced within their chunk, and are left out"] if len(gone) else []
-    notes += [f"the stream does not ask {said(unasked(found))}"] if unasked(found) else []
+    notes += [f"the stream does not ask {in_words(unasked(found))}"] if unasked(found) else []
     cells = (pl.lit(size).alias("cell"), pl.lit("").alias("part"), pl.col("made").alias("order"))
     return found.with_columns(cells), tuple(notes)

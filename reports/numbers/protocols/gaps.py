@@ -16,11 +16,11 @@ from reports.numbers.protocols.view import (
     View,
     check_measures,
     check_whole,
+    in_words,
     means,
     once,
     one_stream,
     replaced,
-    said,
 )
 from reports.table import Facts
 
@@ -108,5 +108,5 @@ def _rows(
         found.append(counted.with_columns(pl.lit(name).alias("cell")))
     rows = pl.concat(found).with_columns(pl.lit("").alias("part"), pl.col("made").alias("order"))
     notes += [f"{gone:,} times an edit had been replaced by then: left out"] if gone else []
-    notes += [f"the stream does not ask {said(unasked(rows))}"] if unasked(rows) else []
+    notes += [f"the stream does not ask {in_words(unasked(rows))}"] if unasked(rows) else []
     return rows, tuple(notes)

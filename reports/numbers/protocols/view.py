@@ -16,7 +16,7 @@ from reports.statistics.seeds import ENOUGH
 from reports.table import Facts
 
 RUN = ["editor", "seed"]
-COLUMNS = ("editor", "cell", "part", "measure", "scoring", "mean", "low", "high", "n", "edits", "seeds")
+VIEW_COLUMNS = ("editor", "cell", "part", "measure", "scoring", "mean", "low", "high", "n", "edits", "seeds")
 _EDIT = [*RUN, "edit_id"]
 _UNIT = pl.when(pl.col("edit_id") == "").then(pl.col("probe_id")).otherwise(pl.col("edit_id")).alias("unit")
 
@@ -27,7 +27,7 @@ class NotHeldError(ValueError):
 
 @dataclass(frozen=True)
 class View:
-    """What a protocol makes of facts: `table` has the columns `COLUMNS`, `notes` are sentences about it.
+    """What a protocol makes of facts: `table` has the columns `VIEW_COLUMNS`, `notes` are sentences about it.
 
     `cell` is the protocol's number (a chunk's size, a gap, a step), `part` the part of a mixed stream ('': all of
     it). A mean comes with the ends of its 95 % interval, n (questions), and how many edits and seeds they are of.
@@ -157,7 +157,7 @@ _SCHEMA = {
 
 def as_table(found: pl.DataFrame) -> pl.DataFrame:
     """Return rows in the columns of a view, each of its type."""
-    return found.select(pl.col(name).cast(_SCHEMA[name]) for name in COLUMNS)
+    return found.select(pl.col(name).cast(_SCHEMA[name]) for name in VIEW_COLUMNS)
 
 
 def clusters_of(chunks: int) -> str:
@@ -168,6 +168,6 @@ def clusters_of(chunks: int) -> str:
     return "chunk" if chunks >= ENOUGH else "edit_id"
 
 
-def said(values: Sequence[str]) -> str:
+def in_words(values: Sequence[str]) -> str:
     """Return names in a row for a sentence."""
     return ", ".join(values[:-1]) + (" and " if len(values) > 1 else "") + values[-1] if values else ""
