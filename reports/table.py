@@ -219,6 +219,17 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
     return facts_of_runs(facts, pairs), kept
 
 
+def check_lived_through(facts: Facts, runs: Sequence[RunInfo]) -> None:
+    """Raise `ValueError` naming a run that put its model back: what a report says is about one long stream."""
+    back = {(editor, seed) for editor, seed in facts.restored.select("editor", "seed").iter_rows()}
+    folder = next((run.folder for run in runs if (run.editor, run.seed) in back), None)
+    if folder is not None:
+        raise ValueError(
+            f"{folder}: this run put its model back after every chunk (restore_every), and a report is about one "
+            f"long stream. See what it measured: lifelong protocol end-of-chunk {folder}"
+        )
+
+
 def facts_of_runs(facts: Facts, pairs: pl.DataFrame) -> Facts:
     """Return the facts of some runs alone: of those whose `editor` and `seed` are among the rows of `pairs`."""
     tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}

@@ -22,7 +22,7 @@ from streams.published.case import Pictured
 from streams.published.reader import Benchmark, Reader, file_digest
 from streams.settings import PathText
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Pool, PoolItem, digest_of, identity_of
+from streams.types import Pool, PoolItem, Probe, digest_of, identity_of, modality_of, probe_with_id
 
 _VERSION = "published-1"
 
@@ -45,6 +45,12 @@ class PublishedOptions(StreamOptions):
     split: Literal["eval", "train"] = Field("eval", description="which of the published files the edits are from")
     held_out: int = Field(
         0, ge=0, description="so many records at the end of the file are the pool to learn from, and no edits"
+    )
+    general: int = Field(
+        0,
+        ge=0,
+        description="so many records before those held out, and as many to learn from, are asked at panels as "
+        "questions that no edit is about",
     )
     order: str = Field("file", description=f"file (as it stands), or one of {', '.join(PERMUTING)}")
     skip_bad: bool = Field(False, description="leave out records that cannot be used, and say which")
@@ -70,13 +76,17 @@ def read_benchmark(
     drafts: list[Pictured] = []
     for file in files:
         drafts += reader.drafts(file)
-        if options.order == "file" and not options.held_out and not train and len(drafts) >= edits:
+        ends = options.held_out or options.general  # both are of the file's end
+        if options.order == "file" and not ends and not train and len(drafts) >= edits:
             break  # what comes after is no edit of this stream
     held = min(options.held_out, len(drafts))
-    candidates, kept_back = drafts[: len(drafts) - held], drafts[len(drafts) - held :]
+    rest, kept_back = drafts[: len(drafts) - held], drafts[len(drafts) - held :]
+    aside = min(options.general, len(rest))
+    candidates, untouched = rest[: len(rest) - aside], rest[len(rest) - aside :]
 
     # What is wrong with the records themselves and with the pictures of those chosen is told together.
     chosen = reader.pictured(_in_order(candidates, options.order, seed), edits, watch)
+    general = _general(reader.pictured(untouched, aside, watch), "test") if aside else ()
     where = reader.where(files)
     reading = reader.reading
     notes = left_out(where, reading, skip=options.skip_bad)
@@ -90,7 +100,10 @@ def read_benchmark(
 
     # The pool: the end of the file, what the edits leave of the training split, or the whole of it.
     here = kept_back or (drafts if train else [])
-    source = _Learning(benchmark, options, part, chosen if train else candidates, here)
+    source = _Learning(benchmark, options, part, chosen if train else rest, here)
+    general += _general(source.first(options.general), "train") if options.general else ()
+    asked = {_question(draft) for draft in chosen}
+    general = tuple(p for p in general if (p.query.prompt, p.query.image.uri if p.query.image else "") not in asked)
     texts = (d.text + "".join(i.digest for i in _images(d)) for d in chosen)
     made_of = digest_of(_VERSION, benchmark.name, repr(reader.template), options.pictures, source.digest, *texts)
     truths = dict(zip(items, (d.draft.truths for d in chosen), strict=True))
@@ -99,7 +112,7 @@ def read_benchmark(
         benchmark.name,
         made_of,
         tuple(item.edit for item in items.values()),
-        (),
+        tuple({probe.id: probe for probe in general}.values()),
         Source(
             lambda edit: asked_probes(edit, items[edit.id].probes),
             source.pool,
@@ -130,6 +143,11 @@ class _Learning:
             )
         self.digest = digest_of(*(d.text for d in here), *(file_digest(file.path) for file in self._files))
 
+    def first(self, n: int) -> list[Pictured]:
+        """Return the first n drafts of what may be learnt from; none where there is nothing, or none is whole."""
+        drafts = [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
+        return self._reader.pictured(drafts, n, None)
+
     def pool(self, n: int, seed: int) -> Pool:
         """Return n items none of which asks what an edit of the stream asks; raises `StreamError` without any."""
         options, name = self._options, self._benchmark.name
@@ -146,6 +164,17 @@ class _Learning:
             raise StreamError(f"{where}: every record to learn from asks what an edit of the stream asks, or is bad.")
         found = tuple(replace(item, probes=asked_probes(item.edit, item.probes)) for item in _items(chosen).values())
         return Pool(found, identity_of(found), seed)
+
+
+def _general(drafts: Sequence[Pictured], variant: str) -> tuple[Probe, ...]:
+    """Return the questions of drafts as ones that no edit is about: they should be answered as before any edit."""
+    probes = []
+    for one in drafts:
+        edit, modality = one.draft.edit, modality_of("general", one.draft.edit.query, one.draft.edit.query)
+        answers = one.draft.truths or (edit.target,)
+        probe = Probe("", "", "general", variant, modality, edit.query, answers[0], "baseline", answers[1:])
+        probes.append(probe_with_id(probe))
+    return tuple(probes)
 
 
 def _images(draft: Pictured) -> list:

@@ -81,8 +81,15 @@ def ran(recipe: str, model: str, out: Path, **words: Any) -> Any:
     return lifelong.protocol_view(RECIPE_OF[recipe], folder, AT.get(recipe, []))
 
 
-@pytest.mark.parametrize("family", ["llava", "blip2_opt"])
-@pytest.mark.parametrize("recipe", RECIPE_OF)
+QUICK = [(recipe, "llava") for recipe in RECIPE_OF] + [("mmedit-one-step", "blip2_opt")]
+SLOW = [
+    pytest.param(recipe, "blip2_opt", marks=pytest.mark.soak) for recipe in RECIPE_OF if recipe != "mmedit-one-step"
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "family"), [*QUICK, *(pytest.param(*one, marks=pytest.mark.soak) for one in SLOW)]
+)
 def test_a_recipe_runs_on_unchanged_files(
     recipe: str, family: str, folder_of: Callable[[str], Path], root: Path, tmp_path: Path
 ) -> None:

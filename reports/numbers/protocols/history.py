@@ -25,17 +25,18 @@ from reports.statistics.seeds import of_seeds
 from reports.table import Facts
 
 PERIOD = 50
+_GENERAL = "stream.general=50 of published files"
 KEYS = "keys"
 """The measure that is a count: the entries of the bank."""
 TEST = "test"
-"""The variant of the general set that was held back from training; all others are of what the base learnt."""
+"""The variant of the general set that was held back from training; all others are of what was learnt from."""
 
 
 def periodic_history(facts: Facts, every: int = PERIOD) -> View:
     """Return, after every so many edits, T-Patcher's five: ER, SR, GR, TrainR and TestR.
 
     ER: all past edits, asked then. SR and GR: their questions and rephrases, asked when each was made. TrainR and
-    TestR: questions that no edit is about, which the base learnt and which were held back from it, still answered as
+    TestR: questions that no edit is about, of what was learnt from and of what was held back, still answered as
     before any edit. Raises `NotHeldError` for runs without panels about all past edits at those steps.
     """
     edits = one_stream(facts, "history")
@@ -72,8 +73,8 @@ def periodic_history(facts: Facts, every: int = PERIOD) -> View:
     missing = {
         "SR": "no edit was asked as soon as it was made (panels.instant)",
         "GR": "rephrases were not asked as soon as an edit was made (panels.instant, panels.instant_axes)",
-        "TrainR": "the stream has no untouched questions that the base learnt (stream.general)",
-        "TestR": "the stream has no untouched questions that were held back from the base (stream.general)",
+        "TrainR": f"the stream has no untouched questions that were learnt from ({_GENERAL})",
+        "TestR": f"the stream has no untouched questions that were held back ({_GENERAL})",
     }
     notes += [f"{name} is not held: {why}" for name, why in missing.items() if name not in names]
     return View("history", means(rows.filter(pl.col("scoring").is_in([LIVEEDIT, FREE]))), tuple(notes))
@@ -112,7 +113,7 @@ def error_curves(facts: Facts) -> View:
     table = table.rename({"step": "cell"}).with_columns(pl.lit("").alias("part"))
     flat = sorted(set(facts.gauged["editor"].unique()) - set(has_bank["editor"]))
     notes = [f"{', '.join(flat)}: it keeps no keys, so there are neither keys nor conflicts"] if flat else []
-    notes += ["TRR is not held: the stream has no untouched questions (stream.general)"] if general.is_empty() else []
+    notes += [f"TRR is not held: the stream has no untouched questions ({_GENERAL})"] if general.is_empty() else []
     sampled = curve(past, ["editor", "step"]).filter("sampled")
     notes += ["panels asked about a sample by age: each edit counts for those it stands for"] if len(sampled) else []
     return View("curves", as_table(table), tuple(notes))

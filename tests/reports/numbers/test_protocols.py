@@ -2,77 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 import pytest
+from facts_by_hand import log_of, probed
 
-from lifelong.log.facts import Edited, Gauged, Probed, Served, Timed, schema_of, table_of
+from lifelong.log.facts import Probed, schema_of
 from reports.numbers.protocols.chunks import cross_task, end_of_chunk
 from reports.numbers.protocols.gaps import compositional, gap, immediate
 from reports.numbers.protocols.history import error_curves, periodic_history
 from reports.numbers.protocols.scorings import SCORINGS
 from reports.numbers.protocols.view import NotHeldError, View
-from reports.table import PUT_BACK, TOLD_WORDS, Facts
-
-Answer = tuple[int, int, str, float]
-"""The step of a question, the number of its edit, what it is (below) and how it was scored."""
-KINDS = {
-    "rel": ("reliability", "edit", "image"),
-    "t-gen": ("generality", "template", "text"),
-    "m-gen": ("generality", "seen", "image"),
-    "t-loc": ("locality", "text", "text"),
-    "m-loc": ("locality", "far", "image"),
-    "near": ("locality", "near", "image"),
-    "port": ("portability", "1-hop", "image"),
-    "2-hop": ("portability", "2-hop", "image"),
-    "in": ("specificity", "in-scope", "image"),
-    "out": ("specificity", "out-of-scope", "image"),
-    "comp": ("compositional", "comp", "image"),
-    "gone": ("reliability", "superseded", "image"),
-    "learnt": ("general", "text", "text"),
-    "held": ("general", "test", "text"),
-}
-
-
-def probed(step: int, edit: int, kind: str, score: float, scorers: Sequence[str] = (), **more: Any) -> list[Probed]:
-    axis, variant, modality = KINDS[kind]
-    edit_id = "" if axis == "general" else f"e{edit}"
-    outside = axis == "locality" or kind == "out"
-    names = ["teacher_forced", "generated"]
-    names += ["locality_top1_answer", "locality_top1_all", "locality_top10_all"] if outside else []
-    cell = (step, 0.0, f"{kind}{edit}", edit_id, step - edit, axis, variant, modality, "generic")
-    return [Probed(*cell, name, score, **more) for name in scorers or names]
-
-
-def log(
-    answers: Sequence[Answer | list[Probed]],
-    edits: int,
-    *,
-    back: Sequence[int] = (),
-    sources: Mapping[int, str] | None = None,
-    banks: Mapping[int, float] | None = None,
-    batch: int = 1,
-) -> Facts:
-    """The facts of one run of `ft`, seed 0, of edits e1, e2, ...; it was put back after the steps `back`."""
-    rows = [f for one in answers for f in (one if isinstance(one, list) else probed(*one))]
-    made = [Edited(-(-n // batch) * batch, 0.0, f"e{n}", 0.0, 0.0, 0.1, batch) for n in range(1, edits + 1)]
-
-    def frame(kind: type, facts: Sequence[Any]) -> pl.DataFrame:
-        table = pl.DataFrame(pl.from_arrow(table_of(kind, facts)))
-        return table.with_columns(pl.lit("ft").alias("editor"), pl.lit(0, pl.Int32).alias("seed"))
-
-    banks = {edits: 0.0} if banks is None else banks
-    gauged = frame(Gauged, [Gauged(step, 0.0, "bank", "bank_len", n) for step, n in banks.items()])
-    restored = pl.DataFrame({"step": list(back), "value": [0.0] * len(back), "editor": "ft", "seed": 0}, PUT_BACK)
-    told = [{"step": n, "edit_id": f"e{n}", "source": (sources or {}).get(n, ""), "editor": "ft", "seed": 0}
-            for n in range(1, edits + 1)]  # fmt: skip
-    return Facts(
-        frame(Probed, rows), frame(Edited, made), gauged.rename({"value": "bank_len"}), frame(Timed, []),
-        frame(Served, []), pl.DataFrame(), {"ft": "ft"}, pl.DataFrame(told, TOLD_WORDS), restored=restored,
-    )  # fmt: skip
 
 
 def told(view: View, scoring: str = "LiveEdit", part: str = "") -> dict[tuple[int, str], float]:
@@ -92,7 +33,7 @@ CHUNKED = [(3, 1, "rel", 1.0), (3, 2, "rel", 0.0), (3, 3, "rel", 1.0),
 
 
 def test_a_chunk_is_scored_after_its_last_edit_and_an_incomplete_one_is_dropped() -> None:
-    view = end_of_chunk(log(CHUNKED, 7, back=(3, 6)), 3)
+    view = end_of_chunk(log_of(CHUNKED, 7, back=(3, 6)), 3)
     # (1 + 0 + 1 + 0.5 + 1 + 1) / 6; T-Loc of e1 and e4: (1 + 0) / 2; what was asked at once is not counted.
     assert told(view) == {(3, "Rel"): 4.5 / 6, (3, "T-Loc"): 0.5}
     assert told(view, "MMEdit") == {(3, "Rel"): 4 / 6, (3, "T-Loc"): 0.5}, "half of an answer's tokens is no answer"
@@ -103,12 +44,12 @@ def test_a_chunk_is_scored_after_its_last_edit_and_an_incomplete_one_is_dropped(
 
 
 def test_the_beginning_of_a_stream_that_was_never_put_back_is_its_first_chunk() -> None:
-    facts = log([a for a in CHUNKED if a[2] == "rel"], 7)
+    facts = log_of([a for a in CHUNKED if a[2] == "rel"], 7)
     assert told(end_of_chunk(facts, 3)) == {(3, "Rel"): 2 / 3} and told(end_of_chunk(facts, 1)) == {(1, "Rel"): 1.0}
 
 
 def test_chunks_of_one_are_single_edits() -> None:
-    facts = log([(n, n, "rel", float(n != 2)) for n in (1, 2, 3)], 3, back=(1, 2))
+    facts = log_of([(n, n, "rel", float(n != 2)) for n in (1, 2, 3)], 3, back=(1, 2))
     assert told(end_of_chunk(facts, 1)) == {(1, "Rel"): 2 / 3} and counts(end_of_chunk(facts, 1), "Rel", 1) == (
         3,
         3,
@@ -118,7 +59,7 @@ def test_chunks_of_one_are_single_edits() -> None:
 
 def test_an_edit_that_was_replaced_in_its_chunk_is_left_out_and_said() -> None:
     answers = [(3, 1, "gone", 1.0), (3, 2, "rel", 0.0), (3, 3, "rel", 1.0), (1, 1, "rel", 1.0), (1, 1, "t-gen", 1.0)]
-    view = end_of_chunk(log(answers, 3), 3)
+    view = end_of_chunk(log_of(answers, 3), 3)
     assert (
         told(view) == {(3, "Rel"): 0.5} and "1 edits were replaced within their chunk, and are left out" in view.notes
     )
@@ -128,9 +69,9 @@ def test_from_five_chunks_on_chunks_are_what_varies() -> None:
     """Ten edits in five chunks, right or wrong together: as uncertain as five answers, not as ten."""
     scores = [1.0, 0.0, 1.0, 0.0, 1.0]
     answers = [(2 * c + 2, 2 * c + n, "rel", score) for c, score in enumerate(scores) for n in (1, 2)]
-    in_pairs = end_of_chunk(log(answers, 10, back=(2, 4, 6, 8)), 2).table.filter(pl.col("scoring") == "LiveEdit")
+    in_pairs = end_of_chunk(log_of(answers, 10, back=(2, 4, 6, 8)), 2).table.filter(pl.col("scoring") == "LiveEdit")
     singles = [(n, n, "rel", scores[n - 1]) for n in range(1, 6)]
-    alone = end_of_chunk(log(singles, 5, back=(1, 2, 3, 4)), 1).table.filter(pl.col("scoring") == "LiveEdit")
+    alone = end_of_chunk(log_of(singles, 5, back=(1, 2, 3, 4)), 1).table.filter(pl.col("scoring") == "LiveEdit")
     ends = ["mean", "low", "high"]
     assert in_pairs.select(ends).row(0) == pytest.approx(alone.select(ends).row(0))
     assert (in_pairs["n"][0], alone["n"][0]) == (10, 5)
@@ -142,7 +83,7 @@ def test_the_scorings_are_those_of_the_papers() -> None:
                 ("locality_top10_all", 0.6), ("generated", 0.0))]  # fmt: skip
     textual = [replace(f, probe_id="t", modality="text", variant="text") for f in outside]
     inside = probed(1, 1, "rel", 0.75, ["teacher_forced"]) + probed(1, 1, "rel", 1.0, ["generated"])
-    view = immediate(log([inside, outside, textual], 1))
+    view = immediate(log_of([inside, outside, textual], 1))
     found = {s: [told(view, s)[0, m] for m in ("Rel", "T-Loc", "M-Loc")] for s in SCORINGS}
     assert found == {"LiveEdit": [0.75, 0.8, 0.8], "VLKEB": [0.75, 0.7, 0.6], "MMEdit": [0.0, 0.7, 0.6],
                      "free": [1.0, 0.0, 0.0]}  # fmt: skip
@@ -156,19 +97,24 @@ def test_hard_locality_is_none_of_the_papers_and_hops_have_columns_of_their_own(
         (1, 1, "port", 0.5),
         (1, 1, "2-hop", 0.0),
     ]
-    assert told(immediate(log(answers, 1))) == {(0, "Rel"): 1, (0, "M-Loc"): 1, (0, "Port"): 0.5, (0, "2-hop"): 0}
+    assert told(immediate(log_of(answers, 1))) == {
+        (0, "Rel"): 1,
+        (0, "M-Loc"): 1,
+        (0, "Port"): 0.5,
+        (0, "2-hop"): 0,
+    }
 
 
 def test_specificity_is_the_mean_of_an_edits_two_halves() -> None:
     answers = [(1, 1, "rel", 1.0), (1, 1, "in", 1.0), (1, 1, "out", 0.5), (2, 2, "rel", 1.0), (2, 2, "in", 0.0)]
     # e1: (1 + 0.5) / 2; e2 was asked one half only and has no specificity, but counts for "Spec in": (1 + 0) / 2.
-    view = told(end_of_chunk(log(answers, 2, back=(1,)), 1))
+    view = told(end_of_chunk(log_of(answers, 2, back=(1,)), 1))
     assert (view[1, "Spec"], view[1, "Spec in"], view[1, "Spec out"]) == (0.75, 0.5, 0.5)
 
 
 def test_immediate_counts_what_was_asked_at_once_and_nothing_later() -> None:
     answers = [(1, 1, "rel", 1.0), (2, 1, "rel", 0.0), (2, 2, "rel", 0.0), (1, 1, "m-gen", 1.0), (2, 2, "m-gen", 0.5)]
-    view = immediate(log(answers, 2))
+    view = immediate(log_of(answers, 2))
     assert told(view) == {(0, "Rel"): 0.5, (0, "M-Gen"): 0.75}
     assert view.notes == ("the stream does not ask T-Gen, T-Loc and M-Loc",)
 
@@ -176,7 +122,7 @@ def test_immediate_counts_what_was_asked_at_once_and_nothing_later() -> None:
 def test_a_gap_asks_the_edit_so_many_edits_back() -> None:
     at_once = [(n, n, "rel", 1.0) for n in range(1, 5)]
     later = [(n + 2, n, "rel", score) for n, score in ((1, 1.0), (2, 0.0))]
-    view = gap(log([*at_once, *later, (4, 1, "rel", 0.0)], 4), [0, 2])
+    view = gap(log_of([*at_once, *later, (4, 1, "rel", 0.0)], 4), [0, 2])
     assert told(view) == {(0, "Rel"): 1.0, (2, "Rel"): 0.5} and counts(view, "Rel", 2) == (2, 2, 1)
 
 
@@ -184,28 +130,28 @@ def test_pairs_are_asked_when_the_textual_edit_after_the_gap_is_made() -> None:
     # Pairs (e1, e2) and (e3, e4); a gap of one pair asks e1 and e2 at step 4.
     answers = [(2, 1, "rel", 1.0), (2, 2, "rel", 1.0), (2, 2, "comp", 1.0), (4, 3, "rel", 0.0), (4, 4, "rel", 1.0),
                (4, 4, "comp", 0.0), (4, 1, "rel", 0.5), (4, 2, "rel", 1.0), (4, 2, "comp", 0.0)]  # fmt: skip
-    view = compositional(log(answers, 4), [0, 1])
+    view = compositional(log_of(answers, 4), [0, 1])
     assert told(view, part="visual") == {(0, "Rel"): 0.5, (1, "Rel"): 0.5}
     assert told(view, part="textual") == {(0, "Rel"): 1, (0, "Comp"): 0.5, (1, "Rel"): 1, (1, "Comp"): 0}
 
 
 def test_a_mixed_average_counts_both_kinds_alike() -> None:
     answers = [(4, n, "rel", float(n < 4)) for n in range(1, 5)]
-    facts = log(answers, 4, sources={1: "evqa", 2: "evqa", 3: "eic", 4: "eic/x"})
+    facts = log_of(answers, 4, sources={1: "evqa", 2: "evqa", 3: "eic", 4: "eic/x"})
     view = cross_task(facts, 4)
     assert told(view) == {(4, "Rel"): 0.75}
     assert told(view, part="evqa") == {(4, "Rel"): 1.0} and told(view, part="eic") == {(4, "Rel"): 0.5}
     with pytest.raises(NotHeldError, match="stream=mixed"):
-        cross_task(log(answers, 4, sources={1: "evqa", 2: "evqa", 3: "evqa", 4: "eic"}), 4)
+        cross_task(log_of(answers, 4, sources={1: "evqa", 2: "evqa", 3: "evqa", 4: "eic"}), 4)
     with pytest.raises(NotHeldError, match="stream=mixed"):
-        cross_task(log(answers, 4), 4)
+        cross_task(log_of(answers, 4), 4)
 
 
 def test_history_asks_every_past_edit_and_untouched_questions_after_each_period() -> None:
     answers = [*((n, n, "rel", 1.0) for n in range(1, 5)), (3, 3, "t-gen", 0.0), (1, 1, "t-gen", 1.0)]
     answers += [(2, 1, "rel", 0.0), (4, 1, "rel", 0.0), (4, 2, "rel", 0.0), (4, 3, "rel", 1.0)]
     answers += [(2, 0, "learnt", 1.0), (4, 0, "learnt", 0.0), (4, 0, "held", 1.0)]
-    view = periodic_history(log(answers, 5, banks={5: 0.0}), 2)
+    view = periodic_history(log_of(answers, 5, banks={5: 0.0}), 2)
     # After 2 edits e1 is lost (ER 1/2); after 4 two of four are.
     found = told(view)
     assert (found[2, "ER"], found[4, "ER"], found[2, "SR"], found[4, "SR"]) == (0.5, 0.5, 1.0, 1.0)
@@ -215,7 +161,7 @@ def test_history_asks_every_past_edit_and_untouched_questions_after_each_period(
 
 
 def test_history_says_which_of_its_numbers_are_not_held() -> None:
-    view = periodic_history(log([(2, 1, "rel", 1.0), (2, 2, "rel", 1.0)], 2), 2)
+    view = periodic_history(log_of([(2, 1, "rel", 1.0), (2, 2, "rel", 1.0)], 2), 2)
     assert [note.split()[0] for note in view.notes] == ["GR", "TrainR", "TestR"]
 
 
@@ -224,14 +170,14 @@ def test_curves_have_errors_tests_keys_and_conflicts() -> None:
     asked = ((1, 1, 1.0, home), (2, 1, 0.0, {"routed_n": 1}), (2, 2, 1.0, home))
     answers = [probed(step, edit, "rel", score, **route) for step, edit, score, route in asked]
     answers += [(2, 0, "learnt", 1.0), (1, 0, "learnt", 0.0)]
-    view = error_curves(log(answers, 2, banks={1: 1.0, 2: 5.0}))
+    view = error_curves(log_of(answers, 2, banks={1: 1.0, 2: 5.0}))
     assert {k: v for k, v in told(view).items() if k[0] == 2} == {
         (2, "ERR"): 0.5,
         (2, "keys"): 5.0,
         (2, "conflicts"): 0.5,
     }
     assert told(view, "free")[2, "TRR"] == 1.0 and told(view)[1, "conflicts"] == 0.0
-    flat = error_curves(log(answers[-2:] + [(2, 1, "rel", 1.0), (2, 2, "rel", 1.0)], 2))
+    flat = error_curves(log_of(answers[-2:] + [(2, 1, "rel", 1.0), (2, 2, "rel", 1.0)], 2))
     assert any("keeps no keys" in note for note in flat.notes) and set(flat.table["measure"]) == {"ERR", "TRR"}
 
 
@@ -241,21 +187,21 @@ ONCE = [(n, n, "rel", 1.0) for n in range(1, 5)]
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (lambda: end_of_chunk(log(ONCE, 4), 5), r"no chunk of 5 edits \(.* has 4\)\. Run with restore_every=5"),
-        (lambda: end_of_chunk(log(ONCE, 4, back=(2,)), 2), r"2 of 4 edits were .*\(steps 2, 4\).*restore_every=2"),
-        (lambda: end_of_chunk(log([*ONCE, (1, 1, "t-gen", 1.0), (4, 1, "rel", 1.0), (4, 2, "rel", 1.0),
+        (lambda: end_of_chunk(log_of(ONCE, 4), 5), r"no chunk of 5 edits \(.* has 4\)\. Run with restore_every=5"),
+        (lambda: end_of_chunk(log_of(ONCE, 4, back=(2,)), 2), r"2 of 4 edits were .*\(steps 2, 4\).*restore_every=2"),
+        (lambda: end_of_chunk(log_of([*ONCE, (1, 1, "t-gen", 1.0), (4, 1, "rel", 1.0), (4, 2, "rel", 1.0),
                                    (4, 3, "rel", 1.0)], 4), 4), "T-Gen was not asked at the end of a chunk of 4"),
-        (lambda: immediate(log(ONCE[1:], 4)), r"1 of 4 edits .*as soon as.*panels\.instant=true"),
-        (lambda: immediate(log([*ONCE, (4, 1, "m-loc", 1.0)], 4)), r"M-Loc was not asked as.*instant_axes"),
-        (lambda: immediate(log(ONCE, 4, back=(2,))), r"put its model back .*restore_every.*end-of-chunk"),
-        (lambda: gap(log([*ONCE, (3, 2, "rel", 1.0)], 4), [1]), r"2 of 3 .*1 edits later \(steps 2, 4\).*gaps=1"),
-        (lambda: gap(log(ONCE, 4), [9]), "no edit is followed by 9 others"),
-        (lambda: gap(log([(4, n, "rel", 1.0) for n in (1, 2, 3, 4)], 4, batch=4), [1]), "no edit is followed by 1"),
-        (lambda: compositional(log(ONCE, 4), [0]), r"no question needs two edits .*stream=cckeb"),
-        (lambda: compositional(log([*ONCE, (1, 1, "comp", 1.0)], 4), [0]), "stream.order=file"),
-        (lambda: periodic_history(log([*ONCE, (2, 1, "rel", 1.0)], 4), 2), r"after every 2.*panels\.every=2"),
-        (lambda: periodic_history(log(ONCE, 4), 50), "the runs have fewer. Run with edits=50"),
-        (lambda: error_curves(log([(1, 1, "rel", 1.0)], 4)), r"no panel asked about past edits.*panels\.every"),
+        (lambda: immediate(log_of(ONCE[1:], 4)), r"1 of 4 edits .*as soon as.*panels\.instant=true"),
+        (lambda: immediate(log_of([*ONCE, (4, 1, "m-loc", 1.0)], 4)), r"M-Loc was not asked as.*instant_axes"),
+        (lambda: immediate(log_of(ONCE, 4, back=(2,))), r"put its model back .*restore_every.*end-of-chunk"),
+        (lambda: gap(log_of([*ONCE, (3, 2, "rel", 1.0)], 4), [1]), r"2 of 3 .*1 edits later \(steps 2, 4\).*gaps=1"),
+        (lambda: gap(log_of(ONCE, 4), [9]), "no edit is followed by 9 others"),
+        (lambda: gap(log_of([(4, n, "rel", 1.0) for n in (1, 2, 3, 4)], 4, batch=4), [1]), "no edit is followed by 1"),
+        (lambda: compositional(log_of(ONCE, 4), [0]), r"no question needs two edits .*stream=cckeb"),
+        (lambda: compositional(log_of([*ONCE, (1, 1, "comp", 1.0)], 4), [0]), "stream.order=file"),
+        (lambda: periodic_history(log_of([*ONCE, (2, 1, "rel", 1.0)], 4), 2), r"after every 2.*panels\.every=2"),
+        (lambda: periodic_history(log_of(ONCE, 4), 50), "the runs have fewer. Run with edits=50"),
+        (lambda: error_curves(log_of([(1, 1, "rel", 1.0)], 4)), r"no panel asked about past edits.*panels\.every"),
     ],
 )  # fmt: skip
 def test_what_a_log_does_not_hold_is_said_with_the_option_that_makes_it(made, told: str) -> None:
@@ -265,4 +211,4 @@ def test_what_a_log_does_not_hold_is_said_with_the_option_that_makes_it(made, to
 
 
 def test_the_columns_of_hand_made_facts_are_those_of_runs() -> None:
-    assert {f.name for f in schema_of(Probed)} < set(log(ONCE, 4).probed.columns)
+    assert {f.name for f in schema_of(Probed)} < set(log_of(ONCE, 4).probed.columns)
