@@ -29,6 +29,7 @@ from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
 from lifelong.running.words import ConfigError, to_toml
+from lifelong.simulation.roles import edits_made
 from streams.rows import edit_rows, probe_rows
 
 
@@ -116,7 +117,7 @@ def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
             stop = Stopped(asked_to_stop())  # a library made something else of it
         if logs:
             saved = logs[0].checkpoint()
-            edits = 0 if saved is None else len(saved.meta["simulation"]["history"])
+            edits = 0 if saved is None else edits_made(saved)
             kept = f"committed panels are kept: {edits} of {progress.total} edits in {logs[0].folder}"
             progress.say(f"stopped; {kept}. Go on with --resume.")
         else:
@@ -229,7 +230,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
         due = due_of(ready)
         progress.total = len(stream.edits)
         progress.begin(
-            0 if saved is None else len(saved.meta["simulation"]["history"]),
+            0 if saved is None else edits_made(saved),
             Remaining(due, steps, config.panels.latency_growth),
         )
         with watch.on("simulate"):

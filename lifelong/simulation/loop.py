@@ -245,8 +245,8 @@ class _Loop:
         sim_s = now / NANO
         self._flush()
         with self.tally.on("probe"):
-            whole = {"whole": True} if self._chunk_is_full else {}
-            facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last, **whole)
+            history, retired = tuple(self.history), dict(self.retired)
+            facts = self.panel.full(step, sim_s, history, retired, last=last, whole=self._chunk_is_full)
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
         if self.places:
             self.facts += self.queries.tally.queue(step, sim_s, "traffic")
@@ -278,7 +278,7 @@ class _Loop:
     def _restore(self, saved: State) -> tuple[int, dict[int, Waiting], int]:
         """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
         plain = saved.meta["simulation"]
-        if plain["arrivals"] != self.digest or "jobs" not in plain:
+        if plain["arrivals"] != self.digest or "before" not in plain:
             raise ResumeError(
                 "the checkpoint was made with other arrivals, batches, workers or policies than these, or by an "
                 "earlier version. Run again with --fresh."

@@ -99,6 +99,12 @@ class Done:
     passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
+def edits_made(saved: State) -> int:
+    """Return how many edits a run had made when a state was saved, those before its editor was put back included."""
+    simulation = saved.meta["simulation"]
+    return int(simulation["before"]) + len(simulation["history"])
+
+
 def edited_facts(
     job: Job, done: Done, step: int, sim_s: float, arrived_s: Sequence[float], knowledge_of: Callable[[Edit], str]
 ) -> list[Edited]:

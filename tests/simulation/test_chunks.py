@@ -22,14 +22,11 @@ RUN: dict[str, Any] = {**SMALL, "edits": 7, "restore_every": 3, "panels": [1, 2]
 
 
 class ChunkPanel(HomePanel):
-    """Notes where it began again, and which panels were whole."""
+    """Notes which panels were whole."""
 
     def full(self, step, sim_s, history, retired, *, last, whole=False):
         self.calls.append((step, whole))
         return [*self._ask(step, sim_s, list(history))]
-
-    def restart(self) -> None:
-        self.restored += 1
 
 
 @pytest.mark.parametrize("clock", [MeasuredClock(), ModelledClock({"edit": Cost(0, 0.5)})])
@@ -39,7 +36,7 @@ def test_the_bank_is_empty_again_after_every_chunk_and_no_batch_reaches_beyond_o
     panel = ChunkPanel(editor, edits)
     settings = SimulationSettings((3, 6), restore_every=3)
     simulate(arriving(edits), editor, panel, clock, settings, log)
-    assert panel.calls == [(3, True), (6, True), (8, False)] and panel.restored == 2
+    assert panel.calls == [(3, True), (6, True), (8, False)] and panel.restarted == 2
     asked = [{f.edit_id for f in part if isinstance(f, Probed) and f.step == step}
              for part, step in zip(log.panels, (3, 6, 8), strict=True)]  # fmt: skip
     assert asked == [{"e0", "e1", "e2"}, {"e3", "e4", "e5"}, {"e6", "e7"}] and editor.bank_len() == 2

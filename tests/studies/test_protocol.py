@@ -87,9 +87,7 @@ SLOW = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "family"), [*QUICK, *(pytest.param(*one, marks=pytest.mark.soak) for one in SLOW)]
-)
+@pytest.mark.parametrize(("recipe", "family"), [*QUICK, *SLOW])
 def test_a_recipe_runs_on_unchanged_files(
     recipe: str, family: str, folder_of: Callable[[str], Path], root: Path, tmp_path: Path
 ) -> None:

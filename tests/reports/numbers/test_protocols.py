@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,7 +17,7 @@ from reports.numbers.protocols.scorings import SCORINGS
 from reports.numbers.protocols.view import NotHeldError, View
 
 
-def told(view: View, scoring: str = "LiveEdit", part: str = "") -> dict[tuple[int, str], float]:
+def told(view: View, scoring: str = "LiveEdit", part: str = "") -> dict[tuple[int, str], Any]:
     rows = view.table.filter((pl.col("scoring").is_in([scoring, ""])) & (pl.col("part") == part))
     return {(r["cell"], r["measure"]): pytest.approx(r["mean"]) for r in rows.iter_rows(named=True)}
 
@@ -168,7 +169,7 @@ def test_history_says_which_of_its_numbers_are_not_held() -> None:
 def test_curves_have_errors_tests_keys_and_conflicts() -> None:
     home = {"routed_n": 1, "routed_home": True}
     asked = ((1, 1, 1.0, home), (2, 1, 0.0, {"routed_n": 1}), (2, 2, 1.0, home))
-    answers = [probed(step, edit, "rel", score, **route) for step, edit, score, route in asked]
+    answers: list[Any] = [probed(step, edit, "rel", score, (), **route) for step, edit, score, route in asked]
     answers += [(2, 0, "learnt", 1.0), (1, 0, "learnt", 0.0)]
     view = error_curves(log_of(answers, 2, banks={1: 1.0, 2: 5.0}))
     assert {k: v for k, v in told(view).items() if k[0] == 2} == {
