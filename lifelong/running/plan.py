@@ -118,7 +118,10 @@ def planned_run(ready: Prepared, *, trial: bool = False) -> RunPlan:
     vlm, stream, config, resolved = ready.vlm, ready.stream, ready.config, ready.resolved
     editor = resolved.editor(vlm)
     try:
-        acts_on, bank_bytes = tuple(editor.acts_on()), editor.bytes_for(len(stream.edits))
+        acts_on, bank_bytes = (
+            tuple(editor.acts_on()),
+            editor.bytes_for(min(len(stream.edits), config.restore_every or len(stream.edits))),
+        )
     finally:
         editor.close()
     probes = stream.every_probe()

@@ -58,6 +58,6 @@ def panel_notes(config: RunConfig, edits: int) -> list[str]:
     """Return what is odd about a run's panels, in words: steps of which none lies within its edits."""
     panels = config.panels
     steps = [*panels.at, panels.every] if panels.every else list(panels.at)
-    if min(steps) <= edits:
+    if min(steps) <= edits or len(config.steps(edits)) > 1:
         return []
     return [f"panels: no step lies within {edits} edits (the first is {min(steps)}); the only panel is at the end"]

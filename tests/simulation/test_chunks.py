@@ -12,9 +12,9 @@ from loop_parts import BankEditor, HomePanel, MemoryLog, arriving, some_edits
 from runs_alike import SMALL, facts_of
 
 import lifelong
-from lifelong.log import Edited, Gauged, Probed, RunLog, files
+from lifelong.log import Edited, Gauged, Probed, RunLog, Timed, files
 from lifelong.running.config import load_config
-from lifelong.running.prepare import baseline_of, panel_of, prepare, resolve, run_loop
+from lifelong.running.prepare import baseline_of, due_of, panel_of, prepare, resolve, run_loop
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.loop import SimulationSettings, simulate
 
@@ -24,7 +24,7 @@ RUN: dict[str, Any] = {**SMALL, "edits": 7, "restore_every": 3, "panels": [1, 2]
 class ChunkPanel(HomePanel):
     """Notes which panels were whole."""
 
-    def full(self, step, sim_s, history, retired, *, last, whole=False):
+    def full(self, step, sim_s, history, retired, *, last, whole=False) -> list[Probed | Gauged | Timed]:
         self.calls.append((step, whole))
         return [*self._ask(step, sim_s, list(history))]
 
@@ -132,6 +132,14 @@ def test_a_chunks_end_has_a_panel_about_all_of_it_and_ages_count_within_it(tmp_p
     by_step = {step: {step_of[r["edit_id"]] for r in rows if r["step"] == step} for step in (3, 6, 7)}
     assert by_step == {3: {1, 2, 3}, 6: {4, 5, 6}, 7: {7}}, "a sample of one is for panels inside a chunk"
     assert all(r["age"] == r["step"] - step_of[r["edit_id"]] for r in rows)
+
+
+def test_as_many_probes_are_foreseen_as_are_asked(uninterrupted: Path) -> None:
+    rows = RunLog.open(uninterrupted).table(Probed).to_pylist()
+    due = due_of(prepare(resolve(None, {**LONG, "out": str(uninterrupted.parent)})))
+    for step in range(1, 6):
+        asked = {row["probe_id"] for row in rows if row["step"] == step}
+        assert sum(due.at_panel(step - 1, step)) == len(asked), step
 
 
 def test_chunks_of_one_need_no_panel_each_and_a_run_without_is_named_as_before() -> None:

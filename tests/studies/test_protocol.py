@@ -99,6 +99,20 @@ def test_a_recipe_runs_on_unchanged_files(
     assert not found.view.table["mean"].is_nan().any() and found.view.table["n"].min() > 0
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({"name": "compositonal"}, "no such protocol. Did you mean 'compositional'"),
+        ({"name": "gap", "at": [-1]}, "at=-1: expected 0 or more"),
+        ({"name": "gap"}, "neither a run folder nor a folder of run folders"),
+    ],
+)
+def test_a_mistake_is_one_line(words: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(lifelong.ConfigError, match=told) as error:
+        lifelong.protocol_view(runs=tmp_path, **words)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("recipe", "folder"), [("mmedit-one-step", "mmedit"), ("vlkeb-gap", "vlkeb")])
 def test_a_recipe_runs_on_the_real_records(
     recipe: str, folder: str, folder_of: Callable[[str], Path], tmp_path: Path
