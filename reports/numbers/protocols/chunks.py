@@ -33,7 +33,7 @@ def end_of_chunk(facts: Facts, size: int) -> View:
     One that is not full is dropped. Raises `NotHeldError` for a run without such a chunk, or where a chunk's end was
     not asked about.
     """
-    rows, notes = _rows(facts, size)
+    rows, _, notes = _rows(facts, size)
     return View("end-of-chunk", means(rows, _cluster(rows)), notes)
 
 
@@ -42,10 +42,10 @@ def cross_task(facts: Facts, size: int = CROSS_TASK_CHUNK) -> View:
 
     Raises `NotHeldError` as `end_of_chunk` does, and for chunks that are not mixed so.
     """
-    rows, notes = _rows(facts, size)
+    rows, chosen, notes = _rows(facts, size)
     told = facts.told.select(*RUN, "edit_id", pl.col("source").str.split("/").list.first().alias("of"))
     rows = rows.join(told, on=[*RUN, "edit_id"], how="left")
-    edits = rows.select(*RUN, "chunk", "edit_id", "of").unique()
+    edits = chosen.join(told, on=[*RUN, "edit_id"], how="left")  # also those that were replaced since
     counts = edits.group_by(*RUN, "chunk").agg(
         pl.col("of").n_unique().alias("kinds"), pl.col("of").value_counts().struct.field("count").min().alias("least")
     )
@@ -65,8 +65,8 @@ def _cluster(rows: pl.DataFrame) -> str:
     return clusters_of(int(fewest or 0))  # pyright: ignore[reportArgumentType]
 
 
-def _rows(facts: Facts, size: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the scored rows at the ends of full chunks, and what was left out, in words."""
+def _rows(facts: Facts, size: int) -> tuple[pl.DataFrame, pl.DataFrame, tuple[str, ...]]:
+    """Return the scored rows at the ends of full chunks, the edits of these, and what was left out, in words."""
     if size < 1:
         raise NotHeldError(f"a chunk of {size} edits: expected at least 1.")
     edits = made(facts)
@@ -98,4 +98,4 @@ def _rows(facts: Facts, size: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
     notes += [f"{len(gone):,} edits were replaced within their chunk, and are left out"] if len(gone) else []
     notes += [f"the stream does not ask {in_words(unasked(found))}"] if unasked(found) else []
     cells = (pl.lit(size).alias("cell"), pl.lit("").alias("part"), pl.col("made").alias("order"))
-    return found.with_columns(cells), tuple(notes)
+    return found.with_columns(cells), wanted, tuple(notes)

@@ -58,6 +58,8 @@ def compositional(facts: Facts, gaps: Sequence[int] = GAPS) -> View:
             "stream.order=pairs."
         )
     edits = one_stream(facts, "compositional")
+    if int(edits["batch_len"].max() or 1) > 1:  # pyright: ignore[reportArgumentType]
+        raise NotHeldError("a pair is two edits, one after the other, and some were made together. Run with batch=1.")
     both = facts.probed.filter(pl.col("axis") == "compositional").join(edits, on=[*RUN, "edit_id"])
     if not both.filter(pl.col("made") % _PAIR == 1).is_empty():
         raise NotHeldError(

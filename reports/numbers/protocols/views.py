@@ -104,6 +104,9 @@ def view_of(name: str, facts: Facts, at: Sequence[int] = ()) -> View:
     missing = [str(number) for number in usual if not at and number not in set(pl.concat(tables)["cell"])]
     if errors and protocol.number:
         notes.append(f"not held: {protocol.number} {', '.join(missing)} (with --at it is said why)")
+    refused = facts.edited.filter(pl.col("outcome").is_in(["skipped", "not finite"]))
+    if len(refused):
+        notes.append(f"{len(refused):,} edits were refused or passed over: they count as the model answered")
     return View(name, pl.concat(tables), tuple(notes))
 
 

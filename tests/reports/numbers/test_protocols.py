@@ -142,6 +142,8 @@ def test_a_mixed_average_counts_both_kinds_alike() -> None:
     view = cross_task(facts, 4)
     assert told(view) == {(4, "Rel"): 0.75}
     assert told(view, part="evqa") == {(4, "Rel"): 1.0} and told(view, part="eic") == {(4, "Rel"): 0.5}
+    replaced = [(4, 1, "gone", 1.0), *answers[1:]]
+    assert told(cross_task(log_of(replaced, 4, sources={1: "a", 2: "a", 3: "b", 4: "b"}), 4)) == {(4, "Rel"): 2 / 3}
     with pytest.raises(NotHeldError, match="stream=mixed"):
         cross_task(log_of(answers, 4, sources={1: "evqa", 2: "evqa", 3: "evqa", 4: "eic"}), 4)
     with pytest.raises(NotHeldError, match="stream=mixed"):
@@ -200,6 +202,7 @@ ONCE = [(n, n, "rel", 1.0) for n in range(1, 5)]
         (lambda: gap(log_of([(4, n, "rel", 1.0) for n in (1, 2)], 2, batch=2), [1]), "no edit is followed by 1"),
         (lambda: compositional(log_of(ONCE, 4), [0]), r"no question needs two edits .*stream=cckeb"),
         (lambda: compositional(log_of([*ONCE, (1, 1, "comp", 1.0)], 4), [0]), "stream.order=file"),
+        (lambda: compositional(log_of([*ONCE, (2, 2, "comp", 1.0)], 4, batch=2), [0]), "Run with batch=1"),
         (lambda: periodic_history(log_of([*ONCE, (2, 1, "rel", 1.0)], 4), 2), r"after every 2.*panels\.every=2"),
         (lambda: periodic_history(log_of(ONCE, 4), 50), "the runs have fewer. Run with edits=50"),
         (lambda: error_curves(log_of([(1, 1, "rel", 1.0)], 4)), r"no panel asked about past edits.*panels\.every"),
