@@ -96,7 +96,7 @@ class Options(StreamOptions):
             raise ValueError(f"pattern has {len(self.pattern)} numbers for {len(self.parts)} parts")
         if len(set(titles)) < len(titles):
             raise ValueError(f"two parts are called {titles[-1]}: give them a label each")
-        for key in _SHARED:
+        for key in ("root", "template"):  # the others change nothing where nothing is read
             if getattr(self, key) and self.parts and not any(key in _fields(part) for part in self.parts):
                 raise ValueError(f"{key}: no part ({', '.join(titles)}) has such an option")
         return self

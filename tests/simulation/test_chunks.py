@@ -68,6 +68,8 @@ def test_a_chunk_is_answered_as_by_a_new_editor_that_saw_nothing_else(editor: st
             mine = [f for f in whole if of.get(f.edit_id) == chunk]
             theirs = [f for f in alone if f.edit_id]
             assert len(mine) > 5 and _cells(mine) == _cells(theirs)
+            untouched = [f for f in whole if not f.edit_id and f.step == 2 * (chunk + 1)]
+            assert untouched and _cells(untouched) == _cells([f for f in alone if not f.edit_id])
 
 
 def _cells(facts: list[Probed]) -> set[tuple]:

@@ -11,6 +11,7 @@ from published_records import TRAIN, five, write_benchmark, write_records
 
 from lifelong.running.config import hash8, load_config
 from lifelong.running.words import ConfigError, parse_words, to_toml
+from lifelong.studies.stream_check import examine_stream
 from streams.stream import StreamError, load_stream
 
 NAMING = ("name", "country")
@@ -62,6 +63,15 @@ def test_parts_of_one_world_share_its_edits_so_that_none_is_in_the_others_way() 
         mixed.general == whole.general
         and load_stream("mixed", edits=10, parts=ATLAS, pattern=[5, 5]).edits == (mixed.edits[:10])
     )
+
+
+def test_its_data_are_checked_as_those_of_its_parts_are(root: Path) -> None:
+    found = examine_stream("mixed", parts=["evqa", "eic"], root=str(root))
+    assert found.ok and found.counts["edits"] == 12 and found.reading.records == 12
+    (root / "p" / "3.png").unlink()
+    broken = examine_stream("mixed", parts=["evqa", "eic"], root=str(root))
+    assert not broken.ok and any("p/3.png" in line for line in broken.reading.problems)
+    assert examine_stream("mixed", parts=["toy"], edits=4).counts["edits"] == 4, "nothing is read of it"
 
 
 def test_its_words_are_read_written_and_read_again_and_a_moved_folder_is_the_same_run(tmp_path: Path) -> None:
