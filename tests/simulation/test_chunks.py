@@ -126,7 +126,9 @@ def test_a_run_in_chunks_that_was_killed_goes_on_as_if_it_had_not_been(
 
 def test_a_chunks_end_has_a_panel_about_all_of_it_and_ages_count_within_it(tmp_path: Path) -> None:
     folder = lifelong.run(
-        quiet=True, out=str(tmp_path), **{**RUN, "editor": "ft", "editor.steps": 2, "panels.instant": False}
+        quiet=True,
+        out=str(tmp_path),
+        **{**RUN, "editor": "ft", "editor.steps": 2, "panels.instant": False, "panels.gaps": [1]},
     )
     log = RunLog.open(folder)
     rows = [r for r in log.table(Probed).to_pylist() if r["edit_id"] and r["axis"] == "reliability"]
