@@ -8,6 +8,7 @@
     lifelong.sweep(editor=[MyEditor, "grace"], seed=[0, 1])  # a class, also of a notebook; lists vary
 
 Commands that have another name here: list `listing`, check `check_editor`, stream check `examine_stream`,
+protocol `protocol_view`,
 run --dry-run `plan_run` (its folder alone: `dry_run`), model eval `evaluate_model`, train-atlas `train_atlas`, bench
 probing `compare_probing`, bench routing `measure_routing`, bench payloads `fill_and_read`, bench gpu `gpu_check`,
 replay --validate `validate_replay`, stress `stress_edits`, `stress_bank` and `stress_load`, spaces `spaces_of` and
@@ -66,6 +67,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.bench.probing import compare_run as _compare
     from lifelong.studies.bench.routing_page import routing_rows as _measure
     from lifelong.studies.fit import fit as fit
+    from lifelong.studies.protocol import protocol_view as protocol_view
     from lifelong.studies.replay import replay as replay
     from lifelong.studies.report import report as report
     from lifelong.studies.route import route_settings as route_settings
@@ -110,6 +112,7 @@ _NAMES = {
     "lifelong.studies.bench.probing": "compare_probing=compare_run",
     "lifelong.studies.bench.routing_page": "measure_routing=routing_rows",
     "lifelong.studies.fit": "fit",
+    "lifelong.studies.protocol": "protocol_view",
     "lifelong.studies.replay": "replay",
     "lifelong.studies.report": "report",
     "lifelong.studies.route": "route_settings",

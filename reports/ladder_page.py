@@ -17,7 +17,7 @@ from reports.analyses.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, i
 from reports.analyses.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.figures.ladder import ladder_curves
 from reports.figures.style import save
-from reports.table import load_runs
+from reports.table import check_lived_through, load_runs
 from reports.written import csv_bytes, html_text, write_whole
 
 
@@ -49,6 +49,7 @@ def load_rungs(folders: Sequence[Path]) -> list[Rung]:
     rungs = []
     for model, mine in groups.items():
         facts, runs = load_runs(mine)
+        check_lived_through(facts, runs)
         size = runs[0].editable_weights
         name = f"{in_millions(size)} editable weights"
         if any(rung.editable_weights == size for rung in rungs):  # trained otherwise, of one size

@@ -40,7 +40,7 @@ from reports.page_tables import (
     rankings_part,
     row,
 )
-from reports.table import Facts, RunInfo, finished_runs, load_runs
+from reports.table import Facts, RunInfo, check_lived_through, finished_runs, load_runs
 from reports.written import csv_bytes, html_text, put, report_folder
 
 DRAW = (
@@ -84,6 +84,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     has no committed panel, `LogError` naming the file when it cannot be written.
     """
     facts, runs = load_runs(folders)
+    check_lived_through(facts, runs)
     whole, whole_runs = finished_runs(facts, runs)
     with report_folder(out) as making:
         # Tables first, then a figure after another: each is let go when it is written.

@@ -17,6 +17,7 @@ from typing import Any, cast
 import polars as pl
 
 from lifelong.log import Edited, Gauged, LogError, Probed, RunLog, Served, Timed
+from lifelong.log.facts import RESTORED
 from lifelong.log.stream_tables import stream_table
 from reports.alike import TRAINING, made_of, told_apart, without_fits
 from streams.text import printable
@@ -25,7 +26,10 @@ UNFINISHED = " (unfinished)"
 
 
 _RUN: dict[str, Any] = {"editor": pl.String, "seed": pl.Int32}
-TOLD_WORDS = {"step": pl.Int64} | dict.fromkeys(("edit_id", "prompt", "picture", "target"), pl.String) | _RUN
+_WORDS = ("edit_id", "prompt", "picture", "target", "source")
+TOLD_WORDS = {"step": pl.Int64} | dict.fromkeys(_WORDS, pl.String) | _RUN
+PUT_BACK = {"step": pl.Int64, "value": pl.Float64} | _RUN
+"""The columns of `Facts.restored`: after which step the editor was put back, and how many edits that took out."""
 ASKED_OUTSIDE = (
     dict.fromkeys(("probe_id", "edit_id", "axis", "variant", "modality", "prompt", "picture"), pl.String) | _RUN
 )
@@ -37,8 +41,9 @@ class Facts:
     """All fact tables of a report's runs, with the columns `editor` and `seed` added.
 
     `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
-    taken back. `names` has the editor's own name for each label. `told` has the words of every edit, `outside` those
-    of every question that is out of its edit's scope; both are empty for runs that kept none.
+    taken back; `restored` a row each time that the editor was put back to its beginning. `names` has the
+    editor's own name for each label. `told` has the words of every edit, `outside` those of every question that is
+    out of its edit's scope; both are empty for runs that kept none.
     """
 
     probed: pl.DataFrame
@@ -50,6 +55,7 @@ class Facts:
     names: Mapping[str, str] = field(default_factory=dict)
     told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD_WORDS))
     outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ASKED_OUTSIDE))
+    restored: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PUT_BACK))
 
     @property
     def editors(self) -> list[str]:
@@ -155,12 +161,14 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
         if parts[Gauged][-1].is_empty():
             raise ValueError(f"{folder}: no panel was committed yet. Let the run reach its first panel, then report.")
     tables = {fact: _printable(pl.concat(frames)) for fact, frames in parts.items()}
-    asked_back = pl.col("kind") == "withdrawn"  # told when it happens; everything else is gauged at panels
-    gauged, withdrawals = _wide(tables[Gauged].filter(~asked_back)), tables[Gauged].filter(asked_back)
+    # Two kinds are told when it happens; everything else is gauged at panels.
+    asked_back, put_back = pl.col("kind") == "withdrawn", pl.col("kind") == RESTORED
+    gauged, withdrawals = _wide(tables[Gauged].filter(~asked_back & ~put_back)), tables[Gauged].filter(asked_back)
+    restored = tables[Gauged].filter(put_back).select(pl.col(name).cast(kind) for name, kind in PUT_BACK.items())
     names = {r.editor: r.name for r in runs}
     facts = Facts(
         tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names,
-        pl.concat(words["edits"]), pl.concat(words["probes"]),
+        pl.concat(words["edits"]), pl.concat(words["probes"]), restored,
     )  # fmt: skip
     return facts, runs
 
@@ -172,7 +180,7 @@ def _words(log: RunLog, table: str, run: RunInfo) -> pl.DataFrame:
         return pl.DataFrame(schema=schema)
     found = cast(pl.DataFrame, pl.from_arrow(stream_table(log, table)))
     if table == "probes":
-        must_not = (pl.col("axis") == "specificity") & (pl.col("variant") == "must-not")
+        must_not = (pl.col("axis") == "specificity") & (pl.col("reference") == "baseline")
         found = found.filter((pl.col("axis") == "locality") | must_not)
     labelled = found.with_columns(pl.lit(run.editor).alias("editor"), pl.lit(run.seed, pl.Int32).alias("seed"))
     return labelled.select(pl.col(name).cast(kind) for name, kind in schema.items())
@@ -208,9 +216,26 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
     ).unique()
+    return facts_of_runs(facts, pairs), kept
+
+
+def check_lived_through(facts: Facts, runs: Sequence[RunInfo]) -> None:
+    """Raise `ValueError` naming a run that put its model back: what a report says is about one long stream."""
+    back = {(editor, seed) for editor, seed in facts.restored.select("editor", "seed").iter_rows()}
+    folder = next((run.folder for run in runs if (run.editor, run.seed) in back), None)
+    if folder is not None:
+        raise ValueError(
+            f"{folder}: this run put its model back after every chunk (restore_every), and a report is about one "
+            f"long stream. See what it measured: lifelong protocol end-of-chunk {folder}"
+        )
+
+
+def facts_of_runs(facts: Facts, pairs: pl.DataFrame) -> Facts:
+    """Return the facts of some runs alone: of those whose `editor` and `seed` are among the rows of `pairs`."""
     tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}
-    found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in tables.items()}
-    return replace(facts, **found), kept
+    whole = {name: table for name, table in tables.items() if "editor" in table.columns}
+    found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in whole.items()}
+    return replace(facts, **found)
 
 
 def labelled(runs: Sequence[RunInfo]) -> list[RunInfo]:

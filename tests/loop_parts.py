@@ -71,7 +71,7 @@ class HomePanel:
         self.queries = {e.id: e.query for e in edits}
         self.calls: list[tuple[int, bool]] = []
         self.retired: Mapping[str, str] = {}
-        self.restored = 0
+        self.restored = self.restarted = 0
 
     def learn(self, step: int, sim_s: float, edits: Sequence[Edit]) -> list[Probed]:
         return self._ask(step, sim_s, [e.id for e in edits])
@@ -80,14 +80,24 @@ class HomePanel:
         return []
 
     def full(
-        self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
+        self,
+        step: int,
+        sim_s: float,
+        history: Sequence[str],
+        retired: Mapping[str, str],
+        *,
+        last: bool,
+        whole: bool = False,
     ) -> list[Probed | Gauged | Timed]:
         self.calls.append((step, last))
         self.retired = retired
         return [*self._ask(step, sim_s, [i for i in history if i not in retired])]
 
-    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None, before: int = 0) -> None:
         self.restored = len(list(rows))
+
+    def restart(self) -> None:
+        self.restarted += 1
 
     def _ask(self, step: int, sim_s: float, ids: Sequence[str]) -> list[Probed]:
         if not ids or not self.editor.bank_len():
@@ -113,11 +123,21 @@ class SilentPanel:
         return []
 
     def full(
-        self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
+        self,
+        step: int,
+        sim_s: float,
+        history: Sequence[str],
+        retired: Mapping[str, str],
+        *,
+        last: bool,
+        whole: bool = False,
     ) -> list:
         return []
 
-    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None, before: int = 0) -> None:
+        return None
+
+    def restart(self) -> None:
         return None
 
 

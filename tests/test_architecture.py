@@ -35,7 +35,7 @@ INSIDE = {
         ("numbers",),
         ("analyses",),
         ("figures", "page_tables"),
-        ("page", "stress_page", "route_page", "ladder_page"),
+        ("page", "stress_page", "route_page", "ladder_page", "beside_papers"),
     ),
 }
 """The order inside a package: a part imports itself and the parts before it."""
@@ -51,6 +51,7 @@ CONVERTERS = ("lifelong/models/minigpt4/convert.py", "lifelong/models/smol/parts
 STREAMS = (
     "streams/atlas/edits.py",
     "streams/jsonl.py",
+    "streams/mixed.py",
     "streams/toy.py",
     *sorted(
         f"streams/published/{path.name}"

@@ -21,6 +21,7 @@ from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
 from lifelong.cli.models import model_app
+from lifelong.cli.protocol import protocol_command
 from lifelong.cli.replay import replay_command, trace_command
 from lifelong.cli.report import evidence_command, ladder_command, report_command
 from lifelong.cli.route import route_command
@@ -57,6 +58,7 @@ app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
 app.command("evidence")(evidence_command)
 app.command("ladder")(ladder_command)
+app.command("protocol")(protocol_command)
 app.command("list")(list_command)
 app.command("replay")(replay_command)
 app.command("trace")(trace_command)

@@ -6,6 +6,7 @@ that the run log stays readable without them.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -49,6 +50,11 @@ class State:
         """Return a state that was joined under a name; raises `KeyError` where none was."""
         tensors = {k.removeprefix(f"{name}/"): t for k, t in self.tensors.items() if k.startswith(f"{name}/")}
         return State(tensors, self.meta[name])
+
+
+def copied(state: State) -> State:
+    """Return a copy of a state that shares nothing with it: for whoever goes back to it while an editor works on."""
+    return State({name: t.clone() for name, t in state.tensors.items()}, copy.deepcopy(dict(state.meta)))
 
 
 @dataclass(frozen=True)

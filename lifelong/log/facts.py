@@ -39,7 +39,8 @@ probed: one row per probe, scorer and panel: a cell of the matrix R[step, edit]
 gauged: one number about the system
     step, sim_s, kind, name, value (float64), n (int64: what the number was taken over)
     kinds of a panel: bank, process, panel, index, lost, weights (`weight_drift`: the norm of the change of the
-    matrices that edits change, over their own); of the simulation: loop, queue, traffic, withdrawn
+    matrices that edits change, over their own); of the simulation: loop, queue, traffic, withdrawn,
+    restored (after this step the editor was put back to its beginning; its value: how many edits that took out)
 
 timed: one latency sample, one query or batch at a time, uncached
     step, bank_len, operation (encode, route, apply, answer, edit, ...), wall_s
@@ -72,6 +73,8 @@ FACTS_SCHEMA = 3
 
 APPLIED, NO_OP, SKIPPED, NOT_FINITE = OUTCOMES = ("applied", "no-op", "skipped", "not finite")
 UPDATED, UNKNOWN = "updated", "unknown"
+RESTORED = "restored"
+"""The kind of a gauge that says: after this step the editor was put back, and so many edits are in it no more."""
 
 
 @dataclass(frozen=True)

@@ -215,11 +215,13 @@ class DueProbes:
     """How many probes are asked when edits become visible one by one: at once, and at each panel.
 
     Counts only; `ever_asked` has the probes themselves. `at_panel` splits those about edits that are new since the
-    panel before from all others, the general set among them.
+    panel before from all others, the general set among them. `chunk`: the editor is put back after so many edits (0:
+    never), and all edits of a chunk are asked about at its end.
     """
 
-    def __init__(self, stream: Stream, panels: PanelSettings, *, routed: bool) -> None:
+    def __init__(self, stream: Stream, panels: PanelSettings, *, routed: bool, chunk: int = 0) -> None:
         edits = stream.edits
+        self._chunk = chunk
         self._most = panels.most if routed else panels.sample
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
         self._general, self._edits = len(stream.general), len(edits)
@@ -248,9 +250,11 @@ class DueProbes:
 
     def _counted(self, before: int, step: int) -> tuple[int, int]:
         step = min(step, self._edits)
-        places = np.arange(step)
-        if self._most and step < self._edits:
-            places = np.array(log_age_sample(range(step), self._most))
+        start = (step - 1) // self._chunk * self._chunk if self._chunk and step else 0
+        places = np.arange(start, step)
+        whole = step == self._edits or (self._chunk and step - start == self._chunk)
+        if self._most and not whole:
+            places = np.array(log_age_sample(range(start, step), self._most))
         asked = np.where(self._replaced_at[places] >= step, self._whole[places], self._kept[places])
         new = int(asked[places >= before].sum())
         return int(asked.sum()) - new + self._general, new

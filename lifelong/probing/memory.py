@@ -49,12 +49,16 @@ class Memory:
 
     @classmethod
     def restored(
-        cls, rows: Iterable[Probed | Timed], history: Sequence[str], retired: Mapping[str, str] | None = None
+        cls,
+        rows: Iterable[Probed | Timed],
+        history: Sequence[str],
+        retired: Mapping[str, str] | None = None,
+        before: int = 0,
     ) -> Memory:
         """Return the memory that the committed facts `rows`, in their order, left behind.
 
-        `history` are the visible edits in order and `retired` is as in a memory; what is not given is read off the
-        rows.
+        `history` are the visible edits in order, after `before` others that are gone, and `retired` is as in a
+        memory; what is not given is read off the rows.
         """
         memory = cls()
         last: dict[str, tuple[int, list[Probed]]] = {}
@@ -80,7 +84,7 @@ class Memory:
             scores = tuple(Score(r.scorer, r.score, r.answer) for r in kept)
             memory.answers[probe_id] = Remembered(kept[0].route_digest, role, scores)
         memory.retired.update(retired or {})
-        order = {edit_id: memory.visible.get(edit_id, i + 1) for i, edit_id in enumerate(history)}
+        order = {edit_id: memory.visible.get(edit_id, before + i + 1) for i, edit_id in enumerate(history)}
         memory.visible = order or dict(sorted(memory.visible.items(), key=lambda entry: entry[1]))
         return memory
 

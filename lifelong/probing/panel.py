@@ -91,16 +91,18 @@ class Panel:
         retired: Mapping[str, str] | None = None,
         *,
         last: bool = False,
+        whole: bool = False,
     ) -> list[Probed | Gauged | Timed]:
         """Return the facts of one panel: past edits, the general set, gauges and latency.
 
         `history` are the ids of visible edits in order; `retired` maps a replaced edit to its successor, a withdrawn
-        one to ''. Where `settings` say so, a sample of them by age is asked about, and all of them when `last`.
+        one to ''. Where `settings` say so, a sample of them by age is asked about, and all of them when `last`, the
+        run's, or `whole`.
         """
         waited = self.flush()
         self.memory.catch_up(history, retired or {})
         most = self.settings.most if self.editor.routed else self.settings.sample
-        ids = log_age_sample(list(history), most) if most and not last else list(history)
+        ids = log_age_sample(list(history), most) if most and not (last or whole) else list(history)
         # Those asked before and the general set; then new ones some at a time, for what is read of them is large.
         parts, probed = [], list[Probed]()
         old, *new = in_parts(ids, self._probes_of, self.memory.answers, self.settings.instant_axes)
@@ -124,14 +126,24 @@ class Panel:
         return facts
 
     def restore(
-        self, rows: Iterable[Probed | Timed], history: Sequence[str] = (), retired: Mapping[str, str] | None = None
+        self,
+        rows: Iterable[Probed | Timed],
+        history: Sequence[str] = (),
+        retired: Mapping[str, str] | None = None,
+        before: int = 0,
     ) -> None:
         """Rebuild the memory from the facts committed before a resume, so that `reused` comes out equal too.
 
         `rows` in the order in which they were committed; `history` and `retired` as for `full` (what is not given is
-        read off the rows).
+        read off the rows). `before` counts the edits that were made before the first of the history.
         """
-        self.memory = Memory.restored(rows, history, retired)
+        self.memory = Memory.restored(rows, history, retired, before)
+
+    def restart(self) -> None:
+        """Forget all edits and answers, not what was encoded: the editor was put back to its beginning."""
+        sampled = self.memory.sampled
+        self.memory = Memory()
+        self.memory.sampled = sampled
 
     def keys_from(self, other: Panel) -> None:
         """Take the keys of questions from another panel of this editor, which has to ask about each of them first."""

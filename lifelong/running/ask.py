@@ -18,6 +18,7 @@ from lifelong.running.prepare import prepare, resolve
 from lifelong.running.progress import LOADING_AFTER_S, heartbeat
 from lifelong.running.unchanged import check_unchanged
 from lifelong.running.words import ConfigError
+from lifelong.simulation.roles import edits_made
 from streams.types import Edit, ImageRef, Query
 
 
@@ -68,7 +69,6 @@ def ask(
     log = RunLog.open(run)
     picture = None if image is None else image_ref(image)  # what is wrong with it is said before a model loads
     saved = checkpoint_at(log, step)
-    simulation = saved.meta["simulation"]
     with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
         ready = prepare(resolve(from_table(log.config(), {})))
     check_unchanged(log, ready.digests)
@@ -96,7 +96,7 @@ def ask(
         one = ready.stream.edit(edit_id)
         served.append(Serving(edit_id, float(score), float(weight), one.query.prompt, one.target))
     told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
-    return Answered(len(simulation["history"]), answer, unedited, tuple(served), told)
+    return Answered(edits_made(saved), answer, unedited, tuple(served), told)
 
 
 def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:
@@ -107,7 +107,7 @@ def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:
     """Return the kept state after `step` edits (default: the last); raises `ConfigError` naming the kept steps."""
     kept = [c for c in (log.checkpoint(panel) for panel in log.checkpoints()) if c is not None]
-    steps = [len(c.meta["simulation"]["history"]) for c in kept]
+    steps = [edits_made(c) for c in kept]
     if not kept:
         raise ConfigError(f"{log.folder}: no panel is committed yet, so there is no edited model to ask.")
     if step is None:

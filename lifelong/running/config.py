@@ -146,7 +146,8 @@ class RunConfig(Frozen):
 
     `queries` and `withdrawals` are arrival processes of their own with a `rate`; of the options of `queries` those of
     `streams.traffic.TrafficOptions` say what is asked. `policy` says who is served first, `batch` and `window_s` how
-    many edits are made at once.
+    many edits are made at once. With `restore_every` the stream is cut into chunks: after each the unedited model and
+    an empty bank are there again, and a panel has asked about all edits of the chunk.
     """
 
     name: str = Field(default="", description="what the folder is called; without it editor and stream")
@@ -164,6 +165,9 @@ class RunConfig(Frozen):
     policy: Policy = Field(default="fifo", description="who is served first")
     batch: int = Field(default=0, ge=0, le=10**9, description="edits made at once; 0: as many as the editor takes")
     window_s: float = Field(default=0.0, ge=0, le=1e9, description="seconds after which a batch closes; 0: never")
+    restore_every: int | None = Field(
+        default=None, ge=1, le=10**8, description="edits after which the editor is put back to its beginning"
+    )
     queries: NamedPart | None = Field(default=None, description="the process by which questions come; none without")
     withdrawals: NamedPart | None = Field(default=None, description="the process by which edits are taken back")
     out: PathText = Field(default="runs", description="the folder of the run folders")
@@ -199,6 +203,19 @@ class RunConfig(Frozen):
         if value != printable(value) or value != value.strip() or len(value) > LONGEST_LABEL:
             raise ValueError(f"expected at most {LONGEST_LABEL} characters of one line, no control characters")
         return value
+
+    def steps(self, edits: int) -> tuple[int, ...]:
+        """Return the steps of the full panels of a run of `edits` edits: those of `panels`, and the ends of chunks.
+
+        Chunks of one edit need none where every edit is asked about at once.
+
+        >>> RunConfig(restore_every=4, panels=Panels(at=(3,))).steps(10)
+        (3, 4, 8, 10)
+        """
+        chunk, at_once = self.restore_every, self.panels.instant and not self.panels.instant_axes
+        if not chunk or (chunk == 1 and at_once):
+            return self.panels.steps(edits)
+        return tuple(sorted({*self.panels.steps(edits), *range(chunk, edits, chunk)}))
 
     def title(self, label: str = "") -> str:
         """Return the name of the run folder without its hash; `label` stands for the editor's bare name.
@@ -242,10 +259,19 @@ def hash8(config: RunConfig, digests: Mapping[str, str]) -> str:
     for key, below in table.items():
         if isinstance(below, dict):
             table[key] = {k: v for k, v in below.items() if not _known_by_content(key, k, v, digests)}
+    if "stream" in digests:  # a mix holds streams, each with files of its own
+        table["stream"] = _without_paths(table["stream"])
     if isinstance(other := table["fit"].get("stream"), dict):  # what is learnt from it is in the fit's own digest
         table["fit"]["stream"] = {k: v for k, v in other.items() if not (isinstance(v, str) and os.path.isabs(v))}
     text = json.dumps([table, dict(digests)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a stream's options without the absolute paths in the tables that they hold."""
+    if isinstance(value, dict):
+        return {k: _without_paths(v) for k, v in value.items() if not (isinstance(v, str) and os.path.isabs(v))}
+    return [_without_paths(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _known_by_content(key: str, option: str, value: Any, digests: Mapping[str, str]) -> bool:
@@ -370,9 +396,20 @@ def settled_config(config: RunConfig) -> RunConfig:
             model = options_model(key, part.name)
             options = check_model(model, options, key).model_dump(mode="json", exclude_unset=True)
         update[key] = NamedPart.model_construct(name=_placed(key, part.name), options=dict(options))
+    if config.restore_every and (config.workers > 1 or config.window_s or config.queries or config.withdrawals):
+        raise ConfigError(
+            f"restore_every={config.restore_every}: chunks are edits alone, one after another. Leave out workers, "
+            "window_s, queries and withdrawals."
+        )
     if config.fit.stream is not None:
         update["fit"] = config.fit.model_copy(update={"stream": _settled_stream(config.fit.stream)})
     return config.model_copy(update=update)
+
+
+def check_one_stream(config: RunConfig, what: str) -> None:
+    """Raise `ConfigError` where a configuration puts the editor back, for a command that is about one long stream."""
+    if config.restore_every:
+        raise ConfigError(f"restore_every={config.restore_every}: {what} is about one long stream; leave it out.")
 
 
 def _settled_stream(part: NamedPart) -> NamedPart:

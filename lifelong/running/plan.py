@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifelong.probing.due import DueProbes
-from lifelong.running.prepare import Prepared, prepare, resolve
+from lifelong.running.prepare import Prepared, due_of, prepare, resolve
 from lifelong.running.progress import in_clock
 from lifelong.running.ready import check_ready
 
@@ -118,11 +118,14 @@ def planned_run(ready: Prepared, *, trial: bool = False) -> RunPlan:
     vlm, stream, config, resolved = ready.vlm, ready.stream, ready.config, ready.resolved
     editor = resolved.editor(vlm)
     try:
-        acts_on, bank_bytes = tuple(editor.acts_on()), editor.bytes_for(len(stream.edits))
+        acts_on, bank_bytes = (
+            tuple(editor.acts_on()),
+            editor.bytes_for(min(len(stream.edits), config.restore_every or len(stream.edits))),
+        )
     finally:
         editor.close()
     probes = stream.every_probe()
-    steps = config.panels.steps(len(stream.edits))
+    steps = config.steps(len(stream.edits))
     rows, tokens = vlm.rows_of([p.query for p in probes[:_TOLD]], ready.limit.tokens)
     return RunPlan(
         ready,
@@ -132,7 +135,7 @@ def planned_run(ready: Prepared, *, trial: bool = False) -> RunPlan:
         bank_bytes,
         rows,
         tokens,
-        asked_in_panels(DueProbes(stream, config.panels, routed=resolved.kind.routed_by(resolved.options)), steps),
+        asked_in_panels(due_of(ready), steps),
         len({(p.query.digest, p.target) for p in probes}),
         tried(ready) if trial else None,
     )

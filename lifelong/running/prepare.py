@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lifelong.log.checkpoint import State
     from lifelong.models.vlm import VLM
     from lifelong.probing.baseline import Baseline
+    from lifelong.probing.due import DueProbes
     from lifelong.probing.panel import Panel
     from lifelong.simulation.roles import LogLike
     from streams.stream import Stream
@@ -272,6 +273,7 @@ def baseline_of(
     stream, config = ready.stream, ready.config
     probes = stream.every_probe()
     other = config.workers > 1 or config.batch > 1 or config.withdrawals or config.queries or config.panels.gaps
+    other = other or config.restore_every
     kind, options = ready.resolved.kind, ready.resolved.options
     if steps is not None and kind.turn_of(options) == 1 and not other:
         probes = ever_asked(stream, config.panels, steps, routed=kind.routed_by(options))
@@ -286,6 +288,14 @@ def baseline_of(
         kept = f" ({found.from_cache} from the cache)" if found.from_cache else ""
         say(f"asked the frozen model {len(found)} queries{kept}")
     return found
+
+
+def due_of(ready: Prepared) -> DueProbes:
+    """Return how many probes a run asks at each step, called where its time is foreseen."""
+    from lifelong.probing.due import DueProbes
+
+    kind, options, config = ready.resolved.kind, ready.resolved.options, ready.config
+    return DueProbes(ready.stream, config.panels, routed=kind.routed_by(options), chunk=config.restore_every or 0)
 
 
 def panel_of(ready: Prepared, editor: Editor, baseline: Baseline) -> Panel:
@@ -330,8 +340,13 @@ def run_loop(
         panel,
         make_clock(config),
         SimulationSettings(
-            tuple(steps), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s
-        ),
+            tuple(steps),
+            config.workers,
+            policy=config.policy,
+            batch=config.batch,
+            window_s=config.window_s,
+            restore_every=config.restore_every or 0,
+        ),  # fmt: skip
         log,
         saved,
         desk=Desk(ready.vlm, editor, panel.baseline, posed),

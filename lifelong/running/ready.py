@@ -25,8 +25,9 @@ def check_ready(ready: Prepared, say: Callable[[str], None] = lambda _: None) ->
     check_writable("out", Path(config.out))
     check_writable("cache", config.cache_folder())
     settings = SimulationSettings(
-        (), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s
-    )
+        (), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s,
+        restore_every=config.restore_every or 0,
+    )  # fmt: skip
     try:
         check_settings(settings, make_clock(config).measures, resolved.kind.turn_of(resolved.options))
         resolved.editor(ready.vlm).close()
@@ -57,6 +58,6 @@ def panel_notes(config: RunConfig, edits: int) -> list[str]:
     """Return what is odd about a run's panels, in words: steps of which none lies within its edits."""
     panels = config.panels
     steps = [*panels.at, panels.every] if panels.every else list(panels.at)
-    if min(steps) <= edits:
+    if min(steps) <= edits or len(config.steps(edits)) > 1:
         return []
     return [f"panels: no step lies within {edits} edits (the first is {min(steps)}); the only panel is at the end"]

@@ -21,15 +21,15 @@ from lifelong.log.facts import APPLIED
 from lifelong.log.files import content_digest, held
 from lifelong.log.folder import remove_run, strangers
 from lifelong.log.stream_tables import table_writer
-from lifelong.probing.due import DueProbes
 from lifelong.running.config import RunConfig
 from lifelong.running.plan import plan_run
-from lifelong.running.prepare import Prepared, baseline_of, panel_of, prepare, resolve, run_loop
+from lifelong.running.prepare import Prepared, baseline_of, due_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
 from lifelong.running.words import ConfigError, to_toml
+from lifelong.simulation.roles import edits_made
 from streams.rows import edit_rows, probe_rows
 
 
@@ -117,7 +117,7 @@ def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
             stop = Stopped(asked_to_stop())  # a library made something else of it
         if logs:
             saved = logs[0].checkpoint()
-            edits = 0 if saved is None else len(saved.meta["simulation"]["history"])
+            edits = 0 if saved is None else edits_made(saved)
             kept = f"committed panels are kept: {edits} of {progress.total} edits in {logs[0].folder}"
             progress.say(f"stopped; {kept}. Go on with --resume.")
         else:
@@ -212,7 +212,7 @@ def time_matters(ready: Prepared) -> Iterator[str]:
 def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
     """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
     config, stream = ready.config, ready.stream
-    steps = config.panels.steps(len(stream.edits))
+    steps = config.steps(len(stream.edits))
     if busy := busy_machine():
         progress.say(busy)
     editor = ready.resolved.editor(ready.vlm)  # first: what is wrong with its options is said before hours of work
@@ -227,10 +227,10 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
                 editor.load_fitted(learnt)
         panel = panel_of(ready, editor, baseline)
         saved = log.checkpoint()
-        due = DueProbes(stream, config.panels, routed=ready.resolved.kind.routed_by(ready.resolved.options))
+        due = due_of(ready)
         progress.total = len(stream.edits)
         progress.begin(
-            0 if saved is None else len(saved.meta["simulation"]["history"]),
+            0 if saved is None else edits_made(saved),
             Remaining(due, steps, config.panels.latency_growth),
         )
         with watch.on("simulate"):

@@ -64,11 +64,11 @@ class Job:
         return "query" if isinstance(self.items[0], Posed) else "change"
 
 
-def jobs_of(arrivals: Sequence[Arrival], turn: int, window_s: float = 0.0) -> list[Job]:
+def jobs_of(arrivals: Sequence[Arrival], turn: int, window_s: float = 0.0, chunk: int = 0) -> list[Job]:
     """Return the jobs of arrivals, ascending by `ready`: batches of `turn` edits, shorter before a withdrawal.
 
-    With `window_s` a batch also closes so many seconds after its first edit. Raises `ValueError` for no arrivals, a
-    `turn` below 1, time running backwards, or an id twice.
+    With `window_s` a batch also closes so many seconds after its first edit, with `chunk` after every so many edits.
+    Raises `ValueError` for no arrivals, a `turn` below 1, time running backwards, or an id twice.
     """
     if not arrivals or turn < 1 or window_s < 0:
         raise ValueError(f"{len(arrivals)} arrivals in batches of {turn}: there must be at least one of each.")
@@ -99,7 +99,7 @@ def jobs_of(arrivals: Sequence[Arrival], turn: int, window_s: float = 0.0) -> li
                 raise ValueError(f"edit {item.id!r} arrives twice; an edit made again needs an id of its own.")
             seen.add(item.id)
             batch.append((place, item))
-            if len(batch) == turn:
+            if len(batch) == turn or (chunk and len(seen) % chunk == 0):
                 close(now)
         elif isinstance(item, Withdraw):
             close(now)

@@ -16,8 +16,8 @@ from typing import Any
 
 from lifelong.editing.contract import Editor, UnsupportedError
 from lifelong.log import Fact, Gauged, Probed, Timed
-from lifelong.log.checkpoint import State
-from lifelong.log.facts import APPLIED, NO_OP, NOT_FINITE
+from lifelong.log.checkpoint import State, copied
+from lifelong.log.facts import APPLIED, NO_OP, NOT_FINITE, RESTORED
 from lifelong.probing.latency import timed_cold
 from lifelong.simulation.clock import Clock
 from lifelong.simulation.jobs import NANO, Job, arrivals_digest, jobs_of, nanoseconds
@@ -75,11 +75,12 @@ class _Loop:
     ) -> None:
         check_settings(settings, clock.measures, editor.turn)
         turn = settings.batch or editor.turn
-        self.jobs = jobs_of(arrivals, turn, settings.window_s)
+        self.jobs = jobs_of(arrivals, turn, settings.window_s, settings.restore_every)
         self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
         self.settings, self.tell = settings, on_event or (lambda event: None)
         self.knowledge_of = knowledge_of
         others = (settings.policy, str(settings.window_s))
+        others += (f"restored every {settings.restore_every}",) if settings.restore_every else ()
         self.digest = arrivals_digest(arrivals, turn, settings.workers, *others)
         self.edits = sum(isinstance(a.item, Edit) for a in arrivals)
         self.moments = [nanoseconds(a.at_s) for a in arrivals]
@@ -93,16 +94,20 @@ class _Loop:
             raise ValueError(f"{len(self.places)} queries arrive and nobody answers them: give a `desk`.")
         self.happened = self.finished = self.panels = 0
         self.done: dict[int, Done] = {}  # measured work of jobs in service
-        self.history: list[str] = []  # visible edits in order, and the same as a set
+        self.before = 0  # edits before the model was put back last
+        self.history: list[str] = []  # visible edits since then in order, and the same as a set
         self.visible: set[str] = set()
         self.retired: dict[str, str] = {}
         self.facts: list[Fact] = []
         self.station = Station(settings.workers, settings.policy, self._begin, self._end)
         self.tally = Tally()
         self.queries = Queries(desk, clock, editor)
+        self.unedited = State({}, {})
 
     def run(self, resume: State | None) -> None:
         """Run to the end of the stream, from its beginning or from a checkpoint."""
+        if self.settings.restore_every:
+            self.unedited = copied(self.editor.state())
         now, jobs, submitted = (0, {}, 0) if resume is None else self._restore(resume)
         if self.finished < len(self.jobs):
             self.tally.begin()
@@ -134,7 +139,7 @@ class _Loop:
 
     def _end(self, number: int, service: Service) -> None:
         """End a service; when it was the last one, or brought a panel's step, hold the panel."""
-        job, before = self.jobs[number], len(self.history)
+        job, before = self.jobs[number], self.step
         # The queue in simulated time: who waited how long, and was served.
         self.finished += 1
         tally = self.queries.tally if job.posed is not None else self.tally
@@ -149,9 +154,28 @@ class _Loop:
             done = self.done.pop(number, None)
             self._visible(job, self._work(job) if done is None else done, service.ended)
         # A panel inside a batch falls at the batch's end. The last one waits until all queries are served.
-        step, last = len(self.history), self.finished == len(self.jobs)
+        step, last = self.step, self.finished == len(self.jobs)
         if last or (step < self.edits and any(before < listed <= step for listed in self.settings.panels)):
             self._hold_panel(step, service.ended, last)
+        if self._chunk_is_full and not last:
+            self._restart(service.ended)
+
+    @property
+    def step(self) -> int:
+        """The edits that are visible so far, those before the model was put back included."""
+        return self.before + len(self.history)
+
+    @property
+    def _chunk_is_full(self) -> bool:
+        return 0 < self.settings.restore_every <= len(self.history)
+
+    def _restart(self, now: int) -> None:
+        """Put the editor back to its beginning: the next edit is the first of a chunk of its own."""
+        self._flush()
+        self.facts.append(Gauged(self.step, now / NANO, RESTORED, "edits", float(len(self.history))))
+        self.before, self.history, self.visible, self.retired = self.step, [], set(), {}
+        self.editor.load(copied(self.unedited))
+        self.panel.restart()
 
     def _work(self, job: Job) -> Done:
         """Edit or withdraw, timed from outside; a result that is not finite is an outcome, not the end of the run."""
@@ -189,7 +213,7 @@ class _Loop:
         """Log a finished change, and probe it."""
         self.history += [e.id for e in job.edits]
         self.visible.update(e.id for e in job.edits)
-        step, sim_s = len(self.history), end / NANO
+        step, sim_s = self.step, end / NANO
         self.facts.append(Timed(step, done.bank_len, job.operation, done.wall_s))
         if job.edits:
             self.retired.update((edit.supersedes, edit.id) for edit in job.edits if edit.supersedes)
@@ -221,7 +245,8 @@ class _Loop:
         sim_s = now / NANO
         self._flush()
         with self.tally.on("probe"):
-            facts = self.panel.full(step, sim_s, tuple(self.history), dict(self.retired), last=last)
+            history, retired = tuple(self.history), dict(self.retired)
+            facts = self.panel.full(step, sim_s, history, retired, last=last, whole=self._chunk_is_full)
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
         if self.places:
             self.facts += self.queries.tally.queue(step, sim_s, "traffic")
@@ -241,6 +266,7 @@ class _Loop:
             "jobs": [[number, asdict(known)] for number, known in jobs.items()],
             "finished": self.finished,
             "panels": self.panels + 1,
+            "before": self.before,
             "history": self.history,
             "retired": self.retired,
             "clock": self.clock.state(),
@@ -252,13 +278,14 @@ class _Loop:
     def _restore(self, saved: State) -> tuple[int, dict[int, Waiting], int]:
         """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
         plain = saved.meta["simulation"]
-        if plain["arrivals"] != self.digest or "jobs" not in plain:
+        if plain["arrivals"] != self.digest or "before" not in plain:
             raise ResumeError(
                 "the checkpoint was made with other arrivals, batches, workers or policies than these, or by an "
                 "earlier version. Run again with --fresh."
             )
         self.happened, self.finished, self.panels = (int(plain[n]) for n in ("happened", "finished", "panels"))
-        self.history, self.retired = list(plain["history"]), dict(plain["retired"])
+        self.before, self.history = int(plain["before"]), list(plain["history"])
+        self.retired = dict(plain["retired"])
         self.visible = set(self.history)
         self.clock.load(plain["clock"])
         self.tally.load(plain["tally"])
@@ -266,6 +293,9 @@ class _Loop:
         self.editor.load(saved.part("editor"))
         tables = ((kind, self.log.table(kind)) for kind in (Probed, Timed))
         facts = (kind(**row) for kind, table in tables for batch in table.to_batches() for row in batch.to_pylist())
-        self.panel.restore(facts, tuple(self.history), dict(self.retired))
+        facts = (fact for fact in facts if isinstance(fact, Timed) or fact.step > self.before)
+        self.panel.restore(facts, tuple(self.history), dict(self.retired), self.before)
+        if self._chunk_is_full:
+            self._restart(int(plain["now"]))
         jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}
         return int(plain["now"]), jobs, int(plain["submitted"])

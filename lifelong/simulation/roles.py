@@ -29,15 +29,30 @@ class PanelLike(Protocol):
         ...
 
     def full(
-        self, step: int, sim_s: float, history: Sequence[str], retired: Mapping[str, str], *, last: bool
+        self,
+        step: int,
+        sim_s: float,
+        history: Sequence[str],
+        retired: Mapping[str, str],
+        *,
+        last: bool,
+        whole: bool = False,
     ) -> list[Probed | Gauged | Timed]:
-        """Return the facts of a full panel, after a `flush`."""
+        """Return the facts of a full panel, after a `flush`: about all edits, no sample, if `last` or `whole`."""
+        ...
+
+    def restart(self) -> None:
+        """Forget all edits and answers: the editor was put back to its beginning."""
         ...
 
     def restore(
-        self, rows: Iterable[Probed | Timed], history: Sequence[str], retired: Mapping[str, str] | None
+        self,
+        rows: Iterable[Probed | Timed],
+        history: Sequence[str],
+        retired: Mapping[str, str] | None,
+        before: int = 0,
     ) -> None:
-        """Rebuild its memory after a resume."""
+        """Rebuild its memory after a resume; `before` edits came before those of the history, and are gone."""
         ...
 
 
@@ -58,7 +73,8 @@ class SimulationSettings:
     """`panels` are the steps of full panels (the end of the stream always has one); `workers` serve at a time.
 
     Who is served first says `policy`; `batch` edits (0: as many as the editor's `turn`) are made at once, fewer where
-    the first of them has waited `window_s` (0: for ever).
+    the first of them has waited `window_s` (0: for ever). After every `restore_every` edits (0: never) the editor is
+    put back to its beginning; a batch never reaches beyond.
     """
 
     panels: tuple[int, ...] = ()
@@ -66,6 +82,7 @@ class SimulationSettings:
     policy: Policy = "fifo"
     batch: int = 0
     window_s: float = 0.0
+    restore_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,12 @@ class Done:
     outcome: str = APPLIED
     note: str = ""
     passed_over: Mapping[str, str] = field(default_factory=dict)
+
+
+def edits_made(saved: State) -> int:
+    """Return how many edits a run had made when a state was saved, those before its editor was put back included."""
+    simulation = saved.meta["simulation"]
+    return int(simulation["before"]) + len(simulation["history"])
 
 
 def edited_facts(

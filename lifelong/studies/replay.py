@@ -18,7 +18,7 @@ import numpy as np
 from lifelong.log import Edited, RunLog
 from lifelong.log.shown import short_repr
 from lifelong.running.arrivals import asked, check_arrivals, offsets, withdrawn
-from lifelong.running.config import NamedPart, RunConfig, from_table
+from lifelong.running.config import NamedPart, RunConfig, check_one_stream, from_table
 from lifelong.running.parts import make_stream
 from lifelong.running.unchanged import check_stream
 from lifelong.running.words import ConfigError
@@ -137,6 +137,7 @@ def settings_of(log: RunLog, changes: Mapping[str, Any]) -> tuple[RunConfig, Fle
             raise ConfigError(f"{key}: a replay cannot change it.{near(key, (*mine, *FLEET))}")
     fleet = {key: value for key, value in changes.items() if key in FLEET}
     config = from_table(log.config(), {k: v for k, v in changes.items() if k not in fleet})
+    check_one_stream(config, "a replay")
     if config.queries is None:
         config = config.model_copy(update={"queries": NamedPart(name="poisson", options={"rate": 1.0})})
     if not config.batch:  # as many at once as the editor took in the run

@@ -18,6 +18,7 @@ import numpy as np
 from lifelong.editing.contract import Editor, Privileged
 from lifelong.log.shown import short_repr
 from lifelong.probing.routes import RouteBook
+from lifelong.running.config import check_one_stream
 from lifelong.running.prepare import Loaded, Prepared, plain_changes, prepare, resolve
 from lifelong.running.progress import LOADING_AFTER_S, PLAIN_EVERY_S, heartbeat
 from lifelong.running.signals import stop_if_asked
@@ -70,6 +71,7 @@ def route_settings(
     out = []
     for cell in _settings(source, changes):
         resolved = resolve(cell.config)
+        check_one_stream(resolved.config, "a growing bank")
         if resolved.kind.route is Editor.route:
             name = resolved.config.editor.name
             raise ConfigError(f"editor={name} does not route: it has no bank to look at. Try editor=grace or rag.")

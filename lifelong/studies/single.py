@@ -5,7 +5,6 @@ Knows runs' parts by their contracts; writes nothing. What is left of many edits
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -14,10 +13,11 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from lifelong.log import Probed
-from lifelong.log.checkpoint import State
+from lifelong.log.checkpoint import copied
 from lifelong.log.shown import short_repr
 from lifelong.running.config import RunConfig
 from lifelong.running.progress import LOADING_AFTER_S, PLAIN_EVERY_S, heartbeat
+from lifelong.running.words import ConfigError
 from lifelong.studies.five import five
 
 if TYPE_CHECKING:
@@ -63,8 +63,11 @@ def single(
     """
     from lifelong.running.prepare import prepare, resolve
 
+    resolved = resolve(source, changes)
+    if (chunk := resolved.config.restore_every or 1) != 1:
+        raise ConfigError(f"restore_every={chunk}: here the editor is put back after every edit; leave it out.")
     with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
-        ready = prepare(resolve(source, changes), say)
+        ready = prepare(resolved, say)
     with ready.computing():
         return _each_alone(ready, fitted, say)
 
@@ -80,8 +83,7 @@ def _each_alone(ready: Prepared, fitted: bool, say: Callable[[str], None]) -> Si
         baseline = Baseline.prepare(vlm, probes, config.cache_folder() / "baseline", max_tokens=ready.limit.tokens)
     with heartbeat(say, "learning") if fitted and ready.fit is not None else nullcontext():
         editor = ready.editor() if fitted else ready.resolved.editor(vlm)
-    now = editor.state()
-    before = State({name: t.clone() for name, t in now.tensors.items()}, copy.deepcopy(dict(now.meta)))
+    before = copied(editor.state())
     facts: list[Probed] = []
     spent: list[float] = []
     not_finite, said_at = 0, time.perf_counter()

@@ -13,6 +13,8 @@ import polars as pl
 
 HARD = ("near", "same-image", "same-subject")
 """Variants of locality that are near to an edit: papers ask none of them."""
+MUST, MUST_NOT = ("must", "in-scope"), ("must-not", "out-of-scope")
+"""Variants of specificity inside and outside of an edit's scope: the atlas's, and FGVEdit's."""
 TOKEN_BY_TOKEN, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
 
 
@@ -65,8 +67,8 @@ MEASURES = {
     "half name": Measure("paired", "in", only=("both-to-name",), head="told by both, asked by name"),
     "half picture": Measure("paired", "in", only=("both-to-picture",), head="told by both, asked by picture"),
     "conflict": Measure("conflict", "in", head="disputed by the other modality"),
-    "must change": Measure("specificity", "in", only=("must",), head="specificity: must change"),
-    "must not change": Measure("specificity", "out", only=("must-not",), head="specificity: must not"),
+    "must change": Measure("specificity", "in", only=MUST, head="specificity: must change"),
+    "must not change": Measure("specificity", "out", only=MUST_NOT, head="specificity: must not"),
     "edit's words": Measure("grid", "out", only=_WORDS, head="grid: the edit's words, another picture"),
     "edit's picture": Measure("grid", "out", only=_OTHER_WORDS, head="grid: other words, the edit's picture"),
     "neither": Measure("grid", "out", without=(*_WORDS, *_OTHER_WORDS), head="grid: other words, another picture"),

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import polars as pl
 
+from reports.numbers.axes import MUST_NOT
 from reports.numbers.sampled import weighted
 from reports.statistics.curves import curve
 from reports.statistics.percentiles import percentiles
@@ -126,7 +127,7 @@ def _binned(matrix: pl.DataFrame) -> pl.DataFrame:
 
 _IN_SCOPE = HOLDS & pl.col("axis").is_in(["reliability", "generality"])
 OUT_OF_SCOPE = HOLDS & (
-    (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & (pl.col("variant") == "must-not"))
+    (pl.col("axis") == "locality") | ((pl.col("axis") == "specificity") & pl.col("variant").is_in(MUST_NOT))
 )
 _KEPT = ("editor", "seed", "step", "edit_id", "probe_id", "age", "weight", "prompt_kind")
 

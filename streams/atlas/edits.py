@@ -27,6 +27,7 @@ from streams.atlas.choose import COUNTERFACTUAL, REAL_UPDATE, Shares, choose_fac
 from streams.atlas.general import general_set
 from streams.atlas.hops import HOPS
 from streams.atlas.known import Known, read_known
+from streams.atlas.pairs import PAIRS, edit_pairs
 from streams.atlas.probes import Scene, probes_of
 from streams.atlas.prompts import SHARES, Wording, gives_away, word
 from streams.atlas.relations import RELATIONS
@@ -45,7 +46,7 @@ from streams.order import (
 )
 from streams.problems import IsPath
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Edit, MadeOnce, Pool, PoolItem, digest_of
+from streams.types import Edit, MadeOnce, Pool, PoolItem, Probe, digest_of
 
 _VERSION = "atlas-5"
 REVERSAL = "reversal"  # the source of an edit back to the first truth
@@ -59,7 +60,7 @@ class Options(StreamOptions):
     known: Annotated[str, IsPath(words=("all",))] = Field(
         "", description="table of what the model knows: a file, all (everything), or '' for the shipped model's"
     )
-    order: str = Field("shuffled", description=f"the order of the edits: one of {', '.join(ORDERS)}")
+    order: str = Field("shuffled", description=f"the order of the edits: one of {', '.join((*ORDERS, PAIRS))}")
     reedits: float = Field(
         0.2,
         ge=0,
@@ -96,9 +97,11 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
     catalogue = Catalogue(world, known, options.split)
     general, keep = general_set(catalogue)
     try:
-        check_order(options.order)
+        check_order(options.order, (*ORDERS, PAIRS))
     except ValueError as error:
         raise StreamError(f"stream.{error}") from error
+    if options.order == PAIRS:
+        return _in_pairs(options, catalogue, general, keep, edits, seed)
     plan = agenda(catalogue, options.order, options.shares, keep, seed)
     book = _Book(plan.shown, seed, edited={fact for fact, _ in plan.facts})
     share = options.reedits if options.order in ADDING else 0.0
@@ -131,6 +134,38 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         lambda edit: world.by_id[edit.subject].facts[edit.relation],
     )
     return Stream("atlas", made_of, order, general, source)
+
+
+def _in_pairs(
+    options: Options,
+    catalogue: Catalogue,
+    general: tuple[Probe, ...],
+    keep: Set[WorldFact],
+    edits: int,
+    seed: int,
+) -> Stream:
+    """Return a stream of pairs of a visual and a textual edit; fewer come back where there are no more pairs."""
+    world = catalogue.world
+    plan = agenda(catalogue, "shuffled", Shares(0.5, 0.0, options.translations), keep, seed)
+    pairs = edit_pairs(catalogue, (fact for fact, _ in plan.facts), seed)
+    scene = Scene(catalogue, seed, frozenset(f for pair in pairs for f in pair.facts), every=options.grid)
+    pair_of = {edit.id: pair for pair in pairs for edit in (pair.visual, pair.textual)}
+
+    def probes(edit: Edit) -> tuple[Probe, ...]:
+        pair = pair_of[edit.id]
+        wording = pair.wordings[edit.id == pair.textual.id]
+        return probes_of(edit, wording, scene) + ((pair.probe(),) if edit.id == pair.textual.id else ())
+
+    source = Source(
+        probes,
+        partial(fit_pool, world, catalogue.known),
+        lambda edit: world.by_id[edit.subject].facts[edit.relation],
+    )
+    made_of = digest_of(
+        _VERSION, _world_digest(world), catalogue.known.digest, options.model_dump_json(exclude={"known"}), str(seed)
+    )
+    told = tuple(edit for pair in pairs for edit in (pair.visual, pair.textual))
+    return Stream("atlas", made_of, told[:edits], general, source)
 
 
 def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:

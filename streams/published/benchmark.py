@@ -23,7 +23,7 @@ from streams.published.files import PartFile
 from streams.published.reader import Benchmark, Reader, file_digest
 from streams.settings import PathText
 from streams.stream import Source, Stream, StreamError, StreamOptions
-from streams.types import Pool, PoolItem, digest_of, identity_of
+from streams.types import Pool, PoolItem, Probe, Query, digest_of, identity_of, modality_of, probe_with_id
 
 _VERSION = "published-1"
 
@@ -49,6 +49,12 @@ class PublishedOptions(StreamOptions):
     held_out: int = Field(
         0, ge=0, description="so many records at the end of the file are the pool to learn from, and no edits"
     )
+    general: int = Field(
+        0,
+        ge=0,
+        description="so many records before those held out, and as many to learn from, are asked at panels as "
+        "questions that no edit is about",
+    )
     order: str = Field("file", description=f"file (as it stands), or one of {', '.join(PERMUTING)}")
     skip_bad: bool = Field(False, description="leave out records that cannot be used, and say which")
 
@@ -72,13 +78,17 @@ def read_benchmark(
     drafts: list[Pictured] = []
     for file in files:
         drafts += reader.drafts(file)
-        if options.order == "file" and not options.held_out and options.split == "eval" and len(drafts) >= edits:
+        ends = options.held_out or options.general  # both are of the file's end
+        if options.order == "file" and not ends and options.split == "eval" and len(drafts) >= edits:
             break  # what comes after is no edit of this stream
     held = min(options.held_out, len(drafts))
-    candidates, kept_back = drafts[: len(drafts) - held], drafts[len(drafts) - held :]
+    rest, kept_back = drafts[: len(drafts) - held], drafts[len(drafts) - held :]
+    aside = min(options.general, len(rest))
+    candidates, untouched = rest[: len(rest) - aside], rest[len(rest) - aside :]
 
     # What is wrong with the records themselves and with the pictures of those chosen is told together.
     chosen = reader.pictured(_in_order(candidates, options.order, seed), edits, watch)
+    general = _general(reader.pictured(untouched, aside, watch), "test") if aside else ()
     where = reader.where(files)
     reading = reader.reading
     notes = left_out(where, reading, skip=options.skip_bad)
@@ -93,7 +103,10 @@ def read_benchmark(
     # The pool: the end of the file, what the edits leave of the training split, or the whole of it.
     from_training = options.split != "eval"
     here = kept_back or (drafts if from_training else [])
-    source = _Learning(benchmark, options, part, chosen if from_training else candidates, here)
+    source = _Learning(benchmark, options, part, chosen if from_training else rest, here)
+    general += _general(source.first(options.general), "train") if options.general else ()
+    asked = {_question(draft) for draft in chosen}
+    general = tuple(p for p in general if _asked(p.query) not in asked)
     texts = (d.text + "".join(i.digest for i in _images(d)) for d in chosen)
     made_of = digest_of(_VERSION, benchmark.name, repr(reader.template), options.pictures, source.digest, *texts)
     truths = dict(zip(items, (d.draft.truths for d in chosen), strict=True))
@@ -102,7 +115,7 @@ def read_benchmark(
         benchmark.name,
         made_of,
         tuple(item.edit for item in items.values()),
-        (),
+        tuple({probe.id: probe for probe in general}.values()),
         Source(
             lambda edit: asked_probes(edit, items[edit.id].probes),
             source.pool,
@@ -143,6 +156,11 @@ class _Learning:
             )
         self.digest = digest_of(*(d.text for d in here), *(file_digest(file.path) for file in self._files))
 
+    def first(self, n: int) -> list[Pictured]:
+        """Return the first n drafts of what may be learnt from; none where there is nothing, or none is whole."""
+        drafts = [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
+        return self._reader.pictured(drafts, n, None)
+
     def pool(self, n: int, seed: int) -> Pool:
         """Return n items none of which asks what an edit of the stream asks; raises `StreamError` without any."""
         options, name = self._options, self._benchmark.name
@@ -161,6 +179,17 @@ class _Learning:
         return Pool(found, identity_of(found), seed)
 
 
+def _general(drafts: Sequence[Pictured], variant: str) -> tuple[Probe, ...]:
+    """Return the questions of drafts as ones that no edit is about: they should be answered as before any edit."""
+    probes = []
+    for one in drafts:
+        edit, modality = one.draft.edit, modality_of("general", one.draft.edit.query, one.draft.edit.query)
+        answers = one.draft.truths or (edit.target,)
+        probe = Probe("", "", "general", variant, modality, edit.query, answers[0], "baseline", answers[1:])
+        probes.append(probe_with_id(probe))
+    return tuple(probes)
+
+
 def _images(draft: Pictured) -> list:
     asked = [draft.draft.edit.query, *(probe.query for probe in draft.draft.probes)]
     return [query.image for query in asked if query.image is not None]
@@ -168,7 +197,10 @@ def _images(draft: Pictured) -> list:
 
 def _question(draft: Pictured) -> tuple[str, str]:
     """Return what an edit asks, and the path of its picture, looked for or not."""
-    query = draft.draft.edit.query
+    return _asked(draft.draft.edit.query)
+
+
+def _asked(query: Query) -> tuple[str, str]:
     return query.prompt, query.image.uri.partition(":")[2] if query.image else ""
 
 

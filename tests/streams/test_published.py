@@ -521,3 +521,22 @@ def test_a_cckeb_record_may_lack_its_textual_edit(tmp_path: Path) -> None:
     with pytest.raises(StreamError, match="field 'textual_edit': expected an object"):
         read(tmp_path, "cckeb")
     assert json.loads(path.read_text())[0]["textual_edit"] == "who"
+
+
+def test_untouched_questions_are_of_the_files_end_and_of_the_training_file(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, "evqa", 8)
+    learnt = [five(i) | {"src": f"Learnt, {i}?"} for i in range(4)] + [five(0)]  # the last asks what an edit asks
+    write_records(tmp_path / TRAIN["evqa"], learnt)
+    stream = load_stream("evqa", edits=3, root=str(tmp_path), general=2, template="plain")
+    alone = load_stream("evqa", edits=3, root=str(tmp_path), template="plain")
+    asked = [(p.variant, p.query.prompt) for p in stream.general]
+    last = [("test", "What is this, 6?"), ("test", "What is this, 7?")]
+    assert asked == [*last, ("train", "Learnt, 0?"), ("train", "Learnt, 1?")]
+    assert stream.edits == alone.edits and alone.general == () and stream.digest != alone.digest
+    assert all(p.axis == "general" and p.reference == "baseline" and not p.edit_id for p in stream.general)
+    assert len(load_stream("evqa", edits=99, root=str(tmp_path), general=2)) == 6, "what is asked so is no edit"
+    assert (
+        load_stream("evqa", edits=99, root=str(tmp_path), general=6)
+        .general[-1]
+        .query.prompt.startswith("Question: L")
+    )

@@ -16,6 +16,7 @@ from lifelong.log import Gauged, Probed
 from lifelong.probing.baseline import Baseline
 from lifelong.probing.panel import Panel, PanelSettings
 from lifelong.probing.scorers import LOCALITY_TOP10_ALL, NLL
+from lifelong.running.config import check_one_stream
 from streams.types import Edit
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def ready_to_compare(
 
     ready = prepare(resolve(source, changes))
     config, stream = ready.config, ready.stream
+    check_one_stream(config, "what is compared")
     with ready.computing():
         baseline = Baseline.prepare(
             ready.vlm, stream.every_probe(), config.cache_folder() / "baseline", max_tokens=ready.limit.tokens

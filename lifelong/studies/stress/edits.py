@@ -16,7 +16,7 @@ from typing import Any
 
 from lifelong.log.folder import remove_run
 from lifelong.log.shown import Shown, short_repr
-from lifelong.running.config import Panels, RunConfig, hash8
+from lifelong.running.config import Panels, RunConfig, check_one_stream, hash8
 from lifelong.running.prepare import Prepared, prepare, resolve
 from lifelong.running.run import locked
 from lifelong.running.words import ConfigError
@@ -186,6 +186,8 @@ def configs_of(source: str | None, changes: Mapping[str, Any], *, relative: bool
         given = changes.get("editor")
         named = [{"editor": name} for name in given] if isinstance(given, list) else [{}]
         found = [resolve(source, {**changes, **own}).config for own in named]
+    for config in found:
+        check_one_stream(config, "the search")
     at_once = ("reliability", "generality", "locality") if relative else ()
     chosen: dict[str, Any] = {"at": (), "every": 0, "instant": relative, "instant_axes": at_once, "gaps": ()}
     for key, value in LATENCY.items():

@@ -21,6 +21,7 @@ from lifelong.log.machine import package_version
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, run_loop
 from lifelong.running.run import manifest_of
 from lifelong.running.words import to_toml
+from lifelong.simulation.roles import edits_made
 
 if TYPE_CHECKING:
     from lifelong.editing.contract import Editor
@@ -142,7 +143,7 @@ class _Rungs:
     def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
         """Make a rung of a panel; what an earlier attempt left unfinished there is replaced."""
         ready = self._ladder.ready
-        path = self._ladder.path(len(checkpoint.meta["simulation"]["history"]))
+        path = self._ladder.path(edits_made(checkpoint))
         remove_run(path)
         log = RunLog.create(path, to_toml(ready.config.table()), manifest_of(ready))
         log.commit(0, facts, checkpoint)

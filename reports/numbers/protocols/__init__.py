@@ -1,0 +1,1 @@
+"""The published protocols of sequential editing, each a pure function from fact tables to one table."""
