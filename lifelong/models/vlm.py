@@ -309,7 +309,7 @@ class VLM:
                 out[row.place] = self.text_of(ids)
 
         with torch.no_grad():
-            self.passes.each(self.rows(prompts, None, rows), work, decoding=True)
+            self.passes.each(self.rows(prompts, None, rows), work, new_tokens=max_tokens)
         return [out[i] for i in range(len(prompts))]
 
     def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
