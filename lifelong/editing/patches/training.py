@@ -126,6 +126,7 @@ def teach(
         steps=how.steps,
         done=lambda _: learnt and taken > 0 and taken % how.check_every == 0,
         what=what,
+        vlm=vlm,
     )
     with torch.no_grad():
         # What later edits must be silent on is what is seen in use: with the new neurons of the layers below.

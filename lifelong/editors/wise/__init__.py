@@ -161,6 +161,7 @@ class Wise(Editor):
             loss_of,
             steps=o.steps,
             done=lambda loss: right and loss < o.stop_loss,
+            vlm=self.vlm,
             what=f"wise, edit {edit.id}",
             after=lambda: self._clamp(change),
         )

@@ -22,7 +22,7 @@ class _Places:
         self._spare, self._end = spare, shown.shape[-2]
         self._held = self._shown = shown
 
-    def joined(self, before: Tensor, new: Tensor) -> Tensor:
+    def joined(self, before: Any, new: Tensor) -> Tensor:
         """Return what was shown `before` with `new` tokens after it; it is copied only where it lies elsewhere."""
         size, added = before.shape[-2], new.shape[-2]
         # Elsewhere: after rows were taken out or tokens cut off. Or no place is left, as at the first time.
@@ -59,11 +59,11 @@ class SpareLayer(DynamicLayer):
 class SpareWindowLayer(DynamicSlidingWindowLayer):
     """Keys and values of a layer with a window: it keeps one token less than that."""
 
-    def __init__(self, before: DynamicSlidingWindowLayer, spare: int) -> None:
-        super().__init__(before.sliding_window)
-        self.lazy_initialization(before.keys, before.values)
-        self.keys, self.values, self.cumulative_length = before.keys, before.values, before.cumulative_length
-        self._places = _Places(before.keys, spare), _Places(before.values, spare)
+    def __init__(self, keys: Tensor, values: Tensor, spare: int, *, window: int, read: int) -> None:
+        super().__init__(window)
+        self.lazy_initialization(keys, values)
+        self.keys, self.values, self.cumulative_length = keys, values, read
+        self._places = _Places(keys, spare), _Places(values, spare)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add tokens (batch, heads, new, features) and return those kept before with them."""
@@ -81,12 +81,16 @@ def make_room(past: Any, tokens: int) -> None:
     Its keys and values move once, when the first token comes, a layer at a time; later ones than `tokens` move them
     again.
     """
-    layers = getattr(past, "layers", ())
+    layers: Any = getattr(past, "layers", ())
     for i, layer in enumerate(layers):
-        if type(layer) is DynamicLayer and layer.is_initialized:
-            layers[i] = SpareLayer(layer.keys, layer.values, tokens)
-        elif type(layer) is DynamicSlidingWindowLayer and layer.is_initialized and not layer.record_past:
-            layers[i] = SpareWindowLayer(layer, tokens)
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if keys is None or values is None:
+            continue
+        if type(layer) is DynamicLayer:
+            layers[i] = SpareLayer(keys, values, tokens)
+        elif type(layer) is DynamicSlidingWindowLayer and not layer.record_past:
+            window, read = layer.sliding_window, layer.cumulative_length
+            layers[i] = SpareWindowLayer(keys, values, tokens, window=window, read=read)
 
 
 def cache_of(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
