@@ -199,6 +199,7 @@ def test_what_stays_in_a_model_is_found(door_of: Callable[[str], Callable[[], VL
         ("glm4v", "", "<|user|>"),  # where the next turn begins
         ("smolvlm", " ", "<end_of_utterance>"),
         ("blip2_opt", " ", "\u010a"),  # published: a space before the answer
+        ("minigpt4", "", "\u2581###"),
         ("instructblip", "", "</s>"),  # whose tokenizer writes that space itself
     ],
 )
