@@ -100,7 +100,7 @@ def teach(
         )
         for i, site in enumerate(sites)
     ]
-    stored = [torch.cat([site.silent, site.patches.table("states")]).to(states[0].device) for site in sites]
+    stored = [torch.cat([site.silent, site.patches.table("states")]) for site in sites]
     taken, learnt = -1, False
 
     def loss_of() -> Tensor:

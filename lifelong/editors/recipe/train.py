@@ -51,7 +51,7 @@ def fit_recipe(
 
     Raises `ValueError` for fewer than two usable items and `NotFiniteError` on divergence.
     """
-    table = FeatureTable()
+    table = FeatureTable(device=vlm.device)
     made = (feature_example(item, table, pictures=reader.pictures) for item in pool.items)
     examples = [e for e in made if e.outside and e.apart]
     if len(examples) < 2:
