@@ -35,8 +35,11 @@ def full_above(vlm: VLM, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def pushed(vlm: VLM, weight: Tensor, push: Tensor) -> Iterator[None]:
     """An exchanged weight, and a hook above it: both end before going back."""
-    name = vlm.name_of(vlm.submodule(1, "mlp.down_proj").weight)
-    with vlm.swap({name: weight}), vlm.hook(vlm.decoder_layer(2), lambda m, a, out, layout: out + push):
+    own: Any = vlm.submodule(1, "mlp.down_proj")
+    with (
+        vlm.swap({vlm.name_of(own.weight): weight}),
+        vlm.hook(vlm.decoder_layer(2), lambda m, a, out, layout: out + push),
+    ):
         yield
 
 
@@ -47,7 +50,8 @@ def test_a_gradient_in_parts_is_the_gradient(whole: bool, tiny_queries, monkeypa
     for limit in (None, 2):
         vlm = tiny_vlm(0)
         vlm.on_full(said.append)
-        weight = vlm.submodule(1, "mlp.down_proj").weight.detach().clone().requires_grad_()
+        module: Any = vlm.submodule(1, "mlp.down_proj")
+        weight = module.weight.detach().clone().requires_grad_()
         push = torch.full((vlm.width,), 0.1, requires_grad=True)
         hidden = vlm.hidden(tiny_queries, 1, TARGETS)
         if limit:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from lifelong.models.families.building import build_family
@@ -27,8 +27,9 @@ def drawn(rows: int, tokens: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("kind", [DynamicLayer, lambda: DynamicSlidingWindowLayer(6)], ids=["every", "window"])
 def test_a_layer_with_spare_places_gives_what_a_joined_one_gives(kind: Callable[[], DynamicLayer]) -> None:
     torch.manual_seed(0)
-    ours, theirs = DynamicCache(), DynamicCache()
-    ours.layers, theirs.layers = [kind()], [kind()]
+    ours, theirs = cache_of([]), cache_of([])
+    ours.layers.append(kind())
+    theirs.layers.append(kind())
     first = drawn(4, 9)
     for past in (ours, theirs):
         past.update(*first, 0)
@@ -46,8 +47,8 @@ def test_a_layer_with_spare_places_gives_what_a_joined_one_gives(kind: Callable[
 
 @pytest.mark.parametrize("kind", [DynamicLayer, lambda: DynamicSlidingWindowLayer(6)], ids=["every", "window"])
 def test_steps_within_the_room_write_in_one_place(kind: Callable[[], DynamicLayer]) -> None:
-    past = DynamicCache()
-    past.layers = [kind()]
+    past = cache_of([])
+    past.layers.append(kind())
     past.update(*drawn(2, 9), 0)
     make_room(past, 5)
     steps = [past.update(*drawn(2, 1), 0) for _ in range(5)]
@@ -59,7 +60,8 @@ def test_steps_within_the_room_write_in_one_place(kind: Callable[[], DynamicLaye
 def test_a_cache_is_made_of_keys_and_values_without_a_copy() -> None:
     keys, values = drawn(2, 3)
     past = cache_of([(keys, values)])
-    assert past.layers[0].keys is keys and past.get_seq_length() == 3
+    layer: Any = past.layers[0]
+    assert layer.keys is keys and past.get_seq_length() == 3
     past.update(*drawn(2, 1), 0)
     assert keys.shape[2] == 3 and past.get_seq_length() == 4
 

@@ -128,9 +128,7 @@ class Wise(Editor):
     def _train(self, edit: Edit, live: SideMemory, begun: int) -> SideMemory:
         """Return the live memory, the `begun`-th, after an edit."""
         o, source = self.options, edit_generator(self.seed, edit.id)
-        if (
-            self._mask[0] != begun
-        ):  # drawn once for all edits of a memory, as one draw on the host, whatever the device
+        if self._mask[0] != begun:  # once for all edits of a memory; on the host, so that every device has the same
             drawn = subspace(live.change.shape, o.subspace, edit_generator(self.seed, f"subspace {begun}"))
             self._mask = begun, drawn.to(self.vlm.device)
         mask = self._mask[1]
