@@ -299,6 +299,22 @@ def test_parts_are_found_by_their_role(door_of: Callable[[str], Callable[[], VLM
         glm.submodule(0, "mlp.dwn_proj")
 
 
+def test_a_feed_forward_part_is_found_by_what_it_holds_or_told_to_be_none(
+    door_of: Callable[[str], Callable[[], VLM]],
+) -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w1, self.w2, self.w3 = nn.Linear(8, 32), nn.Linear(32, 8), nn.Linear(8, 32)
+
+    layer = OtherLayer()
+    layer.feed_forward = Inner()  # type: ignore[assignment]
+    layer.around = nn.Sequential(layer.feed_forward)
+    assert find_submodule(layer, "mlp") is layer.feed_forward
+    with pytest.raises(ValueError, match="has no part 'mlp'.*not one module.*mlp.down_proj"):
+        door_of("blip2_opt")().submodule(0, "mlp")
+
+
 def test_a_hidden_window_counts_as_one(door_of: Callable[[str], Callable[[], VLM]]) -> None:
     """Equal lengths where any layer forgets tokens, padding where none does."""
     assert door_of("gemma3")().passes.same_length_decoding and door_of("paligemma2")().passes.same_length_decoding

@@ -14,6 +14,7 @@ from runs_alike import facts_of
 import lifelong
 from lifelong.editing.find import editor_names
 from lifelong.models.families.building import build_family, family_names
+from lifelong.running.words import ConfigError
 
 REFUSED = {"blip2_t5", "florence2", "mllama", "mistral3", "molmo2", "pixtral"}
 FEW: dict[str, dict[str, Any]] = {
@@ -39,6 +40,7 @@ MORE: dict[str, dict[str, Any]] = {
     "unike": {"fit_steps": 2, "memory": 10, "silent": 20, "steps": 3},
 }
 SEED_PAPERS = ("llava", "blip2_opt", "qwen2_vl")
+BESIDE = ("lemoe", "t_patcher", "unike")  # stand beside a whole feed-forward part, which OPT has not as one module
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,10 @@ def test_an_editor_changes_a_layer_of_another_make(
 def test_every_editor_runs_on_the_families_of_the_papers(
     name: str, editor: str, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    if name == "blip2_opt" and editor in BESIDE:
+        with pytest.raises(ConfigError, match="has no part 'mlp'.*not one module"):
+            edited(folder_of(name), editor, tmp_path, 2)
+        return
     edited(folder_of(name), editor, tmp_path, 2)
 
 
