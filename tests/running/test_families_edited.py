@@ -76,6 +76,17 @@ def test_an_editor_changes_a_layer_of_another_make(
     assert (answers["prefix"], answers["written"]) == (" ", False)
 
 
+@pytest.mark.parametrize(
+    ("name", "editor"),
+    [("blip2_opt", "mend"), ("blip2_opt", "recipe"), ("qwen2_vl", "liveedit"), ("qwen2_vl", "t_patcher")],
+)
+def test_an_editor_of_each_kind_runs_on_a_family_of_the_papers(
+    name: str, editor: str, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A hypernetwork, continuous prompts, experts and neurons."""
+    edited(folder_of(name), editor, tmp_path, 2)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("editor", [name for name in editor_names() if name not in FEW])
 @pytest.mark.parametrize("name", SEED_PAPERS)
