@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from lifelong.editing.contract import CollapseError
 from lifelong.models.passes.layout import Layout
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
 
 
 class NotFiniteError(CollapseError):
@@ -126,27 +129,38 @@ def descend(
     steps: int,
     done: Callable[[float], bool],
     what: str,
+    vlm: VLM,
     after: Callable[[], None] | None = None,
 ) -> Descent:
     """Take at most `steps` steps, none once `done(loss)` holds; `after` runs after each step (a projection, say).
 
-    Raises `NotFiniteError` that names `what` when the loss or a parameter is not finite.
+    `vlm` is the model that the loss is computed with: where its device is full, a step is done again on fewer rows at
+    a time. Raises `NotFiniteError` that names `what` when the loss or a parameter is not finite.
     """
     parameters: Sequence[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
     loss = math.inf
     for step in range(steps + 1):
-        value = loss_of()
-        loss = float(value.detach())
-        if not math.isfinite(loss):
-            raise NotFiniteError(
-                f"{what}: the loss is not finite ({loss}) after {step} steps. A smaller learning rate may help."
-            )
-        if done(loss):
+        drawn = torch.get_rng_state()
+
+        def work(step: int = step) -> tuple[float, bool]:
+            value = loss_of()
+            loss = float(value.detach())
+            if not math.isfinite(loss):
+                raise NotFiniteError(
+                    f"{what}: the loss is not finite ({loss}) after {step} steps. A smaller learning rate may help."
+                )
+            if stopped := done(loss):
+                return loss, stopped
+            if step < steps:
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+            return loss, stopped
+
+        loss, stopped = vlm.step(work, lambda drawn=drawn: torch.set_rng_state(drawn))
+        if stopped:
             return Descent(step, loss, True)
         if step == steps:
             break
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
         optimizer.step()
         if after is not None:
             after()

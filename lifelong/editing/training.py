@@ -10,6 +10,7 @@ and what it changes is exactly what it names: everything is put back in place fr
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lifelong.editing.ops import NotFiniteError
 from lifelong.log.checkpoint import State, load_state, save_state
 from lifelong.log.files import LogError, clear_leftovers
 
@@ -100,6 +102,43 @@ def steps_of(
                 _keep(place, step + 1, spent_wall_s + kept - begun, tensors(), optimizers, rng, plain)
 
 
+def gradient_of(
+    vlm: VLM,
+    losses_of: Callable[[], dict[str, Tensor]],
+    *,
+    optimizers: Sequence[torch.optim.Optimizer],
+    rng: _Random,
+    plain: MutableMapping[str, Any],
+    what: str,
+    step: int,
+) -> dict[str, Tensor]:
+    """Return the losses of a step, whose sum's gradient is then in the parameters of the optimizers.
+
+    `losses_of` computes them with the model, draws from `rng` and changes `plain`. Where the device is full it is
+    called again, from the same numbers, and the gradient is taken on fewer rows at a time. Raises `NotFiniteError`
+    that names `what`.
+    """
+    drawn, drawn_by_torch, before = _state_of(rng), torch.get_rng_state(), copy.deepcopy(dict(plain))
+
+    def work() -> dict[str, Tensor]:
+        parts = losses_of()
+        total = torch.stack(list(parts.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise NotFiniteError(f"{what}: the training loss is {float(total)} at step {step}; lower learning_rate.")
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        return parts
+
+    def again() -> None:
+        _set_state(rng, drawn)
+        torch.set_rng_state(drawn_by_torch)
+        plain.clear()
+        plain.update(copy.deepcopy(before))
+
+    return vlm.step(work, again)
+
+
 @contextmanager
 def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
     """Multiply in bfloat16 where `on`; attention is then written out: its gradient is faster than the fused one's.
@@ -111,6 +150,17 @@ def in_bfloat16(vlm: VLM, *, on: bool) -> Iterator[None]:
         return
     with vlm.attention("eager"), torch.autocast(vlm.device.type, torch.bfloat16):
         yield
+
+
+def _state_of(rng: _Random) -> Any:
+    return rng.get_state() if isinstance(rng, torch.Generator) else rng.bit_generator.state
+
+
+def _set_state(rng: _Random, state: Any) -> None:
+    if isinstance(rng, torch.Generator):
+        rng.set_state(state)
+    else:
+        rng.bit_generator.state = state
 
 
 def scale_rates(optimizers: Sequence[torch.optim.Optimizer], share: float) -> None:

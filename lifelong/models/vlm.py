@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from lifelong.models.memory import memory_of, synchronize
 from lifelong.models.passes.batching import Batch, Row
 from lifelong.models.passes.decode import greedy, picked_text, text_of
 from lifelong.models.passes.forward import Passes
+from lifelong.models.passes.graph import with_graph
 from lifelong.models.passes.interventions import HookFn, Interventions
 from lifelong.models.passes.layout import Hidden, Layout, Scored
 from lifelong.models.passes.roles import find_submodule
@@ -42,6 +43,7 @@ from streams.types import ImageRef, Prompt, Query
 
 __all__ = ["Hidden", "Layout", "Scored", "VLM", "VLMAnswerer"]
 Promptlike = Query | Prompt
+_T = TypeVar("_T")
 _OWN = ("atlas", "smol")  # models of this project, which its tests hold to every check
 
 
@@ -198,8 +200,16 @@ class VLM:
 
     @property
     def times_full(self) -> int:
-        """How often the device was out of memory, and the rows of a batch were halved."""
-        return self.passes.room.halved
+        """How often the device was out of memory, and the rows of a batch or of a gradient were halved."""
+        return self.passes.room.halved + self.passes.room.graph_halved
+
+    def step(self, work: Callable[[], _T], again: Callable[[], None]) -> _T:
+        """Do a step of a training, its loss and its gradient: once more on fewer rows at a time on a full device.
+
+        `again` puts back before that what `work` had begun: gradients, drawn numbers. Raises `OutOfRoomError`, which
+        says what to try, where a single row is too much.
+        """
+        return self.passes.room.step(work, again)
 
     @property
     def lines(self) -> int:
@@ -309,7 +319,7 @@ class VLM:
                 out[row.place] = self.text_of(ids)
 
         with torch.no_grad():
-            self.passes.each(self.rows(prompts, None, rows), work, decoding=True)
+            self.passes.each(self.rows(prompts, None, rows), work, new_tokens=max_tokens)
         return [out[i] for i in range(len(prompts))]
 
     def answerer(self, prompts: Sequence[Promptlike], *, from_layer: int | None = None) -> VLMAnswerer:
@@ -334,13 +344,16 @@ class VLM:
             raise ValueError("answer_logits takes targets, or the ids of at least one token for every prompt.")
         out: dict[int, Tensor] = {}
 
-        def work(batch: Batch) -> None:
-            logits = self.passes.forward(batch, where=batch.predicting()).logits[0]
-            parts = logits.split([len(r.target_ids) for r in batch.rows])
-            out.update({row.place: part for row, part in zip(batch.rows, parts, strict=True)})
+        def logits_of(batch: Batch) -> Tensor:
+            return self.passes.forward(batch, where=batch.predicting()).logits
 
         with torch.set_grad_enabled(grad):
-            self.passes.each(self.rows(prompts, targets, ids=ids), work)
+            rows = self.rows(prompts, targets, ids=ids)
+            if grad:
+                for batch in self.passes.batches(rows, graph=True):
+                    out |= _by_row(batch, with_graph(self.passes, len(batch.rows), partial(logits_of, batch)))
+            else:
+                self.passes.each(rows, lambda batch: out.update(_by_row(batch, logits_of(batch))))
         return [out[i] for i in range(len(prompts))]
 
     # Hidden states
@@ -386,21 +399,28 @@ class VLM:
         once. Architecture 5.3: the layers below become identities and the layer's input is replaced.
         """
         out: dict[int, Tensor] = {}
+
+        def logits_of(batch: Batch, memo: dict[Any, Any] | None = None) -> Tensor:
+            return self.passes.resumed(batch, hidden, batch.predicting() if answers_only else None, memo)
+
+        # What a descent remembers is of whole batches; on a device that was full there are smaller ones.
+        again = grad and answers_only and rows is None and self.passes.room.graph_rows is None
+        if grad and not again:
+            hidden.memo.clear()
         with torch.set_grad_enabled(grad):
-            again = grad and answers_only and rows is None
-            made = hidden.memo.get("batches") if again else None
-            batches = made or tuple(self.passes.batches(hidden.rows(rows), every=not answers_only))
-            hidden.memo.update({"batches": batches} if again else {})
-            for i, batch in enumerate(batches):
-                where = batch.predicting() if answers_only else None
-                memo = hidden.memo.setdefault(i, {}) if again else None
-                logits = self.passes.resumed(batch, hidden, where, memo)
-                # One split: the gradient of a slice per row would each time be as large as the whole.
-                if answers_only:
-                    parts = logits[0].split([max(len(row.target_ids), 1) for row in batch.rows])
-                else:
-                    parts = [part[: len(row)] for part, row in zip(logits.unbind(), batch.rows, strict=True)]
-                out |= {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
+            items, every = hidden.rows(rows), not answers_only
+            if grad:
+                made = hidden.memo.get("batches") if again else None
+                batches = made or tuple(self.passes.batches(items, every=every, graph=True))
+                hidden.memo.update({"batches": batches} if again else {})
+                for i, batch in enumerate(batches):
+                    memo = hidden.memo.setdefault(i, {}) if again else None
+                    logits = with_graph(self.passes, len(batch.rows), partial(logits_of, batch, memo))
+                    out |= _by_row(batch, logits, every)
+            else:
+                self.passes.each(
+                    items, lambda batch: out.update(_by_row(batch, logits_of(batch), every)), every=every
+                )
         return [out[i] for i in range(len(hidden))]
 
     def resume_score(self, hidden: Hidden, rows: Sequence[int] | None = None, *, top: int = 0) -> list[Scored]:
@@ -483,6 +503,16 @@ class VLM:
             ids = [self.target_ids(t) for t in targets] if targets is not None else [()] * len(asked)
         names = range(len(asked)) if rows is None else rows
         return [Row(i, names[i], encoded[i], tuple(ids[i]), asked[i]) for i in range(len(asked))]
+
+
+def _by_row(batch: Batch, logits: Tensor, every: bool = False) -> dict[int, Tensor]:
+    """Return by `place` the logits of each row: at `every` of its tokens, else those that predict its target."""
+    # One split: the gradient of a slice per row would each time be as large as the whole.
+    if every:
+        parts = [part[: len(row)] for part, row in zip(logits.unbind(), batch.rows, strict=True)]
+    else:
+        parts = list(logits[0].split([max(len(row.target_ids), 1) for row in batch.rows]))
+    return {row.place: part for row, part in zip(batch.rows, parts, strict=True)}
 
 
 class VLMAnswerer:

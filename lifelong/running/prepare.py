@@ -150,9 +150,9 @@ class Loaded:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[object, Any]] = {}
 
-    def model(self, config: RunConfig) -> VLM:
-        """Return a configuration's model; raises what `load_model` raises."""
-        return self._same("model", model_key(config), lambda: load_model(config))
+    def model(self, config: RunConfig, *, empty: bool = False) -> VLM:
+        """Return a configuration's model, without its weights where `empty`; raises what `load_model` raises."""
+        return self._same("model", f"{model_key(config)} {empty}", lambda: load_model(config, empty=empty))
 
     def stream(self, config: RunConfig) -> Stream:
         """Return a configuration's stream; raises what `make_stream` raises."""
@@ -196,7 +196,7 @@ def prepare(
     check_amounts(resolved.config, len(stream.edits))
     for note in stream.notes:
         say(note)
-    vlm = load_model(resolved.config, empty=True) if empty else loaded.model(resolved.config)
+    vlm = loaded.model(resolved.config, empty=empty)
     asked = stream.every_probe()
     check_askable(vlm, asked, pictures=False)
     limit = answer_limit(vlm, asked)

@@ -1,7 +1,7 @@
 """What a sweep is going to do: its cells, each one's folder and whether it is finished, and about how long they take.
 
-Knows prepared runs and their logs. Everything is checked in a process of its own, in the environment of the cells: it
-loads a model once for all of them, and its memory is free again before the first cell starts.
+Knows prepared runs and their logs. Everything is checked in a process of its own, in the environment of the cells,
+without the weights of a model that does not ship: a cell's own process loads them.
 """
 
 from __future__ import annotations
@@ -110,13 +110,14 @@ def _raise_unless_checked(ended: Ended, todo: Sequence[Cell], errors: Sequence[s
 def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
     """Yield for each configuration that it is checked now, then its folder and state; raises what is wrong with it.
 
-    Called in the process of its own. Those that share a model or a stream are checked one after the other.
+    Called in the process of its own; every cell says its number of threads, so that no weights are needed to name its
+    folder. Those that share a model or a stream are checked one after the other.
     """
     loaded = Loaded()
     order = sorted(range(len(configs)), key=lambda n: (model_key(configs[n]), stream_key(configs[n])))
     for number in order:
         yield {"cell": number}
-        ready = prepare(resolve(configs[number]), loaded=loaded)
+        ready = prepare(resolve(configs[number]), loaded=loaded, empty=True)
         check_ready(ready, lambda _: None)
         state: HowFar = "new"
         if (ready.folder / "manifest.json").exists():

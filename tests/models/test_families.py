@@ -199,6 +199,7 @@ def test_what_stays_in_a_model_is_found(door_of: Callable[[str], Callable[[], VL
         ("glm4v", "", "<|user|>"),  # where the next turn begins
         ("smolvlm", " ", "<end_of_utterance>"),
         ("blip2_opt", " ", "\u010a"),  # published: a space before the answer
+        ("minigpt4", "", "\u2581###"),
         ("instructblip", "", "</s>"),  # whose tokenizer writes that space itself
     ],
 )
@@ -296,6 +297,22 @@ def test_parts_are_found_by_their_role(door_of: Callable[[str], Callable[[], VLM
     assert glm.submodule(0, "mlp.up_proj") is glm.submodule(0, "mlp.gate_up_proj")
     with pytest.raises(ValueError, match="has no part 'mlp.dwn_proj'"):
         glm.submodule(0, "mlp.dwn_proj")
+
+
+def test_a_feed_forward_part_is_found_by_what_it_holds_or_told_to_be_none(
+    door_of: Callable[[str], Callable[[], VLM]],
+) -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w1, self.w2, self.w3 = nn.Linear(8, 32), nn.Linear(32, 8), nn.Linear(8, 32)
+
+    layer = OtherLayer()
+    layer.feed_forward = Inner()  # type: ignore[assignment]
+    layer.around = nn.Sequential(layer.feed_forward)
+    assert find_submodule(layer, "mlp") is layer.feed_forward
+    with pytest.raises(ValueError, match="has no part 'mlp'.*not one module.*mlp.down_proj"):
+        door_of("blip2_opt")().submodule(0, "mlp")
 
 
 def test_a_hidden_window_counts_as_one(door_of: Callable[[str], Callable[[], VLM]]) -> None:

@@ -10,9 +10,12 @@ from runs_alike import SMALL
 
 import lifelong
 from lifelong import Editor
+from lifelong.models.loading import load_parts
+from lifelong.models.tiny import tiny_model, tiny_processor
+from lifelong.models.weights import WeightReading
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.grid import cells
-from lifelong.studies.planned import plan
+from lifelong.studies.planned import checked, plan
 
 QUICK: dict[str, Any] = {
     **{k: v for k, v in SMALL.items() if k != "editor"},
@@ -116,6 +119,30 @@ def test_a_sweep_runs_classes_reports_failures_and_finishes_only_once(tmp_path: 
     assert [one.state for one in again] == ["finished already", "failed"]
     assert f"AddsNothing: finished already ({own.folder})" in said and "AddsNothing: started" not in said
     assert len(repr(again)) < 200 and "\n" not in repr(again)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that does not ship."""
+    folder, processor = tmp_path_factory.mktemp("tiny"), tiny_processor()
+    tiny_model(processor).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def test_the_check_of_a_sweep_over_two_editors_reads_no_weights(model: Path, tmp_path: Path, monkeypatch) -> None:
+    """Loading is forbidden but for shapes; both cells share them."""
+    read: list[bool] = []
+
+    def parts(*args: Any, how: WeightReading, **kwargs: Any) -> Any:
+        read.append(how.empty)
+        assert how.empty, "weights were read"
+        return load_parts(*args, how=how, **kwargs)
+
+    monkeypatch.setattr("lifelong.models.vlm.load_parts", parts)
+    changes = {**QUICK, "editor": ["none", "ft"], "model": str(model), "out": str(tmp_path)}
+    told = [one for one in checked([cell.config for cell in cells(None, changes)]) if "folder" in one]
+    assert read == [True] and [one["state"] for one in told] == ["new"] * 2
 
 
 def test_what_a_sweep_would_do_is_told_with_the_time_that_other_seeds_took(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Activation = Literal["relu", "gelu", "silu"]
 SPREAD = 0.02  # standard deviation of a new value before it is amplified
+_HOST = torch.device("cpu")
 TABLES = ("keys", "bias", "values", "states")
 
 
@@ -35,14 +36,23 @@ def activate(name: Activation, x: Tensor) -> Tensor:
 class Patches:
     """The frozen neurons of one FFN, in order of storing, in buffers that double: an edit never copies them all.
 
-    Beside key (width,), bias and value (width_out,) each keeps `states` (width,), the token state it was trained on.
+    They lie on `device`, where every pass reads them. Beside key (width,), bias and value (width_out,) each keeps
+    `states` (width,), the token state it was trained on.
     """
 
-    def __init__(self, width: int, width_out: int, activation: Activation = "relu") -> None:
+    def __init__(
+        self,
+        width: int,
+        width_out: int,
+        activation: Activation = "relu",
+        *,
+        device: torch.device = _HOST,
+    ) -> None:
         self.activation: Activation = activation
+        self.device = device
         self.shapes = {"keys": (width,), "bias": (), "values": (width_out,), "states": (width,)}
         self.owners: list[tuple[str, int]] = []
-        self._tables = {name: torch.zeros(0, *shape) for name, shape in self.shapes.items()}
+        self._tables = {name: torch.zeros(0, *shape, device=device) for name, shape in self.shapes.items()}
         self._used = 0
 
     def __len__(self) -> int:
@@ -58,11 +68,11 @@ class Patches:
         if self._used + n > len(self._tables["bias"]):
             size = max(64, 2 * (self._used + n))
             for name, shape in self.shapes.items():
-                bigger = torch.zeros(size, *shape)
+                bigger = torch.zeros(size, *shape, device=self.device)
                 bigger[: self._used] = self.table(name)
                 self._tables[name] = bigger
         for name in TABLES:
-            self._tables[name][self._used : self._used + n] = rows[name].detach().cpu()
+            self._tables[name][self._used : self._used + n] = rows[name].detach().to(self.device)
         self._used += n
         self.owners.append((owner, n))
 
@@ -81,7 +91,7 @@ class Patches:
         Most neurons are silent at all tokens of one question: where silence is zero (`relu`), they are left out of
         the other product and of the gradient.
         """
-        keys, bias, values = (self.table(name).to(q.device) for name in ("keys", "bias", "values"))
+        keys, bias, values = (self.table(name) for name in ("keys", "bias", "values"))
         learning = torch.is_grad_enabled() and q.requires_grad
         with torch.set_grad_enabled(learning and self.activation != "relu"):
             acts = activate(self.activation, linear(q.float(), keys, bias))
@@ -100,12 +110,12 @@ class Patches:
 
     def state(self) -> State:
         """Return the used rows and whose they are."""
-        tensors = {name: self.table(name).clone() for name in TABLES}
+        tensors = {name: self.table(name).clone().cpu() for name in TABLES}
         return State(tensors, {"owners": [list(pair) for pair in self.owners]})
 
     def load(self, state: State) -> None:
         """Hold exactly what a state says."""
-        self._tables = {name: state.tensors[name].clone() for name in TABLES}
+        self._tables = {name: state.tensors[name].clone().to(self.device) for name in TABLES}
         self.owners = [(str(owner), int(n)) for owner, n in state.meta["owners"]]
         self._used = len(self._tables["bias"])
 
@@ -161,7 +171,8 @@ class Neurons(nn.Module):
 
 @dataclass(frozen=True)
 class Site:
-    """One patched FFN: its module, its frozen neurons, and stored token states (m, width) to be silent on."""
+    """One patched FFN: its module, its frozen neurons, and stored token states (m, width) to be silent on, all on
+    one device."""
 
     module: nn.Module
     patches: Patches

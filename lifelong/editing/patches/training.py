@@ -100,7 +100,7 @@ def teach(
         )
         for i, site in enumerate(sites)
     ]
-    stored = [torch.cat([site.silent, site.patches.table("states")]).to(states[0].device) for site in sites]
+    stored = [torch.cat([site.silent, site.patches.table("states")]) for site in sites]
     taken, learnt = -1, False
 
     def loss_of() -> Tensor:
@@ -126,6 +126,7 @@ def teach(
         steps=how.steps,
         done=lambda _: learnt and taken > 0 and taken % how.check_every == 0,
         what=what,
+        vlm=vlm,
     )
     with torch.no_grad():
         # What later edits must be silent on is what is seen in use: with the new neurons of the layers below.

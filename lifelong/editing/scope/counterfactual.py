@@ -18,10 +18,10 @@ from torch import Tensor
 
 from lifelong.editing.contract import Answerer, Route, State
 from lifelong.editing.facts.statement import StatedFact, after
-from lifelong.editing.ops import NotFiniteError, answer_losses
+from lifelong.editing.ops import answer_losses
 from lifelong.editing.pools import inside_of
 from lifelong.editing.scope.mixture import SplitAnswerer
-from lifelong.editing.training import share_of, steps_of
+from lifelong.editing.training import gradient_of, share_of, steps_of
 from streams.types import Edit, Pool, Prompt, Query
 
 if TYPE_CHECKING:
@@ -121,11 +121,14 @@ class CounterfactualCopy:
         ):  # fmt: skip
             optimizer.param_groups[0]["lr"] = self.how.rate * share_of(step, self.how.steps)
             rows = rng.choice(len(asked), min(self.how.batch, len(asked)), replace=False)
-            loss = self._loss([asked[i] for i in rows], self._moved(change))
-            if not bool(torch.isfinite(loss)):
-                raise NotFiniteError(f"{self.what}: the counterfactual loss is {float(loss)} at step {step}.")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+
+            def losses_of(rows: np.ndarray = rows) -> dict[str, Tensor]:
+                return {"loss": self._loss([asked[i] for i in rows], self._moved(change))}
+
+            loss = gradient_of(
+                self.vlm, losses_of, optimizers=[optimizer], rng=rng, plain=plain,
+                what=f"{self.what}: counterfactual model", step=step,
+            )["loss"]  # fmt: skip
             torch.nn.utils.clip_grad_norm_(list(change.values()), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == self.how.steps - 1:

@@ -150,8 +150,8 @@ class GradientTransforms:
             [{"params": rest}, {"params": rates, "lr": how.rate_learning_rate}], lr=how.learning_rate
         )
         train_hypernet(
-            self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip, share=lambda _: 1.0, rng=rng,
-            plain=plain, unfinished=unfinished, what=what,
+            self.region.vlm, self.networks, optimizer, loss_of, steps=how.steps, clip=how.clip,
+            share=lambda _: 1.0, rng=rng, plain=plain, unfinished=unfinished, what=what,
         )  # fmt: skip
 
     def changes_of(self, edits: Sequence[Edit], what: str) -> dict[str, Factors]:

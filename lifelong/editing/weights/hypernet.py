@@ -8,12 +8,11 @@ each with weights of its own, is one forward pass. Knows regions, questions and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,10 +21,13 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from lifelong.editing.ops import NotFiniteError, divergence
-from lifelong.editing.training import steps_of
+from lifelong.editing.training import gradient_of, steps_of
 from lifelong.editing.weights.regions import Region, RegionQuestions
 from lifelong.models.passes.layout import Layout
 from streams.types import Edit, Pool, PoolItem, Query
+
+if TYPE_CHECKING:
+    from lifelong.models.vlm import VLM
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,33 @@ def gradient_factors(
     Left factors are delta, right factors u; tokens where either is all zero are dropped. Taken at the weights of
     this moment. Raises `NotFiniteError` that names `what`.
     """
-    seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in region.linear()}
+    seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def watcher(name: str) -> Callable[..., Tensor]:
         def watch(module: Any, args: tuple[Any, ...], output: Tensor, layout: Layout) -> Tensor:
             probe = torch.zeros_like(output, requires_grad=True)
-            seen[name].append((owners(layout, args[0]), args[0].detach(), probe))
+            seen.setdefault(name, []).append((owners(layout, args[0]), args[0].detach(), probe))
             return output + probe
 
         return watch
 
-    with ExitStack() as stack:
-        for name, module in region.linear().items():
-            stack.enter_context(region.vlm.hook(module, watcher(name)))
-        logits = questions.logits(grad=True)
-    pairs = zip(logits, questions.target_ids, strict=True)
-    loss = torch.stack([F.cross_entropy(x.float(), torch.as_tensor(ids).long().to(x.device)) for x, ids in pairs])
-    if not bool(torch.isfinite(loss).all()):
-        raise NotFiniteError(f"{what}: the loss is not finite.")
-    probes = [probe for parts in seen.values() for _, _, probe in parts]
-    gradients = iter(torch.autograd.grad(loss.sum(), probes))
+    def work() -> tuple[list[Tensor], dict[str, tuple[tuple[Tensor, Tensor, Tensor], ...]], Iterator[Tensor]]:
+        with ExitStack() as stack:
+            for name, module in region.linear().items():
+                stack.enter_context(region.vlm.hook(module, watcher(name)))
+            logits = questions.logits(grad=True)
+        pairs = zip(logits, questions.target_ids, strict=True)
+        loss = torch.stack([F.cross_entropy(x.float(), torch.as_tensor(ids).long().to(x.device)) for x, ids in pairs])
+        if not bool(torch.isfinite(loss).all()):
+            raise NotFiniteError(f"{what}: the loss is not finite.")
+        # Going back, a full device runs the passes once more, and the watchers with them: what counts is there now.
+        watched = {name: tuple(seen.get(name, ())) for name in region.linear()}
+        probes = [probe for parts in watched.values() for _, _, probe in parts]
+        return logits, watched, iter(torch.autograd.grad(loss.sum(), probes))
+
+    logits, watched, gradients = region.vlm.step(work, seen.clear)
     found = {}
-    for name, parts in seen.items():
+    for name, parts in watched.items():
         left: list[list[Tensor]] = [[] for _ in questions.queries]
         right: list[list[Tensor]] = [[] for _ in questions.queries]
         for rows, inputs, probe in parts:
@@ -222,6 +229,7 @@ def _base(region: Region, asked: Sequence[_Question]) -> list[Tensor]:
 
 
 def train_hypernet(
+    vlm: VLM,
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     loss_of: Callable[[int], Tensor],
@@ -248,11 +256,10 @@ def train_hypernet(
         ):  # fmt: skip
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share(step)
-            loss = loss_of(step)
-            if not math.isfinite(float(loss.detach())):
-                raise NotFiniteError(f"{what}: the training loss is not finite at step {step}; lower learning_rate.")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            gradient_of(
+                vlm, lambda step=step: {"loss": loss_of(step)}, optimizers=[optimizer], rng=rng, plain=plain,
+                what=what, step=step,
+            )  # fmt: skip
             torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
             optimizer.step()
     finally:

@@ -234,7 +234,9 @@ def fine_tune(
 
     what = f"{what}, edit {', '.join(e.id for e in reached)}"
     optimizer = optimizer_of(list(values.values()))
-    descend(optimizer, loss_of, steps=steps, done=lambda loss: loss < stop_loss, what=what, after=project)
+    descend(
+        optimizer, loss_of, steps=steps, done=lambda loss: loss < stop_loss, what=what, vlm=region.vlm, after=project
+    )
     weights.take(values, what)
     return region.passed_over(edits)
 

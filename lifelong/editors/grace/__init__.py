@@ -135,6 +135,7 @@ class Grace(Editor):
             loss_of,
             steps=self.options.steps,
             done=lambda loss: right and loss < self.options.stop_loss,
+            vlm=self.vlm,
             what=f"grace, edit {edit.id}",
         )
         return value.detach().cpu(), end.steps

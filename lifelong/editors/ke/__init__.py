@@ -135,7 +135,7 @@ class KnowledgeEditor(WeightEditor):
 
         optimizer = torch.optim.RMSprop(self.network.parameters(), lr=o.learning_rate, centered=True)
         train_hypernet(
-            self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, rng=rng, plain=now,
+            self.vlm, self.network, optimizer, loss_of, steps=o.steps, clip=o.clip, share=share, rng=rng, plain=now,
             unfinished=self.unfinished, what="ke",
         )  # fmt: skip
         self.load_fitted(self.fitted())  # rounded, as it is kept

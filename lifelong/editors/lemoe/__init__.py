@@ -196,6 +196,7 @@ class Lemoe(Editor):
             loss_of,
             steps=o.steps,
             done=lambda loss: right and loss < o.stop_loss,
+            vlm=self.vlm,
             what=f"lemoe, edits {', '.join(e.id for e in edits)}",
             after=keep_length,
         )

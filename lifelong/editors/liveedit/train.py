@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lifelong.editing.ops import NotFiniteError
 from lifelong.editing.pools import Targets, held_out
-from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
+from lifelong.editing.training import gradient_of, in_bfloat16, scale_rates, steps_of
 from lifelong.editors.liveedit import losses
 from lifelong.editors.liveedit.calibration import KINDS, above
 from lifelong.editors.liveedit.examples import HiddenExample, HiddenTable, examples_of, joined_hidden
@@ -63,17 +62,15 @@ def fit_liveedit(
             share = warm * 0.5 * (1 + math.cos(math.pi * step / options.steps)) + 0.01
             scale_rates(optimizers, share)
             crowd = min(1.0, 3 * step / options.steps)
+
             # The router is learnt long before the generator: every second step is enough for it.
-            with in_bfloat16(vlm, on=options.half):
-                parts = _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
-            total = torch.stack(list(parts.values())).sum()
-            if not bool(torch.isfinite(total)):
-                raise NotFiniteError(
-                    f"liveedit: the training loss is {float(total)} at step {step}; lower learning_rate."
-                )
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            def losses_of(step: int = step, crowd: float = crowd) -> dict[str, Tensor]:
+                with in_bfloat16(vlm, on=options.half):
+                    return _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
+
+            parts = gradient_of(
+                vlm, losses_of, optimizers=optimizers, rng=rng, plain=plain, what="liveedit", step=step
+            )
             torch.nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()

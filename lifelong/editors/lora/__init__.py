@@ -103,6 +103,7 @@ class LoraTuning(Editor):
                     steps=o.steps,
                     done=lambda loss: loss < o.stop_loss,
                     what=what,
+                    vlm=self.vlm,
                     after=schedule.step,
                 )
             finally:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from lifelong.editing.facts.statement import StatedFact, after
-from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
-from lifelong.editing.training import steps_of
+from lifelong.editing.ops import answer_loss, divergence
+from lifelong.editing.training import gradient_of, steps_of
 from lifelong.editors.lte.adapter import Adapter
 from streams.types import Pool, PoolItem, Prompt, Query
 
@@ -66,12 +66,10 @@ def fit_adapter(
             share = min(1.0, (step + 1) / 20) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * max(share, 0.01)
-            parts = _step_losses(vlm, adapter, examples, options.batch, rng)
-            total = torch.stack(list(parts.values())).sum()
-            if not bool(torch.isfinite(total)):
-                raise NotFiniteError(f"lte: the training loss is {float(total)} at step {step}; lower learning_rate.")
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            parts = gradient_of(
+                vlm, lambda: _step_losses(vlm, adapter, examples, options.batch, rng),
+                optimizers=[optimizer], rng=rng, plain=plain, what="lte", step=step,
+            )  # fmt: skip
             torch.nn.utils.clip_grad_norm_(adapter.parameters(), 1.0)
             optimizer.step()
             if step % 25 == 0 or step == options.steps - 1:

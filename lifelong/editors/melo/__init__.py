@@ -169,6 +169,7 @@ class Melo(Editor):
             loss_of,
             steps=o.steps,
             done=lambda loss: right and loss < o.stop_loss,
+            vlm=self.vlm,
             what=f"melo, edits {', '.join(e.id for e in edits)}",
             after=halving.step,
         )

@@ -39,8 +39,10 @@ class FeatureReader:
         self.width = 4 * self.h + (3 * vlm.width if pictures else 0)
 
     def features(self, queries: Sequence[Query]) -> Tensor:
-        """Return (n, width) float32 on the model's device."""
-        out = torch.zeros(len(queries), self.width, device=self.vlm.device)
+        """Return (n, width) float32 on the model's device, on the host where it has no room for so many."""
+        near_bytes, _ = self.vlm.memory.table_bytes
+        fits = 4 * len(queries) * self.width <= near_bytes
+        out = torch.zeros(len(queries), self.width, device=self.vlm.device if fits else "cpu")
         for low in range(0, len(queries), _CHUNK):
             out[low : low + _CHUNK] = self._features(queries[low : low + _CHUNK])
         return out

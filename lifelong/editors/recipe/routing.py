@@ -72,9 +72,9 @@ def lead_of(modules: RecipeModules, table: FeatureTable, examples: Sequence[Feat
     outside: list[float] = []
     sentinel = modules.sentinel()
     for e in examples:
-        knowledge = modules.knowledge(table.features[[e.knowledge]])
+        knowledge = modules.knowledge(table.take([e.knowledge]))
         for rows, scores in ((e.inside, inside), (e.apart, outside)):
-            asked = modules.query(table.features[list(rows)])
+            asked = modules.query(table.take(rows))
             scores += (modules.scores(asked, knowledge) - modules.scores(asked, sentinel))[:, 0].tolist()
     return separating(np.array(inside), np.array(outside)).least if inside and outside else 0.0
 
@@ -85,9 +85,9 @@ def contrastive_losses(
     """Return the three contrastive losses of one batch."""
 
     def queries(rows: Sequence[int]) -> Tensor:
-        return modules.query(table.features[list(rows)])
+        return modules.query(table.take(rows))
 
-    knowledge = modules.knowledge(table.features[[e.knowledge for e in chosen]])
+    knowledge = modules.knowledge(table.take([e.knowledge for e in chosen]))
     sentinel = modules.sentinel()
     first, second = (queries([one(e.inside, rng) for e in chosen]) for _ in range(2))
     outside = queries([one(e.apart, rng) for e in chosen])

@@ -34,6 +34,11 @@ class FeatureTable:
 
     asked: list[tuple[Query, str]] = field(default_factory=list)
     features: Tensor = field(default_factory=lambda: torch.zeros(0))
+    device: torch.device = torch.device("cpu")
+
+    def take(self, rows: Sequence[int]) -> Tensor:
+        """Return the features (rows, width) of some rows on the device, wherever the table lies."""
+        return self.features[list(rows)].to(self.device)
 
     def add(self, query: Query, answer: str) -> int:
         """Return the number of a new row."""

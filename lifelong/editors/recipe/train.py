@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lifelong.editing.ops import NotFiniteError, answer_loss, divergence
+from lifelong.editing.ops import answer_loss, divergence
 from lifelong.editing.pools import Targets, held_out
-from lifelong.editing.training import in_bfloat16, scale_rates, steps_of
+from lifelong.editing.training import gradient_of, in_bfloat16, scale_rates, steps_of
 from lifelong.editors.recipe.modules import PromptWriter, RecipeModules
 from lifelong.editors.recipe.reading import FeatureReader, Slots
 from lifelong.editors.recipe.routing import fit_routing, lead_of, rate_share
@@ -51,7 +51,7 @@ def fit_recipe(
 
     Raises `ValueError` for fewer than two usable items and `NotFiniteError` on divergence.
     """
-    table = FeatureTable()
+    table = FeatureTable(device=vlm.device)
     made = (feature_example(item, table, pictures=reader.pictures) for item in pool.items)
     examples = [e for e in made if e.outside and e.apart]
     if len(examples) < 2:
@@ -89,13 +89,12 @@ def fit_writer(
     ):  # fmt: skip
         scale_rates([optimizer], rate_share(step, options.steps))
         chosen = draw_examples(examples, options.batch, rng)
-        with in_bfloat16(vlm, on=options.half):
-            parts = editing_losses(vlm, modules, reader, slots, table, chosen, targets, options, rng)
-        total = torch.stack(list(parts.values())).sum()
-        if not bool(torch.isfinite(total)):
-            raise NotFiniteError(f"recipe: the loss is {float(total)} at step {step}; lower learning_rate.")
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
+
+        def losses_of(chosen: Sequence[FeatureExample] = chosen) -> dict[str, Tensor]:
+            with in_bfloat16(vlm, on=options.half):
+                return editing_losses(vlm, modules, reader, slots, table, chosen, targets, options, rng)
+
+        parts = gradient_of(vlm, losses_of, optimizers=[optimizer], rng=rng, plain=plain, what="recipe", step=step)
         torch.nn.utils.clip_grad_norm_(modules.prompt.parameters(), 1.0)
         optimizer.step()
         if step % 25 == 0 or step == options.steps - 1:

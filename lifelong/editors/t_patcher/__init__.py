@@ -64,9 +64,9 @@ class TPatcher(Editor):
         o = self.options
         self.layer = vlm.layer_at(o.layer)
         module = vlm.submodule(self.layer, o.module)
-        self.patches = Patches(vlm.width, vlm.width, o.activation)
+        self.patches = Patches(vlm.width, vlm.width, o.activation, device=vlm.device)
         self.questions = EditedQuestions()
-        self.site = Site(module, self.patches, torch.zeros(0, vlm.width))
+        self.site = Site(module, self.patches, torch.zeros(0, vlm.width, device=vlm.device))
         self.how = Teaching(
             o.learning_rate,
             o.steps,
@@ -89,7 +89,7 @@ class TPatcher(Editor):
             self._keep(found[0])
 
     def _keep(self, states: Tensor) -> None:
-        self.site = Site(self.site.module, self.patches, states.half().float())
+        self.site = Site(self.site.module, self.patches, states.half().float().to(self.vlm.device))
 
     @classmethod
     def fit_options(cls, options: EditorOptions) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class TPatcher(Editor):
 
     def fitted(self) -> State:
         """Return the collected states, in half precision."""
-        return State({"silent": self.site.silent.half()}, {})
+        return State({"silent": self.site.silent.half().cpu()}, {})
 
     def load_fitted(self, state: State) -> None:
         """Take over collected states."""

@@ -83,7 +83,11 @@ class Unike(Editor, HasSpaces):
         self.layers = list(range(max(1, vlm.layers - o.layers), vlm.layers))
         self.from_layer = self.layers[0] - 1  # its output is what the first patched layer's memory is read with
         self.sites = [
-            Site(vlm.submodule(i, o.module), Patches(vlm.width, vlm.width, o.activation), torch.zeros(0, vlm.width))
+            Site(
+                vlm.submodule(i, o.module),
+                Patches(vlm.width, vlm.width, o.activation, device=vlm.device),
+                torch.zeros(0, vlm.width, device=vlm.device),
+            )
             for i in self.layers
         ]
         with torch.random.fork_rng(devices=[]):
@@ -142,7 +146,7 @@ class Unike(Editor, HasSpaces):
         for i, (memory, site) in enumerate(zip(self.memories, self.sites, strict=True)):
             kept = {"sem": memory.h_sem, "pos": memory.h_pos, "silent": site.silent}
             kept |= self.directions[i] if self.directions else {}
-            tensors |= {f"{i}/{name}": t.half().contiguous() for name, t in kept.items()}
+            tensors |= {f"{i}/{name}": t.half().contiguous().cpu() for name, t in kept.items()}
             tensors |= train.parts_of(f"{i}/enc_sem", memory.semantic)
             tensors |= train.parts_of(f"{i}/enc_tru", memory.truthful)
         return State(tensors, {"demonstrations": [[f.question, f.answer] for f in self.demonstrations]})
@@ -155,7 +159,9 @@ class Unike(Editor, HasSpaces):
                 mark = f"{i}/{part}/"
                 module.load_state_dict({n.removeprefix(mark): w for n, w in t.items() if n.startswith(mark)})
             memory.learn(t[f"{i}/sem"], t[f"{i}/pos"])
-        self.sites = [Site(s.module, s.patches, t[f"{i}/silent"]) for i, s in enumerate(self.sites)]
+        self.sites = [
+            Site(s.module, s.patches, t[f"{i}/silent"].to(self.vlm.device)) for i, s in enumerate(self.sites)
+        ]
         learnt = [i for i in range(len(self.layers)) if f"{i}/truthful" in t]
         self.directions = [{name: t[f"{i}/{name}"] for name in ("truthful", "semantic")} for i in learnt]
         self.demonstrations = [StatedFact(question, answer) for question, answer in state.meta["demonstrations"]]

@@ -76,6 +76,7 @@ class Wise(Editor):
         self.unrelated: list[Query] = []
         self._outside: dict[int, Keys] = {}  # keys of unrelated questions, which nothing changes
         self.live: SideMemory | None = None
+        self._mask = (0, torch.zeros(0))  # of which memory it is, and what that one may change
         self.frozen: list[SideMemory] = []
         self._begun = 0
 
@@ -127,8 +128,10 @@ class Wise(Editor):
     def _train(self, edit: Edit, live: SideMemory, begun: int) -> SideMemory:
         """Return the live memory, the `begun`-th, after an edit."""
         o, source = self.options, edit_generator(self.seed, edit.id)
-        mask = subspace(live.change.shape, o.subspace, edit_generator(self.seed, f"subspace {begun}"))
-        mask = mask.to(self.vlm.device)
+        if self._mask[0] != begun:  # once for all edits of a memory; on the host, so that every device has the same
+            drawn = subspace(live.change.shape, o.subspace, edit_generator(self.seed, f"subspace {begun}"))
+            self._mask = begun, drawn.to(self.vlm.device)
+        mask = self._mask[1]
         change = live.change.clone().requires_grad_()
         handle = change.register_hook(lambda gradient: gradient * mask)
         with self.vlm.expecting({edit.query: edit.target}):  # one pass for both
@@ -161,6 +164,7 @@ class Wise(Editor):
             loss_of,
             steps=o.steps,
             done=lambda loss: right and loss < o.stop_loss,
+            vlm=self.vlm,
             what=f"wise, edit {edit.id}",
             after=lambda: self._clamp(change),
         )

@@ -428,7 +428,7 @@ def _tensors_differ(bench: Bench, ours: Tensor, true: Tensor) -> str:
 def _said(door: Any, cases: Sequence[CheckedCase], tokens: int) -> list[list[int]]:
     out: dict[int, list[int]] = {}
     with torch.no_grad():
-        for batch in door.passes.batches(door.rows([case.prompt for case in cases]), decoding=True):
+        for batch in door.passes.batches(door.rows([case.prompt for case in cases]), new_tokens=tokens):
             ids = greedy(door.passes, batch, tokens)
             out |= {row.place: said for row, said in zip(batch.rows, ids, strict=True)}
     return [out[i] for i in range(len(cases))]

@@ -24,6 +24,7 @@ from lifelong.models.passes.batching import Batch
 from lifelong.models.passes.decode import Started, go_on
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.layout import Scored
+from lifelong.models.passes.spare import cache_of
 
 _ROWS = 128  # that are decoded together: a step of twice a batch of prompts takes little longer
 KEPT_BYTES = 256 << 20  # keys and values that one list of prompts may keep; other rows read their prompt again
@@ -93,7 +94,7 @@ def finished_answers(passes: Passes, begun: Sequence[Begun], max_tokens: int) ->
         ids = go_on(passes, _started(passes, part), picked, [b.said for b in part], max_tokens)
         out.update(zip(here, ids, strict=True))
 
-    longest = max((b.tokens for b in begun), default=1)
+    longest = max((b.tokens for b in begun), default=1) + max_tokens
     size = max(1, min(_ROWS, passes.room.tokens // longest))
     passes.room.each([order[at : at + size] for at in range(0, len(order), size)], work)
     return [out[i] for i in range(len(begun))]
@@ -101,16 +102,15 @@ def finished_answers(passes: Passes, begun: Sequence[Begun], max_tokens: int) ->
 
 def _started(passes: Passes, part: Sequence[Begun]) -> Started:
     """Return the rows' keys and values as one cache; rows of one batch stand together in `part`."""
-    from transformers import DynamicCache
-
     lengths = torch.tensor([b.tokens for b in part], device=passes.device)  # (rows,)
     size = int(lengths.max())
     mask = (torch.arange(size, device=passes.device) < lengths[:, None]).long()  # (rows, size)
     batches = [list(rows) for _, rows in groupby(part, key=lambda b: id(b.read))]
-    past = DynamicCache()
-    for layer in range(len(part[0].read.layers)):
-        keys, values = (torch.cat([_taken(rows, layer, k, size) for rows in batches]) for k in (0, 1))
-        past.update(keys, values, layer)
+
+    def joined(layer: int, k: int) -> Tensor:
+        return torch.cat([_taken(rows, layer, k, size) for rows in batches])
+
+    past = cache_of((joined(layer, 0), joined(layer, 1)) for layer in range(len(part[0].read.layers)))
     return Started(past, mask, lengths, torch.tensor([b.row for b in part], device=passes.device))
 
 

@@ -26,6 +26,7 @@ from lifelong.models.passes.batching import Batch, Row, collate
 from lifelong.models.passes.forward import LOGIT_BUDGET, Passes
 from lifelong.models.passes.layout import Hidden, Scored
 from lifelong.models.passes.scoring import scored_rows
+from lifelong.models.passes.spare import cache_of
 from lifelong.models.passes.structure import first_of
 
 BUDGET_BYTES = 384 << 20  # keys and values that are kept at a time, of the passes that stopped last
@@ -60,14 +61,9 @@ class Paused:
 
     def joined(self, at: Sequence[int], above: Any, tokens: int) -> Any:
         """Return one cache of all layers: the layers below for some rows, and those above that a pass has filled."""
-        from transformers import DynamicCache
-
-        past, index = DynamicCache(), torch.tensor(list(at), device=self.states.device)
-        for i, (keys, values) in enumerate(self.lower):
-            past.update(keys[index, :, :tokens], values[index, :, :tokens], i)
-        for i in range(self.layer, len(above.layers)):
-            past.update(above.layers[i].keys, above.layers[i].values, i)
-        return past
+        index = torch.tensor(list(at), device=self.states.device)
+        lower = ((keys[:, :, :tokens][index], values[:, :, :tokens][index]) for keys, values in self.lower)
+        return cache_of([*lower, *((layer.keys, layer.values) for layer in above.layers[self.layer :])])
 
 
 class Pauses:

@@ -90,22 +90,23 @@ def batches(
     pad_id: int,
     *,
     max_tokens: int = 1 << 30,
+    new_tokens: int = 0,
     max_pixel_bytes: int | None = None,
     same_length: bool = False,
     max_rows: int = MAX_ROWS,
 ) -> Iterator[Batch]:
     """Yield batches of rows sorted by token length (ties by place).
 
-    At most `max_rows` and `max_tokens` padded tokens each, or one row alone. With `max_pixel_bytes` the pixel values
-    of a batch take no more than that, unless one row alone does. With `same_length` no batch mixes lengths, for
-    models that cannot decode behind padding.
+    At most `max_rows` and `max_tokens` padded tokens each, `new_tokens` of every row counted, or one row alone. With
+    `max_pixel_bytes` the pixel values of a batch take no more than that, unless one row alone does. With
+    `same_length` no batch mixes lengths, for models that cannot decode behind padding.
     """
     ordered = sorted(rows, key=lambda r: (len(r), r.place))
     group: list[Row] = []
     held = 0  # bytes of pixel values
     for row in ordered:
         held += row.encoded.pixel_bytes
-        full = len(group) >= max_rows or (len(group) + 1) * len(row) > max_tokens
+        full = len(group) >= max_rows or (len(group) + 1) * (len(row) + new_tokens) > max_tokens
         full = full or (max_pixel_bytes is not None and held > max_pixel_bytes)
         if group and (full or (same_length and len(row) != len(group[0]))):
             yield collate(group, pad_id)

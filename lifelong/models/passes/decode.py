@@ -17,6 +17,7 @@ from torch import Tensor
 from lifelong.models.passes.batching import Batch
 from lifelong.models.passes.forward import Passes
 from lifelong.models.passes.layout import Layout
+from lifelong.models.passes.spare import make_room
 
 
 def greedy(passes: Passes, batch: Batch, max_tokens: int) -> list[list[int]]:
@@ -53,6 +54,7 @@ def go_on(
     """
     past, mask, lengths, rows = started.past, started.mask, started.lengths, started.rows
     out = [list(ids[:max_tokens]) for ids in said]
+    make_room(past, max_tokens - min(map(len, out), default=0))
     active, ended = list(range(len(out))), [len(ids) >= max_tokens for ids in out]
     padded = not passes.same_length_decoding
     for step in count(1):
@@ -64,7 +66,7 @@ def go_on(
         if not going:
             break
 
-        # 2. Take the ended rows out where they are half of the batch: taking out copies the whole cache.
+        # 2. Take the ended rows out where they are half of the batch: taking out copies what stays.
         if padded and hasattr(past, "batch_select_indices") and 2 * len(going) <= len(active):
             keep = torch.tensor(going, device=passes.device)
             past.batch_select_indices(keep)

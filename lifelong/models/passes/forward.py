@@ -102,35 +102,45 @@ class Passes:
         """Where the model takes its token ids (asking the model itself walks over all its modules)."""
         return self.structure.embedding.weight.device  # type: ignore[union-attr,return-value]
 
-    def batches(self, rows: Sequence[Row], *, every: bool = False, decoding: bool = False) -> Iterator[Batch]:
+    def batches(
+        self, rows: Sequence[Row], *, every: bool = False, new_tokens: int = 0, graph: bool = False
+    ) -> Iterator[Batch]:
         """Yield the batches of rows; smaller ones where logits at every position are wanted, or pixels are held.
 
-        Never more tokens than there is room for: a row alone, where it is longer.
+        Never more tokens than there is room for, with the `new_tokens` that each row may be decoded to: a row alone,
+        where it is longer. With `graph` no more rows than a device that was full takes back and forth.
         """
         budget = max(LOGIT_BUDGET // self.model.config.get_text_config().vocab_size, 1) if every else 1 << 30
         budget = min(budget, self.room.tokens)
-        same = decoding and self.same_length_decoding
+        same = new_tokens > 0 and self.same_length_decoding
         pixels = self.reader.pixel_limit(fresh=self.changes.lowest <= VISION)
+        most = min(self.room.rows, (self.room.graph_rows if graph else None) or self.room.rows)
         return batches(
-            rows, self.pad_id, max_tokens=budget, max_pixel_bytes=pixels, same_length=same, max_rows=self.room.rows
-        )
+            rows, self.pad_id, max_tokens=budget, new_tokens=new_tokens, max_pixel_bytes=pixels, same_length=same,
+            max_rows=most,
+        )  # fmt: skip
 
     def each(
-        self, rows: Sequence[Row], work: Callable[[Batch], None], *, every: bool = False, decoding: bool = False
+        self, rows: Sequence[Row], work: Callable[[Batch], None], *, every: bool = False, new_tokens: int = 0
     ) -> None:
         """Do `work` on every batch of rows; on smaller ones, and from then on, where the device is out of memory.
 
-        `work` may be called again for rows that it had begun with. Not for what keeps a graph: cutting it in parts
-        saves nothing.
+        `work` may be called again for rows that it had begun with. Not for what keeps a graph: see `with_graph`.
         """
-        for batch in self.batches(rows, every=every, decoding=decoding):
-            self.room.each([batch.rows], lambda part, whole=batch: self._worked(part, whole, work, every, decoding))
+        for batch in self.batches(rows, every=every, new_tokens=new_tokens):
+            self.room.each([batch.rows], lambda part, whole=batch: self._worked(part, whole, work, every, new_tokens))
 
     def _worked(
-        self, part: Sequence[Row], whole: Batch, work: Callable[[Batch], None], every: bool, decoding: bool
+        self, part: Sequence[Row], whole: Batch, work: Callable[[Batch], None], every: bool, new_tokens: int
     ) -> None:
-        for batch in [whole] if len(part) == len(whole.rows) else self.batches(part, every=every, decoding=decoding):
+        cut = len(part) < len(whole.rows)
+        for batch in self.batches(part, every=every, new_tokens=new_tokens) if cut else [whole]:
             work(batch)
+
+    @property
+    def attention_kind(self) -> str:
+        """By which implementation the decoder's attention is computed now."""
+        return self.model.config.get_text_config()._attn_implementation
 
     @contextmanager
     def attention(self, kind: str) -> Iterator[None]:

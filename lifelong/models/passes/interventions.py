@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ class Interventions:
         self.layout: Layout | None = None
         self.skip_below = -3  # hooks of modules that act earlier stay silent: their layers are identities now
         self.version = 0  # another number after every change that begins or ends
+        self._active: list[Callable[[], AbstractContextManager[None]]] = []  # what would begin each change again
         self._depths: list[int] = []  # one for each hook and for each place of an exchanged parameter
         self._modules: list[nn.Module] = []  # theirs
         self._wide: list[int] = []  # depths of the hooks that are not `pointwise`
@@ -102,6 +104,8 @@ class Interventions:
 
         # The account of what is changed has to hold before the body runs: caches are asked by it.
         handle = module.register_forward_hook(wrapped)
+        again = partial(self.hook, module, fn, pointwise=pointwise, late=late)
+        self._active.append(again)
         self._depths.append(depth)
         self._modules.append(module)
         self._wide.extend([] if pointwise else [depth])
@@ -113,6 +117,7 @@ class Interventions:
             yield
         finally:
             handle.remove()
+            self._active.remove(again)
             self._depths.remove(depth)
             self._modules.remove(module)
             if not pointwise:
@@ -145,6 +150,8 @@ class Interventions:
                 depths.append(self.structure.depth(module))
 
         # 2. Enter them in the account, but not in `_hooks`: an exchanged parameter reads no layout.
+        again = partial(self.swap, parameters)
+        self._active.append(again)
         self._depths.extend(depths)
         self._modules.extend(module for module, *_ in plan)
         self.version += 1
@@ -157,10 +164,30 @@ class Interventions:
         finally:
             for module, attribute, old, _ in plan:
                 module._parameters[attribute] = old
+            self._active.remove(again)
             for depth, (module, *_) in zip(depths, plan, strict=True):
                 self._depths.remove(depth)
                 self._modules.remove(module)
             self.version += 1
+
+    def now(self) -> Callable[[], AbstractContextManager[None]]:
+        """Return what makes the changes of this moment active again for a while, where they have ended since.
+
+        It raises `RuntimeError` where others are active then.
+        """
+        known = tuple(self._active)
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            there = len(self._active)
+            if tuple(self._active) != known[:there]:
+                raise RuntimeError("other changes of the model are active than when its pass was begun")
+            with ExitStack() as stack:
+                for begin in known[there:]:
+                    stack.enter_context(begin())
+                yield
+
+        return again
 
     def parameter(self, name: str) -> nn.Parameter:
         """Return the base model's parameter of a name; raises `ValueError` naming the near ones."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lifelong.models.passes.batching import Batch
 from lifelong.models.passes.layout import Layout
+from lifelong.models.passes.spare import cache_of
 
 LEAST_SAVED = 1 << 33  # multiplications that a step has to save: some twenty tokens of a 7-billion model
 
@@ -46,16 +47,9 @@ class Prefix:
 
     def cache(self) -> Any:
         """Return a new cache of the model's kind that has read the prefix; the layers below were not run."""
-        from transformers import DynamicCache
-
-        past = DynamicCache()
-        like = self.kept[0][0]
-        for i in range(self.layer):  # a model asks the lowest layer how many tokens there are
-            none = like.new_zeros(1, 1, self.size, 1)
-            past.update(none, none, i)
-        for i, (keys, values) in enumerate(self.kept, self.layer):
-            past.update(keys, values, i)
-        return past
+        # A model asks the lowest layer how many tokens there are.
+        none = self.kept[0][0].new_zeros(1, 1, self.size, 1)
+        return cache_of([*[(none, none)] * self.layer, *self.kept])
 
 
 def saved_work(layers: nn.ModuleList, layer: int, tokens: int) -> int:

@@ -21,7 +21,8 @@ def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
         return names[dotted]
     found = _ROLES[dotted](root) if dotted in _ROLES else None
     if found is None:
-        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{near(dotted, [n for n in names if n])}")
+        why = _WHY_NOT.get(dotted, "")
+        raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{why}{near(dotted, [n for n in names if n])}")
     return found
 
 
@@ -63,6 +64,14 @@ def _up(layer: nn.Module) -> nn.Module | None:
     return (named or [*taking.values(), None])[0]
 
 
+def _mlp(layer: nn.Module) -> nn.Module | None:
+    """The smallest part that is called as one and holds both ways of the feed-forward part."""
+    ways = {_up(layer), _down(layer)}
+    holders = (m for m in layer.modules() if m is not layer and not isinstance(m, (nn.ModuleList, nn.ModuleDict)))
+    found = [m for m in holders if None not in ways and ways <= set(m.modules())]
+    return min(found, key=lambda m: len(list(m.modules())), default=None)
+
+
 def _fused(*words: str) -> Callable[[nn.Module], nn.Module | None]:
     """The matrix of attention that makes queries, keys and values in one, or the one that is called by a word."""
 
@@ -80,6 +89,7 @@ def _fused(*words: str) -> Callable[[nn.Module], nn.Module | None]:
 
 _ALL_IN_ONE = ("qkv", "query_key_value", "att_proj", "pack")
 _ROLES: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
+    "mlp": _mlp,
     "mlp.down_proj": _down,
     "mlp.up_proj": _up,
     "self_attn": _attention,
@@ -88,3 +98,7 @@ _ROLES: Mapping[str, Callable[[nn.Module], nn.Module | None]] = {
     "self_attn.v_proj": _fused("v", "value", "wv"),
 }
 """What Llama calls the parts that editors name by default."""
+_WHY_NOT = {
+    "mlp": " Its feed-forward part is not one module, so that nothing can stand beside the whole of it; what acts on"
+    " mlp.down_proj can be had here."
+}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -34,11 +34,16 @@ def bytes_per_token(config: Any, element_bytes: int) -> int:
     return (kept + at_work) * element_bytes
 
 
+class OutOfRoomError(MemoryError):
+    """A single row takes more memory than a device has."""
+
+
 @dataclass
 class Room:
     """How much of one device a batch may take: padded tokens and rows; `rows` falls when the device was full.
 
-    `say` is told of the first time, in one line; `halved` counts the times.
+    `graph_rows` are those whose graph is kept at a time for a gradient: None while it is kept of all. `say` is told
+    of the first time of either, in one line; `halved` and `graph_halved` count the times.
     """
 
     device: torch.device
@@ -47,6 +52,9 @@ class Room:
     say: Callable[[str], None] = warnings.warn
     rows: int = MAX_ROWS
     halved: int = 0
+    graph_rows: int | None = None
+    graph_halved: int = 0
+    _graph: list[int] = field(default_factory=list)  # rows of each pass of the step that is taken
 
     @property
     def tokens(self) -> int:
@@ -78,6 +86,46 @@ class Room:
         # Outside of `except`: the error's traceback holds on to the tensors of the pass that failed.
         self._halve(len(part))
         self.each(self._cut(part, self.rows), work)
+
+    def graph_of(self, rows: int) -> None:
+        """Note that a pass of the step that is taken keeps the graph of so many rows."""
+        self._graph.append(rows)
+
+    def step(self, work: Callable[[], _T], again: Callable[[], None]) -> _T:
+        """Do a step of a training, its loss and its gradient; once more, on fewer rows at a time, on a full device.
+
+        `again` puts back before that what `work` had begun. A step may hold others, whose graphs are gone when they
+        end. Raises `OutOfRoomError` where a single row is too much.
+        """
+        before = list(self._graph)
+        while True:
+            self._graph = list(before)
+            try:
+                done = work()
+                self._graph = before
+                return done
+            except (RuntimeError, MemoryError) as error:
+                if not self._graph or isinstance(error, OutOfRoomError) or not is_out_of_memory(error):
+                    raise
+                if sum(self._graph) == 1 or self.graph_rows == 1:
+                    raise OutOfRoomError(
+                        f"{self.device}: a training step does not fit even with one row at a time. Let edits act"
+                        " nearer the end of the model or on less of it (editor.layer, editor.module), compute in"
+                        " dtype=bfloat16, or take smaller pictures or a device with more memory."
+                    ) from error
+            self._halve_graph()  # outside of `except`, as below
+            again()
+
+    def _halve_graph(self) -> None:
+        give_back(self.device)
+        before, all_rows = max(self._graph), sum(self._graph)
+        self.graph_rows = max(1, (before if self.graph_rows is None else min(before, self.graph_rows)) // 2)
+        if not self.graph_halved:
+            self.say(
+                f"{self.device}: out of memory in a training step of {all_rows} rows; going on with {self.graph_rows}"
+                " at a time, each read once more going back: slower, and the same gradient but for last digits."
+            )
+        self.graph_halved += 1
 
     def _halve(self, rows: int) -> None:
         give_back(self.device)
