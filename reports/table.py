@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +37,8 @@ class Facts:
     """All fact tables of a report's runs, with the columns `editor` and `seed` added.
 
     `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
-    taken back. `names` has the editor's own name for each label. `told` has the words of every edit, `outside` those
+    taken back. `names` has the editor's own name for each label, `origins` what runs called themselves whose
+    labels a reader chose. `told` has the words of every edit, `outside` those
     of every question that is out of its edit's scope; both are empty for runs that kept none.
     """
 
@@ -48,8 +49,17 @@ class Facts:
     served: pl.DataFrame
     withdrawals: pl.DataFrame
     names: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD_WORDS))
     outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ASKED_OUTSIDE))
+
+    made: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returns for these facts, made when it is first asked for by this name."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
 
     @property
     def editors(self) -> list[str]:
@@ -108,6 +118,12 @@ class RunInfo:
     editable_weights: int = 0
     model_bytes: int = 0
     width: int = 0
+    called: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What the run called itself, where a reader chose another label."""
+        return self.called or self.editor
 
     @property
     def fit(self) -> int | None:
@@ -160,7 +176,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     names = {r.editor: r.name for r in runs}
     facts = Facts(
         tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names,
-        pl.concat(words["edits"]), pl.concat(words["probes"]),
+        told=pl.concat(words["edits"]), outside=pl.concat(words["probes"]),
     )  # fmt: skip
     return facts, runs
 
@@ -208,7 +224,7 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
     ).unique()
-    tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}
+    tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name not in ("names", "origins", "made")}
     found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in tables.items()}
     return replace(facts, **found), kept
 

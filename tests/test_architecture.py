@@ -30,11 +30,13 @@ INSIDE = {
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (
-        ("alike", "written"),
+        ("alike", "written", "parts"),
         ("table", "statistics"),
         ("numbers",),
         ("analyses",),
+        ("figures.looks",),
         ("figures", "page_tables"),
+        ("rendering", "shown"),
         ("page", "stress_page", "route_page", "ladder_page"),
     ),
 }

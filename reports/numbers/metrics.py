@@ -14,6 +14,7 @@ import polars as pl
 from reports.numbers.sampled import weighted
 from reports.statistics.curves import curve
 from reports.statistics.percentiles import percentiles
+from reports.table import Facts
 
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
@@ -38,6 +39,16 @@ def asked_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
 def panel_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
     """Return the answers given at panels, once each, with the `weight` that every mean over them must count."""
     return asked_rows(probed, gauged).filter("at_panel")
+
+
+def asked_of(facts: Facts) -> pl.DataFrame:
+    """Return `asked_rows` of a report's facts, computed once."""
+    return facts.once("asked", lambda: asked_rows(facts.probed, facts.gauged))
+
+
+def panels_of(facts: Facts) -> pl.DataFrame:
+    """Return `panel_rows` of a report's facts, computed once."""
+    return facts.once("panels", lambda: asked_of(facts).filter("at_panel"))
 
 
 def instant_rows(probed: pl.DataFrame) -> pl.DataFrame:
