@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lifelong.log.folder import strangers
@@ -40,15 +40,21 @@ def _panels(folder: Path) -> int:
 
 
 def report(
-    runs: str | Path | Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None
+    runs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    edits: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write a report of runs into a folder and return its page; raises `ConfigError`, `LogError` or `ValueError`.
 
-    Runs that are left out (`run_folders`) are named to `say`.
+    It tells the lives of typical edits, and of `edits` (ids or numbers) in every run. Runs that are left out
+    (`run_folders`) are named to `say`.
     """
+    from lifelong.studies.lives import page_teller
     from reports.page import write_report
 
-    return write_report(run_folders(runs, say), Path(out))
+    return write_report(run_folders(runs, say), Path(out), tell=page_teller(), edits=edits)
 
 
 def ladder(
