@@ -96,7 +96,7 @@ COLUMNS = {"step": "step", "age": "age", "answer": "says", "right": "right", "se
 
 
 def story_rows(found: Story) -> list[dict[str, Any]]:
-    """Return a row of texts a moment (None: not asked), those in a row that say the same as one with a range of steps.
+    """Return a row of texts a moment (None: not asked), runs of equal ones as one with a range of steps.
 
     Its keys are those of `COLUMNS`.
     """
