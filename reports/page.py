@@ -51,9 +51,10 @@ from reports.page_tables import (
     runs_part,
     settings_part,
 )
+from reports.paper import Paper, latex, write_axes
 from reports.parts import Answers, Life, Section, Stories
 from reports.rendering import page_bytes
-from reports.shown import shown_figure
+from reports.shown import Shown, shown_figure
 from reports.table import Facts, RunInfo, finished_runs, load_runs
 from reports.written import csv_bytes, put, report_folder
 
@@ -125,26 +126,33 @@ DRAW = tuple(plot.draw for plot in (*CURVES, *SURVIVAL, *COSTS, *ROUTING))
 """Every figure that is drawn of facts alone, in the order of the page."""
 
 
-def write_report(
-    folders: Sequence[Path], out: Path, *, tell: Teller | None = None, edits: Sequence[str] = ()
-) -> Path:
-    """Write `index.html`, `figures/*.png|svg|pdf` and `tables/*.csv` below `out` and return the page's path.
+def write_report(folders: Sequence[Path], out: Path) -> Path:
+    """Write the report of run folders, of all editors and without stories; see `write_page`.
 
-    `tell` tells the lives of typical edits, and of `edits` (ids or numbers) in every run. All of it or nothing: where
-    it fails, `out` keeps what it had. Raises `ValueError` naming the folder when a run has no committed panel,
-    `LogError` naming the file when it cannot be written.
+    Raises `ValueError` naming the folder when a run has no committed panel.
     """
-    return write_page(*load_runs(folders), out, tell=tell, edits=edits)
+    return write_page(*load_runs(folders), out)
 
 
 def write_page(
-    facts: Facts, runs: Sequence[RunInfo], out: Path, *, tell: Teller | None = None, edits: Sequence[str] = ()
+    facts: Facts,
+    runs: Sequence[RunInfo],
+    out: Path,
+    *,
+    tell: Teller | None = None,
+    edits: Sequence[str] = (),
+    paper: Paper | None = None,
 ) -> Path:
-    """Write the report of facts that were read, as `write_report` does."""
+    """Write `index.html`, `figures/*.png|svg|pdf` and `tables/*.csv` below `out` and return the page's path.
+
+    `tell` tells the lives of typical edits, and of `edits` (ids or numbers) in every run; with `paper` each axis is
+    written below `paper/`, and the evidence for LaTeX. All of it or nothing: where it fails, `out` keeps what it had.
+    Raises `LogError` naming the file when it cannot be written.
+    """
     whole, whole_runs = finished_runs(facts, runs)
     with report_folder(out) as making:
         # A figure after another: each is let go when it is written.
-        sections = _sections(facts, runs, whole, whole_runs, making, _stories(facts, runs, tell, edits))
+        sections = _sections(facts, runs, whole, whole_runs, making, _stories(facts, runs, tell, edits), paper)
         put(making, "tables/runs.csv", csv_bytes(_runs_table(runs, out)))
         legend = editors_legend(facts.editors, facts.origins)
         page = page_bytes(
@@ -162,6 +170,7 @@ def _sections(
     whole_runs: Sequence[RunInfo],
     making: Path,
     stories: Sequence[Stories],
+    paper: Paper | None,
 ) -> list[Section]:
     """Write figures and tables of a report's folder, and return its sections in the order of the page.
 
@@ -175,13 +184,18 @@ def _sections(
     tables = {"summary": numbers, "evidence": flat(proof, gained), "gains": gained, "compared": apart}
     for name, table in tables.items():
         put(making, f"tables/{name}.csv", csv_bytes(table))
+    if paper is not None:
+        put(making, "tables/evidence.tex", (latex(evidence_part(proof, {})) + "\n").encode())
     put(making, "tables/evidence.json", to_json(proof, whole_runs).encode())
 
+    def one(drawn: Drawn, reading: str, on: Callable[[Sequence[str]], str] | str = "") -> Shown:
+        part = shown_figure(drawn, making, reading, on)
+        if paper is not None:
+            write_axes(drawn, making, paper)
+        return part
+
     def shown(plots: Sequence[Plot]) -> tuple[Any, ...]:
-        return tuple(
-            shown_figure(plot.draw(facts), making, plot.reading, _measured_on(runs) if plot.measured else "")
-            for plot in plots
-        )
+        return tuple(one(p.draw(facts), p.reading, _measured_on(runs) if p.measured else "") for p in plots)
 
     methods = [e for e in whole.editors if e not in references]
     answer = (
@@ -199,7 +213,7 @@ def _sections(
                 tuple(part for part in answer if part.lines)),
         Section("capacities", "Capacity",
                 "How many edits each editor bears until one of the limits of stress tests breaks.",
-                (shown_figure(card, making, "The longer a bar, the more edits before anything breaks."),
+                (one(card, "The longer a bar, the more edits before anything breaks."),
                  capacity_part(bounds, whole.editors))),
         Section("curves", "Curves", "", shown(CURVES)),
         Section("survivors", "Survival", "", shown((*SURVIVAL, *ends))),
@@ -209,7 +223,7 @@ def _sections(
         Section("fairness", "Fairness", "Whether the comparison is a fair one: settings, floors, ceilings, papers.",
                 (settings_part(runs, facts.editors), evidence_part(proof, unfollowed(gained)), gains_part(gained),
                  compared_part(apart, proof), claims_part(expected(whole, whole_runs)), rankings_part(rankings),
-                 shown_figure(published(rankings, facts.editors, facts.origins), making, "On the dotted line a "
+                 one(published(rankings, facts.editors, facts.origins), "On the dotted line a "
                               "paper's number is this report's."))),
         *([Section("stories", "Life stories", "", tuple(stories))] if stories else []),
         Section("methods", "Methods", "", (numbers_part(numbers, told), runs_part(runs), configuration_part(runs))),

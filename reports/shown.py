@@ -76,4 +76,5 @@ def _caption(drawn: Drawn, measured_on: Callable[[Sequence[str]], str] | str) ->
         most = int(drawn.table["seeds"].cast(pl.Int64, strict=False).max() or 0)  # pyright: ignore[reportArgumentType]
         seeds = f"{most} seed{'s' if most > 1 else ''}" * (most > 0 and "seed" not in drawn.counted)
     ends = "; ".join(part for part in (drawn.counted, seeds, hardware if drawn.figure is not None else "") if part)
-    return f"{drawn.caption} {ends[:1].upper()}{ends[1:]}{'.' if ends else ''}".strip()
+    first = ends[:1] if ends.startswith("n = ") else ends[:1].upper()
+    return f"{drawn.caption} {first}{ends[1:]}{'.' if ends else ''}".strip()

@@ -36,8 +36,8 @@ INSIDE = {
         ("analyses",),
         ("figures.looks",),
         ("figures", "page_tables"),
-        ("rendering", "shown"),
-        ("page", "stress_page", "route_page", "ladder_page"),
+        ("rendering", "shown", "chosen", "paper"),
+        ("page", "stress_page", "route_page", "ladder_page", "diff_page"),
     ),
 }
 """The order inside a package: a part imports itself and the parts before it."""

@@ -184,17 +184,18 @@ def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 Kind = Literal["png", "svg", "pdf"]
-_WORDS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong", "pdf.fonttype": 42}
+_WORDS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong"}
 """Text is text in an SVG and a PDF, and one figure is the same bytes each time."""
 
 
-def image_bytes(figure: Figure, kind: Kind = "png", dpi: float = PNG_DPI) -> bytes:
+def image_bytes(figure: Figure, kind: Kind = "png", dpi: float = PNG_DPI, *, whole_fonts: bool = False) -> bytes:
     """Return a figure as the bytes of a PNG, an SVG or a PDF: the only way in which one is made.
 
-    All its words are shown as they are. What is made after a PNG keeps the places that the PNG was given.
+    All its words are shown as they are. What is made after a PNG keeps the places that the PNG was given. A PDF with
+    `whole_fonts` holds TrueType fonts, as publishers ask, and takes twice as long.
     """
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_WORDS), warnings.catch_warnings():
+    with matplotlib.rc_context(_WORDS | {"pdf.fonttype": 42 if whole_fonts else 3}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is a box, and no message
         for text in figure.findobj(Text):
             text.set_parse_math(False)

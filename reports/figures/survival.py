@@ -92,12 +92,12 @@ def _numbers_at_risk(ax: Axes, lives: pl.DataFrame, editors: list[str]) -> None:
         left = lives.filter(pl.col("editor") == editor)["left"]
         below = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
         with style.marks_of(editor, ax):
-            ax.annotate(editor, (1, 0), (4, -34 - 72 * _LINE * row), xycoords="axes fraction", **below)
+            ax.annotate(editor, (1, 0), (4, -42 - 72 * _LINE * row), xycoords="axes fraction", **below)
             for tick in ticks:
                 count = int((left >= tick).sum())
-                where = (0, -34 - 72 * _LINE * row)
+                where = (0, -42 - 72 * _LINE * row)
                 ax.annotate(f"{count:,}", (tick, 0), where, xycoords=ax.get_xaxis_transform(), ha="center", **below)
-    ax.annotate("seen right at that age or later:", (0, 0), (0, -34), xycoords="axes fraction",
+    ax.annotate("seen right at that age or later:", (0, 0), (0, -42), xycoords="axes fraction",
                 textcoords="offset points", fontsize=8, annotation_clip=False)  # fmt: skip
 
 
