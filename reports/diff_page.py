@@ -23,7 +23,7 @@ from reports.numbers.compared import COMPARED, compared
 from reports.numbers.evidence import evidence
 from reports.numbers.floors import last_rows
 from reports.page_tables import configuration_part, runs_part
-from reports.parts import Answers, Cell, Section, Table, cell, share
+from reports.parts import Section, Sentences, Table, TableCell, cell, share
 from reports.rendering import page_bytes
 from reports.shown import shown_figure
 from reports.table import Facts, RunInfo, finished_runs
@@ -52,9 +52,9 @@ def write_diff(
     with report_folder(out) as making:
         put(making, "tables/changes.csv", csv_bytes(table))
         legend = editors_legend(facts.editors, facts.origins)
+        told = Sentences("changed", "", tuple(said_changes(table, own, shared, names)))
         sections = [
-            Section("answer", "What changed", "", (Answers("changed", "", tuple(said(table, own, shared, names))),
-                                                   changes_part(table, own, shared, names))),
+            Section("answer", "What changed", "", (told, changes_part(table, own, shared, names))),
             Section("curves", "Curves", "", tuple(
                 shown_figure(draw(facts), making, "One editor has one colour; lines differ by the set.", on)
                 for draw, on in plots)),
@@ -90,7 +90,7 @@ def changes(
     return pl.concat([table, pl.DataFrame(rows, schema_overrides=table.schema)], how="diagonal_relaxed")
 
 
-def said(
+def said_changes(
     table: pl.DataFrame, own: Sequence[Mapping[str, str]], shared: Sequence[str], names: tuple[str, str]
 ) -> list[str]:
     """Return in sentences what rose and what fell by more than chance, for each editor that both sets have."""
@@ -135,10 +135,10 @@ def changes_part(
     return Table("changes", "Differences", about, ("editor", *measures), tuple(rows), "changes.csv")
 
 
-def _change(found: Mapping[str, Any] | None) -> Cell:
+def _change(found: Mapping[str, Any] | None) -> TableCell:
     if found is None:
-        return Cell("–")
+        return TableCell("–")
     known = found["low"] is not None and not math.isnan(found["low"])
     small = [f"{found['low']:+.3f} to {found['high']:+.3f}, p {found['holm']:.3f}"] if known else []
     small += [f"better: {found['better']}"] if found["better"] else []
-    return Cell(f"{found['difference']:+.3f}", tuple(small), found["difference"])
+    return TableCell(f"{found['difference']:+.3f}", tuple(small), found["difference"])

@@ -52,14 +52,14 @@ from reports.page_tables import (
     settings_part,
 )
 from reports.paper import Paper, latex, write_axes
-from reports.parts import Answers, Life, Section, Stories
+from reports.parts import Life, Section, Sentences, Stories
 from reports.rendering import page_bytes
-from reports.shown import Shown, shown_figure
+from reports.shown import ShownFigure, shown_figure
 from reports.table import Facts, RunInfo, finished_runs, load_runs
 from reports.written import csv_bytes, put, report_folder
 
-TITLE = "Degradation report"
-ABOUT = (
+_TITLE = "Degradation report"
+_ABOUT = (
     "What happens to a multimodal model that is edited one fact after another while it is in use. x-axes count edits "
     "visible so far. Runs of one name are seeds of each other: equal in all but their seed and, of a trained editor, "
     "that of its fit. Means are taken within a seed, then over seeds."
@@ -80,7 +80,7 @@ class Plot:
     measured: bool = False
 
 
-CURVES = (
+_CURVES = (
     Plot(figures.degradation, "Each line is an editor; a line that falls to the right forgets, or changes what it "
          "should leave alone."),
     Plot(figures.age_heatmap, "Read a column downwards: the older the edit, the higher up; dark is forgotten."),
@@ -94,7 +94,7 @@ CURVES = (
     Plot(general, "Falling agreement, rising surprise or rising drift is damage to what no edit is about."),
     Plot(figures_laws.laws, "Points on the line: the curve goes on as its beginning foretold."),
 )  # fmt: skip
-SURVIVAL = (
+_SURVIVAL = (
     Plot(figures_survival.survival, "The height at an age is the share of edits that were never answered wrongly up "
          "to it."),
     Plot(figures_interference.interference, "A line that rises to the right: an edit breaks others whose words are "
@@ -102,39 +102,39 @@ SURVIVAL = (
     Plot(figures_unlearning.unlearning, "Left high and the others high: what was taken back is gone, and the rest "
          "stays."),
 )  # fmt: skip
-COSTS = (
+_COSTS = (
     Plot(figures_pareto.cost_quality, "Up and to the left is better; what lies below the step line is beaten.", True),
     Plot(figures_cost.latency, "A flat line costs the same however many edits there are.", True),
     Plot(figures_cost.latency_split, "The length of a bar is a query's time; its colours say where it goes.", True),
     Plot(figures_cost.memory, "The slope is what each edit adds.", True),
     Plot(figures_cost.edit_time, "A rising line: later edits take longer than early ones.", True),
 )
-ROUTING = (
+_ROUTING = (
     Plot(figures.routing, "High on the left and low on the right is a router that finds its edits and nothing else."),
     Plot(figures_router.router, "1 is a score that tells questions in scope from all others, .5 is chance."),
     Plot(figures_router.router_frontier, "The nearer a curve is to the upper left corner, the better a threshold can "
          "be."),
     Plot(figures_dose.locality_dose, "A line below the others: questions like an edit's are hurt more."),
 )  # fmt: skip
-TRAFFIC = (
+_TRAFFIC = (
     Plot(figures_traffic.waiting, "The further right a curve reaches, the longer some people wait."),
     Plot(figures_traffic.staleness, "Rising stale lines: people are told what was true before an edit."),
     Plot(figures_traffic.lag, "A rising line: edits come faster than they are made visible."),
 )
-ROLLBACK = Plot(figures_rollback.rollback, "1 on the left: what was taken back is gone.", True)
-DRAW = tuple(plot.draw for plot in (*CURVES, *SURVIVAL, *COSTS, *ROUTING))
+_ROLLBACK = Plot(figures_rollback.rollback, "1 on the left: what was taken back is gone.", True)
+DRAW = tuple(plot.draw for plot in (*_CURVES, *_SURVIVAL, *_COSTS, *_ROUTING))
 """Every figure that is drawn of facts alone, in the order of the page."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
-    """Write the report of run folders, of all editors and without stories; see `write_page`.
+    """Write the report of run folders, of all editors and without stories; see `report_of_facts`.
 
     Raises `ValueError` naming the folder when a run has no committed panel.
     """
-    return write_page(*load_runs(folders), out)
+    return report_of_facts(*load_runs(folders), out)
 
 
-def write_page(
+def report_of_facts(
     facts: Facts,
     runs: Sequence[RunInfo],
     out: Path,
@@ -156,7 +156,7 @@ def write_page(
         put(making, "tables/runs.csv", csv_bytes(_runs_table(runs, out)))
         legend = editors_legend(facts.editors, facts.origins)
         page = page_bytes(
-            "report.html.j2", title=TITLE, about=ABOUT, sections=sections, legend=legend,
+            "report.html.j2", title=_TITLE, about=_ABOUT, sections=sections, legend=legend,
             known={one.editor: one.mark for one in legend},
         )  # fmt: skip
         put(making, "index.html", page)
@@ -188,7 +188,7 @@ def _sections(
         put(making, "tables/evidence.tex", (latex(evidence_part(proof, {})) + "\n").encode())
     put(making, "tables/evidence.json", to_json(proof, whole_runs).encode())
 
-    def one(drawn: Drawn, reading: str, on: Callable[[Sequence[str]], str] | str = "") -> Shown:
+    def one(drawn: Drawn, reading: str, on: Callable[[Sequence[str]], str] | str = "") -> ShownFigure:
         part = shown_figure(drawn, making, reading, on)
         if paper is not None:
             write_axes(drawn, making, paper)
@@ -199,14 +199,14 @@ def _sections(
 
     methods = [e for e in whole.editors if e not in references]
     answer = (
-        Answers("lead", "Who lasts longest", _lines(leader(proof, apart, references, m) for m in ("Rel", SCORE))),
-        Answers("broke", "What broke first", tuple(broke_first(bounds, methods))),
-        Answers("price", "What it costs", tuple(costs(proof, references))),
-        Answers("unknown", "What is not known", tuple(not_known(proof, apart, bounds, references))),
+        Sentences("lead", "Who lasts longest", _lines(leader(proof, apart, references, m) for m in ("Rel", SCORE))),
+        Sentences("broke", "What broke first", tuple(broke_first(bounds, methods))),
+        Sentences("price", "What it costs", tuple(costs(proof, references))),
+        Sentences("unknown", "What is not known", tuple(not_known(proof, apart, bounds, references))),
     )
     card = capacity_card(bounds, whole.editors)
-    ends = (ROLLBACK,) if figures_rollback.happened(facts) else ()
-    traffic = () if facts.served.is_empty() else (Section("traffic", "Traffic", "", shown(TRAFFIC)),)
+    ends = (_ROLLBACK,) if figures_rollback.happened(facts) else ()
+    traffic = () if facts.served.is_empty() else (Section("traffic", "Traffic", "", shown(_TRAFFIC)),)
     told = [label for label, name in facts.names.items() if name == TOLD]
     return [
         Section("answer", "The answer", "Computed from the facts; what too few answers tell is left out.",
@@ -215,10 +215,10 @@ def _sections(
                 "How many edits each editor bears until one of the limits of stress tests breaks.",
                 (one(card, "The longer a bar, the more edits before anything breaks."),
                  capacity_part(bounds, whole.editors))),
-        Section("curves", "Curves", "", shown(CURVES)),
-        Section("survivors", "Survival", "", shown((*SURVIVAL, *ends))),
-        Section("costs", "Who pays", "", shown(COSTS)),
-        Section("routers", "Routing", "", shown(ROUTING)),
+        Section("curves", "Curves", "", shown(_CURVES)),
+        Section("survivors", "Survival", "", shown((*_SURVIVAL, *ends))),
+        Section("costs", "Who pays", "", shown(_COSTS)),
+        Section("routers", "Routing", "", shown(_ROUTING)),
         *traffic,
         Section("fairness", "Fairness", "Whether the comparison is a fair one: settings, floors, ceilings, papers.",
                 (settings_part(runs, facts.editors), evidence_part(proof, unfollowed(gained)), gains_part(gained),

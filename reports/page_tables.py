@@ -22,7 +22,7 @@ from reports.numbers.expected import CheckedClaim
 from reports.numbers.floors import FOLLOWED, NONE, ORACLE, TOLD
 from reports.numbers.published import AVERAGE, METRICS, Ranked
 from reports.numbers.summary import LAST, TAKEN_OVER
-from reports.parts import Cell, Table, cell, number, share
+from reports.parts import Table, TableCell, cell, number, share
 from reports.table import RunInfo
 
 _GREY = (
@@ -79,7 +79,7 @@ def gains_part(found: pl.DataFrame) -> Table:
     for words, end, scorer in _ENDS:
         values = [_mean_of(found, end, measure, scorer) for measure in names]
         if not all(map(math.isnan, values)):
-            rows.append((cell(words), *(Cell(share(v), value=_known(v)) for v in values)))
+            rows.append((cell(words), *(TableCell(share(v), value=_known(v)) for v in values)))
     about = (
         "Gains above the unedited model: (x - floor) / (1 - floor), teacher forced, with 95 % of Student's t from "
         "five seeds on; below it, where the ceilings are known, (x - floor) / (ceiling - floor): of told, the model "
@@ -104,13 +104,13 @@ def _mean_of(found: pl.DataFrame, end: str, measure: str, scorer: str) -> float:
     return float(own.mean()) if len(own) else math.nan  # pyright: ignore[reportArgumentType]
 
 
-def _gain_cell(own: Mapping[str, Any], grey: bool) -> Cell:
+def _gain_cell(own: Mapping[str, Any], grey: bool) -> TableCell:
     if not own or math.isnan(own["gain"]):
-        return Cell("–", grey=grey)
+        return TableCell("–", grey=grey)
     low, high = own["low"], own["high"]
     lines = [] if math.isnan(low) else [f"{share(low)} to {share(high)}"]
     lines += [f"{share(own[f'of_{n}'])} of {n}" for n in (TOLD, ORACLE) if not math.isnan(own[f"of_{n}"])]
-    return Cell(share(own["gain"]), tuple(lines), own["gain"], grey)
+    return TableCell(share(own["gain"]), tuple(lines), own["gain"], grey)
 
 
 def _known(value: float) -> float | None:
@@ -141,12 +141,12 @@ def compared_part(table: pl.DataFrame, records: Sequence[dict[str, Any]]) -> Tab
     return Table(name, title, about, ("pair", *names), tuple(rows), "compared.csv")
 
 
-def _difference_cell(found: Mapping[str, Any] | None) -> Cell:
+def _difference_cell(found: Mapping[str, Any] | None) -> TableCell:
     if found is None:
-        return Cell("–")
+        return TableCell("–")
     ends = f"{found['low']:+.3f} to {found['high']:+.3f}, p {found['holm']:.3f}"
     better = [f"better: {found['better']}"] if found["better"] else []
-    return Cell(f"{found['difference']:+.3f}", (ends, *better), found["difference"])
+    return TableCell(f"{found['difference']:+.3f}", (ends, *better), found["difference"])
 
 
 def claims_part(found: Sequence[CheckedClaim]) -> Table:
@@ -178,10 +178,10 @@ def rankings_part(found: Sequence[Ranked]) -> Table:
     return Table("rankings", "Do editors rank as published", about, heads, tuple(rows), "published.csv", words=True)
 
 
-def _rank_cell(one: Ranked) -> Cell:
+def _rank_cell(one: Ranked) -> TableCell:
     if one.untested or math.isnan(one.rho):
-        return Cell("–", (one.untested or "all are equal",))
-    return Cell(f"{one.rho:+.2f}", (f"p {one.p:.3f}, Holm {one.holm:.3f}",), one.rho)
+        return TableCell("–", (one.untested or "all are equal",))
+    return TableCell(f"{one.rho:+.2f}", (f"p {one.p:.3f}, Holm {one.holm:.3f}",), one.rho)
 
 
 def numbers_part(numbers: pl.DataFrame, told: Sequence[str]) -> Table:
@@ -210,7 +210,7 @@ def numbers_part(numbers: pl.DataFrame, told: Sequence[str]) -> Table:
 _COUNTED = re.compile(r" p\d+.*\(ms\)$")  # percentiles of one operation share their samples
 
 
-def _with_spread(found: dict[str, Any], *, quality: bool, grey: bool) -> Cell:
+def _with_spread(found: dict[str, Any], *, quality: bool, grey: bool) -> TableCell:
     shown = share if quality else number
     spread = ""
     if "low" in found:
@@ -218,7 +218,7 @@ def _with_spread(found: dict[str, Any], *, quality: bool, grey: bool) -> Cell:
     elif len(found.get("seeds", ())) > 1:
         spread = ", ".join(shown(v) for v in found["seeds"])
     value = found["mean"] if math.isfinite(found["mean"]) else None
-    return Cell(shown(found["mean"]), (spread,) if spread else (), value, grey)
+    return TableCell(shown(found["mean"]), (spread,) if spread else (), value, grey)
 
 
 def capacity_part(table: pl.DataFrame, editors: Sequence[str]) -> Table:
@@ -230,7 +230,9 @@ def capacity_part(table: pl.DataFrame, editors: Sequence[str]) -> Table:
     for editor in [e for e in editors if e in set(table["editor"])]:
         step, before, _ = borne(table, editor)
         bears = f"≥ {before:,}" if step is None else f"{before:,}"
-        rows.append((cell(editor), Cell(bears, value=before), *(_limit_cell(by.get((editor, m))) for m in measures)))
+        rows.append(
+            (cell(editor), TableCell(bears, value=before), *(_limit_cell(by.get((editor, m))) for m in measures))
+        )
     about = (
         "A limit is broken from the first of two panels in a row, or at the last one, at which the whole 95 % "
         "interval lies below it; freely generated answers. Below each verdict: the mean there, or at the end, its "
@@ -247,11 +249,11 @@ def capacity_part(table: pl.DataFrame, editors: Sequence[str]) -> Table:
     )
 
 
-def _limit_cell(row: Mapping[str, Any] | None) -> Cell:
+def _limit_cell(row: Mapping[str, Any] | None) -> TableCell:
     if row is None:
-        return Cell("–")
+        return TableCell("–")
     ends = f"{share(row['mean'])} ({share(row['low'])} to {share(row['high'])}), n = {row['edits']:,}"
-    return Cell(states_said(row), (ends,), row["step"] or row["last"])
+    return TableCell(states_said(row), (ends,), row["step"] or row["last"])
 
 
 def settings_part(runs: Sequence[RunInfo], editors: Sequence[str]) -> Table:
@@ -288,9 +290,9 @@ def configuration_part(runs: Sequence[RunInfo]) -> Table:
         for r in runs:
             values.setdefault(r.made.get(key, "–"), []).append(r.editor)
         if len(values) == 1:
-            rows.append((cell(key), Cell(next(iter(values)) or "–")))
+            rows.append((cell(key), TableCell(next(iter(values)) or "–")))
         else:
             lines = [f"{value or '–'}: {', '.join(dict.fromkeys(labels))}" for value, labels in values.items()]
-            rows.append((cell(key), Cell(f"{len(values)} values", tuple(lines))))
+            rows.append((cell(key), TableCell(f"{len(values)} values", tuple(lines))))
     about = "Configuration, digests, versions and ways of computing; an editor's own options are under Settings."
     return Table("configuration", "Configuration", about, ("key", "value"), tuple(rows), words=True)

@@ -6,7 +6,6 @@ Knows matplotlib's figures as `style.grid` makes them; not what is drawn.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.text import Text
 
 from reports.figures.inline import owned
-from reports.figures.style import CHARACTER, Drawn, image_bytes
-from reports.parts import Cell, Table
+from reports.figures.style import CHARACTER, Drawn, image_bytes, legend_entries
+from reports.parts import Table, TableCell
 from reports.written import put
 
 _HEIGHT = 0.74  # of an axis, as a share of its width
+_LEAST = 0.5  # of the axis alone
 _ROW = 1.45  # height of a row of the legend, in font sizes
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "−": "$-$",
             "≥": r"$\geq$"} | {c: f"\\{c}" for c in "&%$#_{}"}  # fmt: skip
@@ -46,7 +46,7 @@ def write_axes(drawn: Drawn, making: Path, paper: Paper) -> None:
     axes = [ax for ax in figure.axes if ax.get_visible() and ax.get_label() != "<colorbar>"]
     _set_words(figure, paper)
     for number, ax in enumerate(axes, start=1):
-        _alone(figure, ax, axes, paper)
+        _alone(figure, ax, paper)
         title = re.sub(r"[^a-z0-9]+", "-", ax.get_title().lower()).strip("-")[:40]
         stem = f"paper/{drawn.name}-{number}" + (f"-{title}" if title else "")
         put(making, f"{stem}.pdf", image_bytes(figure, "pdf", whole_fonts=True))
@@ -57,27 +57,34 @@ def _set_words(figure: Figure, paper: Paper) -> None:
     for text in figure.findobj(Text):
         text.set_fontfamily(paper.font)
         text.set_fontsize(paper.size)
+    known = legend_entries(figure.axes)
     for legend in list(figure.legends):
-        handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+        labels = [text.get_text() for text in legend.get_texts()]
+        handles = [known[label] for label in labels]
         legend.remove()
         widest = max(map(len, labels), default=1) * CHARACTER * paper.size / 10 + 0.5
         columns = max(1, min(len(labels), int(paper.width / widest)))
         font = {"family": paper.font, "size": paper.size}
-        new = figure.legend([h for h in handles if h is not None], ["-"] * len(labels), loc="outside lower center",
+        new = figure.legend(handles, ["-"] * len(labels), loc="outside lower center",
                             ncols=columns, frameon=False, prop=font)  # fmt: skip
         for text, label in zip(new.get_texts(), labels, strict=True):
             text.set_text(label)
 
 
-def _alone(figure: Figure, ax: Axes, axes: Sequence[Axes], paper: Paper) -> None:
+def _alone(figure: Figure, ax: Axes, paper: Paper) -> None:
     """Lay a figure out so that one of its axes has all of it."""
-    for other in axes:
-        other.set_visible(other is ax)
-        other.set_in_layout(other is ax)
+    bar = [image.colorbar.ax for image in ax.images if image.colorbar is not None]
+    for other in figure.axes:
+        other.set_visible(other is ax or other in bar)
+        other.set_in_layout(other is ax or other in bar)
     ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0, 0])
     rows = sum(-(-len(legend.get_texts()) // legend._ncols) for legend in figure.legends)
     figure.set_size_inches(paper.width, paper.width * _HEIGHT + rows * _ROW * paper.size / 72)
     figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    # What stands below an axis (numbers at risk) takes no height from it.
+    lacking = paper.width * _LEAST - ax.get_position().height * figure.get_figheight()
+    figure.set_figheight(figure.get_figheight() + max(0.0, lacking))
 
 
 def latex(table: Table) -> str:
@@ -106,7 +113,7 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _cell(one: Cell) -> str:
+def _cell(one: TableCell) -> str:
     small = f" {{\\scriptsize ({'; '.join(map(escaped, one.small))})}}" if one.small else ""
     return escaped(one.text) + small
 

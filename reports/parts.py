@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell: its text, smaller lines below it, and the number that it is sorted by (None: its text)."""
 
     text: str
@@ -33,7 +33,7 @@ class Table:
     title: str
     about: str
     heads: tuple[str, ...] = ()
-    rows: tuple[tuple[Cell, ...], ...] = ()
+    rows: tuple[tuple[TableCell, ...], ...] = ()
     csv: str = ""
     note: str = ""
     words: bool = False
@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Sentences:
     """Sentences, one below the other."""
 
     name: str
@@ -97,11 +97,11 @@ class Section:
     parts: tuple[Any, ...] = field(default_factory=tuple)
 
 
-def cell(value: object, small: Sequence[str] = (), grey: bool = False) -> Cell:
+def cell(value: object, small: Sequence[str] = (), grey: bool = False) -> TableCell:
     """Return a cell of a text or a number, which is written with three digits and sorts as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Cell(str(value), tuple(small), None, grey)
-    return Cell(number(value), tuple(small), float(value) if math.isfinite(value) else None, grey)
+        return TableCell(str(value), tuple(small), None, grey)
+    return TableCell(number(value), tuple(small), float(value) if math.isfinite(value) else None, grey)
 
 
 def number(value: float | int | None) -> str:

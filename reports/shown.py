@@ -22,7 +22,7 @@ _ACROSS = 4  # axes beside each other
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFigure:
     """A figure of a page; `least` and `most` are the pixels that one of `across` axes may be wide.
 
     Without a picture `inlined` is None, and the caption says why.
@@ -42,7 +42,7 @@ class Shown:
 
 def shown_figure(
     drawn: Drawn, making: Path, reading: str = "", measured_on: Callable[[Sequence[str]], str] | str = ""
-) -> Shown:
+) -> ShownFigure:
     """Write a figure as PNG, SVG and PDF and its table into a report's folder, and return it as a part of the page.
 
     Its caption ends with what its n is of, its seeds, and, of what was measured, the hardware: a text, or what
@@ -51,7 +51,7 @@ def shown_figure(
     put(making, f"tables/{drawn.name}.csv", csv_bytes(drawn.table))
     caption = _caption(drawn, measured_on)
     if drawn.figure is None:
-        return Shown(drawn.name, drawn.title, "", caption, "", None)
+        return ShownFigure(drawn.name, drawn.title, "", caption, "", None)
     put(making, f"figures/{drawn.name}.png", image_bytes(drawn.figure))
     svg = image_bytes(drawn.figure, "svg")
     put(making, f"figures/{drawn.name}.svg", owned(svg))
@@ -59,7 +59,7 @@ def shown_figure(
     pieces = inlined(drawn.figure, svg, drawn.name)
     widest = max((piece.width for piece in pieces.pieces), default=0.0)
     sizes = (round(widest * _NARROWEST), round(widest * _WIDEST), min(_columns(drawn.figure), len(pieces.pieces)))
-    return Shown(drawn.name, drawn.title, reading, caption, said_in_numbers(drawn), pieces, *sizes)
+    return ShownFigure(drawn.name, drawn.title, reading, caption, said_in_numbers(drawn), pieces, *sizes)
 
 
 def _columns(figure: Figure) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from lifelong.cli.rows import row_lines
 from lifelong.cli.words import show
-from lifelong.running.story import COLUMNS, Moment, Story, ending, story_rows
+from lifelong.running.story import MOMENT_COLUMNS, Moment, Story, ending, story_rows
 
 
 def story_command(
@@ -41,7 +41,7 @@ def story_lines(found: Story) -> list[str]:
         *(f"          {line}" for line in found.happened),
         "",
     ]
-    return [*lines, *row_lines(story_rows(found), COLUMNS), "", ending(found)]
+    return [*lines, *row_lines(story_rows(found), MOMENT_COLUMNS), "", ending(found)]
 
 
 def _shares(moment: Moment) -> dict[str, float]:

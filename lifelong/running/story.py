@@ -90,7 +90,7 @@ def stories(run: str | Path, wanted: Sequence[str]) -> list[Story]:
     return out
 
 
-COLUMNS = {"step": "step", "age": "age", "answer": "says", "right": "right", "served": "served by",
+MOMENT_COLUMNS = {"step": "step", "age": "age", "answer": "says", "right": "right", "served": "served by",
            "score": "score", **{axis: axis for axis in OTHERS}, "state": ""}  # fmt: skip
 """What is shown of a moment, by the key of a row, with its heading: in a terminal and on a page."""
 
@@ -98,7 +98,7 @@ COLUMNS = {"step": "step", "age": "age", "answer": "says", "right": "right", "se
 def story_rows(found: Story) -> list[dict[str, Any]]:
     """Return a row of texts a moment (None: not asked), runs of equal ones as one with a range of steps.
 
-    Its keys are those of `COLUMNS`.
+    Its keys are those of `MOMENT_COLUMNS`.
     """
     out: list[dict[str, Any]] = []
     for row in (_row(moment, found.told["edit_id"]) for moment in found.moments):

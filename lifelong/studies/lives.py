@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.log import RunLog
-from lifelong.running.story import COLUMNS, Story, ending, stories, story_rows
+from lifelong.running.story import MOMENT_COLUMNS, Story, ending, stories, story_rows
 from reports.parts import Life
 from streams.images import file_ref, open_image
 from streams.types import ImageError, ImageRef, digest_of
@@ -40,7 +40,7 @@ def page_teller() -> Callable[[Path, Sequence[str]], list[Life]]:
 
 def _life(found: Story, picture: str, shown: str) -> Life:
     rows = story_rows(found)
-    keys = [k for k in COLUMNS if k in _NEEDED or (k != "age" and any(row[k] for row in rows))]
+    keys = [k for k in MOMENT_COLUMNS if k in _NEEDED or (k != "age" and any(row[k] for row in rows))]
     cells = tuple(tuple("–" if row[k] in (None, "") else str(row[k]) for k in keys) for row in rows)
     told = found.told
     return Life(
@@ -51,7 +51,7 @@ def _life(found: Story, picture: str, shown: str) -> Life:
         before=told["edit_id"],  # the page knows what the unedited model said
         target=told["target"],
         happened=found.happened,
-        heads=tuple(COLUMNS[k] for k in keys),
+        heads=tuple(MOMENT_COLUMNS[k] for k in keys),
         rows=cells,
         end=ending(found),
     )

@@ -81,10 +81,10 @@ def report(
     each axis is written for a paper, too. Runs that are left out (`run_folders`) are named to `say`.
     """
     from lifelong.studies.lives import page_teller
-    from reports.page import write_page
+    from reports.page import report_of_facts
 
     facts, infos = _chosen(run_folders(runs, say), editors, labels or {})
-    return write_page(facts, infos, Path(out), tell=page_teller(), edits=edits, paper=paper)
+    return report_of_facts(facts, infos, Path(out), tell=page_teller(), edits=edits, paper=paper)
 
 
 def report_diff(

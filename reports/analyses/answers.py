@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from reports.analyses.capacity import BROKE, NEVER, UNCLEAR, borne
+from reports.analyses.capacity import BROKE, NEVER_HAD, UNCLEAR, borne
 from reports.numbers.evidence import SCORE
 from reports.parts import number, share
 from reports.statistics.seeds import ENOUGH
 
-FEWEST = 10
+_FEWEST = 10
 """Edits below which nobody is said to be ahead."""
 _RETENTION = "Rel"
 _LEAD = {
@@ -36,13 +36,13 @@ def leader(
     """
     mine = [r for r in records if r["editor"] not in references and not math.isnan(r[measure]["mean"])]
     edits = {r["edits"] for r in mine}
-    if len(mine) < 2 or len(edits) != 1 or min(edits) < FEWEST:
+    if len(mine) < 2 or len(edits) != 1 or min(edits) < _FEWEST:
         return ""
     ordered = sorted(mine, key=lambda r: -r[measure]["mean"])
     first = ordered[0]["editor"]
     if ordered[0][measure]["mean"] <= 0:
         return ""
-    rows = compared.filter((pl.col("measure") == measure) & (pl.col("edits") >= FEWEST))
+    rows = compared.filter((pl.col("measure") == measure) & (pl.col("edits") >= _FEWEST))
     better = {frozenset((r["editor"], r["beside"])): r["better"] for r in rows.iter_rows(named=True)}
     known = [r for r in ordered[1:] if frozenset((first, r["editor"])) in better]
     near = [r for r in known if better[frozenset((first, r["editor"]))] != first]
@@ -138,7 +138,7 @@ def states_said(row: Mapping[str, Any]) -> str:
     """
     if row["state"] == BROKE:
         return f"broke at {row['before'] + 1:,}–{row['step']:,}"
-    return {NEVER: "never had it", UNCLEAR: "cannot tell"}.get(row["state"], f"kept to {row['last']:,}")
+    return {NEVER_HAD: "never had it", UNCLEAR: "cannot tell"}.get(row["state"], f"kept to {row['last']:,}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from reports.numbers.metrics import panels_of
 from reports.statistics.curves import curve
 from reports.table import Facts
 
-FEWEST_EDITS = 10
+FEWEST_OF_A_PANEL = 10
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ BOUNDS = {
     "untouched questions": Bound(MEASURES["general"], 0.7),
 }
 """What is asked of an editor, by what a reader calls it; the shares are those of `lifelong stress edits`."""
-KEPT, BROKE, NEVER, UNCLEAR = "kept", "broke", "never had", "cannot tell"
+KEPT, BROKE, NEVER_HAD, UNCLEAR = "kept", "broke", "never had", "cannot tell"
 _SCHEMA: dict[str, Any] = {
     "editor": pl.String, "measure": pl.String, "state": pl.String, "step": pl.Int64, "before": pl.Int64,
     **dict.fromkeys(("least", "mean", "low", "high"), pl.Float64), "edits": pl.Int64, "last": pl.Int64,
@@ -47,15 +47,15 @@ _SCHEMA: dict[str, Any] = {
 def capacity(facts: Facts) -> pl.DataFrame:
     """Return a row per editor and limit that was asked about at a panel of ten edits or more.
 
-    `state` is one of `KEPT`, `BROKE`, `NEVER` (broken from the first such panel on) and `UNCLEAR`; `step` is where it
-    broke (null: it did not), `before` the panel before that; mean, interval and edits are those of `step`, or of the
-    `last` panel.
+    `state` is one of `KEPT`, `BROKE`, `NEVER_HAD` (broken from the first such panel on) and `UNCLEAR`; `step` is
+    where it broke (null: it did not), `before` the panel before that; mean, interval and edits are those of `step`,
+    or of the `last` panel.
     """
     rows = []
     for words, bound in BOUNDS.items():
         found = curve(panels_of(facts).filter(bound.measure.rows(EXACT)), ("editor", "step"))
         for editor in facts.editors:
-            own = found.filter((pl.col("editor") == editor) & (pl.col("edits") >= FEWEST_EDITS)).sort("step")
+            own = found.filter((pl.col("editor") == editor) & (pl.col("edits") >= FEWEST_OF_A_PANEL)).sort("step")
             if own.height:
                 rows.append({"editor": editor, "measure": words, "least": bound.least} | state_of(own, bound.least))
     return pl.DataFrame(rows, schema=_SCHEMA)
@@ -70,7 +70,7 @@ def state_of(curve_of_one: pl.DataFrame, least: float) -> dict[str, Any]:
     if at is None:
         state = KEPT if shown["low"] >= least else UNCLEAR
     else:
-        state = BROKE if at else NEVER
+        state = BROKE if at else NEVER_HAD
     return {
         "state": state, "step": None if at is None else shown["step"], "before": points[at - 1]["step"] if at else 0,
         "last": points[-1]["step"], **{name: shown[name] for name in ("mean", "low", "high", "edits")},

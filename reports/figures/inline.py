@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Bbox
 
 from reports.figures.looks import HUES, SHADES, paler, palette
-from reports.figures.style import OWNER
+from reports.figures.style import OWNER, boxes
 
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _POINTS = 72  # of an inch: the unit of an SVG
@@ -45,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Piece:
+class AxisPiece:
     """One axis as an SVG, its width in points and in percent of the widest; `editor` is whose all of it is."""
 
     svg: str
@@ -59,7 +57,7 @@ class Inlined:
     """What a page shows of a figure: its `shared` definitions as an SVG without a size, its axes, and its legend."""
 
     shared: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[AxisPiece, ...]
     legend: tuple[Entry, ...]
 
 
@@ -96,12 +94,12 @@ def inlined(figure: Figure, svg: bytes, name: str) -> Inlined:
         for definitions in parent.findall(f"{_SVG}defs"):
             parent.remove(definitions)
             shared.append(definitions)
-    pieces: list[Piece] = []
+    pieces: list[AxisPiece] = []
     for box, members in _cut(figure, groups):
         size = {"viewBox": " ".join(f"{v:.1f}" for v in box), "width": f"{box[2]:.0f}", "height": f"{box[3]:.0f}"}
         one = ElementTree.Element("svg", size | {"aria-hidden": "true", "focusable": "false"})
         one.extend(members)
-        pieces.append(Piece(_written(one), box[2], members[0].get("data-editor", "")))
+        pieces.append(AxisPiece(_written(one), box[2], members[0].get("data-editor", "")))
     widest = max((piece.width for piece in pieces), default=1.0)
     pieces = [replace(piece, share=round(100 * piece.width / widest, 1)) for piece in pieces]
     return Inlined(_written(shared), tuple(pieces), _legend(figure))
@@ -144,13 +142,9 @@ def _cut(
     figure: Figure, groups: list[ElementTree.Element]
 ) -> list[tuple[tuple[float, ...], list[ElementTree.Element]]]:
     """Return the place (x, y, width, height) of each axis with its groups; a colour bar goes with the axis before."""
-    canvas = FigureCanvasAgg(figure)
-    renderer, scale = canvas.get_renderer(), _POINTS / figure.dpi
-    height = figure.get_figheight() * _POINTS
+    scale, height = _POINTS / figure.dpi, figure.get_figheight() * _POINTS
     out: list[tuple[Bbox, list[ElementTree.Element]]] = []
-    shown = sorted((ax for ax in figure.axes if ax.get_visible()), key=lambda ax: ax.get_zorder())
-    for ax, group in zip(shown, groups, strict=True):
-        box = _room(ax, renderer)
+    for (ax, box), group in zip(boxes(figure), groups, strict=True):
         if ax.get_label() == "<colorbar>" and out:
             out[-1] = (Bbox.union([out[-1][0], box]), [*out[-1][1], group])
         else:
@@ -162,11 +156,6 @@ def _place(box: Bbox, scale: float, height: float) -> tuple[float, ...]:
     """Return x, y, width and height in an SVG, whose y grows downwards, of a box in a canvas' pixels."""
     corner = (box.x0 * scale - _EDGE, height - box.y1 * scale - _EDGE)
     return (*corner, box.width * scale + 2 * _EDGE, box.height * scale + 2 * _EDGE)
-
-
-def _room(ax: Axes, renderer: object) -> Bbox:
-    found = ax.get_tightbbox(renderer)  # pyright: ignore[reportArgumentType]
-    return Bbox.union([ax.bbox]) if found is None else Bbox(found.get_points())
 
 
 def _written(element: ElementTree.Element) -> str:

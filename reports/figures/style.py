@@ -28,6 +28,7 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from reports.figures.looks import Look
 from reports.written import write_whole
@@ -130,12 +131,18 @@ def score_axis(ax: Axes, label: str) -> None:
     ax.set_ylabel(label)
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Draw one legend for all axes, below them: as many columns as its labels leave room for, the figure higher."""
+def legend_entries(axes: Sequence[Axes]) -> dict[str, Artist]:
+    """Return what a legend of these axes has: each label with the first artist that is so called."""
     seen: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             seen.setdefault(label.removeprefix(_KEPT), handle)
+    return seen
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Draw one legend for all axes, below them: as many columns as its labels leave room for, the figure higher."""
+    seen = legend_entries(axes)
     widest = max(map(len, seen), default=0) * CHARACTER + 0.6
     columns = max(1, min(6, len(seen), int(figure.get_figwidth() / widest)))
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(seen) // columns) - 1))
@@ -183,12 +190,12 @@ def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(tables) if tables else pl.DataFrame()
 
 
-Kind = Literal["png", "svg", "pdf"]
+ImageKind = Literal["png", "svg", "pdf"]
 _WORDS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong"}
 """Text is text in an SVG and a PDF, and one figure is the same bytes each time."""
 
 
-def image_bytes(figure: Figure, kind: Kind = "png", dpi: float = PNG_DPI, *, whole_fonts: bool = False) -> bytes:
+def image_bytes(figure: Figure, kind: ImageKind = "png", dpi: float = PNG_DPI, *, whole_fonts: bool = False) -> bytes:
     """Return a figure as the bytes of a PNG, an SVG or a PDF: the only way in which one is made.
 
     All its words are shown as they are. What is made after a PNG keeps the places that the PNG was given. A PDF with
@@ -212,8 +219,18 @@ def image_bytes(figure: Figure, kind: Kind = "png", dpi: float = PNG_DPI, *, who
     return buffer.getvalue()
 
 
+def boxes(figure: Figure) -> list[tuple[Axes, Bbox]]:
+    """Return the axes of a figure that was drawn as PNG, in that order, with the pixels that each takes up."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    shown = sorted((ax for ax in figure.axes if ax.get_visible()), key=lambda ax: ax.get_zorder())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        found = [(ax, ax.get_tightbbox(renderer)) for ax in shown]
+    return [(ax, Bbox(ax.bbox.get_points() if box is None else box.get_points())) for ax, box in found]
+
+
 def save(figure: Figure, target: str | Path) -> Path:
     """Write a figure as PNG, or as SVG or PDF where the name ends so, whole or not at all; return its path."""
     path = Path(target)
-    kinds: dict[str, Kind] = {".svg": "svg", ".pdf": "pdf"}
+    kinds: dict[str, ImageKind] = {".svg": "svg", ".pdf": "pdf"}
     return write_whole(path, image_bytes(figure, kinds.get(path.suffix.lower(), "png")))
