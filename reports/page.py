@@ -268,7 +268,7 @@ def _stories(facts: Facts, runs: Sequence[RunInfo], tell: Teller | None, wanted:
         chosen = [*(ChosenEdit(editor, seed, edit, "asked for") for edit in wanted), *chosen]
         run = next(r for r in runs if (r.editor, r.seed) == (editor, seed))
         lives = tell(run.folder, [one.edit_id for one in chosen]) if chosen else []
-        named = [_named(life, one, before) for life, one in zip(lives, chosen, strict=True)]
+        named = [_named(life, one, before) for life, one in zip(lives, chosen, strict=bool(lives))]
         if named:
             about = "" if len(methods) <= MOST_EDITORS else f"Of {len(methods)} editors, the first {MOST_EDITORS}."
             out.append(Stories(f"lives-{len(out)}", editor, about, tuple(named)))

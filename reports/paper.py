@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.text import Text
 
-from reports.figures.inline import owned
+from reports.figures.inline import owned, svg_bytes
 from reports.figures.style import CHARACTER, Drawn, image_bytes, legend_entries
 from reports.parts import Table, TableCell
 from reports.written import put
@@ -50,7 +50,7 @@ def write_axes(drawn: Drawn, making: Path, paper: Paper) -> None:
         title = re.sub(r"[^a-z0-9]+", "-", ax.get_title().lower()).strip("-")[:40]
         stem = f"paper/{drawn.name}-{number}" + (f"-{title}" if title else "")
         put(making, f"{stem}.pdf", image_bytes(figure, "pdf", whole_fonts=True))
-        put(making, f"{stem}.svg", owned(image_bytes(figure, "svg")))
+        put(making, f"{stem}.svg", svg_bytes(owned(image_bytes(figure, "svg"))))
 
 
 def _set_words(figure: Figure, paper: Paper) -> None:

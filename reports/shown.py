@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reports.figures.alternative import said_in_numbers
-from reports.figures.inline import Inlined, inlined, owned
+from reports.figures.inline import Inlined, inlined, owned, svg_bytes
 from reports.figures.style import Drawn, image_bytes
 from reports.written import csv_bytes, put
 
@@ -53,8 +53,8 @@ def shown_figure(
     if drawn.figure is None:
         return ShownFigure(drawn.name, drawn.title, "", caption, "", None)
     put(making, f"figures/{drawn.name}.png", image_bytes(drawn.figure))
-    svg = image_bytes(drawn.figure, "svg")
-    put(making, f"figures/{drawn.name}.svg", owned(svg))
+    svg = owned(image_bytes(drawn.figure, "svg"))
+    put(making, f"figures/{drawn.name}.svg", svg_bytes(svg))
     put(making, f"figures/{drawn.name}.pdf", image_bytes(drawn.figure, "pdf"))
     pieces = inlined(drawn.figure, svg, drawn.name)
     widest = max((piece.width for piece in pieces.pieces), default=0.0)

@@ -22,12 +22,17 @@ _NEEDED = ("step", "answer", "right", "served", "score")  # further columns are 
 
 
 def page_teller() -> Callable[[Path, Sequence[str]], list[Life]]:
-    """Return what tells lives of edits for `reports.page.write_report`; each picture is read once."""
+    """Return what tells lives of edits for `reports.page.write_report`; each picture is read once.
+
+    Of a run that kept no words of its edits there is nothing to tell: its list is empty.
+    """
     pictures: dict[tuple[str, str], tuple[str, str]] = {}
 
     def tell(folder: Path, edits: Sequence[str]) -> list[Life]:
-        root = _root(folder)
-        out = []
+        log = RunLog.open(folder)
+        if "edits.parquet" not in log.manifest.get("files", {}):
+            return []  # it kept no words, so there is nothing to tell
+        root, out = _root(log), []
         for found in stories(folder, edits):
             key = (found.told["picture"], root)
             if key not in pictures:
@@ -57,9 +62,9 @@ def _life(found: Story, picture: str, shown: str) -> Life:
     )
 
 
-def _root(folder: Path) -> str:
+def _root(log: RunLog) -> str:
     """Return the folder of a run's picture files: `stream.root`, or that of `stream.path`; '' where it has none."""
-    stream: Any = RunLog.open(folder).config().get("stream", {})
+    stream: Any = log.config().get("stream", {})
     options = stream if isinstance(stream, dict) else {}
     path = str(options.get("path", ""))
     return str(options.get("root", "")) or (str(Path(path).parent) if path else "")

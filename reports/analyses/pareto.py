@@ -15,7 +15,7 @@ from reports.numbers.axes import MEASURES
 from reports.numbers.gains import LOCALITY, SUCCESS, harmonic
 from reports.numbers.growth import bytes_an_edit
 from reports.numbers.metrics import panels_of
-from reports.numbers.panels import whole_panels
+from reports.numbers.panels import whole_panels_of
 from reports.statistics.curves import mean_score
 from reports.statistics.percentiles import percentile
 from reports.statistics.seeds import of_seeds
@@ -29,7 +29,7 @@ _PARTS = ("encode", "route", "apply", "answer")
 
 def equal_step(facts: Facts) -> int | None:
     """Return the largest number of edits after which every editor was asked about all of them; None without one."""
-    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
+    whole = whole_panels_of(facts)
     steps = [set(whole.filter(pl.col("editor") == editor)["step"]) for editor in facts.editors]
     return max(set.intersection(*steps), default=None) if steps else None
 

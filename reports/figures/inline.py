@@ -70,22 +70,25 @@ def themed(style: str) -> str:
     return _COLOUR.sub(lambda found: f"{found[1]}: {_THEMED.get(found[2], found[2])}", style)
 
 
-def owned(svg: bytes) -> bytes:
+def owned(svg: bytes) -> ElementTree.Element:
     """Return matplotlib's SVG with the groups that belong to an editor saying so (`data-editor`)."""
     root = ElementTree.fromstring(svg)
     _say_owners(root)
+    return root
+
+
+def svg_bytes(root: ElementTree.Element) -> bytes:
+    """Return an SVG as the bytes of its file."""
     ElementTree.register_namespace("", _SVG[1:-1])
     ElementTree.register_namespace("xlink", _LINK[1 : _LINK.index("}")])
     return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def inlined(figure: Figure, svg: bytes, name: str) -> Inlined:
+def inlined(figure: Figure, root: ElementTree.Element, name: str) -> Inlined:
     """Return the pieces of a figure for a page; its ids begin with `name`, so that figures share none.
 
-    `svg` is what `style.image_bytes` made of it after its PNG.
+    `root` is `owned` of the SVG that `style.image_bytes` made of it after its PNG, and is used up.
     """
-    root = ElementTree.fromstring(svg)
-    _say_owners(root)
     _rename(root, name)
     drawn = root.find(f"{_SVG}g")
     groups = [] if drawn is None else [g for g in drawn if _is_axis(g, name)]

@@ -13,7 +13,7 @@ from reports.analyses.laws import FEWEST_PANELS, FITTED_UNTIL, Forecast, forecas
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
 from reports.numbers.metrics import HOLDS, panels_of
-from reports.numbers.panels import matrix_of, whole_panels
+from reports.numbers.panels import matrix_of, whole_panels_of
 from reports.table import Facts
 
 _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "#D55E00")}
@@ -22,7 +22,7 @@ _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "
 def laws(facts: Facts) -> Drawn:
     """Draw retention and locality over edits with the law of the first 1,000 edits and its later interval."""
     rows = panels_of(facts).filter(HOLDS & (pl.col("scorer") == "generated"))
-    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
+    whole = whole_panels_of(facts)
     found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, Forecast]] = {}
     for editor in facts.editors:
         for measure, (axis, _) in _MEASURES.items():

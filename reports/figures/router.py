@@ -22,7 +22,7 @@ _ABSENT = "score of a router's nearest edit (an editor with a bank), in and out 
 def router(facts: Facts) -> Drawn:
     """Draw AUC and recall at false fires of 1 and 5 % against bank size, with bands."""
     name, heading = "router", "What routers' scores can tell apart"
-    table = separation(router_scores(facts.probed, facts.gauged))
+    table = separation(_scores(facts))
     if table.is_empty():
         return not_asked(name, heading, _ABSENT, table)
     sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
@@ -63,7 +63,7 @@ def router(facts: Facts) -> Drawn:
 def router_frontier(facts: Facts) -> Drawn:
     """Draw, per editor, histograms of scores in and out of scope, and recall against false fires, by bank size."""
     name, heading = "router_frontier", "Routers' margins and what a threshold buys"
-    rows = router_scores(facts.probed, facts.gauged)
+    rows = _scores(facts)
     both = rows.group_by("editor", "step").agg(
         pl.col("inside").any().alias("in"), (~pl.col("inside")).any().alias("out")
     )
@@ -101,6 +101,10 @@ def router_frontier(facts: Facts) -> Drawn:
         "off its curve where it has limits of several kinds."
     )
     return Drawn(name, heading, caption, figure, pl.concat(tables, how="diagonal"), f"n = {len(rows):,} scores")
+
+
+def _scores(facts: Facts) -> pl.DataFrame:
+    return facts.once("router scores", lambda: router_scores(facts.probed, facts.gauged))
 
 
 def _edges(best: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from reports.numbers.metrics import panel_rows
+from reports.table import Facts
 
 
 def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFrame) -> pl.DataFrame:
@@ -21,6 +22,11 @@ def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFram
         (pl.col("made") <= pl.col("step")).sum().alias("edits")
     )
     return made.filter(pl.col("asked") >= pl.col("edits")).select("editor", "seed", "step")
+
+
+def whole_panels_of(facts: Facts) -> pl.DataFrame:
+    """Return `whole_panels` of a report's facts, computed once."""
+    return facts.once("whole panels", lambda: whole_panels(facts.probed, facts.gauged, facts.edited))
 
 
 def matrix_of(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -118,13 +118,14 @@ def test_no_page_is_wider_than_its_window(browser: Browser, width: int) -> None:
     browser.look(1280)
 
 
-# The contrast of each text with the ground below it by WCAG 2, of what is shown; colours as the browser computed them.
+# The contrast by WCAG 2 of each text that is shown with the ground below it, in colours that the browser computed.
 _CONTRASTS = """(() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true}), known = new Map();
   const rgba = (c) => { if (!known.has(c)) { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = c;
     canvas.fillRect(0, 0, 1, 1); known.set(c, [...canvas.getImageData(0, 0, 1, 1).data]); } return known.get(c); };
   const light = (c) => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
-    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const ground = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
     if (c[3] === 255) return c; } return [255, 255, 255]; };
   const found = [];
