@@ -18,7 +18,6 @@ from reports.chosen import renamed, together
 from reports.figures.cost import latency, memory
 from reports.figures.inline import editors_legend
 from reports.figures.scores import degradation
-from reports.numbers.axes import heading
 from reports.numbers.compared import COMPARED, compared
 from reports.numbers.evidence import evidence
 from reports.numbers.floors import last_rows
@@ -98,7 +97,7 @@ def said_changes(
     for label in shared:
         rows = table.filter((pl.col("editor") == own[1][label]) & (pl.col("beside") == own[0][label])).to_dicts()
         told = [r for r in rows if r["better"]]
-        moved = [f"{heading(r['measure'])} {'rose' if r['difference'] > 0 else 'fell'} by {_two(r)}" for r in told]
+        moved = [f"{r['measure']} {'rose' if r['difference'] > 0 else 'fell'} by {_two(r)}" for r in told]
         if not rows:
             continue
         if any(r["rule"] == _UNPAIRED for r in rows):

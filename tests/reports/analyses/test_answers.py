@@ -84,8 +84,10 @@ def limits(*rows: tuple[str, str, str, int | None, int]) -> pl.DataFrame:
 
 
 def test_editors_of_one_outcome_share_a_sentence_and_the_first_limit_is_named() -> None:
-    table = limits(("a", "own", BROKE, 100, 50), ("a", "far", BROKE, 200, 100), ("b", "own", KEPT, None, 0),
-                   ("c", "own", KEPT, None, 0), ("d", "own", NEVER_HAD, 10, 0), ("e", "own", UNCLEAR, None, 0))  # fmt: skip
+    table = limits(
+        ("a", "own", BROKE, 100, 50), ("a", "far", BROKE, 200, 100), ("b", "own", KEPT, None, 0),
+        ("c", "own", KEPT, None, 0), ("d", "own", NEVER_HAD, 10, 0), ("e", "own", UNCLEAR, None, 0),
+    )  # fmt: skip
     assert broke_first(table, ["a", "b", "c", "d", "e", "nobody"]) == [
         "a: first broken between 50 and 100 edits: own.",
         "b and c: no limit is broken up to 200 edits, all limits hold.",

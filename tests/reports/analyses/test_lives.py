@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from runs_made_up import fake_run
@@ -12,7 +13,7 @@ from reports.analyses.lives import ANOTHER, FIRST_LOST, LONGEST_KEPT, MISSED, an
 from reports.table import Facts, load_runs
 
 # edit, step, age, right, routed_n, routed_home
-ROWS = [
+ROWS: list[tuple[Any, ...]] = [
     ("a", 1, 0, 1, 1, True), ("a", 2, 1, 1, 1, True), ("a", 9, 8, 1, 1, True),  # always right
     ("b", 2, 0, 1, 1, True), ("b", 9, 7, 0, 1, True),  # lost at 9, served by itself
     ("c", 3, 0, 1, 1, True), ("c", 5, 2, 0, 0, False), ("c", 9, 6, 0, 0, False),  # lost at 5, by the router
@@ -21,14 +22,12 @@ ROWS = [
 ]  # fmt: skip
 
 
-def facts_of(tmp_path: Path, rows: list[tuple]) -> Facts:
-    facts, _ = load_runs(
-        [fake_run(tmp_path, "grace", 1.0, steps=(1, 9)), fake_run(tmp_path, "none", 1.0, steps=(1, 9))]
-    )
+def facts_of(tmp_path: Path, rows: list[tuple[Any, ...]]) -> Facts:
+    facts, _ = load_runs([fake_run(tmp_path, editor, 1.0, steps=(1, 9), samples=0) for editor in ("grace", "none")])
     names = ("edit_id", "step", "age", "score", "routed_n", "routed_home")
     made = pl.DataFrame([dict(zip(names, row, strict=True)) for row in rows]).with_columns(
-        pl.col("score").cast(pl.Float64), editor=pl.lit("grace"), seed=pl.lit(0, pl.Int32), axis=pl.lit("reliability"),
-        variant=pl.lit("edit"), scorer=pl.lit("generated"), probe_id=pl.col("edit_id"),
+        pl.col("score").cast(pl.Float64), editor=pl.lit("grace"), seed=pl.lit(0, pl.Int32),
+        axis=pl.lit("reliability"), variant=pl.lit("edit"), scorer=pl.lit("generated"), probe_id=pl.col("edit_id"),
     )  # fmt: skip
     return replace(facts, probed=pl.concat([facts.probed.clear(), made], how="diagonal_relaxed"))
 
