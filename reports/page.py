@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,4 +278,4 @@ def _stories(facts: Facts, runs: Sequence[RunInfo], tell: Teller | None, wanted:
 def _named(life: Life, one: ChosenEdit, before: Mapping[tuple[int, str], str]) -> Life:
     said = before.get((one.seed, life.before))
     unknown = "not known: no run of `none` on this stream is in the report"
-    return Life(**vars(life) | {"title": f"{one.why}: {life.title}", "before": said if said is not None else unknown})
+    return replace(life, title=f"{one.why}: {life.title}", before=unknown if said is None else said)

@@ -6,12 +6,14 @@ Knows matplotlib's figures as `style.grid` makes them; not what is drawn.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from reports.figures.inline import owned, svg_bytes
@@ -44,16 +46,18 @@ def write_axes(drawn: Drawn, making: Path, paper: Paper) -> None:
     if figure is None:
         return
     axes = [ax for ax in figure.axes if ax.get_visible() and ax.get_label() != "<colorbar>"]
-    _set_words(figure, paper)
+    legends = _set_words(figure, paper)
     for number, ax in enumerate(axes, start=1):
-        _alone(figure, ax, paper)
+        _alone(figure, ax, legends, paper)
         title = re.sub(r"[^a-z0-9]+", "-", ax.get_title().lower()).strip("-")[:40]
         stem = f"paper/{drawn.name}-{number}" + (f"-{title}" if title else "")
         put(making, f"{stem}.pdf", image_bytes(figure, "pdf", whole_fonts=True))
         put(making, f"{stem}.svg", svg_bytes(owned(image_bytes(figure, "svg"))))
 
 
-def _set_words(figure: Figure, paper: Paper) -> None:
+def _set_words(figure: Figure, paper: Paper) -> list[tuple[Legend, int]]:
+    """Set every word in the paper's font, and return the legends made anew with their numbers of columns."""
+    out = []
     for text in figure.findobj(Text):
         text.set_fontfamily(paper.font)
         text.set_fontsize(paper.size)
@@ -69,16 +73,18 @@ def _set_words(figure: Figure, paper: Paper) -> None:
                             ncols=columns, frameon=False, prop=font)  # fmt: skip
         for text, label in zip(new.get_texts(), labels, strict=True):
             text.set_text(label)
+        out.append((new, columns))
+    return out
 
 
-def _alone(figure: Figure, ax: Axes, paper: Paper) -> None:
+def _alone(figure: Figure, ax: Axes, legends: Sequence[tuple[Legend, int]], paper: Paper) -> None:
     """Lay a figure out so that one of its axes has all of it."""
     bar = [image.colorbar.ax for image in ax.images if image.colorbar is not None]
     for other in figure.axes:
         other.set_visible(other is ax or other in bar)
         other.set_in_layout(other is ax or other in bar)
     ax.set_subplotspec(GridSpec(1, 1, figure=figure)[0, 0])
-    rows = sum(-(-len(legend.get_texts()) // legend._ncols) for legend in figure.legends)
+    rows = sum(-(-len(legend.get_texts()) // columns) for legend, columns in legends)
     figure.set_size_inches(paper.width, paper.width * _HEIGHT + rows * _ROW * paper.size / 72)
     figure.set_layout_engine("constrained")
     figure.draw_without_rendering()

@@ -267,7 +267,9 @@ def _info(log: RunLog) -> RunInfo:
         wall_s=wall_s,
         fit_wall_s=fit_wall_s,
         made=made_of(config, log.manifest),
-        **{name: int(size.get(name, 0)) for name in ("editable_weights", "model_bytes", "width")},
+        editable_weights=int(size.get("editable_weights", 0)),
+        model_bytes=int(size.get("model_bytes", 0)),
+        width=int(size.get("width", 0)),
     )
 
 

@@ -49,7 +49,7 @@ def report_command(
         return
     if len(runs) != 2:
         raise ConfigError(f"--diff compares two reports or folders of runs; {len(runs)} given.")
-    print(report_diff(*runs, out, editors=chosen, labels=called, say=say))
+    print(report_diff(runs[0], runs[1], out, editors=chosen, labels=called, say=say))
 
 
 def _label(word: str) -> tuple[str, str]:

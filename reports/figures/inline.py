@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -213,7 +214,8 @@ def line_svg(colour: str, marker: object, dash: object = "-", face: str = "") ->
     if marker not in (None, "None", "", " "):
         shape = MarkerStyle(marker)  # pyright: ignore[reportArgumentType]
         path = shape.get_path().transformed(shape.get_transform())
-        points = " ".join(f"{x * 7 + 14:.1f},{7 - y * 7:.1f}" for part in path.to_polygons() for x, y in part)
+        outline = [corner for part in path.to_polygons() for corner in np.asarray(part)]
+        points = " ".join(f"{x * 7 + 14:.1f},{7 - y * 7:.1f}" for x, y in outline)
         filled = themed(f"fill: {(face or colour).lower()}; stroke: {colour}") if points else ""
         parts.append(f"<polygon points='{points}' style='{filled}; stroke-width: 1'/>" if points else _cross(colour))
     return _small("".join(parts))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import polars as pl
@@ -191,7 +191,7 @@ def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 ImageKind = Literal["png", "svg", "pdf"]
-_WORDS = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong"}
+_WORDS: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong"}
 """Text is text in an SVG and a PDF, and one figure is the same bytes each time."""
 
 
@@ -202,7 +202,7 @@ def image_bytes(figure: Figure, kind: ImageKind = "png", dpi: float = PNG_DPI, *
     `whole_fonts` holds TrueType fonts, as publishers ask, and takes twice as long.
     """
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_WORDS | {"pdf.fonttype": 42 if whole_fonts else 3}), warnings.catch_warnings():
+    with matplotlib.rc_context({**_WORDS, "pdf.fonttype": 42 if whole_fonts else 3}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is a box, and no message
         for text in figure.findobj(Text):
             text.set_parse_math(False)

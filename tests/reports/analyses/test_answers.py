@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,12 @@ from reports.analyses.answers import broke_first, costs, leader, not_known, stat
 from reports.analyses.capacity import BROKE, KEPT, NEVER_HAD, UNCLEAR, borne, state_of
 
 
-def record(editor: str, rel: float, edits: int = 200, seeds: int = 5, **costs: float) -> dict[str, Any]:
+def record(
+    editor: str, rel: float, edits: int = 200, seeds: int = 5, other: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """One editor's evidence: retention, and costs by name."""
     named = {"edit (s)": 0.05, "bytes an edit": 2000.0, "route p50 (ms)": 0.3, "route p99 (ms)": 0.9}
-    told = {name.replace("_", " "): {"mean": costs.get(name, value), "n": 9} for name, value in named.items()}
+    told = {name: {"mean": (other or {}).get(name, value), "n": 9} for name, value in named.items()}
     return {"editor": editor, "edits": edits, "seeds": list(range(seeds)), "Rel": {"mean": rel}, **told}
 
 
@@ -99,7 +102,10 @@ def test_editors_of_one_outcome_share_a_sentence_and_the_first_limit_is_named() 
 
 
 def test_costs_are_from_the_cheapest_to_the_dearest_and_routing_is_of_those_with_a_bank() -> None:
-    found = [record("a", 0.9), record("b", 0.9, **{"edit (s)": 2.0, "bytes an edit": 0.0, "route p50 (ms)": 0.01})]
+    found = [
+        record("a", 0.9),
+        record("b", 0.9, other={"edit (s)": 2.0, "bytes an edit": 0.0, "route p50 (ms)": 0.01}),
+    ]
     assert costs(found, set()) == [
         "One edit takes from 50 ms (a) to 2 s (b) on the measured machine.",
         "One more edit adds from nothing (b) to 2,000 bytes (a).",
@@ -112,7 +118,7 @@ def test_what_is_not_known_is_said_and_nothing_else() -> None:
         [record("a", 0.9), record("b", 0.1)], pairs(("a", "b", "a")), limits(("a", "own", KEPT, None, 0)), []
     )
     assert known == []
-    dark = [record("a", 0.9, seeds=1, **{"route p99 (ms)": math.nan}), record("b", 0.8, seeds=1)]
+    dark = [record("a", 0.9, seeds=1, other={"route p99 (ms)": math.nan}), record("b", 0.8, seeds=1)]
     said = not_known(dark, pairs(("a", "b", ""), ("a", "none", "")), limits(("b", "own", UNCLEAR, None, 0)), ["none"])
     assert [line.split(":")[0].split(",")[0] for line in said] == [
         "How other streams would differ",
