@@ -138,6 +138,8 @@ class RunInfo:
         return tuple(sorted({**on, "model": self.model, "stream": self.stream}.items()))
 
 
+_UNREAD = ["sim_s", "routed_ids", "route_digest", "route_score", "reused"]
+"""Columns of probes that no report reads; of 100 runs they would take as much memory as all others."""
 _TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
 """Columns whose few values become titles and names of columns."""
 
@@ -164,7 +166,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
             )
         runs.append(info)
         for fact, frames in parts.items():
-            frame = cast(pl.DataFrame, pl.from_arrow(log.table(fact)))
+            rows = log.table(fact)
+            frame = cast(pl.DataFrame, pl.from_arrow(rows.drop_columns(_UNREAD if fact is Probed else [])))
             frames.append(frame.with_columns(pl.lit(info.editor).alias("editor"), pl.lit(info.seed).alias("seed")))
         for table, frames in words.items():
             frames.append(_words(log, table, info))
@@ -220,6 +223,8 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
     """
     whole = {r.editor for r in runs if r.done}
     kept = [r for r in runs if r.done or r.editor.removesuffix(UNFINISHED) not in whole]
+    if len(kept) == len(runs):
+        return facts, kept
     pairs = pl.DataFrame(
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},

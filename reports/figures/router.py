@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from reports.analyses.roc import roc, router_scores, separation
+from reports.analyses.roc import roc, scores_at_panels, separation
 from reports.figures import style
 from reports.figures.looks import COLOURS, SHADES, palette
 from reports.figures.style import Drawn, not_asked
+from reports.numbers.metrics import panels_of
 from reports.table import Facts
 
 _SHADES = [SHADES[f"shade-{i}"][0] for i in (1, 2, 3)]  # bank sizes, the largest last
@@ -104,7 +105,7 @@ def router_frontier(facts: Facts) -> Drawn:
 
 
 def _scores(facts: Facts) -> pl.DataFrame:
-    return facts.once("router scores", lambda: router_scores(facts.probed, facts.gauged))
+    return facts.once("router scores", lambda: scores_at_panels(panels_of(facts)))
 
 
 def _edges(best: np.ndarray) -> np.ndarray:

@@ -161,10 +161,10 @@ def test_the_switch_turns_the_page_dark_whatever_the_reader_prefers(browser: Bro
 
 
 def test_in_print_everything_is_black_on_white_without_what_cannot_be_pressed(browser: Browser) -> None:
-    browser.call(
-        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
-    )
+    browser.js("document.documentElement.dataset.theme = 'dark'")
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[])
     assert browser.js("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     gone = "[...document.querySelectorAll('.side, .filter, .downloads')].map(e => getComputedStyle(e).display)"
     assert set(browser.js(gone)) == {"none"}
     browser.call("Emulation.setEmulatedMedia", media="", features=[])
+    browser.js("delete document.documentElement.dataset.theme")
