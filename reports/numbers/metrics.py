@@ -33,11 +33,9 @@ def asked_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
 
 def _asked(probed: pl.DataFrame, gauged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the answers between panels and those at panels, as `asked_rows` has them together."""
-    runs = probed.select("editor", "seed").unique(maintain_order=True).rows() if len(probed) > _AT_ONCE else []
-    if len(runs) > 1:
+    if len(probed) > _AT_ONCE and (blocks := _runs_of(probed)):
         # A run after another, so that what is made on the way is never as large as all of them.
-        mine = [(pl.col("editor") == editor) & (pl.col("seed") == seed) for editor, seed in runs]
-        parts = [_asked(probed.filter(own), gauged.filter(own)) for own in mine]
+        parts = [_asked(block, gauged) for block in blocks]
         return pl.concat([part[0] for part in parts]), pl.concat([part[1] for part in parts])
     once = ["editor", "seed", "step", "probe_id", "scorer"]
     rows = probed.unique(subset=once, keep="last", maintain_order=True)
@@ -46,6 +44,16 @@ def _asked(probed: pl.DataFrame, gauged: pl.DataFrame) -> tuple[pl.DataFrame, pl
     rows = rows.with_columns(pl.col("at_panel").fill_null(False))
     panels = weighted(rows.filter("at_panel"), rows)
     return rows.filter(~pl.col("at_panel")).with_columns(pl.lit(1.0).alias("weight")), panels
+
+
+def _runs_of(probed: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the rows of each run, without a copy; nothing where they are of one run or do not follow each other."""
+    run = ["editor", "seed"]
+    begins = probed.select(pl.any_horizontal(pl.col(c) != pl.col(c).shift() for c in run).fill_null(True)).to_series()
+    places = [*begins.arg_true().to_list(), len(probed)]
+    blocks = [probed.slice(begin, end - begin) for begin, end in zip(places, places[1:], strict=False)]
+    known = {block.select(run).row(0) for block in blocks}
+    return blocks if 1 < len(blocks) == len(known) else []
 
 
 def panel_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
