@@ -107,4 +107,4 @@ def test_a_form_answers_question_after_question_and_names_mistakes(folder: Path)
     assert said.output.count(f"after {told.step} edits: ") == 3 and "numbered 1 to" in said.output
     assert f"({seen['edit_id']})" in said.output and "pixels)" in said.output and "picture: none" in said.output
     assert "step 77: states are kept after" in said.output and "nowhere.png" in said.output
-    assert said.output.count(f"unedited: {printable(told.unedited)}") >= 2
+    assert f"unedited: {printable(told.unedited)}" in said.output
