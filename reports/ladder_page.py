@@ -17,8 +17,9 @@ from reports.analyses.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, i
 from reports.analyses.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.figures.ladder import ladder_curves
 from reports.figures.style import save
+from reports.rendering import html_text
 from reports.table import check_lived_through, load_runs
-from reports.written import csv_bytes, html_text, write_whole
+from reports.written import csv_bytes, write_whole
 
 
 def load_rungs(folders: Sequence[Path]) -> list[Rung]:

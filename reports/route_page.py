@@ -13,9 +13,12 @@ import polars as pl
 
 from reports.analyses.roc import router_scores, separation
 from reports.analyses.routes import asked_kinds
+from reports.figures.inline import editors_legend
 from reports.figures.routes import routes_by_kind, routes_kept
-from reports.page import document, figure
-from reports.written import html_text, put, report_folder
+from reports.parts import Section, Text
+from reports.rendering import page_bytes
+from reports.shown import shown_figure
+from reports.written import put, report_folder
 
 _ROWS: dict[str, Any] = {
     "editor": pl.String, "seed": pl.Int64, "step": pl.Int64, "probe_id": pl.String, "edit_id": pl.String,
@@ -50,9 +53,15 @@ def route_lines(rows: pl.DataFrame, panels: pl.DataFrame) -> list[str]:
 
 def write_routes(rows: pl.DataFrame, panels: pl.DataFrame, out: Path) -> Path:
     """Write a page with its figures and the tables behind them below `out`, whole or not at all; return the page."""
-    lines = html_text("\n".join(route_lines(rows, panels)))
+    table = Text("table", "Table", "\n".join(route_lines(rows, panels)))
+    legend = editors_legend(list(dict.fromkeys(rows["editor"])))
     with report_folder(out) as making:
-        parts = [figure(draw(rows), making) for draw in (routes_by_kind, routes_kept)]
-        body = f"<h1>Routing alone</h1><pre>{lines}</pre>{''.join(parts)}"
-        put(making, "index.html", document("Routing alone", body).encode())
+        plots = tuple(shown_figure(draw(rows), making) for draw in (routes_by_kind, routes_kept))
+        sections = [Section("found", "What was found", "", (table,)), Section("figures", "Figures", "", plots)]
+        about = "Where questions go, by their kind; nothing is answered."
+        known = {one.editor: one.mark for one in legend}
+        page = page_bytes(
+            "report.html.j2", title="Routing alone", about=about, sections=sections, legend=legend, known=known
+        )
+        put(making, "index.html", page)
     return out / "index.html"

@@ -12,9 +12,12 @@ from typing import Any
 
 from reports.figures import bank as figures_bank
 from reports.figures import stress as figures_stress
+from reports.figures.inline import editors_legend
 from reports.figures.stress import MEASURE_WORDS, at_capacity, edits_said, interval_said, limits_said, said
-from reports.page import document, figure
-from reports.written import html_text, json_bytes, put, report_folder
+from reports.parts import Section, Text
+from reports.rendering import page_bytes
+from reports.shown import shown_figure
+from reports.written import json_bytes, put, report_folder
 
 RULE = (
     "A limit is broken from the first of two panels in a row at which it is; the number lies between the last panel "
@@ -77,7 +80,7 @@ def decay_said(shape: Mapping[str, Any]) -> str:
 
 
 def write_edits(found: Mapping[str, Any], out: Path) -> Path:
-    """Write index.html, record.json, figures/*.png|svg and tables/*.csv into a folder and return the page's path.
+    """Write index.html, record.json, figures/*.png|svg|pdf and tables/*.csv into a folder and return the page's path.
 
     All of it or nothing; raises `LogError` naming what could not be written.
     """
@@ -108,11 +111,15 @@ def _page(
     """Write a page of a title, a sentence, a table of text and figures, and the record; return its path."""
     with report_folder(out) as making:
         put(making, "record.json", json_bytes(plain_data(found)))
-        body = "".join(figure(one, making, words) for one in drawn)
-        head = f"<h1>{html_text(title)}</h1><p class='meta'>{html_text(about)}</p>"
-        text = "\n".join(html_text(line) for line in table)
-        whole = document(title, f"{head}<div class='wide'><pre>{text}</pre></div>{body}")
-        put(making, "index.html", whole.encode())
+        editors = list(dict.fromkeys(str(one["editor"]) for one in found.get("editors", ())))
+        legend = editors_legend(editors)
+        sections = [
+            Section("found", "What was found", "", (Text("table", "Table", "\n".join(table)),)),
+            Section("figures", "Figures", "", tuple(shown_figure(one, making, "", words) for one in drawn)),
+        ]
+        known = {one.editor: one.mark for one in legend}
+        page = page_bytes("report.html.j2", title=title, about=about, sections=sections, legend=legend, known=known)
+        put(making, "index.html", page)
     return out / "index.html"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,9 +41,10 @@ class Facts:
     """All fact tables of a report's runs, with the columns `editor` and `seed` added.
 
     `gauged` has a row per panel and a column per gauge; `withdrawals` one row each, its `value` 1 where an edit was
-    taken back; `restored` a row each time that the editor was put back to its beginning. `names` has the
-    editor's own name for each label. `told` has the words of every edit, `outside` those of every question that is
-    out of its edit's scope; both are empty for runs that kept none.
+    taken back; `restored` a row each time that the editor was put back to its beginning. `names` has the editor's own
+    name for each label, `origins` what runs called themselves whose labels a reader chose. `told` has the words of
+    every edit, `outside` those of every question that is out of its edit's scope; both are empty for runs that kept
+    none.
     """
 
     probed: pl.DataFrame
@@ -53,9 +54,18 @@ class Facts:
     served: pl.DataFrame
     withdrawals: pl.DataFrame
     names: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     told: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TOLD_WORDS))
     outside: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ASKED_OUTSIDE))
     restored: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PUT_BACK))
+
+    made: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returns for these facts, made when it is first asked for by this name."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
 
     @property
     def editors(self) -> list[str]:
@@ -114,6 +124,12 @@ class RunInfo:
     editable_weights: int = 0
     model_bytes: int = 0
     width: int = 0
+    called: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What the run called itself, where a reader chose another label."""
+        return self.called or self.editor
 
     @property
     def fit(self) -> int | None:
@@ -128,6 +144,8 @@ class RunInfo:
         return tuple(sorted({**on, "model": self.model, "stream": self.stream}.items()))
 
 
+_UNREAD = ["sim_s", "routed_ids", "route_digest", "route_score", "reused"]
+"""Columns of probes that no report reads; of 100 runs they would take as much memory as all others."""
 _TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
 """Columns whose few values become titles and names of columns."""
 
@@ -154,7 +172,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
             )
         runs.append(info)
         for fact, frames in parts.items():
-            frame = cast(pl.DataFrame, pl.from_arrow(log.table(fact)))
+            rows = log.table(fact)
+            frame = cast(pl.DataFrame, pl.from_arrow(rows.drop_columns(_UNREAD if fact is Probed else [])))
             frames.append(frame.with_columns(pl.lit(info.editor).alias("editor"), pl.lit(info.seed).alias("seed")))
         for table, frames in words.items():
             frames.append(_words(log, table, info))
@@ -168,7 +187,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[Facts, list[RunInfo]]:
     names = {r.editor: r.name for r in runs}
     facts = Facts(
         tables[Probed], tables[Edited], gauged, tables[Timed], tables[Served], withdrawals, names,
-        pl.concat(words["edits"]), pl.concat(words["probes"]), restored,
+        told=pl.concat(words["edits"]), outside=pl.concat(words["probes"]), restored=restored,
     )  # fmt: skip
     return facts, runs
 
@@ -212,6 +231,8 @@ def finished_runs(facts: Facts, runs: Sequence[RunInfo]) -> tuple[Facts, list[Ru
     """
     whole = {r.editor for r in runs if r.done}
     kept = [r for r in runs if r.done or r.editor.removesuffix(UNFINISHED) not in whole]
+    if len(kept) == len(runs):
+        return facts, kept
     pairs = pl.DataFrame(
         {"editor": [r.editor for r in kept], "seed": [r.seed for r in kept]},
         schema={"editor": facts.gauged.schema["editor"], "seed": facts.gauged.schema["seed"]},
@@ -232,7 +253,7 @@ def check_lived_through(facts: Facts, runs: Sequence[RunInfo]) -> None:
 
 def facts_of_runs(facts: Facts, pairs: pl.DataFrame) -> Facts:
     """Return the facts of some runs alone: of those whose `editor` and `seed` are among the rows of `pairs`."""
-    tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name != "names"}
+    tables = {f.name: getattr(facts, f.name) for f in fields(facts) if f.name not in ("names", "origins", "made")}
     whole = {name: table for name, table in tables.items() if "editor" in table.columns}
     found = {name: table.join(pairs, on=["editor", "seed"], how="semi") for name, table in whole.items()}
     return replace(facts, **found)
@@ -276,7 +297,9 @@ def _info(log: RunLog) -> RunInfo:
         wall_s=wall_s,
         fit_wall_s=fit_wall_s,
         made=made_of(config, log.manifest),
-        **{name: int(size.get(name, 0)) for name in ("editable_weights", "model_bytes", "width")},
+        editable_weights=int(size.get("editable_weights", 0)),
+        model_bytes=int(size.get("model_bytes", 0)),
+        width=int(size.get("width", 0)),
     )
 
 

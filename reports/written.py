@@ -1,13 +1,12 @@
 """How a report is written: files whole or not at all, an older report's leftovers removed, words never as commands.
 
-Knows files, HTML and CSV; nothing of what is in them. A report is made in a folder of its own inside its target and
+Knows files and CSV; nothing of what is in them. A report is made in a folder of its own inside its target and
 moved into place when all of it is there. `report.files` in the target lists what the report wrote: of what is there
 from before, only what an earlier such list names is ever replaced by nothing.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import re
@@ -23,17 +22,8 @@ from streams.text import printable
 
 LISTED = "report.files"
 _MAKING = ".making"
-_OURS = re.compile(r"(?:(?:figures|tables)/)?[A-Za-z0-9_]+\.(?:html|json|png|svg|csv)")
+_OURS = re.compile(r"(?:(?:figures|tables|paper)/)?[A-Za-z0-9_-]+\.(?:html|json|png|svg|pdf|csv|tex)")
 _COMMANDS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def html_text(value: object) -> str:
-    """Return any value as a piece of an HTML page: what is in it is text, and stands in quotes safely too.
-
-    >>> html_text("<b> & 'x'"), html_text("a\\x1b[1m")
-    ('&lt;b&gt; &amp; &#x27;x&#x27;', 'a\\\\x1b[1m')
-    """
-    return html.escape(printable(str(value)))
 
 
 def csv_bytes(table: pl.DataFrame) -> bytes:
@@ -93,7 +83,7 @@ def report_folder(out: Path) -> Iterator[Path]:
                 raise LogError(f"{out}: another process is writing a report there now.")
             shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
             try:
-                for name in ("figures", "tables"):
+                for name in ("figures", "tables", "paper"):
                     (making / name).mkdir(parents=True)
                 yield making
                 _put_in_place(making, out)

@@ -30,12 +30,14 @@ INSIDE = {
     ),
     "lifelong.bank": (("storage",), ("search",), ("bank",)),
     "reports": (
-        ("alike", "written"),
+        ("alike", "written", "parts"),
         ("table", "statistics"),
         ("numbers",),
         ("analyses",),
+        ("figures.looks",),
         ("figures", "page_tables"),
-        ("page", "stress_page", "route_page", "ladder_page", "beside_papers"),
+        ("rendering", "shown", "chosen", "paper"),
+        ("page", "stress_page", "route_page", "ladder_page", "diff_page", "beside_papers"),
     ),
 }
 """The order inside a package: a part imports itself and the parts before it."""

@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from lifelong.cli.ask import ask_command
 from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
 from lifelong.cli.list_command import list_command
@@ -34,7 +35,6 @@ from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
 from lifelong.studies.report import report
-from streams.text import printable
 
 RUN_NEEDS = """Usage: lifelong run [RECIPE or FILE.toml] [KEY=VALUE ...]
 
@@ -56,6 +56,7 @@ app = typer.Typer(
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
+app.command("ask")(ask_command)
 app.command("evidence")(evidence_command)
 app.command("ladder")(ladder_command)
 app.command("protocol")(protocol_command)
@@ -243,30 +244,6 @@ def single_command(
             print(found[-1].line(), flush=True)
     if as_json:
         print(json.dumps([one.plain() for one in found], indent=1))
-
-
-@app.command("ask")
-def ask_command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    question: Annotated[str, typer.Argument(help="What to ask; without it, --edit's own question.")] = "",
-    step: Annotated[int | None, typer.Option("--step", help="After how many edits; the last two are kept.")] = None,
-    image: Annotated[str | None, typer.Option("--image", help="A picture file, or atlas:ENTITY/SET.")] = None,
-    edit: Annotated[
-        str, typer.Option("--edit", help="Ask about this edit: its id, or its number in the stream.")
-    ] = "",
-) -> None:
-    """Ask the edited model of a run, and show which edits served the question."""
-    from lifelong.running.ask import ask
-
-    found = ask(run, question, image=image, step=step, edit=edit, say=say)
-    if found.told is not None:
-        show(f"told: {found.told.prompt!r} -> {found.told.target!r}  ({found.told.edit_id})")
-    show(f"after {found.step} edits: {printable(found.answer)}")
-    show(f"unedited: {printable(found.unedited)}")
-    if not found.route:
-        print("route: none (out of scope of every edit, or the editor does not route)")
-    for served in found.route:
-        show(f"route: {served.edit_id}  score {served.score:.4f}  {served.prompt!r} -> {served.target!r}")
 
 
 @app.command("spaces")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifelong.editing.contract import Editor
 from lifelong.log import RunLog
 from lifelong.log.checkpoint import Checkpoint
 from lifelong.log.shown import short_repr
@@ -44,6 +45,7 @@ class Answered:
     unedited: str
     route: tuple[Serving, ...]
     told: Serving | None = None  # the edit that was asked about, if one was named
+    picture: ImageRef | None = None  # what was shown beside the question
 
     __repr__ = short_repr
 
@@ -67,41 +69,89 @@ def ask(
     if not question and not edit:
         raise ConfigError('nothing is asked: give a question, such as "What is this?", or --edit ID (or its number).')
     log = RunLog.open(run)
-    picture = None if image is None else image_ref(image)  # what is wrong with it is said before a model loads
-    saved = checkpoint_at(log, step)
-    with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
-        ready = prepare(resolve(from_table(log.config(), {})))
-    check_unchanged(log, ready.digests)
-    about = found_edit(ready.stream.edits, edit) if edit else None
-    own = about.query if about is not None else Query("")
-    query = Query(question or own.prompt, own.image if picture is None else picture)
-    (why,) = ready.vlm.unaskable([(query, "?")])
-    if why:
-        raise ConfigError(f"The question cannot be asked: {why}.")
-    most = ready.limit.tokens
-    with ready.computing(), heartbeat(say, "loading the edits and answering", after_s=LOADING_AFTER_S):
-        editor = ready.editor()
-        try:
-            editor.load(saved.part("editor"))
+    # What is wrong with the words is said before a model loads.
+    picture = None if image is None else image_ref(image)
+    checkpoint_at(log, step)
+    with EditedModel(log, say) as model:
+        return model.ask(question, picture=picture, step=step, edit=edit)
+
+
+class EditedModel:
+    """The edited model of a run, loaded once and asked often, after any number of edits whose state is kept.
+
+    It is a context, which closes the editor at its end.
+    """
+
+    def __init__(self, log: RunLog, say: Callable[[str], None] = lambda _: None) -> None:
+        self.log, self._say = log, say
+        self._loaded: tuple[int, Editor] | None = None
+        with heartbeat(say, "loading the stream and the model", after_s=LOADING_AFTER_S):
+            self._ready = prepare(resolve(from_table(log.config(), {})))
+        check_unchanged(log, self._ready.digests)
+
+    def __enter__(self) -> EditedModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def steps(self) -> list[int]:
+        """Return after how many edits a state is kept."""
+        return kept_steps(self.log)
+
+    def ask(
+        self, question: str = "", *, picture: ImageRef | None = None, step: int | None = None, edit: str = ""
+    ) -> Answered:
+        """Return an answer as `ask` does; raises `ConfigError` for an unknown edit or step, and `ImageError`."""
+        ready = self._ready
+        about = found_edit(ready.stream.edits, edit) if edit else None
+        own = about.query if about is not None else Query("")
+        query = Query(question or own.prompt, own.image if picture is None else picture)
+        (why,) = ready.vlm.unaskable([(query, "?")])
+        if why:
+            raise ConfigError(f"The question cannot be asked: {why}.")
+        most = ready.limit.tokens
+        with ready.computing(), heartbeat(self._say, "loading the edits and answering", after_s=LOADING_AFTER_S):
+            at, editor = self._editor(step)
             route = editor.route(editor.encode([query]))[0]
             with editor.applied([query], [route]) as answerer:
                 answer = answerer.generate(max_tokens=most)[0]
-        finally:
+            unedited = ready.vlm.generate([query], max_tokens=most)[0]
+        padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
+        scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
+        served = []
+        for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
+            one = ready.stream.edit(edit_id)
+            served.append(Serving(edit_id, float(score), float(weight), one.query.prompt, one.target))
+        told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
+        return Answered(at, answer, unedited, tuple(served), told, query.image)
+
+    def _editor(self, step: int | None) -> tuple[int, Editor]:
+        """Return how many edits a step is, and the editor after them, which is kept for the next question."""
+        saved = checkpoint_at(self.log, step)
+        at = edits_made(saved)
+        if self._loaded is None or self._loaded[0] != at:
+            self._let_go()
+            editor = self._ready.editor()
+            self._loaded = (at, editor)
+            editor.load(saved.part("editor"))
+        return self._loaded
+
+    def _let_go(self) -> None:
+        if self._loaded is not None:
+            editor, self._loaded = self._loaded[1], None
             editor.close()
-        unedited = ready.vlm.generate([query], max_tokens=most)[0]
-    padded = (*route.weights, *[float("nan")] * (len(route.ids) - len(route.weights)))
-    scores = (*route.scores, *[float("nan")] * (len(route.ids) - len(route.scores)))
-    served = []
-    for edit_id, score, weight in zip(route.ids, scores, padded, strict=False):
-        one = ready.stream.edit(edit_id)
-        served.append(Serving(edit_id, float(score), float(weight), one.query.prompt, one.target))
-    told = about and Serving(about.id, float("nan"), float("nan"), about.query.prompt, about.target)
-    return Answered(edits_made(saved), answer, unedited, tuple(served), told)
 
 
 def found_edit(edits: Sequence[Edit], wanted: str) -> Edit:
     """Return the edit with an id, or with a number in the stream from 1; raises `ConfigError` with near ids."""
     return edits[place_of([edit.id for edit in edits], wanted)]
+
+
+def kept_steps(log: RunLog) -> list[int]:
+    """Return after how many edits a run keeps a state of its editor."""
+    kept = [c for c in (log.checkpoint(panel) for panel in log.checkpoints()) if c is not None]
+    return [len(c.meta["simulation"]["history"]) for c in kept]
 
 
 def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:

@@ -61,23 +61,76 @@ def story(run: str | Path, edit: str) -> Story:
 
     Raises `LogError` for a folder that is no run, and `ConfigError` with near ids for an unknown edit.
     """
+    return stories(run, [edit])[0]
+
+
+def stories(run: str | Path, wanted: Sequence[str]) -> list[Story]:
+    """Return the lives of several edits of a run, whose log is read once; else as `story` does."""
     log = RunLog.open(run)
     edits = stream_table(log, "edits").to_pylist()
-    place = place_of([row["edit_id"] for row in edits], edit)
-    told, edit_id = edits[place], edits[place]["edit_id"]
-    rows = log.table(Probed).filter((pc.field("edit_id") == edit_id) & (pc.field("scorer") == "generated"))
-    probes = stream_table(log, "probes").filter(pc.field("edit_id") == edit_id).to_pylist()
-    if not probes and not rows.num_rows:
-        raise ConfigError(f"edit={edit}: the run asks nothing about it.")
-    axes = {probe["probe_id"]: probe["axis"] for probe in probes}
-    moments = _moments(rows.to_pylist(), axes)
+    ids = [row["edit_id"] for row in edits]
+    places = [place_of(ids, edit) for edit in wanted]
+    about = pc.field("edit_id").isin([ids[place] for place in places])
+    rows = log.table(Probed).filter(about & (pc.field("scorer") == "generated")).to_pylist()
+    probes = stream_table(log, "probes").filter(about).to_pylist()
     made = log.table(Edited).to_pylist()
-    seen = {row["edit_id"]: row for row in made}
-    after = {row["edit_id"]: row for row in edits if row["supersedes"] == edit_id}
-    happened = _happened(seen, after, _withdrawn(log, edit_id), edit_id)
-    words = {row["edit_id"]: row["prompt"] for row in edits}
-    broke = _broke(moments, edit_id, [(row["step"], row["edit_id"]) for row in made], words)
-    return Story(place + 1, len(edits), told, tuple(happened), tuple(moments), broke)
+    seen, words = {row["edit_id"]: row for row in made}, {row["edit_id"]: row["prompt"] for row in edits}
+    order, out = [(row["step"], row["edit_id"]) for row in made], []
+    for edit, place in zip(wanted, places, strict=True):
+        edit_id = ids[place]
+        own = [row for row in rows if row["edit_id"] == edit_id]
+        axes = {probe["probe_id"]: probe["axis"] for probe in probes if probe["edit_id"] == edit_id}
+        if not axes and not own:
+            raise ConfigError(f"edit={edit}: the run asks nothing about it.")
+        moments = _moments(own, axes)
+        after = {row["edit_id"]: row for row in edits if row["supersedes"] == edit_id}
+        happened = _happened(seen, after, _withdrawn(log, edit_id), edit_id)
+        broke = _broke(moments, edit_id, order, words)
+        out.append(Story(place + 1, len(edits), edits[place], tuple(happened), tuple(moments), broke))
+    return out
+
+
+MOMENT_COLUMNS = {"step": "step", "age": "age", "answer": "says", "right": "right", "served": "served by",
+           "score": "score", **{axis: axis for axis in OTHERS}, "state": ""}  # fmt: skip
+"""What is shown of a moment, by the key of a row, with its heading: in a terminal and on a page."""
+
+
+def story_rows(found: Story) -> list[dict[str, Any]]:
+    """Return a row of texts a moment (None: not asked), runs of equal ones as one with a range of steps.
+
+    Its keys are those of `MOMENT_COLUMNS`.
+    """
+    out: list[dict[str, Any]] = []
+    for row in (_row(moment, found.told["edit_id"]) for moment in found.moments):
+        if out and all(row[key] == out[-1][key] for key in row if key not in ("step", "age")):
+            out[-1] |= {key: f"{str(out[-1][key]).split('-')[0]}-{row[key]}" for key in ("step", "age")}
+        else:
+            out.append(row)
+    return out
+
+
+def ending(found: Story) -> str:
+    """Return in a sentence how an edit was lost, or that it was not."""
+    never = bool(found.moments) and not any(m.right for m in found.moments if not m.state)
+    return found.broke or ("It was never right." if never else "It never broke.")
+
+
+def _row(moment: Moment, edit_id: str) -> dict[str, Any]:
+    first = moment.served[0] if moment.served else ""
+    who = "itself" if first == edit_id else first or "nobody"
+    if len(moment.served) > 1:
+        who += f" +{len(moment.served) - 1}" + (", itself too" if moment.home and first != edit_id else "")
+    others = {axis: "{}/{}".format(*moment.others[axis]) if axis in moment.others else None for axis in OTHERS}
+    return {
+        "step": moment.step,
+        "age": moment.age,
+        "answer": "(nothing)" if moment.answer == "" else moment.answer,
+        "right": None if moment.right is None else "yes" if moment.right else "NO",
+        "served": None if moment.answer is None else who,
+        "score": None if moment.score is None else f"{moment.score:.3g}",
+        **others,
+        "state": moment.state,
+    }
 
 
 def _moments(rows: Sequence[dict[str, Any]], axes: dict[str, str]) -> list[Moment]:

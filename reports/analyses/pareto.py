@@ -14,8 +14,8 @@ import polars as pl
 from reports.numbers.axes import MEASURES
 from reports.numbers.gains import LOCALITY, SUCCESS, harmonic
 from reports.numbers.growth import bytes_an_edit
-from reports.numbers.metrics import panel_rows
-from reports.numbers.panels import whole_panels
+from reports.numbers.metrics import panels_of
+from reports.numbers.panels import whole_panels_of
 from reports.statistics.curves import mean_score
 from reports.statistics.percentiles import percentile
 from reports.statistics.seeds import of_seeds
@@ -29,7 +29,7 @@ _PARTS = ("encode", "route", "apply", "answer")
 
 def equal_step(facts: Facts) -> int | None:
     """Return the largest number of edits after which every editor was asked about all of them; None without one."""
-    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
+    whole = whole_panels_of(facts)
     steps = [set(whole.filter(pl.col("editor") == editor)["step"]) for editor in facts.editors]
     return max(set.intersection(*steps), default=None) if steps else None
 
@@ -41,7 +41,7 @@ def points(facts: Facts, step: int) -> pl.DataFrame:
     p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
     floor of their seed are left out.
     """
-    rows = panel_rows(facts.probed, facts.gauged).filter(pl.col("step") == step)
+    rows = panels_of(facts).filter(pl.col("step") == step)
     scores = {key: _five(part) for key, part in rows.group_by("editor", "seed")}
     ends: dict[str, dict[int, Mapping[str, float]]] = {FLOOR: {}, CEILING: {}}
     for (editor, seed), found in scores.items():

@@ -23,10 +23,15 @@ def router_scores(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
     In scope are reliability and generality, out of it locality and the must-not half of specificity. A question that
     nothing was searched for can never fire: its score is minus infinity. `fired` says whether the router did.
     """
+    return scores_at_panels(panel_rows(probed.filter(pl.col("scorer") == "generated"), gauged))
+
+
+def scores_at_panels(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `router_scores` of rows that were asked at panels, once each."""
     kept = ["editor", "seed", "step", "edit_id", "axis", "variant", "best", "inside", "fired"]
-    if "best_score" not in probed.columns:
+    if "best_score" not in rows.columns:
         return pl.DataFrame(schema={name: pl.Float64 if name == "best" else pl.String for name in kept}).clear()
-    rows = panel_rows(probed.filter(pl.col("scorer") == "generated"), gauged)
+    rows = rows.filter(pl.col("scorer") == "generated")
     rows = rows.filter(_IN_SCOPE | OUT_OF_SCOPE).with_columns(
         _IN_SCOPE.alias("inside"),
         (pl.col("routed_n") > 0).alias("fired"),

@@ -11,6 +11,7 @@ import math
 import polars as pl
 
 from reports.figures import style
+from reports.figures.looks import COLOURS, palette
 from reports.figures.style import Drawn, not_asked
 from reports.numbers import metrics
 from reports.numbers.growth import MB, bytes_grown
@@ -22,7 +23,7 @@ OPERATIONS = ("encode", "route", "apply", "answer")
 
 def latency(facts: Facts) -> Drawn:
     """Draw p50, p90 and p99 of routing (encode + route) and of each operation against bank size, log-log."""
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     queries = facts.timed.filter(pl.col("operation").is_in(OPERATIONS))
     table = metrics.latency_bins(queries)
     shown = [o for o in OPERATIONS if o in set(table["operation"])]
@@ -33,7 +34,7 @@ def latency(facts: Facts) -> Drawn:
     slopes = []
     for ax, operation in zip(axes, shown, strict=False):
         part = table.filter(pl.col("operation") == operation)
-        for editor, look in looks.items():
+        for editor, look in style.each(looks, ax):
             mine = part.filter((pl.col("editor") == editor) & (pl.col("bank_len") > 0)).sort("bank_len")
             if mine.is_empty():
                 continue
@@ -79,7 +80,10 @@ def latency_split(facts: Facts) -> Drawn:
     left, places = dict.fromkeys(editors, 0.0), range(len(editors))
     for i, operation in enumerate(OPERATIONS):
         widths = [known.get((e, operation), 0.0) * 1e3 for e in editors]
-        ax.barh(places, widths, left=[left[e] for e in editors], label=operation, color=style.COLOURS[i], height=0.6)
+        start = [left[e] for e in editors]
+        bars = ax.barh(places, widths, left=start, label=operation, color=COLOURS[i], height=0.6)
+        for bar, editor in zip(bars, editors, strict=True):
+            style.belongs(bar, editor)
         left = {e: left[e] + w for e, w in zip(editors, widths, strict=True)}
     ax.set_yticks(places, editors)
     ax.invert_yaxis()
@@ -91,7 +95,7 @@ def latency_split(facts: Facts) -> Drawn:
 
 def memory(facts: Facts) -> Drawn:
     """Draw bank bytes and resident memory against edits, and state the fixed part and what an edit adds."""
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     table = (
         facts.gauged.group_by("editor", "step")
         .agg(pl.col("bank_len").mean(), pl.col("bank_bytes").mean(), pl.col("rss_bytes").max())
@@ -99,7 +103,7 @@ def memory(facts: Facts) -> Drawn:
     )
     figure, axes = style.grid(2, width=4.2, height=3.2)
     slopes = []
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, *axes):
         part = table.filter(pl.col("editor") == editor)
         grown = part.filter(pl.col("bank_bytes") > 0)
         if not grown.is_empty():
@@ -125,19 +129,19 @@ def memory(facts: Facts) -> Drawn:
 
 def edit_time(facts: Facts) -> Drawn:
     """Draw the measured time of one edit against the number of edits (running median of 50), a line a seed."""
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     name, heading = "edit_time", "Time of one edit"
     each = facts.edited.with_columns((pl.col("edit_wall_s") / pl.col("batch_len")).alias("edit_wall_s"))
     table = each.select("editor", "seed", "step", "edit_wall_s").sort("editor", "seed", "step", maintain_order=True)
     if table.is_empty():
         return not_asked(name, heading, "edit", table)
     figure, (ax,) = style.grid(1, width=5.0, height=3.2)
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, ax):
         for i, (_, part) in enumerate(table.filter(pl.col("editor") == editor).group_by("seed", maintain_order=True)):
             window = min(50, len(part))
             smooth = part["edit_wall_s"].rolling_quantile(0.5, "lower", window, min_samples=1)
             label = style.named(editor) if i == 0 else None
-            ax.plot(part["step"], smooth * 1e3, look.dash, color=look.colour, linewidth=1.3, label=label)
+            ax.plot(part["step"], smooth * 1e3, linestyle=look.dash, color=look.colour, linewidth=1.3, label=label)
     style.log_axis(ax.yaxis)
     ax.set_xlabel("edits so far (step)")
     ax.set_ylabel("wall time of one edit (ms)")

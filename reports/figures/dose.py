@@ -9,11 +9,12 @@ import polars as pl
 
 from reports.analyses.dose import MOST_QUESTIONS, dosed, locality_by_dose
 from reports.figures import style
+from reports.figures.looks import SHADES
 from reports.figures.style import Drawn, not_asked
 from reports.numbers.metrics import OUT_OF_SCOPE
 from reports.table import Facts
 
-_SHADES = {0.0: "#BDD7E7", 0.2: "#6BAED6", 0.4: "#3182BD", 0.6: "#08519C", 0.8: "#7A0177", 1.0: "#D7301F"}
+_SHADES = {i / 5: SHADES[f"dose-{i}"][0] for i in range(6)}
 _FEW = 10  # answers; a point of fewer is left out of the picture
 
 
@@ -37,7 +38,7 @@ def locality_dose(facts: Facts) -> Drawn:
             bounds = line.drop_nulls("low")
             ax.fill_between(bounds["step"], bounds["low"], bounds["high"], color=_SHADES[alike], alpha=0.12,
                             linewidth=0)  # fmt: skip
-        style.title(ax, editor)
+        style.of_editor(ax, editor)
         style.edits_axis(ax, last)
         style.score_axis(ax, "agreement with base")
     style.legend(figure, axes)

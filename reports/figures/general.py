@@ -9,9 +9,10 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from reports.figures import style
+from reports.figures.looks import Look, palette
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers.axes import MEASURES
-from reports.numbers.metrics import panel_rows
+from reports.numbers.metrics import panels_of
 from reports.table import Facts
 
 _SHOWN = {"general": "agreement with the frozen model", "general NLL": "NLL of true answers (nats a token)"}
@@ -19,14 +20,14 @@ _SHOWN = {"general": "agreement with the frozen model", "general NLL": "NLL of t
 
 def general(facts: Facts) -> Drawn:
     """Draw agreement and NLL on the general set, and the drift of edited weights, against edits."""
-    rows = panel_rows(facts.probed, facts.gauged)
+    rows = panels_of(facts)
     parts = {name: rows.filter(MEASURES[name].rows()) for name in _SHOWN}
     parts = {name: part for name, part in parts.items() if not part.is_empty()}
     drift = facts.gauged.filter(pl.col("weight_drift").is_not_null()).with_columns(score=pl.col("weight_drift"))
     name, heading = "general", "General ability"
     if not parts and drift.is_empty():
         return not_asked(name, heading, "general question and no drift of weights", pl.DataFrame())
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     figure, axes = style.grid(len(parts) + (not drift.is_empty()), columns=3, width=4.2, height=3.2)
     tables = [
         _drawn(ax, part, looks, _SHOWN[kind], kind) for (kind, part), ax in zip(parts.items(), axes, strict=False)
@@ -50,14 +51,14 @@ def general(facts: Facts) -> Drawn:
     return Drawn(name, heading, caption, figure, stacked(tables), f"n = {questions} questions a panel")
 
 
-def _drawn(ax: Axes, rows: pl.DataFrame, looks: dict[str, style.Look], label: str, kind: str) -> pl.DataFrame:
+def _drawn(ax: Axes, rows: pl.DataFrame, looks: dict[str, Look], label: str, kind: str) -> pl.DataFrame:
     """Draw one panel, a line an editor and a thin one a seed, and return its numbers."""
     each = rows.group_by("editor", "seed", "step").agg(pl.col("score").mean(), pl.len().alias("n"))
     table = each.group_by("editor", "step").agg(
         pl.col("score").mean().alias("mean"), pl.col("n").sum(), pl.len().cast(pl.Int64).alias("seeds")
     )
     table = table.sort("editor", "step")
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, ax):
         part = table.filter(pl.col("editor") == editor)
         if part.is_empty():
             continue

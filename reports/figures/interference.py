@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap
 
 from reports.analyses.interference import LONGEST_WINDOW, by_similarity, first_losses, transitions
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn, not_asked
 from reports.numbers.metrics import HOLDS
 from reports.table import Facts
@@ -73,11 +74,11 @@ def _matrix(ax: Axes, facts: Facts, editor: str) -> None:
     ax.grid(False)
     ax.set_xlabel("edits so far (step)")
     ax.set_ylabel("edit, in order")
-    style.title(ax, editor)
+    style.of_editor(ax, editor)
 
 
 def _shares(ax: Axes, rates: pl.DataFrame, facts: Facts) -> None:
-    for editor, look in style.palette(facts.editors).items():
+    for editor, look in style.each(palette(facts.editors, facts.origins), ax):
         for same, dash in ((False, "-"), (True, ":")):
             mine = rates.filter((pl.col("editor") == editor) & (pl.col("same_picture") == same))
             if mine.is_empty():

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from reports.analyses.ladder.points import BUDGET_AXES, BY_EDITS, BY_WEIGHTS, known_gain
 from reports.figures import style
+from reports.figures.looks import Look, in_order
 from reports.figures.style import Drawn, not_asked
 from reports.statistics.seeds import ENOUGH, of_seeds
 
@@ -28,7 +29,7 @@ def ladder_curves(points: pl.DataFrame, measure: str) -> Drawn:
     table = curves_over_seeds(mine)
     editors = list(dict.fromkeys(table["editor"]))
     models = list(dict.fromkeys(table.sort("editable_weights")["model"]))
-    looks = dict(zip(models, style.palette([f"model {i}" for i in range(len(models))]).values(), strict=True))
+    looks = in_order(models)
     figure, axes = style.grid(len(editors) * len(ROWS), columns=len(editors), width=2.3, height=2.5)
     for place, ax in enumerate(axes):
         axis, editor = ROWS[place // len(editors)], editors[place % len(editors)]
@@ -70,7 +71,7 @@ def curves_over_seeds(points: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"low": pl.Float64, "high": pl.Float64})
 
 
-def _line(ax: Axes, table: pl.DataFrame, seeds: pl.DataFrame, axis: str, look: style.Look, model: str) -> None:
+def _line(ax: Axes, table: pl.DataFrame, seeds: pl.DataFrame, axis: str, look: Look, model: str) -> None:
     if table.is_empty():
         return
     line = look.line()

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from reports.analyses.laws import FEWEST_PANELS, FITTED_UNTIL, Forecast, forecast
 from reports.figures import style
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.metrics import HOLDS, panel_rows
-from reports.numbers.panels import matrix_of, whole_panels
+from reports.numbers.metrics import HOLDS, panels_of
+from reports.numbers.panels import matrix_of, whole_panels_of
 from reports.table import Facts
 
 _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "#D55E00")}
@@ -21,8 +21,8 @@ _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "
 
 def laws(facts: Facts) -> Drawn:
     """Draw retention and locality over edits with the law of the first 1,000 edits and its later interval."""
-    rows = panel_rows(facts.probed, facts.gauged).filter(HOLDS & (pl.col("scorer") == "generated"))
-    whole = whole_panels(facts.probed, facts.gauged, facts.edited)
+    rows = panels_of(facts).filter(HOLDS & (pl.col("scorer") == "generated"))
+    whole = whole_panels_of(facts)
     found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, Forecast]] = {}
     for editor in facts.editors:
         for measure, (axis, _) in _MEASURES.items():
@@ -44,7 +44,7 @@ def laws(facts: Facts) -> Drawn:
             if (editor, measure) in found:
                 _draw(ax, *found[editor, measure], measure, colour)
                 rows_out += _rows(editor, measure, *found[editor, measure])
-        style.title(ax, editor)
+        style.of_editor(ax, editor)
         style.score_axis(ax, "exact match, agreement")
         style.edits_axis(ax, int(max(found[key][0][-1] for key in found if key[0] == editor)))
     style.legend(figure, axes)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from reports.analyses.pareto import CEILING, COST_AXES, FLOOR, equal_step, points, unbeaten
 from reports.figures import style
+from reports.figures.looks import Look, palette
 from reports.figures.style import Drawn, not_asked
 from reports.table import Facts
 
@@ -30,7 +31,7 @@ def cost_quality(facts: Facts) -> Drawn:
     if table.is_empty() or (table["name"] == FLOOR).all():
         what = f"panel of all past edits that every editor has, or no run of `{FLOOR}` on the same streams as a floor"
         return not_asked(name, heading, what, table)
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     figure, axes = style.grid(len(COST_AXES), width=4.4, height=3.6)
     for ax, cost in zip(axes, COST_AXES, strict=True):
         _plane(ax, table, cost, looks)
@@ -48,18 +49,20 @@ def cost_quality(facts: Facts) -> Drawn:
     return Drawn(name, heading, caption, figure, table, n)
 
 
-def _plane(ax: Axes, table: pl.DataFrame, cost: str, looks: dict[str, style.Look]) -> None:
+def _plane(ax: Axes, table: pl.DataFrame, cost: str, looks: dict[str, Look]) -> None:
     shown = table.filter(pl.col(cost).is_not_nan() & pl.col(cost).is_not_null()).sort(cost)
     for one, other in pairs(shown["editor"].to_list()):
         ends = shown.filter(pl.col("editor").is_in([one, other]))
         ax.plot(ends[cost], ends["harmonic"], "-", color="#999999", linewidth=0.8, zorder=1)
-    for row in shown.iter_rows(named=True):
+    rows = {row["editor"]: row for row in shown.iter_rows(named=True)}
+    for row in (rows[editor] for editor in looks if editor in rows):
         look = looks[row["editor"]]
         reach = [[row["harmonic"] - row["low"]], [row["high"] - row["harmonic"]]]
         inner = "white" if "(published" in row["editor"] else look.colour
-        ax.errorbar([row[cost]], [row["harmonic"]], [[max(0.0, r[0])] for r in reach], fmt=look.marker,
-                    color=look.colour, markerfacecolor=inner, markersize=6, elinewidth=0.8,
-                    label=style.named(row["editor"]))  # fmt: skip
+        with style.marks_of(row["editor"], ax):
+            ax.errorbar([row[cost]], [row["harmonic"]], [[max(0.0, r[0])] for r in reach], fmt=look.marker,
+                        color=look.colour, markerfacecolor=inner, markersize=6, elinewidth=0.8,
+                        label=style.named(row["editor"]))  # fmt: skip
     if shown.height:
         best = shown.filter(pl.Series(unbeaten(shown[cost].to_numpy(), shown["harmonic"].to_numpy())))
         ax.step(best[cost], best["harmonic"], where="post", color="#555555", linewidth=0.7, linestyle=":", zorder=0)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn
 from reports.numbers.published import FEWEST_RANKED, Ranked, ranked_table
 
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
+def published(found: Sequence[Ranked], editors: Sequence[str], origins: Mapping[str, str] | None = None) -> Drawn:
     """Draw each editor's number here against what published tables have; `editors` are the labels of the report."""
     name, heading = "published", "Published against here"
     tested = [r for r in found if not r.untested]
@@ -21,7 +22,7 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
     if not tested:
         why = "; ".join(dict.fromkeys(r.untested for r in found)) or "not tested: no published table is known"
         return Drawn(name, heading, f"{why[0].upper()}{why[1:]}.", None, table)
-    looks, metrics = style.palette(editors), list(dict.fromkeys(r.metric for r in tested))
+    looks, metrics = palette(editors, origins), list(dict.fromkeys(r.metric for r in tested))
     tables = list(dict.fromkeys((r.table.on, r.table.edits) for r in tested))
     figure, axes = style.grid(len(metrics), columns=3, width=3.9, height=3.4)
     for ax, metric in zip(axes, metrics, strict=True):
@@ -30,11 +31,13 @@ def published(found: Sequence[Ranked], editors: Sequence[str]) -> Drawn:
             there = [r.published[editor] for r in own if editor in r.published]
             here = next(r.here[editor] for r in own if editor in r.here)
             line: dict[str, Any] = looks[editor].line() | {"marker": "", "linewidth": 1.0}
-            ax.plot([min(there), max(there)], [here, here], **line, label=style.named(editor))
+            with style.marks_of(editor, ax):
+                ax.plot([min(there), max(there)], [here, here], **line, label=style.named(editor))
         for r in own:
             mark = _MARKS[tables.index((r.table.on, r.table.edits)) % len(_MARKS)]
             for editor, value in r.published.items():
-                ax.plot(value, r.here[editor], **looks[editor].line() | {"marker": mark, "markersize": 4.5})
+                with style.marks_of(editor, ax):
+                    ax.plot(value, r.here[editor], **looks[editor].line() | {"marker": mark, "markersize": 4.5})
         ax.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
         known = [r for r in own if not math.isnan(r.rho)]
         said = "   ".join(f"{_MARKS_SAID[tables.index((r.table.on, r.table.edits))]} {r.rho:+.2f}" for r in known)

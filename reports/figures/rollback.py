@@ -9,8 +9,9 @@ from __future__ import annotations
 import polars as pl
 
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn
-from reports.numbers.metrics import panel_rows
+from reports.numbers.metrics import panels_of
 from reports.statistics.curves import curve
 from reports.table import Facts
 
@@ -25,8 +26,8 @@ def happened(facts: Facts) -> bool:
 
 def rollback(facts: Facts) -> Drawn:
     """Draw withdrawn edits' agreement with the frozen model by step, and a withdrawal's milliseconds by bank size."""
-    looks = style.palette(facts.editors)
-    back = panel_rows(facts.probed, facts.gauged)
+    looks = palette(facts.editors, facts.origins)
+    back = panels_of(facts)
     back = back.filter((pl.col("variant") == _WITHDRAWN) & (pl.col("scorer") == _SCORER))
     agree = curve(back, ("editor", "axis", "step")).rename({"mean": "agreement"})
     agree = agree.drop("low", "high", "seeds", "sampled")
@@ -35,7 +36,7 @@ def rollback(facts: Facts) -> Drawn:
     cost = facts.timed.filter(pl.col("operation") == "remove").join(taken, on=["editor", "seed", "step"], how="semi")
     cost = cost.select("editor", "step", "bank_len", (pl.col("wall_s") * 1e3).alias("remove_ms"))
     figure, (shares, costs) = style.grid(2, columns=2, width=4.4, height=3.2)
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, shares, costs):
         mine = together.filter(pl.col("editor") == editor)
         if mine.height:
             shares.plot(mine["step"], mine["mean"], **look.line(), linewidth=1.3, label=style.named(editor))

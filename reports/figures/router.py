@@ -9,24 +9,26 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from reports.analyses.roc import roc, router_scores, separation
+from reports.analyses.roc import roc, scores_at_panels, separation
 from reports.figures import style
+from reports.figures.looks import COLOURS, SHADES, palette
 from reports.figures.style import Drawn, not_asked
+from reports.numbers.metrics import panels_of
 from reports.table import Facts
 
-_SHADES = ("#9ECAE1", "#4292C6", "#08306B")  # bank sizes, the largest last
+_SHADES = [SHADES[f"shade-{i}"][0] for i in (1, 2, 3)]  # bank sizes, the largest last
 _ABSENT = "score of a router's nearest edit (an editor with a bank), in and out of scope"
 
 
 def router(facts: Facts) -> Drawn:
     """Draw AUC and recall at false fires of 1 and 5 % against bank size, with bands."""
     name, heading = "router", "What routers' scores can tell apart"
-    table = separation(router_scores(facts.probed, facts.gauged))
+    table = separation(_scores(facts))
     if table.is_empty():
         return not_asked(name, heading, _ABSENT, table)
     sizes = facts.gauged.group_by("editor", "step").agg(pl.col("bank_len").mean())
     table = table.join(sizes, on=["editor", "step"], how="left").sort("editor", "step")
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     titles = {
         "auc": "area under ROC",
         "recall at 0.05": "recall, 5 % out of scope fire",
@@ -34,7 +36,7 @@ def router(facts: Facts) -> Drawn:
     }
     figure, axes = style.grid(3, width=4.2, height=3.1)
     for ax, (column, title) in zip(axes, titles.items(), strict=True):
-        for editor, look in looks.items():
+        for editor, look in style.each(looks, ax):
             mine = table.filter((pl.col("editor") == editor) & (pl.col("bank_len") > 0))
             if mine.is_empty():
                 continue
@@ -62,7 +64,7 @@ def router(facts: Facts) -> Drawn:
 def router_frontier(facts: Facts) -> Drawn:
     """Draw, per editor, histograms of scores in and out of scope, and recall against false fires, by bank size."""
     name, heading = "router_frontier", "Routers' margins and what a threshold buys"
-    rows = router_scores(facts.probed, facts.gauged)
+    rows = _scores(facts)
     both = rows.group_by("editor", "step").agg(
         pl.col("inside").any().alias("in"), (~pl.col("inside")).any().alias("out")
     )
@@ -87,8 +89,8 @@ def router_frontier(facts: Facts) -> Drawn:
             at = np.unique(np.searchsorted(curve[0], np.linspace(0, curve[0][-1], 101), side="right") - 1)
             tables.append(pl.DataFrame({"editor": editor, "step": step, "false fires": curve[0][at],
                                         "recall": curve[1][at]}))  # fmt: skip
-        style.title(axes[2 * i], f"{editor}: scores at {chosen[-1]:,} edits")
-        style.title(axes[2 * i + 1], f"{editor}: frontier")
+        style.of_editor(axes[2 * i], editor, f"{editor}: scores at {chosen[-1]:,} edits")
+        style.of_editor(axes[2 * i + 1], editor, f"{editor}: frontier")
         axes[2 * i + 1].set_xlim(-0.03, 1.03)
         axes[2 * i + 1].set_xlabel("false fires (out of scope)")
         axes[2 * i + 1].legend(frameon=False, fontsize=7, loc="lower right")
@@ -102,6 +104,10 @@ def router_frontier(facts: Facts) -> Drawn:
     return Drawn(name, heading, caption, figure, pl.concat(tables, how="diagonal"), f"n = {len(rows):,} scores")
 
 
+def _scores(facts: Facts) -> pl.DataFrame:
+    return facts.once("router scores", lambda: scores_at_panels(panels_of(facts)))
+
+
 def _edges(best: np.ndarray) -> np.ndarray:
     low, high = np.quantile(best, [0.002, 0.998])
     return np.linspace(float(low), float(high), 41)
@@ -113,7 +119,7 @@ def _histogram(ax: Axes, best: np.ndarray, inside: np.ndarray, editor: str, step
     edges = _edges(best[finite]) if finite.any() else np.linspace(0, 1, 41)
     edges = edges if edges[-1] > edges[0] else np.linspace(edges[0] - 0.5, edges[0] + 0.5, 41)
     out = {"editor": editor, "step": step, "from": edges[:-1], "to": edges[1:]}
-    for side, title, colour in ((inside, "in scope", "#009E73"), (~inside, "out of scope", "#D55E00")):
+    for side, title, colour in ((inside, "in scope", COLOURS[3]), (~inside, "out of scope", COLOURS[0])):
         counts, _ = np.histogram(np.clip(best[finite & side], edges[0], edges[-1]), edges)
         density = counts / max(1, side.sum()) / (edges[1] - edges[0])
         ax.stairs(density, edges, color=colour, fill=True, alpha=0.35, label=title)

@@ -9,6 +9,7 @@ import polars as pl
 
 from reports.analyses.routes import RECALLS, SET_FROM, by_kind, held_thresholds
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn
 
 _DASHES = dict(zip(RECALLS, (":", "--", "-"), strict=True))
@@ -17,11 +18,11 @@ _DASHES = dict(zip(RECALLS, (":", "--", "-"), strict=True))
 def routes_by_kind(rows: pl.DataFrame) -> Drawn:
     """Draw, for each kind of question, the share that reaches its edit, or outside that reaches any, over edits."""
     table = by_kind(rows)
-    looks = style.palette(list(dict.fromkeys(rows["editor"])))
+    looks = palette(list(dict.fromkeys(rows["editor"])))
     kinds = table.select("outside", "kind").unique().sort("outside", "kind").rows()
     figure, axes = style.grid(len(kinds), columns=5, width=2.9, height=2.5)
     for ax, (outside, kind) in zip(axes, kinds, strict=True):
-        for editor, look in looks.items():
+        for editor, look in style.each(looks, ax):
             mine = table.filter((pl.col("editor") == editor) & (pl.col("kind") == kind)).sort("step")
             if mine.is_empty():
                 continue
@@ -46,7 +47,7 @@ def routes_kept(rows: pl.DataFrame) -> Drawn:
     name, heading = "routes_kept", "Thresholds set once and kept"
     if table.is_empty():
         return style.not_asked(name, heading, f"panel with {SET_FROM} scored questions in scope", table)
-    looks = style.palette(list(dict.fromkeys(rows["editor"])))
+    looks = palette(list(dict.fromkeys(rows["editor"])))
     alike = _alike(table)
     figure, axes = style.grid(2, width=4.4, height=3.2)
     for ax, measure in zip(axes, ("recall", "false fires"), strict=True):

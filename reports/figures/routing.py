@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.figures.style import grid, log_axis, palette, save
+from reports.figures.looks import in_order
+from reports.figures.style import grid, log_axis, save
 
 TARGET_MS, TARGET_RECALL = 1.0, 0.99
 
@@ -17,7 +18,7 @@ def draw_frontier(rows: Sequence[Mapping[str, Any]], target: str | Path) -> Path
     if not rows:
         raise ValueError("no row is about the frontier: measure that part first (--part frontier).")
     sizes = sorted({row["n"] for row in rows})
-    looks = palette(list(dict.fromkeys(row["index"] for row in rows)))
+    looks = in_order(list(dict.fromkeys(row["index"] for row in rows)))
     figure, axes = grid(len(sizes), columns=3)
     for ax, n in zip(axes, sizes, strict=True):
         here = [row for row in rows if row["n"] == n]

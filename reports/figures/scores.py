@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures import style
+from reports.figures.looks import Look, palette
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
 from reports.numbers.axes import DRAWN, DRAWN_SCOPE, EXACT, HARD, TOKEN_BY_TOKEN, Measure
@@ -28,7 +29,7 @@ _CURVE = ("editor", "step")
 def _drawn_lines(
     ax: Axes,
     rows: pl.DataFrame,
-    looks: dict[str, style.Look],
+    looks: dict[str, Look],
     dash: str = "",
     label: bool = True,
     places: pl.DataFrame | None = None,
@@ -38,7 +39,7 @@ def _drawn_lines(
     if places is not None:
         within, keys = within.join(places, on=_CURVE), (*_CURVE, "x")
     table = over_all_seeds(within, keys)
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, ax):
         part = table.filter(pl.col("editor") == editor).sort("step")
         if part.is_empty():
             continue
@@ -93,8 +94,8 @@ def scope_studies(facts: Facts) -> Drawn:
 
 
 def _drawn_axes(facts: Facts, wanted: Mapping[str, Measure], name: str, heading: str, said: str) -> Drawn:
-    rows = metrics.panel_rows(facts.probed, facts.gauged)
-    looks = style.palette(facts.editors)
+    rows = metrics.panels_of(facts)
+    looks = palette(facts.editors, facts.origins)
     asked = {title: (one, rows.filter(one.rows(EXACT))) for title, one in wanted.items()}
     shown = {title: found for title, found in asked.items() if not found[1].is_empty()}
     if not shown:
@@ -113,8 +114,8 @@ def _drawn_axes(facts: Facts, wanted: Mapping[str, Measure], name: str, heading:
 
 def scorer_gap(facts: Facts) -> Drawn:
     """Draw teacher-forced token accuracy against exact match of generated answers."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged)
-    looks = style.palette(facts.editors)
+    rows = metrics.panels_of(facts)
+    looks = palette(facts.editors, facts.origins)
     told = {title: one for title, one in DRAWN.items() if one.axis in ("reliability", "generality", "portability")}
     shown = {title: one for title, one in told.items() if not rows.filter(one.rows(EXACT)).is_empty()}
     name, heading = "scorers", "Teacher-forced against generated"
@@ -140,8 +141,8 @@ def scorer_gap(facts: Facts) -> Drawn:
 
 def locality_conventions(facts: Facts) -> Drawn:
     """Draw locality in both published conventions beside agreement of generated answers."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("axis") == "locality"))
-    looks = style.palette(facts.editors)
+    rows = metrics.panels_of(facts).filter(metrics.HOLDS & (pl.col("axis") == "locality"))
+    looks = palette(facts.editors, facts.origins)
     scorers = [
         s
         for s in ("generated", "locality_top1_answer", "locality_top1_all", "locality_top10_all")
@@ -182,7 +183,7 @@ def _locality_kinds(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def age_heatmap(facts: Facts) -> Drawn:
     """Draw retention by age of the edit (rows) and edits so far (columns), one map per editor."""
-    rows = metrics.asked_rows(facts.probed, facts.gauged)
+    rows = metrics.asked_of(facts)
     found = {e: metrics.retention_by_age(metrics.retention_matrix(rows.filter(pl.col("editor") == e)))
              for e in facts.editors}  # fmt: skip
     found = {editor: table for editor, table in found.items() if not table.is_empty()}
@@ -201,7 +202,7 @@ def age_heatmap(facts: Facts) -> Drawn:
         ax.plot(*places, ".", color="white", markeredgecolor="#444444", markeredgewidth=0.4, markersize=4)
         ax.set_xticks(range(len(steps)), [str(s) for s in steps], rotation=90, fontsize=7)
         ax.set_yticks(range(len(ages)), ["at once" if a == 0 else f"≥ {a}" for a in ages], fontsize=7)
-        style.title(ax, editor)
+        style.of_editor(ax, editor)
         ax.set_xlabel("edits so far (step)")
         ax.set_ylabel("age of the edit (edits)")
         ax.grid(False)
@@ -218,10 +219,10 @@ def age_heatmap(facts: Facts) -> Drawn:
 
 def routing(facts: Facts) -> Drawn:
     """Draw routing recall and false fires against the number of entries in the bank."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged)
+    rows = metrics.panels_of(facts)
     sizes = facts.gauged.group_by(_CURVE).agg(pl.col("bank_len").mean().alias("x")).filter(pl.col("x") > 0)
     scores = metrics.routing_scores(rows).join(sizes, on=_CURVE, how="semi")
-    routed = {e: look for e, look in style.palette(facts.editors).items() if e in _routed(facts)}
+    routed = {e: look for e, look in palette(facts.editors, facts.origins).items() if e in _routed(facts)}
     name, heading = "routing", "Routing against bank size"
     if scores.is_empty():
         return not_asked(name, heading, "editor with a bank, or no probe of one", scores)
@@ -246,9 +247,9 @@ def routing(facts: Facts) -> Drawn:
 
 def by_prompt_kind(facts: Facts) -> Drawn:
     """Draw reliability, generality and false fires split by how the edit's prompt names its subject."""
-    rows = metrics.panel_rows(facts.probed, facts.gauged).filter(metrics.HOLDS & (pl.col("scorer") == "generated"))
+    rows = metrics.panels_of(facts).filter(metrics.HOLDS & (pl.col("scorer") == "generated"))
     kinds = sorted(k for k in rows["prompt_kind"].unique() if k)
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     measures = {
         "reliability": rows.filter(pl.col("axis") == "reliability"),
         "generality": rows.filter(pl.col("axis") == "generality"),

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from reports.figures.style import COLOURS, grid, save
+from reports.figures.looks import COLOURS
+from reports.figures.style import grid, save
 
 
 class _Space(Protocol):

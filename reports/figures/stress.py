@@ -13,6 +13,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn
 
 MEASURE_WORDS = {
@@ -127,7 +128,7 @@ def _row(one: Mapping[str, Any], climb: Mapping[str, Any], name: str, step: int 
 
 def curves(record: Mapping[str, Any]) -> Drawn:
     """Draw every limited measure against edits, with its limit, one thin line per seed, and the change points."""
-    looks = style.palette([one["editor"] for one in record["editors"]])
+    looks = palette([one["editor"] for one in record["editors"]])
     figure, axes = style.grid(len(MEASURE_WORDS), columns=4, height=3.0)
     rows = []
     for ax, (name, words) in zip(axes, MEASURE_WORDS.items(), strict=True):
@@ -143,9 +144,9 @@ def curves(record: Mapping[str, Any]) -> Drawn:
                     continue
                 steps, values, _ = zip(*points, strict=True)
                 last, smallest, largest = max(last, *steps), min(smallest, *values), max(largest, *values)
-                ax.plot(
-                    steps, values, **look.line(), linewidth=1.1, label=style.named(one["editor"]) if i == 0 else None
-                )
+                with style.marks_of(one["editor"], ax):
+                    label = style.named(one["editor"]) if i == 0 else None
+                    ax.plot(steps, values, **look.line(), linewidth=1.1, label=label)
                 about = {"editor": one["editor"], "seed": climb["seed"], "measure": name}
                 rows += [{**about, "step": at, "value": value / scale, "n": n} for at, value, n in points]
                 if name == "retention" and climb["decay"]["between"]:
@@ -170,7 +171,7 @@ def curves(record: Mapping[str, Any]) -> Drawn:
 
 def pareto(record: Mapping[str, Any]) -> Drawn:
     """Draw capacity against p99 of routing and against bytes per edit, both at the capacity; the best are joined."""
-    looks = style.palette([one["editor"] for one in record["editors"]])
+    looks = palette([one["editor"] for one in record["editors"]])
     figure, axes = style.grid(2, columns=2, width=4.6, height=3.6)
     costs = (("route_p99_s", "p99 of routing (ms)", 1e3), ("bytes_per_edit", "bytes per edit", 1.0))
     rows = []
@@ -183,7 +184,8 @@ def pareto(record: Mapping[str, Any]) -> Drawn:
                 continue
             cost, edits = points[one["editor"]]
             look, x, y = looks[one["editor"]], max(cost * scale, 1e-6), max(edits, _FLOOR)
-            ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=style.named(one["editor"]))
+            with style.marks_of(one["editor"], ax):
+                ax.plot(x, y, look.marker, color=look.colour, markersize=8, label=style.named(one["editor"]))
             if one["at_least"]:
                 arrow = {"arrowstyle": "->", "color": look.colour}
                 ax.annotate("", (x, y * 1.35), (x, y * 1.06), arrowprops=arrow)

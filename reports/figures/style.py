@@ -1,4 +1,4 @@
-"""How every figure looks: one colour and marker per editor, axis labels with units, one legend. Knows no data.
+"""How every figure looks: axis labels with units, one legend, and which editor each mark is of. Knows no data.
 
 Words in a figure are words: matplotlib reads no mathematics in them, and drops no name that begins with an
 underscore. Every picture is made by `image_bytes`, which sees to that.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib
 import polars as pl
@@ -21,80 +22,53 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
+from reports.figures.looks import Look
 from reports.written import write_whole
 from streams.text import printable
 
 PNG_DPI = 130
 _KEPT = "\u2060"  # before a legend's label that matplotlib would drop; no printable text has it
 
-# Okabe and Ito's colours, readable with colour-blind eyes; black is for the unedited reference.
-COLOURS = (
-    "#D55E00",
-    "#0072B2",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#8C510A",
-    "#6A3D9A",
-    "#999999",
-    "#B2DF8A",
-)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-
-
-DASHES = ("-", "--", "-.", ":")
 CHARACTER = 0.085  # inches that a character of a legend is wide
 
 
-class Look(NamedTuple):
-    """How one editor's line looks. When colours begin again, another marker, paler, and dashes tell lines apart.
-
-    A hollow marker is none of a look: it says that a point is of a sample.
-    """
-
-    colour: str
-    marker: str
-    dash: str = "-"
-    pale: bool = False
-
-    def line(self, dash: str = "") -> dict[str, Any]:
-        """Return matplotlib's words for a line; `dash` overrules, where a figure's dashes mean something else."""
-        return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": dash or self.dash,
-            "markersize": 3.5,
-            "markerfacecolor": _paler(self.colour) if self.pale else self.colour,
-        }
+OWNER = "editor:"
+"""Before the name of the editor that an artist, or a whole axis, belongs to: the `gid` by which a page hides it."""
 
 
-def _paler(colour: str) -> str:
-    """Return a colour half way to white."""
-    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))
+@contextmanager
+def marks_of(editor: str, *axes: Axes) -> Iterator[None]:
+    """Note that what is drawn into these axes meanwhile belongs to an editor."""
+    before = {id(artist) for ax in axes for artist in ax.get_children()}
+    yield
+    for artist in (a for ax in axes for a in ax.get_children() if id(a) not in before):
+        belongs(artist, editor)
 
 
-def palette(editors: Sequence[str]) -> dict[str, Look]:
-    """Return the look of each editor in the order given, the same for every figure of a report.
+def each(looks: Mapping[str, Look], *axes: Axes) -> Iterator[tuple[str, Look]]:
+    """Give editors with their looks; what the body of the loop draws into these axes belongs to that editor."""
+    for editor, look in looks.items():
+        with marks_of(editor, *axes):
+            yield editor, look
 
-    The unedited model is black, of several (on other models, streams ...) the first.
 
-    >>> palette(["ft", "none"])["none"].colour
-    '#000000'
-    """
-    plain = next((e for e in editors if e.split(" ")[0] == "none"), "")
-    others = [e for e in dict.fromkeys(editors) if e != plain]
-    out = {plain: Look("#000000", "x")} if plain else {}
-    for i, editor in enumerate(others):
-        again, at = divmod(i, len(COLOURS))
-        marker, dash = MARKERS[(at + again) % len(MARKERS)], DASHES[again % len(DASHES)]
-        out[editor] = Look(COLOURS[at], marker, dash, again % 2 == 1)
-    return out
+def belongs(artist: Artist, editor: str) -> None:
+    """Note that one artist belongs to an editor."""
+    artist.set_gid(OWNER + editor)
+
+
+def of_editor(ax: Axes, editor: str, text: str = "") -> None:
+    """Title an axis that is all about one editor, by its name or another text."""
+    title(ax, text or editor)
+    belongs(ax, editor)
 
 
 def title(ax: Axes, text: str) -> None:
@@ -157,12 +131,18 @@ def score_axis(ax: Axes, label: str) -> None:
     ax.set_ylabel(label)
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Draw one legend for all axes, below them: as many columns as its labels leave room for, the figure higher."""
+def legend_entries(axes: Sequence[Axes]) -> dict[str, Artist]:
+    """Return what a legend of these axes has: each label with the first artist that is so called."""
     seen: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             seen.setdefault(label.removeprefix(_KEPT), handle)
+    return seen
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Draw one legend for all axes, below them: as many columns as its labels leave room for, the figure higher."""
+    seen = legend_entries(axes)
     widest = max(map(len, seen), default=0) * CHARACTER + 0.6
     columns = max(1, min(6, len(seen), int(figure.get_figwidth() / widest)))
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, -(-len(seen) // columns) - 1))
@@ -173,6 +153,16 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     )
     for text, label in zip(drawn.get_texts(), seen, strict=True):
         text.set_text(label)
+    for handle, source in zip(drawn.legend_handles, seen.values(), strict=True):
+        if handle is not None:
+            handle.set_gid(owner_of(source))
+
+
+def owner_of(artist: Artist | Container) -> str | None:
+    """Return the `gid` of an artist, or the one that all of several have that are drawn as one."""
+    parts = [p for p in artist.get_children() if p is not None] if isinstance(artist, Container) else [artist]
+    owners = {p.get_gid() for p in parts}
+    return str(owners.pop()) if len(owners) == 1 and None not in owners else None
 
 
 @dataclass(frozen=True)
@@ -200,13 +190,19 @@ def stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(tables) if tables else pl.DataFrame()
 
 
-def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float = PNG_DPI) -> bytes:
-    """Return a figure as the bytes of a PNG or an SVG: the only way in which one is made.
+ImageKind = Literal["png", "svg", "pdf"]
+_WORDS: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "lifelong"}
+"""Text is text in an SVG and a PDF, and one figure is the same bytes each time."""
 
-    All its words are shown as they are. An SVG made after a PNG keeps the places that the PNG was given.
+
+def image_bytes(figure: Figure, kind: ImageKind = "png", dpi: float = PNG_DPI, *, whole_fonts: bool = False) -> bytes:
+    """Return a figure as the bytes of a PNG, an SVG or a PDF: the only way in which one is made.
+
+    All its words are shown as they are. What is made after a PNG keeps the places that the PNG was given. A PDF with
+    `whole_fonts` holds TrueType fonts, as publishers ask, and takes twice as long.
     """
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+    with matplotlib.rc_context({**_WORDS, "pdf.fonttype": 42 if whole_fonts else 3}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is a box, and no message
         for text in figure.findobj(Text):
             text.set_parse_math(False)
@@ -216,12 +212,25 @@ def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png", dpi: float 
             figure.set_dpi(dpi)
             FigureCanvasAgg(figure).print_png(buffer)
             figure.set_layout_engine("none")
-        else:
+        elif kind == "svg":
             FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        else:
+            FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
 
 
+def boxes(figure: Figure) -> list[tuple[Axes, Bbox]]:
+    """Return the axes of a figure that was drawn as PNG, in that order, with the pixels that each takes up."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    shown = sorted((ax for ax in figure.axes if ax.get_visible()), key=lambda ax: ax.get_zorder())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        found = [(ax, ax.get_tightbbox(renderer)) for ax in shown]
+    return [(ax, Bbox(ax.bbox.get_points() if box is None else box.get_points())) for ax, box in found]
+
+
 def save(figure: Figure, target: str | Path) -> Path:
-    """Write a figure as PNG, or as SVG where the name ends so, whole or not at all; return its path."""
+    """Write a figure as PNG, or as SVG or PDF where the name ends so, whole or not at all; return its path."""
     path = Path(target)
-    return write_whole(path, image_bytes(figure, "svg" if path.suffix.lower() == ".svg" else "png"))
+    kinds: dict[str, ImageKind] = {".svg": "svg", ".pdf": "pdf"}
+    return write_whole(path, image_bytes(figure, kinds.get(path.suffix.lower(), "png")))

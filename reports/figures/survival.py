@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 
 from reports.analyses.survival import FEWEST_PAIRS, lifetimes, log_rank, survival_band
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn, not_asked
 from reports.statistics.paired import holm
 from reports.table import Facts
@@ -30,23 +31,19 @@ def survival(facts: Facts) -> Drawn:
     if not editors:
         return not_asked(name, heading, "edit that was asked about at once (panels.instant_axes=reliability), was "
                          "right, and was asked about again", pl.DataFrame())  # fmt: skip
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     ages = _ages(lives)
-    figure, (ax,) = style.grid(1, width=7.0, height=3.4 + _LINE * (len(editors) + 1))
+    figure, (ax,) = style.grid(1, width=5.4, height=3.4 + _LINE * (len(editors) + 1))
     tables = []
     for editor in editors:
         mine = lives.filter(pl.col("editor") == editor)
         followed = ages[ages <= _end(mine)]
         kept, low, high = survival_band(mine, followed)
-        ax.plot(
-            followed,
-            kept,
-            color=looks[editor].colour,
-            linestyle=looks[editor].dash,
-            linewidth=1.5,
-            label=style.named(editor),
-        )
-        ax.fill_between(followed, low, high, color=looks[editor].colour, alpha=0.12, linewidth=0)
+        look = looks[editor]
+        with style.marks_of(editor, ax):
+            line = {"color": look.colour, "linestyle": look.dash, "linewidth": 1.5}
+            ax.plot(followed, kept, **line, label=style.named(editor))
+            ax.fill_between(followed, low, high, color=look.colour, alpha=0.12, linewidth=0)
         at_risk = [int((mine["left"] >= age).sum()) for age in followed]
         tables.append(
             pl.DataFrame({"editor": [editor] * len(followed), "age": followed, "kept": kept, "low": low, "high": high,
@@ -56,7 +53,7 @@ def survival(facts: Facts) -> Drawn:
     style.log_axis(ax.xaxis)
     ax.set_xlim(0.9, ages[-1] * 1.1)
     ax.set_xlabel("age of the edit (edits made since)")
-    _numbers_at_risk(ax, lives, editors, looks)
+    _numbers_at_risk(ax, lives, editors)
     style.legend(figure, [ax])
     tests, words = _tests(lives, editors, tables)
     table = pl.concat([*tables, tests], how="diagonal") if tests.height else pl.concat(tables)
@@ -87,25 +84,21 @@ def _ages(lives: pl.DataFrame) -> np.ndarray:
     return np.unique(np.rint(np.append(np.geomspace(1, max(end, 1), 60), end)))
 
 
-def _numbers_at_risk(ax: Axes, lives: pl.DataFrame, editors: list[str], looks: dict[str, style.Look]) -> None:
+def _numbers_at_risk(ax: Axes, lives: pl.DataFrame, editors: list[str]) -> None:
     """Write below the axis how many edits of each editor were seen right at the age of each tick, or later."""
     low, high = ax.get_xlim()
     ticks = [t for t in ax.xaxis.get_majorticklocs() if low <= t <= high]
     for row, editor in enumerate(editors, start=1):
         left = lives.filter(pl.col("editor") == editor)["left"]
-        below = {
-            "textcoords": "offset points",
-            "fontsize": 7,
-            "color": looks[editor].colour,
-            "annotation_clip": False,
-        }
-        ax.annotate(style.named(editor), (1, 0), (4, -34 - 72 * _LINE * row), xycoords="axes fraction", **below)
-        for tick in ticks:
-            count = int((left >= tick).sum())
-            where = (0, -34 - 72 * _LINE * row)
-            ax.annotate(f"{count:,}", (tick, 0), where, xycoords=ax.get_xaxis_transform(), ha="center", **below)
-    ax.annotate("seen right at that age or later:", (0, 0), (0, -34), xycoords="axes fraction",
-                textcoords="offset points", fontsize=7, annotation_clip=False)  # fmt: skip
+        below = {"textcoords": "offset points", "fontsize": 8, "annotation_clip": False}
+        with style.marks_of(editor, ax):
+            ax.annotate(editor, (1, 0), (4, -42 - 72 * _LINE * row), xycoords="axes fraction", **below)
+            for tick in ticks:
+                count = int((left >= tick).sum())
+                where = (0, -42 - 72 * _LINE * row)
+                ax.annotate(f"{count:,}", (tick, 0), where, xycoords=ax.get_xaxis_transform(), ha="center", **below)
+    ax.annotate("seen right at that age or later:", (0, 0), (0, -42), xycoords="axes fraction",
+                textcoords="offset points", fontsize=8, annotation_clip=False)  # fmt: skip
 
 
 def _tests(lives: pl.DataFrame, editors: list[str], tables: list[pl.DataFrame]) -> tuple[pl.DataFrame, str]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn
 from reports.statistics.replications import after_warm_up, percentiles_over
 from reports.statistics.seeds import ENOUGH
@@ -26,14 +27,14 @@ def waiting(facts: Facts) -> Drawn:
 
     Each seed is a replication: what arrives in its first tenth is left out, and intervals are over seeds.
     """
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     served = _counted(_timed(facts.served))
     figure, axes = style.grid(2, columns=2, width=4.4, height=3.2)
     rows = []
     for ax, column, title in zip(
         axes, ("service_s", "response_s"), ("service", "response (waiting too)"), strict=True
     ):
-        for editor, look in looks.items():
+        for editor, look in style.each(looks, ax):
             mine = served.filter(pl.col("editor") == editor)
             times = np.sort(mine[column].to_numpy())
             if not len(times):
@@ -65,7 +66,7 @@ def waiting(facts: Facts) -> Drawn:
 
 def staleness(facts: Facts) -> Drawn:
     """Draw, over simulated time, the shares of queries about edits that are right, stale by version and by answer."""
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     inside = _windows(facts.served.filter(pl.col("scope").is_in(INSIDE)), "arrived_sim_s")
     shares = ("right", "stale_version", "stale_answer")
     place = ("editor", "window", "at_s")
@@ -74,7 +75,7 @@ def staleness(facts: Facts) -> Drawn:
     figure, axes = style.grid(3, columns=3, height=3.0)
     titles = ("right", "stale by version", "stale by answer")
     for ax, column, title in zip(axes, shares, titles, strict=True):
-        for editor, look in looks.items():
+        for editor, look in style.each(looks, ax):
             mine = table.filter((pl.col("editor") == editor) & pl.col(column).is_not_null())
             ax.plot(mine["at_s"], mine[column], **look.line(), linewidth=1.3, label=style.named(editor))
         ax.set_ylim(-0.02, 1.02)
@@ -92,7 +93,7 @@ def staleness(facts: Facts) -> Drawn:
 
 def lag(facts: Facts) -> Drawn:
     """Draw how long edits take from arrival to visibility, and how many queries wait, over simulated time."""
-    looks = style.palette(facts.editors)
+    looks = palette(facts.editors, facts.origins)
     figure, axes = style.grid(2, columns=2, width=4.4, height=3.0)
     edits = _windows(
         facts.edited.with_columns((pl.col("visible_sim_s") - pl.col("arrived_sim_s")).alias("lag_s")), "arrived_sim_s"
@@ -105,7 +106,7 @@ def lag(facts: Facts) -> Drawn:
     )
     depth = _depth(_timed(facts.served))
     table = lags.join(depth, on=["editor", "window"], how="full", coalesce=True).sort("editor", "window")
-    for editor, look in looks.items():
+    for editor, look in style.each(looks, *axes):
         mine = table.filter(pl.col("editor") == editor)
         axes[0].plot(mine["at_s"], mine["lag_mean_s"], **look.line(), linewidth=1.3, label=style.named(editor))
         axes[0].plot(mine["at_s"], mine["lag_max_s"], **look.line(":"), linewidth=1.0)

@@ -10,6 +10,7 @@ import polars as pl
 
 from reports.analyses.unlearning import unlearnt
 from reports.figures import style
+from reports.figures.looks import palette
 from reports.figures.style import Drawn, not_asked
 from reports.table import Facts
 
@@ -31,7 +32,7 @@ def unlearning(facts: Facts) -> Drawn:
     if not shown:
         return not_asked(name, heading, "answer about an edit that was taken back", pl.DataFrame())
     curves = list(dict.fromkeys(table["curve"]))
-    looks = style.palette(curves)
+    looks = palette(curves)
     figure, axes = style.grid(len(shown), width=3.6, height=3.1)
     for ax, measure in zip(axes, shown, strict=True):
         for curve in curves:
@@ -41,8 +42,9 @@ def unlearning(facts: Facts) -> Drawn:
             mean = mine["mean"].to_numpy()
             low, high = (mine[end].cast(pl.Float64).fill_null(np.nan).to_numpy() for end in ("low", "high"))
             reach = np.maximum(np.nan_to_num(np.stack([mean - low, high - mean])), 0)
-            ax.errorbar(mine["share"], mean, reach, elinewidth=0.8, linewidth=1.3,
-                        **looks[curve].line(), label=style.named(curve))  # fmt: skip
+            with style.marks_of(curve, ax):
+                ax.errorbar(mine["share"], mean, reach, elinewidth=0.8, linewidth=1.3,
+                            **looks[curve].line(), label=style.named(curve))  # fmt: skip
         ax.set_title(_TITLES[measure], fontsize=10)
         ax.set_xlim(-0.03, 1.03)
         ax.set_xlabel("share of edits taken back")

@@ -32,9 +32,12 @@ _SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def compared(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.DataFrame:
+def compared(
+    facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame, pairs: Sequence[tuple[str, str]] | None = None
+) -> pl.DataFrame:
     """Return one row per pair of editors and measure: the difference, its 95 % interval, p and Holm's p.
 
+    `pairs` are those that are compared, of all that share a stream; by default every pair, of many editors some.
     `last` is of `reports.numbers.floors.last_rows`. `better` names the one that is better, where the interval does
     not hold 0 and Holm's p (over the pairs of that measure) is below .05. Ceilings are compared with nothing.
     """
@@ -43,7 +46,8 @@ def compared(facts: Facts, runs: Sequence[RunInfo], last: pl.DataFrame) -> pl.Da
     labels = [e for e in facts.editors if e in frames and facts.names.get(e, e) not in ceilings]
     blocks: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
     profile = {e: _profile(runs, frames[e], e) for e in labels}
-    for one, other in _pairs(facts, frames, labels, profile):
+    asked = _pairs(facts, frames, labels, profile) if pairs is None else pairs
+    for one, other in (p for p in asked if profile.get(p[0], frozenset()) & profile.get(p[1], frozenset())):
         blocks.setdefault(tuple(sorted(profile[one] & profile[other])), []).append((one, other))
     rows = [row for block, pairs in blocks.items() for row in _rows(facts, runs, frames, block, pairs)]
     table = pl.DataFrame(rows, schema=_SCHEMA)

@@ -71,7 +71,7 @@ class Numbers:
         self.editor, self.others, self._facts = editor, tuple(others), facts
         rows = facts.probed.filter(pl.col("editor") == editor)
         gauges = facts.gauged.filter(pl.col("editor") == editor)
-        self._rows = metrics.panel_rows(rows, gauges)
+        self._rows = metrics.panels_of(facts).filter(pl.col("editor") == editor)
         self._last = at_the_end(self._rows, gauges)
         self._instant = metrics.instant_rows(rows)
         self.edits = int(gauges.group_by("seed").agg(pl.col("step").max())["step"].min() or 0)  # pyright: ignore[reportArgumentType]

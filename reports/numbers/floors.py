@@ -14,7 +14,7 @@ import polars as pl
 
 from reports.numbers.axes import EXACT, IN_SCOPE, MEASURES, TOKEN_BY_TOKEN
 from reports.numbers.gains import LOCALITY, SUCCESS, gain, harmonic
-from reports.numbers.metrics import panel_rows
+from reports.numbers.metrics import panels_of
 from reports.statistics.curves import mean_score
 from reports.statistics.seeds import of_seeds
 from reports.table import Facts, RunInfo
@@ -28,7 +28,7 @@ _KEY = ("seed", "step", "probe_id", "scorer")
 
 def last_rows(facts: Facts) -> pl.DataFrame:
     """Return the rows of each run's last panel that measures read: what tables of the end are made of."""
-    rows = panel_rows(facts.probed, facts.gauged)
+    rows = panels_of(facts)
     ends = facts.gauged.group_by("editor", "seed").agg(pl.col("step").max())
     return rows.join(ends, on=["editor", "seed", "step"], how="semi", maintain_order="left")
 

@@ -15,7 +15,9 @@ from reports.numbers.axes import MUST_NOT
 from reports.numbers.sampled import weighted
 from reports.statistics.curves import curve
 from reports.statistics.percentiles import percentiles
+from reports.table import Facts
 
+_AT_ONCE = 300_000  # rows of probes that are looked at together
 AGE_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 # Probes of an edit that was replaced or taken back: they have left retention and have variants of their own.
 HOLDS = ~pl.col("variant").is_in(["superseded", "withdrawn"])
@@ -27,18 +29,47 @@ def asked_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
     `weight` is 1 but where a panel asked about a sample (`reports.numbers.sampled`); `at_panel` says whether it was
     asked at a panel's step. What is given must be all that a run asked, or what is left out counts as not sampled.
     """
+    return pl.concat(_asked(probed, gauged))
+
+
+def _asked(probed: pl.DataFrame, gauged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the answers between panels and those at panels, as `asked_rows` has them together."""
+    if len(probed) > _AT_ONCE and (blocks := _runs_of(probed)):
+        # A run after another, so that what is made on the way is never as large as all of them.
+        parts = [_asked(block, gauged) for block in blocks]
+        return pl.concat([part[0] for part in parts]), pl.concat([part[1] for part in parts])
     once = ["editor", "seed", "step", "probe_id", "scorer"]
     rows = probed.unique(subset=once, keep="last", maintain_order=True)
     steps = gauged.select("editor", "seed", "step", pl.lit(True).alias("at_panel")).unique()
     rows = rows.join(steps, on=["editor", "seed", "step"], how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("at_panel").fill_null(False))
     panels = weighted(rows.filter("at_panel"), rows)
-    return pl.concat([rows.filter(~pl.col("at_panel")).with_columns(pl.lit(1.0).alias("weight")), panels])
+    return rows.filter(~pl.col("at_panel")).with_columns(pl.lit(1.0).alias("weight")), panels
+
+
+def _runs_of(probed: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the rows of each run, without a copy; nothing where they are of one run or do not follow each other."""
+    run = ["editor", "seed"]
+    begins = probed.select(pl.any_horizontal(pl.col(c) != pl.col(c).shift() for c in run).fill_null(True)).to_series()
+    places = [*begins.arg_true().to_list(), len(probed)]
+    blocks = [probed.slice(begin, end - begin) for begin, end in zip(places, places[1:], strict=False)]
+    known = {block.select(run).row(0) for block in blocks}
+    return blocks if 1 < len(blocks) == len(known) else []
 
 
 def panel_rows(probed: pl.DataFrame, gauged: pl.DataFrame) -> pl.DataFrame:
     """Return the answers given at panels, once each, with the `weight` that every mean over them must count."""
-    return asked_rows(probed, gauged).filter("at_panel")
+    return _asked(probed, gauged)[1]
+
+
+def asked_of(facts: Facts) -> pl.DataFrame:
+    """Return `asked_rows` of a report's facts, computed once."""
+    return pl.concat(facts.once("asked", lambda: _asked(facts.probed, facts.gauged)))  # copies nothing
+
+
+def panels_of(facts: Facts) -> pl.DataFrame:
+    """Return `panel_rows` of a report's facts, computed once."""
+    return facts.once("asked", lambda: _asked(facts.probed, facts.gauged))[1]
 
 
 def instant_rows(probed: pl.DataFrame) -> pl.DataFrame:

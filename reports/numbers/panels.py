@@ -8,12 +8,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from reports.numbers.metrics import panel_rows
+from reports.numbers.metrics import panel_rows, panels_of
+from reports.table import Facts
 
 
 def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFrame) -> pl.DataFrame:
     """Return the panels (editor, seed, step) at which every edit made by then was asked about, not a sample."""
-    asked = panel_rows(probed, gauged).filter(pl.col("edit_id") != "")
+    return _whole(panel_rows(probed, gauged), edited)
+
+
+def _whole(asked: pl.DataFrame, edited: pl.DataFrame) -> pl.DataFrame:
+    asked = asked.filter(pl.col("edit_id") != "")
     counts = asked.group_by("editor", "seed", "step").agg(pl.col("edit_id").n_unique().alias("asked"))
     made = edited.select("editor", "seed", pl.col("step").alias("made"))
     made = counts.join(made, on=["editor", "seed"], how="left")
@@ -21,6 +26,11 @@ def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFram
         (pl.col("made") <= pl.col("step")).sum().alias("edits")
     )
     return made.filter(pl.col("asked") >= pl.col("edits")).select("editor", "seed", "step")
+
+
+def whole_panels_of(facts: Facts) -> pl.DataFrame:
+    """Return `whole_panels` of a report's facts, computed once."""
+    return facts.once("whole panels", lambda: _whole(panels_of(facts), facts.edited))
 
 
 def matrix_of(rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -45,7 +45,7 @@ TAKEN_OVER = {
 
 def summary(facts: Facts) -> pl.DataFrame:
     """Return one row per editor: quality, forgetting, and cost (units in the column names); nan where not asked."""
-    every = metrics.asked_rows(facts.probed, facts.gauged)
+    every = metrics.asked_of(facts)
     rows, untouched = every.filter(pl.col("scorer") == "generated"), every.filter(MEASURES["general NLL"].rows())
     out = []
     for editor in facts.editors:

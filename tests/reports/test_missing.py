@@ -50,8 +50,8 @@ def test_one_edit_one_panel_no_routes_and_no_samples_are_reported(tmp_path, samp
 def test_a_page_of_nothing_says_what_was_not_asked(tmp_path: Path) -> None:
     page = write_report([fake_run(tmp_path, "grace", 0.9, steps=(1,), probes=(), samples=0)], tmp_path / "out")
     text = page.read_text()
-    assert text.count("Not asked") == 19 and "src='data:image/png" in text
-    for name in re.findall(r"href='([\w/.]+)'", text):
+    assert text.count("Not asked") == 21 and '<div class="plots"' in text
+    for name in re.findall(r'href="([\w/.-]+)"', text):
         assert (tmp_path / "out" / name).is_file(), name
 
 

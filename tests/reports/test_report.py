@@ -10,8 +10,8 @@ from runs_made_up import fake_run
 
 from lifelong.running.words import ConfigError
 from lifelong.studies.report import run_folders
+from reports.figures.looks import HUES, palette
 from reports.figures.scores import degradation
-from reports.figures.style import palette
 from reports.numbers.axes import DRAWN, EXACT
 from reports.numbers.summary import speed
 from reports.page import write_report
@@ -26,13 +26,14 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).parent
 
 
-def test_every_figure_has_png_svg_and_numbers(report: Path) -> None:
+def test_every_figure_has_png_svg_pdf_and_numbers(report: Path) -> None:
     names = {p.stem for p in (report / "figures").glob("*.png")}
     assert {"degradation", "scorers", "age_heatmap", "routing", "latency", "memory", "prompt_kinds"} <= names
     assert names == {p.stem for p in (report / "figures").glob("*.svg")}
+    assert names == {p.stem for p in (report / "figures").glob("*.pdf")}
     numbers = {p.stem for p in (report / "tables").glob("*.csv")}
     assert {"summary", "evidence", "gains", "compared", "published", "general"} <= numbers and names <= numbers
-    shown = set(re.findall(r"<figure id='(\w+)'", (report / "index.html").read_text()))
+    shown = set(re.findall(r'<figure id="(\w+)"', (report / "index.html").read_text()))
     assert names <= shown and shown <= numbers  # what was not asked has a table and no picture
 
 
@@ -51,7 +52,9 @@ def test_of_a_folder_of_runs_those_without_a_panel_are_left_out_and_named(tmp_pa
 
 def test_page_is_self_contained(report: Path) -> None:
     page = (report / "index.html").read_text()
-    assert "src='data:image/png" in page and "http" not in page.replace("http-equiv", "")
+    assert '<div class="plots" role="img"' in page and "http" not in page.replace("http-equiv", "")
+    assert not re.findall(r"""(?:src|srcset)=["'](?!data:)""", page) and "@import" not in page and "url(" not in (
+        page.split("</style>")[0])  # fmt: skip
 
 
 def test_summary_reads_the_diagonal_and_the_last_panel(report: Path) -> None:
@@ -102,12 +105,37 @@ def test_runs_over_streams_of_other_orders_are_told_apart(tmp_path: Path) -> Non
     assert facts.editors == ["grace stream=other", "grace stream=toy", "grace stream=toy stream.order=drift"]
 
 
-def test_many_lines_are_all_different_and_the_unedited_model_is_black() -> None:
+def test_variants_of_an_editor_share_its_colour_and_are_all_different_and_the_unedited_model_is_black() -> None:
     labels = ["none", *(f"liveedit rank={i}" for i in range(40))]
     looks = palette(labels)
-    assert len({(k.colour, k.marker, k.pale) for k in looks.values()}) == 41  # also where dashes mean quantiles
-    assert len({(k.colour, k.dash) for k in looks.values()}) == 41  # also where a line has no markers
+    assert len(set(looks.values())) == 41 and len({k.colour for k in looks.values()}) == 2
+    assert len({(k.marker, k.pale) for k in palette(labels[:9]).values()}) == 9  # also where dashes mean quantiles
     assert [e for e, k in looks.items() if k.colour == "#000000"] == ["none"]
+
+
+@pytest.mark.parametrize("beside", [[], ["none", "ft", "rag"], ["grace (published)", "mend", "zoo.py", "ft_vision"]])
+def test_an_editor_looks_the_same_whatever_else_is_on_the_page(beside: list[str]) -> None:
+    for label in ("grace (tuned)", "grace (published)", "liveedit (tuned)", "notebook", "wise (tuned) (unfinished)"):
+        assert palette([*beside, label])[label] == palette([label])[label]
+    assert palette(["Fine-tuning"], {"Fine-tuning": "ft (tuned)"})["Fine-tuning"] == palette(["ft"])["ft"]
+
+
+def test_a_colour_is_readable_in_both_themes_and_no_two_known_editors_look_alike() -> None:
+    """3:1 is what WCAG asks of graphical objects; the grounds are those of the page."""
+    for light, dark in HUES.values():
+        assert contrast(light, "#ffffff") >= 3 and contrast(dark, "#16191d") >= 3
+    known = [p.stem for p in (Path(__file__).parents[2] / "lifelong" / "editors").iterdir() if p.name[0] not in "_R."]
+    looks = palette([name for name in known if name != "evidence"])
+    assert len(set(looks.values())) == len(looks) >= 22
+    assert len({(look.colour, look.marker) for look in looks.values()}) == len(looks)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours by WCAG 2."""
+    parts = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in (one, other)]
+    linear = [[v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb] for rgb in parts]
+    dim, bright = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in linear)
+    return (bright + 0.05) / (dim + 0.05)
 
 
 def test_fourteen_long_labels_leave_the_axes_their_room(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_time_average_of_queries_inside_is_littles_law(runs: list[Path]) -> 
 
 def test_the_page_has_traffic_where_there_was_some(runs: list[Path], tmp_path: Path) -> None:
     page = write_report(runs, tmp_path).read_text()
-    assert set(re.findall(r"<figure id='(\w+)'", page)) >= {"waiting", "staleness", "edit_lag"}
+    assert set(re.findall(r'<figure id="(\w+)"', page)) >= {"waiting", "staleness", "edit_lag"}
 
 
 def test_the_timeline_has_every_query_and_edit_and_no_overlap_in_a_lane(runs: list[Path], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from lifelong.running.history import edits_told, probes_asked
 from lifelong.running.run import run
 from lifelong.running.words import ConfigError
 from streams.stream import load_stream
+from streams.text import printable
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,17 @@ def test_a_table_is_written_in_batches_and_a_damaged_one_is_named(tmp_path: Path
         stream_table(log, "probes")
     with pytest.raises(LogError, match=r"edits\.parquet: this run keeps no such file"):
         stream_table(log, "edits")
+
+
+def test_a_form_answers_question_after_question_and_names_mistakes(folder: Path) -> None:
+    """One model serves them all: an edit by its number, a question with another edit's picture, and other steps."""
+    seen = next(row for row in edits_told(folder) if row["picture"])
+    shown = f"picture {seen['picture']}"
+    lines = [str(seen["step"]), "What is this?", "99", "step 77", shown, seen["prompt"], "picture nowhere.png", ""]
+    said = CliRunner().invoke(app, ["ask", str(folder)], input="\n".join(lines) + "\n")
+    assert said.exit_code == 0, said.exception
+    told = ask(folder, edit=str(seen["step"]))
+    assert said.output.count(f"after {told.step} edits: ") == 3 and "numbered 1 to" in said.output
+    assert f"({seen['edit_id']})" in said.output and "pixels)" in said.output and "picture: none" in said.output
+    assert "step 77: states are kept after" in said.output and "nowhere.png" in said.output
+    assert f"unedited: {printable(told.unedited)}" in said.output

@@ -15,7 +15,7 @@ import polars as pl
 from reports.numbers.axes import EXACT, HARD, Measure
 from reports.numbers.floors import NONE, ORACLE
 from reports.numbers.gains import gain
-from reports.numbers.metrics import panel_rows
+from reports.numbers.metrics import panels_of
 from reports.statistics.curves import within_seeds
 from reports.table import Facts
 
@@ -64,7 +64,7 @@ def ladder_points(rungs: Sequence[Rung]) -> pl.DataFrame:
 
 def _of_rung(rung: Rung, name: str, measure: Measure, ran: Collection[str]) -> pl.DataFrame:
     facts = rung.facts
-    rows = panel_rows(facts.probed, facts.gauged).filter(measure.rows())
+    rows = panels_of(facts).filter(measure.rows())
     means = within_seeds(rows, ("editor", "step"))
     held = {(e, s, step): b for e, s, step, b in facts.gauged.select("editor", "seed", "step", "bank_bytes").rows()}
     ends: dict[tuple[str, int, int], float] = {}

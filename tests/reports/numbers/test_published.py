@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -149,7 +150,7 @@ def test_general_ability_is_drawn_where_it_was_asked_and_drift_where_weights_cha
     nll = facts.probed.filter((pl.col("axis") == "general") & (pl.col("scorer") == "generated"))
     whole = pl.concat([facts.probed, nll.with_columns(scorer=pl.lit("nll"), score=pl.lit(0.25))])
     moved = facts.gauged.with_columns(weight_drift=pl.col("step") / 100.0)
-    drawn = general(type(facts)(**{**vars(facts), "probed": whole, "gauged": moved}))
+    drawn = general(replace(facts, probed=whole, gauged=moved))
     assert isinstance(drawn.figure, Figure) and len(drawn.figure.axes) == 3
     by = {(r["measure"], r["step"]): r["mean"] for r in drawn.table.iter_rows(named=True)}
     assert by["general NLL", 4] == 0.25 and by["weight drift", 4] == 0.04 and by["general", 1] == 1.0
