@@ -98,13 +98,13 @@ def latex(table: Table) -> str:
 
     >>> from reports.parts import Table, cell
     >>> print(latex(Table("t", "T", "", ("editor", "a_b"), ((cell("x & y"), cell(0.5)),))))
-    \\\\begin{tabular}{lr}
-    \\\\toprule
-     & x \\\\& y \\\\\\\\
-    \\\\midrule
-    a\\\\_b & 0.5 \\\\\\\\
-    \\\\bottomrule
-    \\\\end{tabular}
+    \\begin{tabular}{lr}
+    \\toprule
+     & x \\& y \\\\
+    \\midrule
+    a\\_b & 0.5 \\\\
+    \\bottomrule
+    \\end{tabular}
     """
     first = [escaped(row[0].text) for row in table.rows]
     lines = [
@@ -128,6 +128,6 @@ def escaped(text: str) -> str:
     """Return a text as LaTeX prints it.
 
     >>> escaped("50 % of a_b")
-    '50 \\\\\\\\% of a\\\\\\\\_b'
+    '50 \\\\% of a\\\\_b'
     """
     return "".join(_SPECIAL.get(letter, letter) for letter in text)
