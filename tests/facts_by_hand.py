@@ -64,5 +64,5 @@ def log_of(
             for n in range(1, edits + 1)]  # fmt: skip
     return Facts(
         frame(Probed, rows), frame(Edited, made), gauged.rename({"value": "bank_len"}), frame(Timed, []),
-        frame(Served, []), pl.DataFrame(), {"ft": "ft"}, pl.DataFrame(told, TOLD_WORDS), restored=restored,
+        frame(Served, []), pl.DataFrame(), {"ft": "ft"}, told=pl.DataFrame(told, TOLD_WORDS), restored=restored,
     )  # fmt: skip
