@@ -21,7 +21,8 @@ _MEASURES = {"retention": ("reliability", "#0072B2"), "locality": ("locality", "
 
 def laws(facts: Facts) -> Drawn:
     """Draw retention and locality over edits with the law of the first 1,000 edits and its later interval."""
-    rows = panels_of(facts).filter(HOLDS & (pl.col("scorer") == "generated"))
+    rows = panels_of(facts).lazy().filter(HOLDS & (pl.col("scorer") == "generated"))
+    rows = rows.select("editor", "seed", "step", "edit_id", "axis", "score").collect()
     whole = whole_panels_of(facts)
     found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray, Forecast]] = {}
     for editor in facts.editors:
