@@ -19,7 +19,7 @@ The `reference` of a probe is "target" or "baseline". Without it a probe compare
 on the axes locality, negation and grid, and with its target elsewhere and in the grid's cell `text-edit/image-edit`.
 A `variant` is free text, but a cell's name on axis grid (`streams.axes`). `hops` is 1 on axis portability and 0
 elsewhere, if it is not given. A reliability probe is added where none is given. A field that is
-null is left out. What one record repeats of another is joined with it (`streams.joining`).
+null is left out. What one record repeats of another is joined with it (`streams.files.joining`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from typing import Any
 from pydantic import Field
 
 from streams.axes import GRID_CELLS, RETIRED_VARIANTS, usual_reference
-from streams.bad_records import left_out
-from streams.fields import RecordFields
-from streams.joining import Draft, joined, settled
-from streams.order import PERMUTING, generator, ordered
-from streams.picture_files import Watch, read_pictures
-from streams.records import RawRecord, RecordsError, read_records
+from streams.files.bad_records import left_out
+from streams.files.fields import RecordFields
+from streams.files.joining import Draft, joined, settled
+from streams.files.records import RawRecord, RecordsError, read_records
+from streams.orders.order import PERMUTING, generator, ordered
+from streams.pictures.files import Watch, read_pictures
 from streams.settings import PathText
 from streams.stream import FilesRead, Source, Stream, StreamError, StreamOptions
 from streams.types import (

@@ -20,8 +20,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from streams.near import near
+from streams.orders.succession import with_succession
 from streams.settings import SettingError, checked_settings
-from streams.succession import with_succession
 from streams.types import Edit, Pool, Probe, digest_of, identity_of
 
 _MODULE = "edits"

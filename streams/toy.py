@@ -19,7 +19,8 @@ from PIL import Image
 from pydantic import Field
 
 from streams.axes import EDITS_CELL, GRID_CELLS, usual_reference
-from streams.order import (
+from streams.orders.near_subjects import letters
+from streams.orders.order import (
     ADDING,
     MODAL_CONFLICTS,
     NEAR_MISSES,
@@ -31,7 +32,6 @@ from streams.order import (
     with_id,
     with_reedits,
 )
-from streams.order_near import letters
 from streams.stream import Source, Stream, StreamError, StreamOptions
 from streams.types import (
     Edit,

@@ -80,7 +80,7 @@ def _compared(kind: type) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A picture by name and content; opened only when a model needs it (`streams.images.open_image`).
+    """A picture by name and content; opened only when a model needs it (`streams.pictures.images.open_image`).
 
     `uri` is `atlas:ENTITY/SET`, several of them joined by `+` (drawn side by side, left to right), or
     `file:RELATIVE/PATH` below `root`: how the picture was found. `digest` identifies the content, and alone decides

@@ -13,7 +13,7 @@ from lifelong.bank import Bank
 from lifelong.editing.contract import CollapseError, Editor, Keys, Route
 from lifelong.log import Edited, Fact, Gauged, Probed, Timed
 from lifelong.log.checkpoint import State
-from streams.arrivals import arrival_offsets, timetable
+from streams.times.arrivals import arrival_offsets, timetable
 from streams.types import Arrival, Edit, Posed, Query, Withdraw, digest_of
 
 

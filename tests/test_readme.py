@@ -27,9 +27,9 @@ from lifelong.log import FACTS
 from lifelong.running.config import recipe_names
 from lifelong.running.prepare import resolve
 from lifelong.studies.sweep import cells, is_sweep
-from streams.arrivals import arrival_names
 from streams.atlas.world import load_world
-from streams.order import ORDERS
+from streams.orders.order import ORDERS
+from streams.times.arrivals import arrival_names
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("lifelong", "streams", "reports", "tests")

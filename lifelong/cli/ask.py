@@ -92,7 +92,7 @@ def answer_lines(found: Answered, *, picture: bool = False) -> list[str]:
 
 def _shown(ref: ImageRef | None) -> str:
     """Return what a terminal shows of a picture: its name, and its size in pixels."""
-    from streams.images import open_image
+    from streams.pictures.images import open_image
 
     if ref is None:
         return "picture: none"

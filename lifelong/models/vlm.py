@@ -68,7 +68,7 @@ class VLM:
         home: str = "",
     ) -> None:
         if open_image is None:
-            from streams.images import open_image as open_by_reference
+            from streams.pictures.images import open_image as open_by_reference
 
             open_image = open_by_reference
         model.eval().requires_grad_(False)

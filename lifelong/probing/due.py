@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.editing.contract import Route
 from lifelong.probing.measure import SUPERSEDED, WITHDRAWN, Item, Score
-from streams.traffic import TrafficOptions, by_scope, question_of
+from streams.times.traffic import TrafficOptions, by_scope, question_of
 from streams.types import AXES, SCOPES, Axis, Probe, Query
 
 if TYPE_CHECKING:

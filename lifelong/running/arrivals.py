@@ -14,10 +14,10 @@ import numpy as np
 from lifelong.running.config import NamedPart, RunConfig, check_model
 from lifelong.running.options import options_model
 from lifelong.running.words import ConfigError
-from streams.arrivals import arrival_offsets, expected_until, merged, offsets_until, timetable, trace_origin
-from streams.order import generator
-from streams.processes import AS_RECORDED
-from streams.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
+from streams.orders.order import generator
+from streams.times.arrivals import arrival_offsets, expected_until, merged, offsets_until, timetable, trace_origin
+from streams.times.processes import AS_RECORDED
+from streams.times.traffic import DrawnQuestions, TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Arrival, Edit, Withdraw
 
 if TYPE_CHECKING:

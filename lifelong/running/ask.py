@@ -169,7 +169,7 @@ def checkpoint_at(log: RunLog, step: int | None) -> Checkpoint:
 
 def image_ref(image: str) -> ImageRef:
     """Return the reference of a picture file or of an `atlas:` name, which is opened once; raises `ImageError`."""
-    from streams.images import file_ref, open_image
+    from streams.pictures.images import file_ref, open_image
     from streams.types import digest_of
 
     scheme, colon, _ = image.partition(":")

@@ -16,12 +16,12 @@ from lifelong.running.config import MAYBE, RECIPES, FitOptions, Panels, RunConfi
 from lifelong.running.options import CLOCKS, MODEL_OPTIONS, options_model
 from lifelong.running.settings import named_settings
 from lifelong.running.words import ConfigError, read_toml
-from streams.arrivals import arrival_names
 from streams.near import near
 from streams.problems import default_of, expected_words
-from streams.process_options import ProcessOptions
-from streams.processes import AS_RECORDED
-from streams.traffic import TrafficOptions
+from streams.times.arrivals import arrival_names
+from streams.times.process_options import ProcessOptions
+from streams.times.processes import AS_RECORDED
+from streams.times.traffic import TrafficOptions
 
 EVIDENCE = Path(__file__).parents[1] / "editors" / "evidence.json"
 """What the report of `make editors` says of every editor; shipped with the package."""

@@ -145,9 +145,9 @@ class RunConfig(Frozen):
     """Everything that decides a run. Field names are the keys of TOML files and of key=value words.
 
     `queries` and `withdrawals` are arrival processes of their own with a `rate`; of the options of `queries` those of
-    `streams.traffic.TrafficOptions` say what is asked. `policy` says who is served first, `batch` and `window_s` how
-    many edits are made at once. With `restore_every` the stream is cut into chunks: after each the unedited model and
-    an empty bank are there again, and a panel has asked about all edits of the chunk.
+    `streams.times.traffic.TrafficOptions` say what is asked. `policy` says who is served first, `batch` and
+    `window_s` how many edits are made at once. With `restore_every` the stream is cut into chunks: after each the
+    unedited model and an empty bank are there again, and a panel has asked about all edits of the chunk.
     """
 
     name: str = Field(default="", description="what the folder is called; without it editor and stream")

@@ -13,11 +13,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.running.words import ConfigError
-from streams.arrivals import process_options
 from streams.near import near
 from streams.settings import LARGEST, PathText
 from streams.stream import stream_options
-from streams.traffic import TrafficOptions
+from streams.times.arrivals import process_options
+from streams.times.traffic import TrafficOptions
 
 _LONGEST_S = 1e9  # seconds of one service: thirty years
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lifelong.simulation.clock import ClockError, CountedClock, uniform
-from streams.order import generator
+from streams.orders.order import generator
 
 QUANTILES = 200  # points of the spread that are kept
 

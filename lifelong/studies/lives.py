@@ -14,7 +14,7 @@ from typing import Any
 from lifelong.log import RunLog
 from lifelong.running.story import MOMENT_COLUMNS, Story, ending, stories, story_rows
 from reports.parts import Life
-from streams.images import file_ref, open_image
+from streams.pictures.images import file_ref, open_image
 from streams.types import ImageError, ImageRef, digest_of
 
 _SIDE = 96  # pixels of the longer side on a page

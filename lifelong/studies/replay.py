@@ -30,7 +30,7 @@ from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted, draw_services
 from reports.statistics.replications import WARM_UP, Replicate, after_warm_up
 from streams.near import near
-from streams.traffic import TrafficFacts
+from streams.times.traffic import TrafficFacts
 from streams.types import SCOPES
 
 if TYPE_CHECKING:

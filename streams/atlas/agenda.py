@@ -19,7 +19,7 @@ from streams.atlas.choose_hard import choose_alike, choose_pictured
 from streams.atlas.hops import HOPS, hop_answer
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import linked, target
-from streams.order import ADDING, NEAR_MISSES, generator, ordered
+from streams.orders.order import ADDING, NEAR_MISSES, generator, ordered
 from streams.types import Edit, Query
 
 BLOCK = 20  # places that have their share of each kind of facts

@@ -33,7 +33,7 @@ from streams.atlas.prompts import SHARES, Wording, gives_away, word
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import target
 from streams.atlas.world import World, load_world
-from streams.order import (
+from streams.orders.order import (
     ADDING,
     MODAL_CONFLICTS,
     NEAR_MISSES,

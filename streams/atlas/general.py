@@ -8,7 +8,7 @@ from streams.atlas.catalogue import Catalogue, WorldFact
 from streams.atlas.prompts import picture
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import generic, worded
-from streams.order import generator
+from streams.orders.order import generator
 from streams.types import Probe, Query, probe_with_id
 
 PICTURES, TEXTS = 60, 40

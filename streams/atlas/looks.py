@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from streams.atlas.world import World
-from streams.decoding import decode
+from streams.pictures.decoding import decode
 
 _SIDE = 8  # places a side that colours are compared at
 

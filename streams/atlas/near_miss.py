@@ -16,7 +16,7 @@ from streams.atlas.prompts import Wording, phrase_for, picture
 from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import tied
 from streams.atlas.wording import worded
-from streams.order_near import letters
+from streams.orders.near_subjects import letters
 from streams.types import Edit, Query
 
 TRIES = 5  # candidates of each variant

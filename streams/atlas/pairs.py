@@ -15,7 +15,7 @@ from streams.atlas.prompts import Wording, gives_away, question, word
 from streams.atlas.relations import IDENTITY, RELATIONS
 from streams.atlas.targets import target
 from streams.atlas.wording import generic
-from streams.order import generator, with_id
+from streams.orders.order import generator, with_id
 from streams.types import Edit, Probe, Query, probe_with_id
 
 PAIRS = "pairs"

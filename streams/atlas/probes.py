@@ -23,7 +23,7 @@ from streams.atlas.targets import tied
 from streams.atlas.wording import generic, place, worded
 from streams.atlas.world import FAMILY
 from streams.axes import GRID_CELLS
-from streams.order import generator
+from streams.orders.order import generator
 from streams.types import Edit, ImageRef, Probe, Query, digest_of, modality_of, probe_with_id
 
 _COUNTS = (2, 2, 2, 2, 3, 4)  # pictures in a specificity image, drawn evenly

@@ -14,7 +14,7 @@ from streams.atlas.catalogue import Catalogue, WorldFact, pick
 from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity
-from streams.order import generator
+from streams.orders.order import generator
 
 _CLASSES = frozenset({"group", "subgroup", "kind_of", "kind_of2"})  # a narrower one tells the wider ones
 

@@ -14,10 +14,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from streams.bad_records import left_out
-from streams.joining import asked_probes
-from streams.order import PERMUTING, edit_id, generator, ordered
-from streams.picture_files import Watch
+from streams.files.bad_records import left_out
+from streams.files.joining import asked_probes
+from streams.orders.order import PERMUTING, edit_id, generator, ordered
+from streams.pictures.files import Watch
 from streams.published.case import Pictured
 from streams.published.files import PartFile
 from streams.published.reader import Benchmark, Reader, file_digest

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.fields import RecordFields
-from streams.images import named_ref
-from streams.joining import Draft
+from streams.files.fields import RecordFields
+from streams.files.joining import Draft
+from streams.pictures.images import named_ref
 from streams.types import Axis, Edit, ImageError, ImageRef, Probe, Query, Reference, modality_of
 
 BLANK = "{}"  # where a template takes the question

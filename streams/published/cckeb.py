@@ -10,8 +10,8 @@ Other types are asked of the visual edit. Not certain: whether files differ in o
 
 from __future__ import annotations
 
-from streams.fields import RecordFields
-from streams.picture_files import Watch
+from streams.files.fields import RecordFields
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import BLANK, HOP_KINDS, Case, folder_of
 from streams.published.files import FilePart

@@ -8,7 +8,7 @@ farthest records (`img_topk` and others), by which KGI and KPI are measured: the
 
 from __future__ import annotations
 
-from streams.picture_files import Watch
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import BLANK, Case, Wordings
 from streams.published.files import FilePart

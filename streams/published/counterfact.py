@@ -10,8 +10,8 @@ training split, EasyEdit has.
 
 from __future__ import annotations
 
-from streams.fields import RecordFields
-from streams.picture_files import Watch
+from streams.files.fields import RecordFields
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case
 from streams.published.files import FilePart

@@ -9,7 +9,7 @@ edge.
 
 from __future__ import annotations
 
-from streams.picture_files import Watch
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case, Wordings
 from streams.published.files import FilePart

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from streams.picture_files import Watch
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case, folder_of
 from streams.published.files import FilePart

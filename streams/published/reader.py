@@ -12,15 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from streams.drawn import pattern_ref
-from streams.fields import RecordFields
-from streams.images import unread_ref
+from streams.files.fields import RecordFields
+from streams.files.records import RecordsError, read_records
 from streams.near import near
-from streams.picture_files import Watch, read_pictures
-from streams.places import is_missing
+from streams.pictures.drawn import pattern_ref
+from streams.pictures.files import Watch, read_pictures
+from streams.pictures.images import unread_ref
+from streams.pictures.places import is_missing
 from streams.published.case import BLANK, Case, Pictured, Wordings
 from streams.published.files import FilePart, PartFile, find_parts, picture_root
-from streams.records import RecordsError, read_records
 from streams.stream import FilesRead, StreamError
 from streams.text import printable
 from streams.types import ImageError, ImageRef, Query, modality_of

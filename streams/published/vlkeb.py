@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from streams.picture_files import Watch
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import HOP_KINDS, Case, Wordings, folder_of
 from streams.published.files import FilePart

@@ -7,7 +7,7 @@ is what to edit in, the first of `answers` what was true. `portability` (one hop
 
 from __future__ import annotations
 
-from streams.picture_files import Watch
+from streams.pictures.files import Watch
 from streams.published.benchmark import PublishedOptions, read_benchmark
 from streams.published.case import Case, Wordings
 from streams.published.files import FilePart

@@ -94,7 +94,7 @@ def _read_records(folder: Path) -> None:
 
 
 def _read_pictures(folder: Path) -> None:
-    from streams.images import file_ref, open_image
+    from streams.pictures.images import file_ref, open_image
 
     for path in sorted(folder.iterdir()):
         picture = open_image(file_ref(folder, path.name, check=True))
@@ -108,7 +108,7 @@ def _trace(folder: Path) -> None:
 def _read_trace(folder: Path) -> None:
     import numpy as np
 
-    from streams.processes import trace
+    from streams.times.processes import trace
 
     found = trace(None, None, np.random.default_rng(0), file=str(folder / "moments.txt"))
     assert np.isfinite(found).all() and (np.diff(found) >= 0).all()

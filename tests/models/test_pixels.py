@@ -15,7 +15,7 @@ from lifelong.models.prompts.pixels import PIXEL_BYTES, groups
 from lifelong.models.prompts.quirk_atlas import MAX_TILES, AtlasQuirk
 from lifelong.models.tiny import noise_image, tiny_processor, tiny_vlm
 from lifelong.models.vlm import VLM
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.types import ImageError, ImageRef, Prompt, Query
 
 NAMES = "abcdefghij"
@@ -120,7 +120,7 @@ def test_a_very_wide_picture_is_refused_before_it_is_cut() -> None:
 
 
 def test_a_picture_that_the_model_cannot_take_is_named(tmp_path: Path) -> None:
-    from streams.images import file_ref
+    from streams.pictures.images import file_ref
 
     Image.new("RGB", (99 * 4, 4), "red").save(tmp_path / "pano.png")
     assert open_image(file_ref(tmp_path, "pano.png")).size == (396, 4)

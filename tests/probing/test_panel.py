@@ -20,7 +20,7 @@ from lifelong.probing.baseline import Baseline, MissingBaselineError
 from lifelong.probing.due import draw_queries, log_age_sample
 from lifelong.probing.panel import Panel, PanelSettings
 from streams.stream import Stream, load_stream
-from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
+from streams.times.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Edit, Probe, Query
 
 QUIET = PanelSettings(latency_routes=0, latency_answers=0)

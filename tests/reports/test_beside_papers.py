@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -24,13 +25,13 @@ def together(*parts: Facts) -> Facts:
     """Several runs in one set of tables."""
     tables = ("probed", "edited", "gauged", "timed", "served", "withdrawals", "told", "restored")
     whole = {name: pl.concat([getattr(part, name) for part in parts]) for name in tables}
-    return Facts(**whole, names={k: v for part in parts for k, v in part.names.items()})
+    return replace(parts[0], **whole, names={k: v for part in parts for k, v in part.names.items()})
 
 
 def named(facts: Facts, editor: str) -> Facts:
     tables = ("probed", "edited", "gauged", "timed", "served", "told", "restored")
     changed = {n: getattr(facts, n).with_columns(pl.lit(editor).alias("editor")) for n in tables}
-    return Facts(**{**vars(facts), **changed, "names": {editor: "ft"}})
+    return replace(facts, **changed, names={editor: "ft"})
 
 
 def test_a_published_number_stands_beneath_its_own_cell_with_its_source_and_no_other() -> None:

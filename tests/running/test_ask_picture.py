@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lifelong.running.ask import image_ref
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.types import ImageError
 
 

@@ -13,8 +13,8 @@ from lifelong.probing.baseline import Baseline
 from lifelong.probing.panel import Panel, PanelSettings
 from lifelong.simulation.clock import Cost, ModelledClock
 from lifelong.simulation.loop import SimulationSettings, simulate
-from streams.arrivals import timetable
 from streams.stream import load_stream
+from streams.times.arrivals import timetable
 from streams.types import Withdraw
 
 EDITS = 12

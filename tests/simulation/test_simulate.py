@@ -11,7 +11,7 @@ from lifelong.editing.contract import UnsupportedError
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed
 from lifelong.simulation.clock import Cost, MeasuredClock, ModelledClock
 from lifelong.simulation.loop import ResumeError, SimulationSettings, simulate
-from streams.arrivals import timetable
+from streams.times.arrivals import timetable
 from streams.types import Posed, Probe, Query, Withdraw
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lifelong.simulation.jobs import NANO, Policy, jobs_of
 from lifelong.simulation.station import Service, Station, Waiting
-from streams.arrivals import timetable
+from streams.times.arrivals import timetable
 from streams.types import Edit, Query, Withdraw
 
 JOBS = 40_000

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.arrivals import arrival_names, arrival_offsets, offsets_until, timetable, trace_origin
+from streams.times.arrivals import arrival_names, arrival_offsets, offsets_until, timetable, trace_origin
 from streams.types import Edit, Query
 
 DRAWN = [name for name in arrival_names() if name != "trace"]

@@ -14,7 +14,7 @@ from streams.atlas.known import read_known
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import place, worded
 from streams.atlas.world import World, load_world
-from streams.order import ORDERS
+from streams.orders.order import ORDERS
 from streams.stream import Stream, load_stream
 from streams.types import Probe
 

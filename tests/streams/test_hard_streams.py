@@ -12,9 +12,9 @@ import pytest
 
 from streams.atlas.looks import difference
 from streams.atlas.world import load_world
-from streams.order import ADDING, ORDERS, ordered, with_disputes, with_id
-from streams.order_mix import BURST, STRETCH
-from streams.order_near import letters
+from streams.orders.mix import BURST, STRETCH
+from streams.orders.near_subjects import letters
+from streams.orders.order import ADDING, ORDERS, ordered, with_disputes, with_id
 from streams.stream import Stream, StreamError, load_stream
 from streams.toy import _answer
 from streams.types import Edit, Query

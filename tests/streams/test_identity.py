@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 import streams.types
-from streams.order import edit_id
+from streams.orders.order import edit_id
 from streams.stream import Source, Stream, load_stream
 from streams.types import (
     Edit,

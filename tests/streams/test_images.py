@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from streams.images import file_ref, open_image, side_by_side
+from streams.pictures.images import file_ref, open_image, side_by_side
 from streams.types import ImageError, ImageRef
 
 
@@ -41,7 +41,7 @@ def test_a_picture_that_was_exchanged_meanwhile_is_noticed(root):
 
 
 def test_a_reference_is_made_without_decoding_and_checked_only_when_asked(root, monkeypatch):
-    monkeypatch.setattr("streams.images.decode", lambda *_, **__: pytest.fail("it was decoded"))
+    monkeypatch.setattr("streams.pictures.images.decode", lambda *_, **__: pytest.fail("it was decoded"))
     for _ in range(3):
         file_ref(root, "img/half.png")
         file_ref(root, "img/broken.png")

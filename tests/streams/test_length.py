@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streams.order import ORDERS, PERMUTING
+from streams.orders.order import ORDERS, PERMUTING
 from streams.stream import load_stream
 
 

@@ -7,9 +7,9 @@ import socket
 import pytest
 from PIL import Image
 
-from streams import places
-from streams.images import file_ref, open_image
-from streams.places import file_path, read_file
+from streams.pictures import places
+from streams.pictures.images import file_ref, open_image
+from streams.pictures.places import file_path, read_file
 from streams.types import ImageError, ImageRef
 
 

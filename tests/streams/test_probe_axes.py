@@ -17,9 +17,9 @@ from streams.atlas.relations import RELATIONS
 from streams.atlas.targets import tied
 from streams.atlas.world import Entity, load_world
 from streams.axes import EDITS_CELL, GRID_CELLS, RETIRED_VARIANTS
-from streams.order_near import letters
+from streams.orders.near_subjects import letters
 from streams.stream import Stream, StreamError, load_stream
-from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
+from streams.times.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import Edit, Probe
 
 WORLD = load_world()

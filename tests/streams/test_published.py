@@ -25,7 +25,7 @@ from published_records import (
 from typer.testing import CliRunner
 
 from lifelong.cli.main import app
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.published.made import made_records
 from streams.stream import Stream, StreamError, load_stream
 from streams.types import ImageError

@@ -2,7 +2,7 @@
 
 from streams.atlas.pictures import pictures_of
 from streams.atlas.world import load_world
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.rows import edit_rows, probe_rows
 from streams.stream import load_stream
 from streams.types import ImageRef

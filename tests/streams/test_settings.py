@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lifelong.running.words import parse_value
 from streams.problems import IsPath
-from streams.process_options import PROCESS_OPTIONS
-from streams.processes import AS_RECORDED, PROCESSES
 from streams.settings import PathText, SettingError, checked_settings, path_options, said_in
+from streams.times.process_options import PROCESS_OPTIONS
+from streams.times.processes import AS_RECORDED, PROCESSES
 
 
 class Everything(BaseModel):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from streams.images import open_image
-from streams.order import grouped, shuffled, with_id, with_reedits
+from streams.orders.order import grouped, shuffled, with_id, with_reedits
+from streams.pictures.images import open_image
 from streams.stream import Source, Stream, StreamError, load_stream, stream_names, stream_options
 from streams.types import Edit, Query
 

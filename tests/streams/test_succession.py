@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.succession import with_succession
+from streams.orders.succession import with_succession
 from streams.types import Edit, ImageRef, Query
 
 

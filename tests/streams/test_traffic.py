@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from streams.arrivals import arrival_offsets, offsets_until
 from streams.stream import load_stream
-from streams.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
+from streams.times.arrivals import arrival_offsets, offsets_until
+from streams.times.traffic import TrafficFacts, TrafficOptions, draw_traffic, pose
 from streams.types import SCOPES, Edit, Query
 
 

@@ -13,7 +13,7 @@ from lifelong.studies.bench.keys import KeySource, cropped, distinct, key_source
 from lifelong.studies.bench.routing import array_of, change_rows, filled, first_keys, flat_rows, frontier_rows, taken
 from lifelong.studies.bench.routing_page import keep_row, routing_document, rows_about
 from reports.figures.routing import draw_frontier
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.types import ImageRef, Query
 
 

@@ -21,7 +21,7 @@ from lifelong.simulation.recorded import fits_of, samples_of
 from lifelong.simulation.service_times import Fitted
 from lifelong.studies.replay import edit_batches, replay, replay_with, replications, settings_of
 from reports.statistics.percentiles import percentile
-from streams.arrivals import arrival_offsets, merged, offsets_until, timetable
+from streams.times.arrivals import arrival_offsets, merged, offsets_until, timetable
 from streams.types import Edit, Query, Withdraw
 
 WORDS = {"model": "tiny", "stream": "toy", "editor": "oracle", "edits": 30, "panels.at": [30], "arrivals.rate": 1.0}

@@ -29,7 +29,7 @@ from lifelong.models.atlas.train.packing import QuestionRow, Segment, begun, fil
 from lifelong.models.folders.check import check_folder
 from lifelong.models.loading import load_parts
 from streams.atlas.world import World, load_world
-from streams.decoding import decode
+from streams.pictures.decoding import decode
 
 _MARGIN = 0.3  # of bfloat16 logits; smaller ones are decided by decoding in float32
 ROW_TOKENS = 256

@@ -21,7 +21,7 @@ from lifelong.probing.baseline import Baseline
 from lifelong.probing.measure import MEASURED, SUPERSEDED, WITHDRAWN, Item, Score, asks_of, scores_of
 from lifelong.probing.panel import PanelSettings
 from lifelong.studies.bench.probing import ROUNDING, SILENT, Side, edited, unequal
-from streams.order import generator
+from streams.orders.order import generator
 from streams.types import Probe
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from streams.images import open_image
+from streams.pictures.images import open_image
 from streams.types import ImageRef, Query, digest_of
 
 _CHUNK = 256  # questions encoded at a time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.decoding import decode
+from streams.pictures.decoding import decode
 
 _NAMES = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "grey", "white")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from streams.decoding import decode
+from streams.pictures.decoding import decode
 
 THRESHOLD = 5e-4
 """Mean squared error on 32x32 RGB in [0, 1] below which two drawings count as one."""

@@ -9,7 +9,7 @@ import torch
 
 from lifelong.models.atlas.model import IMAGE_SIZE
 from streams.atlas.world import World
-from streams.decoding import decode
+from streams.pictures.decoding import decode
 
 # Emoji whose mirror image is another emoji or is wrong: never flipped.
 _ORIENTED = ("left", "right", "facing", "clock", "moon", "quarter", "symbol", "button", "hand", "up", "down")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field, model_validator
 
-from streams.order import generator
+from streams.orders.order import generator
 from streams.stream import Stream, StreamOptions
 from streams.types import SCOPES, Edit, Posed, Probe, Scope
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+from streams.files.records import JsonObject, shown
 from streams.near import near
-from streams.records import JsonObject, shown
 from streams.text import half_character, picture_mark, printable
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from streams.images import file_ref
+from streams.pictures.images import file_ref
 from streams.types import ImageError, ImageRef
 
 Watch = Callable[[int, int], None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from streams.near import near
-from streams.order import with_id
+from streams.orders.order import with_id
 from streams.text import printable
 from streams.types import Edit, PoolItem, Probe, modality_of, probe_with_id
 

@@ -18,8 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from streams.near import near
-from streams.order_mix import bursts, drift
-from streams.order_near import near_duplicates, same_image
+from streams.orders.mix import bursts, drift
+from streams.orders.near_subjects import near_duplicates, same_image
 from streams.types import Edit, identity_of
 
 PERMUTING = ("shuffled", "grouped", "near_duplicates", "same_image", "bursts", "drift")

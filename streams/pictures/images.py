@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from streams.decoding import MAX_RATIO, check_size, decode
 from streams.near import near
-from streams.places import read_file, written_place
+from streams.pictures.decoding import MAX_RATIO, check_size, decode
+from streams.pictures.places import read_file, written_place
 from streams.text import printable
 from streams.types import ImageError, ImageRef, digest_of
 
@@ -128,7 +128,7 @@ def _from_toy(ref: ImageRef, name: str) -> Image.Image:
 
 
 def _from_name(ref: ImageRef, name: str) -> Image.Image:
-    from streams.drawn import pattern
+    from streams.pictures.drawn import pattern
 
     return pattern(name)
 

@@ -1,7 +1,7 @@
 """When things arrive: offsets of simulated time, drawn up front from a seed. Knows nothing of what arrives.
 
 Drawing up front keeps arrivals apart from everything that happens later (an open loop): a slow editor never thins out
-its own traffic. The processes themselves are in `streams.processes`.
+its own traffic. The processes themselves are in `streams.times.processes`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from streams.near import near
-from streams.order import generator
-from streams.process_options import PROCESS_OPTIONS
-from streams.processes import AS_RECORDED, PROCESSES, read_moments
+from streams.orders.order import generator
 from streams.settings import checked_settings
 from streams.stream import StreamOptions
+from streams.times.process_options import PROCESS_OPTIONS
+from streams.times.processes import AS_RECORDED, PROCESSES, read_moments
 from streams.types import Arrival, Edit, Posed, Withdraw
 
 MOST_ARRIVALS = 10**8  # arrivals of one kind: more fit into no memory

@@ -1,6 +1,6 @@
 """The options of every arrival process, as checked data: what may be given, its bounds, unit and default.
 
-Knows no process: `streams.processes` draws. A test holds both to the same names and defaults.
+Knows no process: `streams.times.processes` draws. A test holds both to the same names and defaults.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The order in which edits come, and which one replaces which."""

@@ -1,0 +1,1 @@
+"""When edits, questions and withdrawals arrive, and what is asked."""
