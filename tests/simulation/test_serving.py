@@ -72,7 +72,7 @@ def test_answers_that_are_stale_come_before_the_edit_is_visible(overtaking) -> N
 
 
 @pytest.mark.parametrize("policy", ["fifo", "queries_first", "preempt"])
-@pytest.mark.parametrize("editor", ["grace", "rag"])
+@pytest.mark.parametrize("editor", ["grace", pytest.param("rag", marks=pytest.mark.soak)])
 def test_law_1_no_quality_depends_on_traffic_or_policy(folder, editor: str, policy: str) -> None:
     """Exactly, but for the rounding of a route's score: which keys share a batch depends on who asks first."""
     busy, quiet = run(folder, editor=editor, policy=policy, **TRAFFIC), run(folder, editor=editor, **QUIET)
@@ -123,7 +123,7 @@ def test_littles_law_holds_for_queries_too(folder, served) -> None:
     assert gauges["in_system_mean"] == pytest.approx(gauges["served_per_s"] * mean_s, rel=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["fifo", "preempt"])
+@pytest.mark.parametrize("policy", [pytest.param("fifo", marks=pytest.mark.soak), "preempt"])
 def test_law_11_with_traffic_interrupted_and_resumed_equals_uninterrupted(
     folder, tmp_path, policy, monkeypatch
 ) -> None:
