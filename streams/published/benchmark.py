@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -156,15 +157,18 @@ class _Learning:
             )
         self.digest = digest_of(*(d.text for d in here), *(file_digest(file.path) for file in self._files))
 
+    @cached_property
+    def _drafts(self) -> list[Pictured]:
+        return [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
+
     def first(self, n: int) -> list[Pictured]:
         """Return the first n drafts of what may be learnt from; none where there is nothing, or none is whole."""
-        drafts = [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
-        return self._reader.pictured(drafts, n, None)
+        return self._reader.pictured(self._drafts, n, None)
 
     def pool(self, n: int, seed: int) -> Pool:
         """Return n items none of which asks what an edit of the stream asks; raises `StreamError` without any."""
         options, name = self._options, self._benchmark.name
-        drafts = [*self._here, *(draft for file in self._files for draft in self._reader.drafts(file))]
+        drafts = self._drafts
         if not drafts and not self._reader.reading.records:
             raise StreamError(f"{name}: {self._benchmark.without_training(options.root)}")
         asked = {_question(draft) for draft in self._edited}

@@ -505,6 +505,15 @@ def test_made_records_are_read_as_zsre_and_each_is_about_another_subject(tmp_pat
     assert runner.invoke(app, ["stream", "make", "99999999", "-o", str(tmp_path)]).exit_code != 0
 
 
+def test_a_training_file_is_read_once_for_untouched_questions_and_for_the_pool(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, "evqa")
+    write_records(tmp_path / TRAIN["evqa"], [five(0), five(1), {"src": "x"}, {"src": "y"}])
+    stream = read(tmp_path, "evqa", general=1, edits=2)
+    assert stream.general
+    with pytest.raises(StreamError, match="2 of 4 records cannot be used"):
+        stream.pool(2, 0)
+
+
 def test_a_record_of_two_edits_is_bad_once(tmp_path: Path) -> None:
     write_benchmark(tmp_path, "cckeb")
     (tmp_path / "p/1.png").unlink()
