@@ -93,8 +93,11 @@ class HomePanel:
         self.retired = retired
         return [*self._ask(step, sim_s, [i for i in history if i not in retired])]
 
-    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None, before: int = 0) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history, retired=None, before=0, counts=None) -> None:
         self.restored = len(list(rows))
+
+    def counts(self) -> dict[str, int]:
+        return {}
 
     def restart(self) -> None:
         self.restarted += 1
@@ -134,8 +137,11 @@ class SilentPanel:
     ) -> list:
         return []
 
-    def restore(self, rows: Iterable[Probed | Timed], history: Sequence[str], retired=None, before: int = 0) -> None:
+    def restore(self, rows: Iterable[Probed | Timed], history, retired=None, before=0, counts=None) -> None:
         return None
+
+    def counts(self) -> dict[str, int]:
+        return {}
 
     def restart(self) -> None:
         return None

@@ -131,13 +131,20 @@ class Panel:
         history: Sequence[str] = (),
         retired: Mapping[str, str] | None = None,
         before: int = 0,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
         """Rebuild the memory from the facts committed before a resume, so that `reused` comes out equal too.
 
         `rows` in the order in which they were committed; `history` and `retired` as for `full` (what is not given is
-        read off the rows). `before` counts the edits that were made before the first of the history.
+        read off the rows). `before` counts the edits that were made before the first of the history, `counts` is what
+        `counts` returned at the checkpoint.
         """
         self.memory = Memory.restored(rows, history, retired, before)
+        self._spent = Spent(**(counts or {}))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many probes were asked since the last full panel, reused, and not finite."""
+        return {"asked": self._spent.asked, "reused": self._spent.reused, "not_finite": self._spent.not_finite}
 
     def restart(self) -> None:
         """Forget all edits and answers, not what was encoded: the editor was put back to its beginning."""

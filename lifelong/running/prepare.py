@@ -325,8 +325,12 @@ def run_loop(
     steps: Sequence[int],
     saved: State | None,
     on_event: Callable[[Mapping[str, Any]], None],
-) -> None:
-    """Run the event loop from its beginning or a checkpoint, with full panels at `steps` and at the stream's end."""
+    leaves: Callable[[], object] = lambda: False,
+) -> bool:
+    """Run the event loop from its beginning or a checkpoint, with full panels at `steps` and at the stream's end.
+
+    Returns whether it came to the stream's end: not where `leaves` (asked after every edit) made it end before.
+    """
     from lifelong.simulation.loop import SimulationSettings, simulate
     from lifelong.simulation.queries import Desk
     from streams.types import Posed
@@ -334,7 +338,7 @@ def run_loop(
     config = ready.config
     arrivals = arrivals_of(config, ready.stream)
     posed = (a.item.probe.query for a in arrivals if isinstance(a.item, Posed))
-    simulate(
+    return simulate(
         arrivals,
         editor,
         panel,
@@ -352,4 +356,5 @@ def run_loop(
         desk=Desk(ready.vlm, editor, panel.baseline, posed),
         knowledge_of=lambda edit: panel.baseline.knowledge_of(edit.query, ready.stream.truths(edit.id)),
         on_event=on_event,
+        leaves=leaves,
     )

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from lifelong.running.prepare import Prepared, baseline_of, due_of, panel_of, pr
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
-from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
+from lifelong.running.signals import Stopped, asked_to_stop, mark_told, patient
 from lifelong.running.words import ConfigError, to_toml
 from lifelong.simulation.roles import edits_made
 from streams.rows import edit_rows, probe_rows
@@ -58,7 +59,7 @@ def run(
     `changes` are keys of the configuration: `editor="grace"`, `**{"editor.radius": 0.8}`, or nested dictionaries; an
     editor may be a class. A finished run is returned as it is. `resume` goes on with a partial one, `fresh` replaces
     what is there. Raises `ConfigError`, `LogError` and the parts' own errors; committed panels are kept, also after
-    Ctrl-C.
+    Ctrl-C. A command that is asked to stop ends the edit or panel at work, and commits everything until then.
     """
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
@@ -118,7 +119,7 @@ def _says_what_is_kept(progress: Progress) -> Iterator[list[RunLog]]:
         if logs:
             saved = logs[0].checkpoint()
             edits = 0 if saved is None else edits_made(saved)
-            kept = f"committed panels are kept: {edits} of {progress.total} edits in {logs[0].folder}"
+            kept = f"{edits} of {progress.total} edits are kept in {logs[0].folder}"
             progress.say(f"stopped; {kept}. Go on with --resume.")
         else:
             progress.say("stopped before it began.")
@@ -233,8 +234,10 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
             0 if saved is None else edits_made(saved),
             Remaining(due, steps, config.panels.latency_growth),
         )
-        with watch.on("simulate"):
-            run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
+        with watch.on("simulate"), patient():
+            show = partial(_show, progress)
+            if not run_loop(ready, editor, panel, log, steps, saved, show, leaves=asked_to_stop):
+                raise Stopped(asked_to_stop())
     finally:
         editor.close()
     known = {} if learnt is None else dict(learnt.meta)
@@ -255,7 +258,6 @@ def _learnt(ready: Prepared, progress: Progress) -> State | None:
 
 
 def _show(progress: Progress, event: Mapping[str, Any]) -> None:
-    stop_if_asked()
     if event["kind"] == "note":
         progress.say(str(event["text"]))
     elif event["kind"] == "panel":

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE_S = 10.0
-"""How long a process may take to end after it was asked to, before it is killed."""
+GRACE_S = 60.0
+"""How long a process may take to end after it was asked to, before it is killed: a panel at work is ended first."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,22 +36,34 @@ class Stopped(BaseException):  # not a KeyboardInterrupt: libraries of command l
 
 
 class _Handler:
-    """What handles signals while a command works; `number` is the first one that came."""
+    """What handles signals while a command works; `number` is the first one that came.
+
+    `patient`: whoever works asks by itself, and must not be torn out of it.
+    """
 
     def __init__(self) -> None:
         self.number = 0
+        self.patient = False
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        if not self.number:
-            self.number = number
-            raise Stopped(number)
-        if number == signal.SIGINT:
+        first, self.number = not self.number, self.number or number
+        if first and self.patient:
+            os.write(2, _PATIENT)  # a handler must not print: the print that it interrupts may hold the stream
+        elif first or (self.patient and number == signal.SIGINT):
+            self.patient = False
+            raise Stopped(self.number)
+        elif number == signal.SIGINT:
             os._exit(128 + number)
+
+
+_PATIENT = b"lifelong: stopping: the edit or panel at work is finished and committed first; Ctrl-C leaves at once.\n"
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Turn the first of Ctrl-C, SIGTERM and SIGHUP into `Stopped`, raised in the body; a second Ctrl-C ends at once.
+
+    In a part that is `patient` the first one waits for it, the second Ctrl-C raises, and the third ends at once.
 
     To be entered in the main thread, by a command; in Python a `KeyboardInterrupt` remains what it is. What a library
     makes of an exception that meets it at work (a file that cannot be written, say) is `Stopped` again afterwards.
@@ -74,10 +86,30 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, known)
 
 
+@contextmanager
+def patient() -> Iterator[None]:
+    """Let the body end by itself where a signal comes: it looks at `asked_to_stop`; a second Ctrl-C raises `Stopped`.
+
+    Without `stoppable` around it this does nothing.
+    """
+    handlers = _handlers()
+    try:
+        for handler in handlers:
+            handler.patient = True
+        yield
+    finally:
+        for handler in handlers:
+            handler.patient = False
+
+
 def asked_to_stop() -> int:
     """Return the signal that asked this process to stop, 0 where none did."""
-    handlers = (signal.getsignal(number) for number in STOP_SIGNALS)
-    return max((handler.number for handler in handlers if isinstance(handler, _Handler)), default=0)
+    return max((handler.number for handler in _handlers()), default=0)
+
+
+def _handlers() -> list[_Handler]:
+    known = (signal.getsignal(number) for number in STOP_SIGNALS)
+    return [handler for handler in known if isinstance(handler, _Handler)]
 
 
 def stop_if_asked() -> None:

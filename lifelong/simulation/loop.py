@@ -47,15 +47,22 @@ def simulate(
     desk: Desk | None = None,
     knowledge_of: Callable[[Edit], str] = lambda edit: "",
     on_event: OnEvent | None = None,
-) -> None:
-    """Run a stream to its end, committing facts to the log at every full panel.
+    leaves: Callable[[], object] = lambda: False,
+) -> bool:
+    """Run a stream to its end, committing facts to the log at every full panel; returns whether it came to its end.
 
     `desk` answers the queries among the arrivals. `knowledge_of` says what the frozen model knew of an edit's fact
     (`Edited.knowledge`). `resume` is the checkpoint of the log's last panel. `on_event` is told of each batch, panel
-    and note (plain dictionaries with a `kind`), for a display. Raises `ValueError` for arrivals or settings that
-    cannot be simulated, `ResumeError`, and whatever the parts raise; panels committed before stay readable.
+    and note (plain dictionaries with a `kind`), for a display. `leaves` is asked after each service, and its panel
+    where one is due: where it is true, what came since the last panel is committed as well, and the loop ends there.
+    Raises `ValueError` for arrivals or settings that cannot be simulated, `ResumeError`, and whatever the parts
+    raise; panels committed before stay readable.
     """
-    _Loop(arrivals, editor, panel, clock, settings, log, desk, knowledge_of, on_event).run(resume)
+    return _Loop(arrivals, editor, panel, clock, settings, log, desk, knowledge_of, on_event, leaves).run(resume)
+
+
+class _Left(Exception):
+    """The loop was asked to end before the stream's end, and everything is committed."""
 
 
 class _Loop:
@@ -72,13 +79,14 @@ class _Loop:
         desk: Desk | None,
         knowledge_of: Callable[[Edit], str],
         on_event: OnEvent | None,
+        leaves: Callable[[], object],
     ) -> None:
         check_settings(settings, clock.measures, editor.turn)
         turn = settings.batch or editor.turn
         self.jobs = jobs_of(arrivals, turn, settings.window_s, settings.restore_every)
         self.editor, self.panel, self.clock, self.log = editor, panel, clock, log
         self.settings, self.tell = settings, on_event or (lambda event: None)
-        self.knowledge_of = knowledge_of
+        self.knowledge_of, self.leaves = knowledge_of, leaves
         others = (settings.policy, str(settings.window_s))
         others += (f"restored every {settings.restore_every}",) if settings.restore_every else ()
         self.digest = arrivals_digest(arrivals, turn, settings.workers, *others)
@@ -92,7 +100,7 @@ class _Loop:
         self.places = {place: n for n, place in enumerate(j.arrivals[0] for j in self.jobs if j.posed is not None)}
         if self.places and desk is None:
             raise ValueError(f"{len(self.places)} queries arrive and nobody answers them: give a `desk`.")
-        self.happened = self.finished = self.panels = 0
+        self.happened = self.finished = self.commits = 0
         self.done: dict[int, Done] = {}  # measured work of jobs in service
         self.before = 0  # edits before the model was put back last
         self.history: list[str] = []  # visible edits since then in order, and the same as a set
@@ -104,15 +112,19 @@ class _Loop:
         self.queries = Queries(desk, clock, editor)
         self.unedited = State({}, {})
 
-    def run(self, resume: State | None) -> None:
-        """Run to the end of the stream, from its beginning or from a checkpoint."""
+    def run(self, resume: State | None) -> bool:
+        """Run to the end of the stream, from its beginning or from a checkpoint; returns whether it came there."""
         if self.settings.restore_every:
             self.unedited = copied(self.editor.state())
         now, jobs, submitted = (0, {}, 0) if resume is None else self._restore(resume)
         if self.finished < len(self.jobs):
             self.tally.begin()
             moments = [moment for moment, _, _ in self.events]
-            self.station.run(moments, self._happens, first=self.happened, now=now, jobs=jobs, submitted=submitted)
+            try:
+                self.station.run(moments, self._happens, first=self.happened, now=now, jobs=jobs, submitted=submitted)
+            except _Left:
+                return False
+        return True
 
     def _happens(self, event: int) -> None:
         moment, is_job, number = self.events[event]
@@ -159,6 +171,8 @@ class _Loop:
             self._hold_panel(step, service.ended, last)
         if self._chunk_is_full and not last:
             self._restart(service.ended)
+        if not last and self.leaves():
+            self._leave(service.ended)
 
     @property
     def step(self) -> int:
@@ -250,10 +264,20 @@ class _Loop:
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
         if self.places:
             self.facts += self.queries.tally.queue(step, sim_s, "traffic")
-        with self.tally.on("commit"):
-            self.log.commit(self.panels, self.facts, self._state(now))
-        self.facts, self.panels = [], self.panels + 1
+        self._commit(now)
         self.tell({"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last, "facts": facts})
+
+    def _leave(self, now: int) -> None:
+        """Commit what came since the last panel, and end the loop."""
+        self._flush()
+        if self.facts:
+            self._commit(now)
+        raise _Left
+
+    def _commit(self, now: int) -> None:
+        with self.tally.on("commit"):
+            self.log.commit(self.commits, self.facts, self._state(now))
+        self.facts, self.commits = [], self.commits + 1
 
     def _state(self, now: int) -> State:
         inner = self.editor.state()
@@ -265,7 +289,8 @@ class _Loop:
             "submitted": submitted,
             "jobs": [[number, asdict(known)] for number, known in jobs.items()],
             "finished": self.finished,
-            "panels": self.panels + 1,
+            "commits": self.commits + 1,
+            "asked": dict(self.panel.counts()),
             "before": self.before,
             "history": self.history,
             "retired": self.retired,
@@ -278,12 +303,12 @@ class _Loop:
     def _restore(self, saved: State) -> tuple[int, dict[int, Waiting], int]:
         """Take over a checkpoint and return the moment, the jobs and the submissions to go on from."""
         plain = saved.meta["simulation"]
-        if plain["arrivals"] != self.digest or "before" not in plain:
+        if plain["arrivals"] != self.digest or "commits" not in plain:
             raise ResumeError(
                 "the checkpoint was made with other arrivals, batches, workers or policies than these, or by an "
                 "earlier version. Run again with --fresh."
             )
-        self.happened, self.finished, self.panels = (int(plain[n]) for n in ("happened", "finished", "panels"))
+        self.happened, self.finished, self.commits = (int(plain[n]) for n in ("happened", "finished", "commits"))
         self.before, self.history = int(plain["before"]), list(plain["history"])
         self.retired = dict(plain["retired"])
         self.visible = set(self.history)
@@ -294,7 +319,7 @@ class _Loop:
         tables = ((kind, self.log.table(kind)) for kind in (Probed, Timed))
         facts = (kind(**row) for kind, table in tables for batch in table.to_batches() for row in batch.to_pylist())
         facts = (fact for fact in facts if isinstance(fact, Timed) or fact.step > self.before)
-        self.panel.restore(facts, tuple(self.history), dict(self.retired), self.before)
+        self.panel.restore(facts, tuple(self.history), dict(self.retired), self.before, plain["asked"])
         if self._chunk_is_full:
             self._restart(int(plain["now"]))
         jobs = {int(number): Waiting(**known | {"order": tuple(known["order"])}) for number, known in plain["jobs"]}

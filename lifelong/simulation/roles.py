@@ -51,8 +51,16 @@ class PanelLike(Protocol):
         history: Sequence[str],
         retired: Mapping[str, str] | None,
         before: int = 0,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
-        """Rebuild its memory after a resume; `before` edits came before those of the history, and are gone."""
+        """Rebuild its memory after a resume; `before` edits came before those of the history, and are gone.
+
+        `counts` are what `counts` returned at the checkpoint.
+        """
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Return what was counted since the last full panel: the next one's gauges go on from it after a resume."""
         ...
 
 
@@ -60,7 +68,7 @@ class LogLike(Protocol):
     """What the loop asks of a run log."""
 
     def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
-        """Append a panel's facts and the state to go on from, all or nothing."""
+        """Append the facts since the last commit and the state to go on from, all or nothing."""
         ...
 
     def table(self, fact: type) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from loop_parts import BankEditor, HomePanel, MemoryLog, arriving, some_edits
@@ -162,30 +163,45 @@ def plain(log: RunLog) -> list:
     ]
 
 
+def go(log: RunLog, workers: int, turn: int, resume=None, leaves=lambda: False) -> bool:
+    """Run 40 edits of which two are withdrawn, with five panels, in a random queue."""
+    items = [*some_edits(15), Withdraw("e3"), Withdraw("e14"), *some_edits(40)[15:]]
+    arrivals = arriving(items, rate=2.0)
+    editor = BankEditor(turn, capacity=20)
+    panel = HomePanel(editor, [i for i in items if not isinstance(i, Withdraw)])
+    clock = modelled(0.45 * workers, distribution="exponential", seed=5)
+    settings = SimulationSettings((1, 7, 16, 20, 30), workers)
+    return simulate(arrivals, editor, panel, clock, settings, log, resume, leaves=leaves)
+
+
 @pytest.mark.parametrize("workers,turn", [(1, 1), (1, 3), (3, 1)])
 @pytest.mark.parametrize("at,after", [(0, False), (1, True), (3, False), (4, True)])
 def test_law_11_killed_and_resumed_equals_uninterrupted(tmp_path, workers, turn, at, after) -> None:
-    items = [*some_edits(15), Withdraw("e3"), Withdraw("e14"), *some_edits(40)[15:]]
-    arrivals = arriving(items, rate=2.0)
-
-    def go(log: RunLog, resume=None) -> None:
-        editor = BankEditor(turn, capacity=20)
-        panel = HomePanel(editor, [i for i in items if not isinstance(i, Withdraw)])
-        clock = modelled(0.45 * workers, distribution="exponential", seed=5)
-        settings = SimulationSettings((1, 7, 16, 20, 30), workers)
-        simulate(arrivals, editor, panel, clock, settings, log, resume)
-
     whole = RunLog.create(tmp_path / "whole", "", {})
-    go(whole)
+    assert go(whole, workers, turn)
     broken = FragileLog.create(tmp_path / "broken", "", {})
     assert isinstance(broken, FragileLog)
     broken.at, broken.after = at, after
     with pytest.raises(Killed):
-        go(broken)
+        go(broken, workers, turn)
     again = RunLog.go_on(tmp_path / "broken")
-    go(again, again.checkpoint())
+    go(again, workers, turn, again.checkpoint())
     assert plain(again) == plain(whole)
     assert len(again.table(Edited)) == 40
+
+
+@pytest.mark.parametrize("workers,turn", [(1, 1), (1, 3), (3, 1)])
+def test_a_loop_that_is_asked_to_leave_commits_what_was_done_and_goes_on_from_there(tmp_path, workers, turn) -> None:
+    """Asked at every fifth service, between panels and at them; no edit is made twice and none is lost."""
+    whole = RunLog.create(tmp_path / "whole", "", {})
+    go(whole, workers, turn)
+    log, services, ended, edits = RunLog.create(tmp_path / "left", "", {}), count(1), False, [0]
+    while not ended:
+        ended = go(log, workers, turn, log.checkpoint(), leaves=lambda: next(services) % 5 == 0)
+        edits.append(len(log.table(Edited)))
+        log = RunLog.go_on(tmp_path / "left")
+    assert plain(log) == plain(whole)
+    assert edits[-1] == 40 and len(set(edits)) == len(edits) > 3
 
 
 def test_a_checkpoint_of_other_arrivals_is_refused() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lifelong.log import Edited, RunLog
 from lifelong.running.words import parse_words
 
 WORDS = ["model=tiny", "stream=toy", "edits=400", "threads=1", "panels.every=1", "panels.latency_routes=0",
@@ -152,7 +153,8 @@ def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
     (folder,) = committed(out)
     last = said.splitlines()[-1]
     assert process.returncode == code and "Traceback" not in said, said
-    assert "stopped; committed panels are kept: " in last and f" of 400 edits in {folder}. Go on with" in last
+    assert "stopped; " in last and f" of 400 edits are kept in {folder}. Go on with --resume." in last
+    assert f"stopped; {len(RunLog.open(folder).table(Edited))} of 400" in last
 
 
 @pytest.mark.soak
