@@ -14,7 +14,7 @@ from lifelong.cli.words import say
 
 
 def work_as_told() -> None:
-    """Read what to do: `run` one configuration, `tune` one editor, or `check` several configurations.
+    """Read what to do: `run` one configuration (`how`: words of `lifelong.run`), `tune` one editor, `check` several.
 
     The last two print a line of JSON for each.
     """
@@ -27,8 +27,7 @@ def work_as_told() -> None:
     request = json.loads(sys.stdin.readline())
     end_with_starter(sys.stdin.fileno())
     if "run" in request:
-        settings = {key: bool(request[key]) for key in ("resume", "fresh")}
-        print(compose.run(from_table(request["run"], {}), **settings), flush=True)
+        print(compose.run(from_table(request["run"], {}), **request.get("how", {})), flush=True)
     if "tune" in request:
         for told in tuned_as_told(request["tune"], say):
             print(json.dumps(told), flush=True)

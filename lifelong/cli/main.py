@@ -10,7 +10,6 @@ import io
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -29,12 +28,12 @@ from lifelong.cli.route import route_command
 from lifelong.cli.story import story_command
 from lifelong.cli.stream import stream_app
 from lifelong.cli.stress import stress_app
+from lifelong.cli.sweep import status_command, sweep_command
 from lifelong.cli.train import train_atlas, train_smol
 from lifelong.cli.tune import tune_command
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
-from lifelong.studies.report import report
 
 RUN_NEEDS = """Usage: lifelong run [RECIPE or FILE.toml] [KEY=VALUE ...]
 
@@ -65,6 +64,8 @@ app.command("replay")(replay_command)
 app.command("trace")(trace_command)
 app.command("tune")(tune_command)
 app.command("story")(story_command)
+app.command("sweep")(sweep_command)
+app.command("status")(status_command)
 app.command("route")(route_command)
 app.command("train-smol")(train_smol)
 app.command("train-atlas")(train_atlas)
@@ -150,39 +151,6 @@ def run_command(
         show(str(planned.folder))
         return
     show(str(compose.run(source, resume=resume, fresh=fresh, **changes)))
-
-
-@app.command("sweep")
-def sweep_command(
-    words: Words = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with partial runs.")] = False,
-    fresh: Fresh = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every run, print folders and time.")] = False,
-    report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
-    skip_bad: SkipBad = False,
-) -> None:
-    """Run the product of lists, one process per run; finished ones are skipped. Exit code 1 when any failed."""
-    from lifelong.studies.planned import plan
-    from lifelong.studies.sweep import sweep
-
-    source, changes = split_words(words, skip_bad=skip_bad)
-    if dry_run:
-        for line in plan(source, changes, jobs=jobs, say=say).lines():
-            show(line)
-        return
-    started = time.perf_counter()
-    outcomes = sweep(source, jobs=jobs, resume=resume, fresh=fresh, say=say, **changes)
-    for done in outcomes:
-        show(done.line())
-    folders = [done.folder for done in outcomes if done.folder is not None]
-    if report_to is not None and folders:
-        before = time.perf_counter()
-        page = report(folders, report_to)
-        print(f"{time.perf_counter() - before:8.1f} s  report")
-        print(f"{time.perf_counter() - started:8.1f} s  in all\n{page}")
-    if len(folders) < len(outcomes):
-        raise typer.Exit(1)
 
 
 @app.command("check")

@@ -140,7 +140,9 @@ class Panel:
         `counts` returned at the checkpoint.
         """
         self.memory = Memory.restored(rows, history, retired, before)
-        self._spent = Spent(**(counts or {}))
+        self._spent = Spent()
+        for name, count in (counts or {}).items():
+            setattr(self._spent, name, count)
 
     def counts(self) -> dict[str, int]:
         """Return how many probes were asked since the last full panel, reused, and not finite."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from lifelong.log import Fact, Gauged, Probed
+from lifelong.log.status import RunStatus
 from lifelong.running.remaining import Remaining, Stretch
 from streams.text import printable
 
@@ -32,22 +33,24 @@ class Progress:
         *,
         stream: IO[str] | None = None,
         quiet: bool = False,
+        notes_only: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.title, self.total = title, total
         self.stream = stream if stream is not None else sys.stderr
         self.quiet, self.clock = quiet, clock
+        self.notes_only = notes_only  # somebody else shows how far it is, by `status`
         self.numbers: dict[str, float] = {}
         self.remaining: Remaining | None = None
         self._step, self._first_step, self._shown_at = 0, 0, clock()
-        self._started = self._panel_at = self._doing_since = clock()
+        self._made = self._started = self._panel_at = self._doing_since = clock()
         self._panel_step, self._edit_wall_s, self._panels_left = 0, 0.0, [math.nan]
         self._doing = ""
         self._live: Any = None
         self._over = threading.Event()
         if quiet:
             return
-        if self.stream.isatty():
+        if self.stream.isatty() and not notes_only:
             from rich.console import Console
             from rich.live import Live
 
@@ -136,6 +139,23 @@ class Progress:
             parts.append(f"about {in_clock(left)} left")
         return printable("  ".join(part for part in parts if part))
 
+    def status(self) -> RunStatus:
+        """Return how far the run is, for its status file."""
+        passed = self.clock() - self._started
+        made = self._step - self._first_step
+        doing = f"{self._doing}, {in_clock(self.clock() - self._doing_since)} so far" if self._doing else ""
+        return RunStatus(
+            self.title,
+            "running",
+            total=self.total,
+            edits=self._step,
+            edits_per_s=made / passed if made > 0 and passed > 0 else math.nan,
+            left_s=self.left_wall_s(),
+            numbers=dict(self.numbers),
+            doing=doing,
+            wall_s=self.clock() - self._made,
+        )
+
     def close(self) -> None:
         """Take the live line down."""
         self._over.set()
@@ -151,14 +171,14 @@ class Progress:
             if live is not None:
                 live.update(printable(f"{self.title}: {doing} ({in_clock(passed)})") if doing else self.line())
             elif self.clock() - self._shown_at > PLAIN_EVERY_S:
-                if doing:
+                if doing and not self.notes_only:
                     self.say(f"{doing}: {passed:.0f} s so far")
                 else:
                     self._print()
 
     def _print(self) -> None:
         self._shown_at = self.clock()
-        if not self.quiet and not self.stream.closed:  # whoever gave it may have ended before
+        if not (self.quiet or self.notes_only or self.stream.closed):  # whoever gave it may have ended before
             print(self.line(), file=self.stream, flush=True)
 
 

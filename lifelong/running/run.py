@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lifelong.running.config import RunConfig
 from lifelong.running.plan import plan_run
 from lifelong.running.prepare import Prepared, baseline_of, due_of, panel_of, prepare, resolve, run_loop
 from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, every_tenth
+from lifelong.running.pulse import pulse
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, patient
@@ -52,35 +53,43 @@ def run(
     resume: bool = False,
     fresh: bool = False,
     quiet: bool = False,
+    notes_only: bool = False,
+    wait_s: float = 0.0,
+    into: str = "",
     **changes: Any,
 ) -> Path:
     """Run a recipe, a TOML file or a configuration to its end and return the run folder.
 
     `changes` are keys of the configuration: `editor="grace"`, `**{"editor.radius": 0.8}`, or nested dictionaries; an
     editor may be a class. A finished run is returned as it is. `resume` goes on with a partial one, `fresh` replaces
-    what is there. Raises `ConfigError`, `LogError` and the parts' own errors; committed panels are kept, also after
+    what is there. `quiet` shows nothing, `notes_only` not how far it is (beside the folder there is always a file
+    that says it: `lifelong.status`). `wait_s`: how long to wait for another process that holds the run, for one that
+    takes it over. `into` is a run folder that was found elsewhere: on another processor it has another name. Raises
+    `ConfigError`, `LogError` and the parts' own errors; committed panels are kept, also after
     Ctrl-C. A command that is asked to stop ends the edit or panel at work, and commits everything until then.
     """
     if resume and fresh:
         raise ConfigError("--resume goes on with a run and --fresh replaces it: give one of them.")
     resolved = resolve(source, changes)
     with (
-        Progress(resolved.title, resolved.config.edits, quiet=quiet) as progress,
+        Progress(resolved.title, resolved.config.edits, quiet=quiet, notes_only=notes_only) as progress,
         _says_what_is_kept(progress) as logs,
     ):
         watch = Stopwatch()
         with watch.on("load"), progress.doing("loading the stream and the model", after_s=LOADING_AFTER_S):
             ready = prepare(resolved, progress.say)
+            ready = replace(ready, folder=Path(into)) if into else ready
             check_ready(ready, progress.say)
         ready.vlm.on_full(progress.say)
-        with locked(ready.folder), ready.computing():
+        with locked(ready.folder, wait_s=wait_s), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
             if log.done():
                 progress.say("finished already")
             else:
                 logs.append(log)
-                notes = _work(ready, log, progress, watch)
-                log.finish({"wall_s": watch.wall_s, **notes})
+                with pulse(ready.folder, progress.status):
+                    notes = _work(ready, log, progress, watch)
+                    log.finish({"wall_s": watch.wall_s, **notes})
                 if told := outcomes_told(log.table(Edited)["outcome"].to_pylist(), ready.resolved.kind):
                     progress.say(told)
                 progress.say("seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in watch.wall_s.items()))
@@ -287,16 +296,24 @@ class Stopwatch:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; raises `LogError` when another one is running in it."""
+def locked(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a run folder for this process; raises `LogError` when another one still runs in it after `wait_s`."""
+    until = time.monotonic() + wait_s
     with ExitStack() as stack:
         if folder.parent.exists() and not folder.parent.is_dir():
             raise LogError(f"{folder.parent}: expected a folder, this is a file or a device. Try out=FOLDER.")
-        try:
-            ours = stack.enter_context(held(folder.parent / f".{folder.name}.lock"))
-        except OSError as error:
-            where = error.filename or folder
-            raise LogError(f"{where}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
-        if not ours:
-            raise LogError(f"{folder}: another process is running this run now.")
+        while True:
+            attempt = ExitStack()
+            try:
+                ours = attempt.enter_context(held(folder.parent / f".{folder.name}.lock"))
+            except OSError as error:
+                where = error.filename or folder
+                raise LogError(f"{where}: cannot be written ({error.strerror}). Try out=FOLDER.") from error
+            if ours:
+                stack.push(attempt)
+                break
+            attempt.close()
+            if time.monotonic() >= until:
+                raise LogError(f"{folder}: another process is running this run now.")
+            time.sleep(0.2)
         yield

@@ -1,4 +1,4 @@
-"""What asks a process to stop, as one exception: Ctrl-C, SIGTERM, SIGHUP, and the end of the process that started it.
+"""What asks a process to stop, as one exception: Ctrl-C, a signal, and the end of the process that started it.
 
 Knows signals and exit codes; nothing of runs. A signal that is ignored (`nohup`) stays ignored.
 """
@@ -15,7 +15,7 @@ from types import FrameType
 
 GRACE_S = 60.0
 """How long a process may take to end after it was asked to, before it is killed: a panel at work is ended first."""
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)  # the last is a cluster's warning
 
 
 class Stopped(BaseException):  # not a KeyboardInterrupt: libraries of command lines swallow that one
@@ -61,7 +61,7 @@ _PATIENT = b"lifelong: stopping: the edit or panel at work is finished and commi
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn the first of Ctrl-C, SIGTERM and SIGHUP into `Stopped`, raised in the body; a second Ctrl-C ends at once.
+    """Turn the first of `STOP_SIGNALS` into `Stopped`, raised in the body; a second Ctrl-C ends at once.
 
     In a part that is `patient` the first one waits for it, the second Ctrl-C raises, and the third ends at once.
 

@@ -20,8 +20,9 @@ from lifelong.running.progress import LOADING_AFTER_S, heartbeat, in_clock
 from lifelong.running.ready import check_ready
 from lifelong.running.signals import Stopped
 from lifelong.running.words import ConfigError
+from lifelong.studies.engines.engine import Ended, Told
+from lifelong.studies.engines.processes import run_processes
 from lifelong.studies.grid import Cell, cells
-from lifelong.studies.processes import Ended, run_processes
 
 HowFar = Literal["finished", "begun", "new"]
 
@@ -77,7 +78,7 @@ def plan(
     request = {"check": [cell.config.table() for cell in todo]}
     errors: list[str] = []
     with heartbeat(say, f"checking {len(todo)} runs", after_s=LOADING_AFTER_S):
-        (ended,) = run_processes([request], sharing=jobs, on_line=lambda _, line: errors.append(line))
+        (ended,) = run_processes([request], told=Told(on_line=lambda _, line: errors.append(line)), sharing=jobs)
     _raise_unless_checked(ended, todo, errors)
     taken = _taken_wall_s({cell.config.out for cell in todo})
     found: dict[str, Cell] = {}

@@ -20,7 +20,7 @@ RUN: dict[str, Any] = {**SMALL, "edits": 7, "panels": [3]}
 
 
 def stopped_again_and_again(out: Path, every: int, monkeypatch, **changes: Any) -> tuple[Path, list[int]]:
-    """Run, asked to stop when it looks so many times, until it is finished; its folder, and the edits at each stop."""
+    """Run, asked to stop when it looks so often, until it is finished; its folder, and the edits at each stop."""
     edits: list[int] = []
     asked = count(1)
     monkeypatch.setattr(running, "asked_to_stop", lambda: signal.SIGTERM if next(asked) % every == 0 else 0)

@@ -10,7 +10,7 @@ import pytest
 
 from lifelong.running.words import ConfigError
 from lifelong.studies import tune_all as module
-from lifelong.studies.processes import Ended
+from lifelong.studies.engines.engine import Ended, Told
 from lifelong.studies.trials import Trial
 from lifelong.studies.tune import Budget, Tuning, recipe_of
 from lifelong.studies.tune_all import tunable, tune_all, tuned_as_told
@@ -28,15 +28,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Processes that are only noted: ft and grace end well, all others with an error."""
     requests: list[dict[str, Any]] = []
 
-    def run(given: list[dict[str, Any]], jobs: int, *, on_end: Any, **_: Any) -> None:
+    def run(given: list[dict[str, Any]], jobs: int, told_of: Told) -> None:
         requests.extend(given)
         monkeypatch.setattr(module, "tune", lambda editor, **said: told(editor))
         for place, request in enumerate(given):
             if request["tune"]["editor"] in ("ft", "grace"):
                 lines = [json.dumps(one) for one in tuned_as_told(request["tune"], lambda _: None)]
-                on_end(place, Ended(0, tuple(lines), "", 60.0))
+                told_of.on_end(place, Ended(0, tuple(lines), "", 60.0))
             else:
-                on_end(place, Ended(2, (), "lifelong: out of luck", 5.0))
+                told_of.on_end(place, Ended(2, (), "lifelong: out of luck", 5.0))
 
     class Ends:
         def __init__(self, seed: int, out: str, on: Any) -> None: ...

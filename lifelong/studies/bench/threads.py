@@ -18,7 +18,7 @@ from statistics import median
 
 from lifelong.running.config import load_config
 from lifelong.running.words import parse_words
-from lifelong.studies.processes import run_processes
+from lifelong.studies.engines.processes import run_processes
 
 RUN_WORDS = ("editor=liveedit", "edits=20", "panels.latency_routes=0")
 BUSY = """
@@ -74,7 +74,7 @@ def run_beside(
 def _timed(words: Sequence[str], out: Path, cache: Path) -> float:
     places = {"out": str(out), "cache": str(cache / "cache")}
     config = load_config(None, {**parse_words(words), **places})
-    (done,) = run_processes([{"run": config.table(), "resume": False, "fresh": False}])
+    (done,) = run_processes([{"run": config.table()}])
     if done.code:
         raise RuntimeError(f"the run failed: {done.last_words}")
     return done.wall_s
