@@ -73,6 +73,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.route import route_settings as route_settings
     from lifelong.studies.single import single as single
     from lifelong.studies.spaces import spaces_of as spaces_of
+    from lifelong.studies.status import status as status
     from lifelong.studies.stream_check import examine_stream as examine_stream
     from lifelong.studies.stress.bank import stress_bank as stress_bank
     from lifelong.studies.stress.edits import stress_edits as stress_edits
@@ -118,6 +119,7 @@ _NAMES = {
     "lifelong.studies.route": "route_settings",
     "lifelong.studies.single": "single",
     "lifelong.studies.spaces": "spaces_of",
+    "lifelong.studies.status": "status",
     "lifelong.studies.stream_check": "examine_stream",
     "lifelong.studies.stress.bank": "stress_bank",
     "lifelong.studies.stress.edits": "stress_edits",

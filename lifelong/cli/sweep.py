@@ -64,7 +64,7 @@ def sweep_command(
             show(line)
         return
     started = time.perf_counter()
-    engine = engine_of(ray, slurm or [], Need(cpus, gpus, round(memory * 1e9)))
+    engine = engine_of(ray, slurm or [], Need(cpus, gpus, round(memory * 1e9)), str(changes.get("out", "runs")))
     outcomes = sweep(
         source, jobs=jobs, engine=engine, resume=resume, fresh=fresh, retry=retry, table=True, say=say, **changes
     )
@@ -80,8 +80,11 @@ def sweep_command(
         raise typer.Exit(1)
 
 
-def engine_of(ray: str, slurm: list[str], need: Need) -> Engine | None:
-    """Return where cells run by the words of a command, None for processes here; raises `ConfigError`."""
+def engine_of(ray: str, slurm: list[str], need: Need, out: str) -> Engine | None:
+    """Return where cells run by the words of a command, None for processes here; raises `ConfigError`.
+
+    What jobs of Slurm say is kept in the folder `slurm` of `out`.
+    """
     if ray and slurm:
         raise ConfigError("--ray and --slurm are two clusters: give one of them.")
     if ray:
@@ -92,7 +95,7 @@ def engine_of(ray: str, slurm: list[str], need: Need) -> Engine | None:
         from lifelong.studies.engines.on_slurm import on_slurm
 
         settings = parse_words([word for words in slurm for word in words.split(",") if word])
-        return on_slurm(settings, need, Path(os.path.abspath("runs")) / "slurm")
+        return on_slurm(settings, need, Path(os.path.abspath(out)) / "slurm")
     if need != Need():
         raise ConfigError("--cpus, --gpus and --memory are asked of a cluster: give --ray or --slurm with them.")
     return None
