@@ -31,7 +31,8 @@ def work_as_told() -> None:
     if "tune" in request:
         for told in tuned_as_told(request["tune"], say):
             print(json.dumps(told), flush=True)
-    for told in checked([from_table(table, {}) for table in request.get("check", ())]):
+    how = {key: bool(request.get(key)) for key in ("needs", "trial")}
+    for told in checked([from_table(table, {}) for table in request.get("check", ())], **how):
         print(json.dumps(told), flush=True)
 
 

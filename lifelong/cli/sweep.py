@@ -11,7 +11,7 @@ import typer
 
 from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
 from lifelong.running.words import ConfigError, parse_words
-from lifelong.studies.engines.engine import Engine, Need
+from lifelong.studies.engines.engine import CellEngine, Need
 from lifelong.studies.report import report
 
 ON_CLUSTER = "On a cluster"
@@ -23,7 +23,10 @@ def sweep_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with partial runs.")] = False,
     fresh: Fresh = False,
     retry: Annotated[bool, typer.Option("--retry", help="Go on with the runs that failed, and no others.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every run, print folders and time.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every run, print folders, time, memory and disk.")
+    ] = False,
+    trial: Annotated[bool, typer.Option("--trial", help="With --dry-run: time one edit of each kind.")] = False,
     report_to: Annotated[Path | None, typer.Option("--report", help="Write a report of all cells here.")] = None,
     skip_bad: SkipBad = False,
     ray: Annotated[
@@ -59,12 +62,12 @@ def sweep_command(
     from lifelong.studies.sweep import sweep
 
     source, changes = split_words(words, skip_bad=skip_bad)
-    if dry_run:
-        for line in plan(source, changes, jobs=jobs, say=say).lines():
+    if dry_run or trial:
+        for line in plan(source, changes, jobs=jobs, needs=True, trial=trial, say=say).lines():
             show(line)
         return
     started = time.perf_counter()
-    engine = engine_of(ray, slurm or [], Need(cpus, gpus, round(memory * 1e9)), str(changes.get("out", "runs")))
+    engine = cell_engine(ray, slurm or [], Need(cpus, gpus, round(memory * 1e9)), str(changes.get("out", "runs")))
     outcomes = sweep(
         source, jobs=jobs, engine=engine, resume=resume, fresh=fresh, retry=retry, table=True, say=say, **changes
     )
@@ -80,7 +83,7 @@ def sweep_command(
         raise typer.Exit(1)
 
 
-def engine_of(ray: str, slurm: list[str], need: Need, out: str) -> Engine | None:
+def cell_engine(ray: str, slurm: list[str], need: Need, out: str) -> CellEngine | None:
     """Return where cells run by the words of a command, None for processes here; raises `ConfigError`.
 
     What jobs of Slurm say is kept in the folder `slurm` of `out`.
@@ -105,11 +108,11 @@ def status_command(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs, or runs.")],
 ) -> None:
     """Say how far the runs below some folders are, from the folders alone; exit code 1 when any failed."""
-    from lifelong.studies.status import status, summary
+    from lifelong.studies.status import counted, status
 
     rows = status(folders)
     for row in rows:
         show(row.line())
-    show(summary(rows))
+    show(counted(rows))
     if any(row.state in ("failed", "lost") for row in rows):
         raise typer.Exit(1)

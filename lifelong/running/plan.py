@@ -5,6 +5,7 @@ Knows a prepared run whose model may be without its weights; with a trial it mak
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ class RunPlan:
         """The run's folder."""
         return self.ready.folder
 
+    @property
+    def most_wall_s(self) -> float:
+        """Seconds at most by the trial edit, nan without one; what an editor learns beforehand is not in it."""
+        if self.trial is None:
+            return math.nan
+        edit_s = self.trial.edit_wall_s / self.trial.edits
+        return len(self.ready.stream.edits) * edit_s + (self.asked + self.distinct) * self.trial.probe_wall_s
+
     def lines(self) -> list[str]:
         """Return the plan as lines, the folder not among them."""
         vlm, config = self.ready.vlm, self.ready.config
@@ -85,7 +94,7 @@ class RunPlan:
         if trial is None:
             return []
         edit_s, probe_s = trial.edit_wall_s / trial.edits, trial.probe_wall_s
-        most = edits * edit_s + (self.asked + self.distinct) * probe_s
+        most = self.most_wall_s
         note = "; what it learns beforehand is not in it" if self.ready.fit is not None else ""
         return [
             f"trial: {edit_s:.3g} s an edit, {probe_s:.3g} s an answer",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from lifelong.log.status import read_status
-from lifelong.studies.status import RunRow, row_of, summary
+from lifelong.studies.status import RunRow, counted, row_of
 from streams.text import printable
 
 LIVE_EVERY_S, PLAIN_EVERY_S = 1.0, 30.0
-MOST = 40  # rows on a terminal: those at work first
+_MOST = 40  # rows on a terminal: those at work first
 MOVING = ("running", "failed", "lost")
 
 
@@ -33,7 +33,7 @@ class LiveTable:
         rows: Callable[[Sequence[Path]], list[RunRow]] | None = None,
     ) -> None:
         self.folders, self.stream = list(folders), stream if stream is not None else sys.stderr
-        self._rows = rows or rows_of
+        self._rows = rows or rows_at
         self._live: Any = None
         self._over, self._shown = threading.Event(), ""
         if self.stream.isatty():
@@ -68,9 +68,9 @@ class LiveTable:
         """Show the rows as they are now; in a file only those that move, and nothing where nothing has changed."""
         rows = self._rows(self.folders)
         if self._live is not None:
-            self._live.update(drawn(rows))
+            self._live.update(terminal_table(rows))
             return
-        told = [summary(rows), *(f"  {row.line()}" for row in rows if row.state in MOVING)]
+        told = [counted(rows), *(f"  {row.line()}" for row in rows if row.state in MOVING)]
         if (text := "\n".join(told)) != self._shown and not self.stream.closed:
             self._shown = text
             print(f"{time.strftime('%H:%M:%S')}  {text}", file=self.stream, flush=True)
@@ -80,21 +80,21 @@ class LiveTable:
             self.show()
 
 
-def rows_of(folders: Sequence[Path]) -> list[RunRow]:
+def rows_at(folders: Sequence[Path]) -> list[RunRow]:
     """Return a row for each folder that has one."""
     found = (row_of(folder, read_status(folder)) for folder in folders)
     return [row for row in found if row is not None]
 
 
-def drawn(rows: Sequence[RunRow]) -> Any:
-    """Return rows as a table for a terminal, with their summary beneath; of many runs those at work are shown."""
+def terminal_table(rows: Sequence[RunRow]) -> Any:
+    """Return rows as a table for a terminal, with their counted beneath; of many runs those at work are shown."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, caption=summary(rows), caption_justify="left")
+    table = Table(box=None, pad_edge=False, caption=counted(rows), caption_justify="left")
     for name, style in (("run", ""), ("", ""), ("edits", "cyan"), ("pace", ""), ("last panel", ""), ("", "dim")):
         table.add_column(name, style=style, overflow="fold")
-    for row in rows if len(rows) <= MOST else [row for row in rows if row.state in MOVING][:MOST]:
+    for row in rows if len(rows) <= _MOST else [row for row in rows if row.state in MOVING][:_MOST]:
         state, label, *others = row.cells()
         table.add_row(Text(label), Text(state, _STYLES.get(state, "")), *map(Text, others))
     return table

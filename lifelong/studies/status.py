@@ -94,10 +94,10 @@ def row_of(folder: Path, told: RunStatus | None) -> RunRow | None:
     return RunRow(folder, replace(known, state="stopped") if known.state == "done" else known)
 
 
-def summary(rows: Sequence[RunRow]) -> str:
+def counted(rows: Sequence[RunRow]) -> str:
     """Return how many runs are in which state, in one line.
 
-    >>> summary([RunRow(Path("a"), RunStatus("a", "done")), RunRow(Path("b"), RunStatus("b", "waiting"))])
+    >>> counted([RunRow(Path("a"), RunStatus("a", "done")), RunRow(Path("b"), RunStatus("b", "waiting"))])
     '2 runs: 1 waiting, 1 done'
     """
     counts = Counter(row.state for row in rows)

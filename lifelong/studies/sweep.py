@@ -18,7 +18,7 @@ from lifelong.log.status import RunState, RunStatus, read_status, write_status
 from lifelong.running.run import locked
 from lifelong.running.signals import GRACE_S, mark_told
 from lifelong.running.words import ConfigError
-from lifelong.studies.engines.engine import Ended, Engine, Request, Told
+from lifelong.studies.engines.engine import CellEngine, Ended, Hearer, Request
 from lifelong.studies.engines.processes import run_processes
 from lifelong.studies.grid import cells as cells
 from lifelong.studies.grid import is_sweep as is_sweep
@@ -50,7 +50,7 @@ def sweep(
     source: str | None = None,
     *,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: CellEngine | None = None,
     resume: bool = False,
     fresh: bool = False,
     retry: bool = False,
@@ -97,7 +97,7 @@ def sweep(
             what = {"done": f"({one.folder})", "interrupted": "(--resume goes on with it)"}.get(one.state, one.error)
             tell(f"{one.label}: {one.state} {'in' if one.state == 'done' else 'after'} {how.wall_s:.0f} s {what}")
 
-        told = Told(
+        told = Hearer(
             on_start=lambda place: tell(f"{planned[todo[place]].cell.label}: started"),
             on_line=lambda place, line: tell(f"[{planned[todo[place]].cell.label}] {line}"),
             on_end=ended,

@@ -17,7 +17,7 @@ from lifelong.log.files import write_atomic
 from lifelong.log.shown import Shown, short_repr
 from lifelong.running.signals import mark_told
 from lifelong.running.words import ConfigError, words_of
-from lifelong.studies.engines.engine import Ended, Told
+from lifelong.studies.engines.engine import Ended, Hearer
 from lifelong.studies.engines.processes import run_processes
 from lifelong.studies.trials import Yardstick
 from lifelong.studies.tune import Budget, recipe_of, tune
@@ -86,7 +86,7 @@ def tune_all(
         run_processes(
             [{"tune": {"editor": name, "seed": seed, "out": out, "on": on, **asdict(budget)}} for name in names],
             jobs,
-            Told(
+            Hearer(
                 on_start=lambda place: say(f"{names[place]}: started"),
                 on_line=lambda place, line: say(f"[{names[place]}] {line}"),
                 on_end=ended,

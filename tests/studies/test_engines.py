@@ -16,7 +16,7 @@ import pytest
 from runs_alike import facts_of
 
 import lifelong
-from lifelong.cli.sweep import engine_of
+from lifelong.cli.sweep import cell_engine
 from lifelong.log import RunLog
 from lifelong.log.status import read_status
 from lifelong.running.words import ConfigError
@@ -81,7 +81,7 @@ def test_the_cells_of_a_lost_node_are_finished_on_another_from_their_last_panel(
     cluster: Any, alone: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     second = cluster.add_node(num_cpus=1)
-    engine = engine_of(cluster.address, [], Need(cpus=1), str(tmp_path))
+    engine = cell_engine(cluster.address, [], Need(cpus=1), str(tmp_path))
     thread, found = in_background(lambda: lifelong.sweep(engine=engine, out=str(tmp_path), **WORDS))
     until(lambda: len(begun(tmp_path)) == 2, "no two cells came to a panel")
     cluster.remove_node(second, allow_graceful=False)
@@ -99,7 +99,7 @@ def test_a_preempted_job_commits_what_it_has_is_queued_again_and_goes_on(
     jobs: list[Any] = []
     made = LocalJob.__init__
     monkeypatch.setattr(LocalJob, "__init__", lambda self, *a, **k: (made(self, *a, **k), jobs.append(self))[0])
-    engine = engine_of("", ["cluster=local,timeout_min=20"], Need(), str(tmp_path))
+    engine = cell_engine("", ["cluster=local,timeout_min=20"], Need(), str(tmp_path))
     thread, found = in_background(lambda: lifelong.sweep(engine=engine, out=str(tmp_path), **WORDS))
     until(lambda: len(begun(tmp_path)) == 2, "no two cells came to a panel")
     grace = next(folder for folder in begun(tmp_path) if "grace" in folder.name)
@@ -139,7 +139,7 @@ def test_a_mistake_in_a_cluster_is_one_line_before_anything_starts(
     if slurm and not ray:
         pytest.importorskip("submitit", reason="submitit is not installed: pip install 'lifelong-edit[slurm]'")
     with pytest.raises(ConfigError, match=said) as error:
-        engine_of(ray, slurm, need, str(tmp_path))
+        cell_engine(ray, slurm, need, str(tmp_path))
     assert "\n" not in str(error.value)
 
 

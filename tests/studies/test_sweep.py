@@ -152,3 +152,13 @@ def test_what_a_sweep_would_do_is_told_with_the_time_that_other_seeds_took(tmp_p
     assert second.startswith("new       none seed=1  ") and "  about 0:" in second and "seed=2" in third
     assert "3 runs, 1 finished" in last and "about 0:" in last
     assert "unknown" in plan(None, {**QUICK, "editor": ["oracle"], "out": str(tmp_path)}).lines()[-1]
+
+
+def test_what_a_sweep_would_take_is_told_and_a_trial_edit_stands_for_all_seeds(tmp_path: Path) -> None:
+    planned = plan(None, {**QUICK, "editor": ["grace"], "seed": [0, 1], "out": str(tmp_path)}, trial=True)
+    one, other = (cell.needed for cell in planned.cells)
+    alone = lifelong.plan_run(editor="grace", out=str(tmp_path), **QUICK)
+    assert one is not None and other is not None and one.trial_wall_s == other.trial_wall_s > 0
+    assert (one.weights_bytes, one.bank_bytes, one.asked) == (alone.weights_bytes, alone.bank_bytes, alone.asked)
+    lines = planned.lines()
+    assert "weights" in lines[1] and "disk" in lines[1] and "memory about" in lines[-1] and "about 0:" in lines[-1]

@@ -10,7 +10,7 @@ import pytest
 
 from lifelong.running.words import ConfigError
 from lifelong.studies import tune_all as module
-from lifelong.studies.engines.engine import Ended, Told
+from lifelong.studies.engines.engine import Ended, Hearer
 from lifelong.studies.trials import Trial
 from lifelong.studies.tune import Budget, Tuning, recipe_of
 from lifelong.studies.tune_all import tunable, tune_all, tuned_as_told
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Processes that are only noted: ft and grace end well, all others with an error."""
     requests: list[dict[str, Any]] = []
 
-    def run(given: list[dict[str, Any]], jobs: int, told_of: Told) -> None:
+    def run(given: list[dict[str, Any]], jobs: int, told_of: Hearer) -> None:
         requests.extend(given)
         monkeypatch.setattr(module, "tune", lambda editor, **said: told(editor))
         for place, request in enumerate(given):

@@ -44,7 +44,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Told:
+class Hearer:
     """Who is told what, by a request's place: when it starts, a line that it says (from any thread), when it ends.
 
     A cluster tells of the end only; what its cells say is where it keeps what its jobs say.
@@ -55,10 +55,10 @@ class Told:
     on_end: Callable[[int, Ended], None] = lambda _, __: None
 
 
-NOBODY = Told()
+NOBODY = Hearer()
 
 
-class Engine(Protocol):
+class CellEngine(Protocol):
     """A place where cells run.
 
     Called with the requests and who is told, it returns how each ended, in the order of the requests. Whatever is
@@ -66,6 +66,6 @@ class Engine(Protocol):
     them, too. A cell that is begun again, because its machine was lost or taken away, goes on from what it committed.
     """
 
-    def __call__(self, requests: Sequence[Request], *, told: Told) -> list[Ended]:
+    def __call__(self, requests: Sequence[Request], *, told: Hearer) -> list[Ended]:
         """Run all cells to their end."""
         ...

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.running.words import ConfigError
-from lifelong.studies.engines.engine import Ended, Engine, Need, Request, Told
+from lifelong.studies.engines.engine import CellEngine, Ended, Hearer, Need, Request
 from lifelong.studies.engines.processes import attended, end_all, started
 
-TRIES = 5  # after so many lost nodes a cell has failed
-LOOKED_EVERY_S = 1.0
+_TRIES = 5  # after so many lost nodes a cell has failed
+_LOOKED_EVERY_S = 1.0
 
 
-def on_ray(address: str, need: Need) -> Engine:
+def on_ray(address: str, need: Need) -> CellEngine:
     """Return the engine of a cluster: its address (`auto`: of this machine's, `local`: a new one on this machine).
 
     Raises `ConfigError` where Ray is not installed or the cluster cannot be reached.
@@ -29,10 +29,10 @@ def on_ray(address: str, need: Need) -> Engine:
     wanted: dict[str, Any] = {"num_cpus": need.cpus or 1, "num_gpus": need.gpus}
     if need.memory_bytes:
         wanted["memory"] = need.memory_bytes
-    task = ray.remote(_cell).options(max_retries=TRIES, **wanted)
+    task = ray.remote(_cell).options(max_retries=_TRIES, **wanted)
     home = os.getcwd()
 
-    def run(requests: Sequence[Request], *, told: Told) -> list[Ended]:
+    def run(requests: Sequence[Request], *, told: Hearer) -> list[Ended]:
         begun = time.monotonic()
         due = {task.remote(dict(request), home, int(need.cpus or 1)): n for n, request in enumerate(requests)}
         found: dict[int, Ended] = {}
@@ -44,7 +44,7 @@ def on_ray(address: str, need: Need) -> Engine:
 
         try:
             while due:
-                ready, _ = ray.wait(list(due), num_returns=1, timeout=LOOKED_EVERY_S)
+                ready, _ = ray.wait(list(due), num_returns=1, timeout=_LOOKED_EVERY_S)
                 for reference in ready:
                     take(reference)
         except BaseException:

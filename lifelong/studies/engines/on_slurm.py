@@ -16,15 +16,15 @@ from typing import Any
 
 from lifelong.running.signals import GRACE_S
 from lifelong.running.words import ConfigError
-from lifelong.studies.engines.engine import Ended, Engine, Need, Request, Told
+from lifelong.studies.engines.engine import CellEngine, Ended, Hearer, Need, Request
 from lifelong.studies.engines.processes import attended, end_all, started
 
-LOOKED_EVERY_S = {"local": 0.2, "debug": 0.2}  # Slurm's own daemon is asked more seldom
-TRIES = 100  # times that a cell may come to the end of its job's time
+_LOOKED_EVERY_S = {"local": 0.2, "debug": 0.2}  # Slurm's own daemon is asked more seldom
+_TRIES = 100  # times that a cell may come to the end of its job's time
 SIGNAL_BEFORE_S = 90  # before the end the end of a job's time: GRACE_S, and what it takes to be queued again
 
 
-def on_slurm(settings: Mapping[str, Any], need: Need, folder: Path) -> Engine:
+def on_slurm(settings: Mapping[str, Any], need: Need, folder: Path) -> CellEngine:
     """Return the engine of this machine's Slurm cluster; jobs leave their output below `folder`.
 
     `settings` are submitit's, such as `timeout_min` or `slurm_partition`, with or without the `slurm_` of those that
@@ -34,7 +34,7 @@ def on_slurm(settings: Mapping[str, Any], need: Need, folder: Path) -> Engine:
     executor, cluster = _executor(dict(settings), need, folder)
     home = os.getcwd()
 
-    def run(requests: Sequence[Request], *, told: Told) -> list[Ended]:
+    def run(requests: Sequence[Request], *, told: Hearer) -> list[Ended]:
         with executor.batch():
             jobs = [executor.submit(SlurmCell(dict(request), home, int(need.cpus or 0))) for request in requests]
         begun, found = time.monotonic(), dict[int, Ended]()
@@ -48,13 +48,13 @@ def on_slurm(settings: Mapping[str, Any], need: Need, folder: Path) -> Engine:
             while due:
                 for number in [n for n, job in due.items() if job.done()]:
                     take(number)
-                time.sleep(LOOKED_EVERY_S.get(cluster, 5.0) if due else 0.0)
+                time.sleep(_LOOKED_EVERY_S.get(cluster, 5.0) if due else 0.0)
         except BaseException:
             for job in due.values():
                 job.cancel()
             until = time.monotonic() + GRACE_S
             while time.monotonic() < until and not all(job.done() for job in due.values()):
-                time.sleep(LOOKED_EVERY_S.get(cluster, 1.0))
+                time.sleep(_LOOKED_EVERY_S.get(cluster, 1.0))
             for number in list(due):
                 found[number] = Ended(1, (), "stopped", time.monotonic() - begun, asked=True)
                 told.on_end(number, found[number])
@@ -112,7 +112,7 @@ def _executor(settings: dict[str, Any], need: Need, folder: Path) -> tuple[Any, 
             "again and goes on."
         )
     try:
-        tries = {"slurm_max_num_timeout": TRIES, "local_max_num_timeout": TRIES}
+        tries = {"slurm_max_num_timeout": _TRIES, "local_max_num_timeout": _TRIES}
         executor = submitit.AutoExecutor(folder / "%j", cluster=cluster, **tries)
         own = {name for name in given if name not in shared and not name.startswith("slurm_")}
         executor.update_parameters(**{f"slurm_{n}" if n in own else n: value for n, value in given.items()})

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import IO
 
 from lifelong.running.signals import GRACE_S
-from lifelong.studies.engines.engine import NOBODY, Ended, Request, Told
+from lifelong.studies.engines.engine import NOBODY, Ended, Hearer, Request
 
 # glibc gives large blocks back to the system at once; logits of every batch would be paged in anew (4 % of a run).
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
@@ -27,7 +27,7 @@ OUT_OF_TIME_S = 2.0  # for the last lines of a process that has ended: a grandch
 
 
 def run_processes(
-    requests: Sequence[Request], jobs: int = 1, told: Told = NOBODY, *, sharing: int = 0
+    requests: Sequence[Request], jobs: int = 1, told: Hearer = NOBODY, *, sharing: int = 0
 ) -> list[Ended]:
     """Start a process for each request, `jobs` at a time, and return how each ended, in the order of the requests.
 
