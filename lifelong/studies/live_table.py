@@ -16,7 +16,7 @@ from lifelong.log.status import read_status
 from lifelong.studies.status import RunRow, counted, row_of
 from streams.text import printable
 
-LIVE_EVERY_S, PLAIN_EVERY_S = 1.0, 30.0
+_LIVE_EVERY_S, _FILE_EVERY_S = 1.0, 30.0
 _MOST = 40  # rows on a terminal: those at work first
 MOVING = ("running", "failed", "lost")
 
@@ -41,7 +41,7 @@ class LiveTable:
             from rich.live import Live
 
             self._live = Live("", console=Console(file=self.stream), refresh_per_second=2, transient=True)
-        self.every_s = every_s or (LIVE_EVERY_S if self._live is not None else PLAIN_EVERY_S)
+        self.every_s = every_s or (_LIVE_EVERY_S if self._live is not None else _FILE_EVERY_S)
         self._beating = threading.Thread(target=self._beat, daemon=True, name="live-table")
 
     def __enter__(self) -> LiveTable:
