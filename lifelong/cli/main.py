@@ -31,7 +31,7 @@ from lifelong.cli.stream import stream_app
 from lifelong.cli.stress import stress_app
 from lifelong.cli.train import train_atlas, train_smol
 from lifelong.cli.tune import tune_command
-from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
+from lifelong.cli.words import Fresh, SkipBad, Words, is_setting, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
 from lifelong.studies.report import report
@@ -216,8 +216,8 @@ def fit_command(
     from lifelong.studies.fit import fit
 
     given = list(words or ())
-    names = [word for word in given if "=" not in word]
-    for found in fit(names, into=into, say=say, **parse_words([w for w in given if "=" in w])):
+    names = [word for word in given if not is_setting(word)]
+    for found in fit(names, into=into, say=say, **parse_words([w for w in given if is_setting(w)])):
         show(found.line())
 
 

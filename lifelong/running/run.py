@@ -288,8 +288,9 @@ class Stopwatch:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run folder for this process; raises `LogError` when another one is running in it."""
     with ExitStack() as stack:
-        if folder.parent.exists() and not folder.parent.is_dir():
-            raise LogError(f"{folder.parent}: expected a folder, this is a file or a device. Try out=FOLDER.")
+        there = next(path for path in folder.parents if path.exists())
+        if not there.is_dir():
+            raise LogError(f"{there}: expected a folder, this is a file or a device. Try out=FOLDER.")
         try:
             ours = stack.enter_context(held(folder.parent / f".{folder.name}.lock"))
         except OSError as error:

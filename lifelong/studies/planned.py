@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifelong.log import LogError, RunLog
+from lifelong.log.hive import is_run, runs_below
 from lifelong.running.config import NOT_HASHED, RunConfig
 from lifelong.running.prepare import Loaded, model_key, prepare, resolve, stream_key
 from lifelong.running.progress import LOADING_AFTER_S, heartbeat, in_clock
@@ -120,7 +121,7 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
         ready = prepare(resolve(configs[number]), loaded=loaded, empty=True)
         check_ready(ready, lambda _: None)
         state: HowFar = "new"
-        if (ready.folder / "manifest.json").exists():
+        if is_run(ready.folder):
             state = "finished" if RunLog.open(ready.folder).done() else "begun"
         yield {"cell": number, "folder": str(ready.folder), "state": state}
 
@@ -128,9 +129,9 @@ def checked(configs: Sequence[RunConfig]) -> Iterator[dict[str, Any]]:
 def _taken_wall_s(folders: Iterable[str]) -> dict[str, float]:
     """Return the mean seconds of the finished runs in some folders, by all of their configuration but the seed."""
     taken: dict[str, list[float]] = {}
-    for done in (path for folder in folders for path in Path(folder).glob("*/DONE")):
+    for run in (path for folder in folders for path in runs_below(Path(folder)) if (path / "DONE").exists()):
         try:
-            log = RunLog.open(done.parent)
+            log = RunLog.open(run)
             wall_s = sum(map(float, log.notes["wall_s"].values()))
             taken.setdefault(_but_for_seed(log.config()), []).append(wall_s)
         except (LogError, OSError, ValueError, KeyError, AttributeError):
