@@ -1,4 +1,4 @@
-"""Where run folders lie below a folder, and which are there: hive folders, whose names tools for tables read as columns.
+"""Where run folders lie below a folder, and which are there: in hive folders, whose names tools read as columns.
 
     OUT/editor=grace/stream=atlas/model=atlas/seed=0/grace-atlas-1f0c2d3e/
 
@@ -25,7 +25,7 @@ def short_names(config: Mapping[str, Any]) -> dict[str, Any]:
     Called for the place of a run, and for the columns of its rows. What is a folder, a file or a hub id gives its
     last name.
 
-    >>> short_names({"editor": {"name": "/me/mine.py"}, "stream": "toy", "model": {"name": "Qwen/Qwen3-VL"}, "seed": 1})
+    >>> short_names({"editor": {"name": "/me/mine.py"}, "stream": "toy", "model": "Qwen/Qwen3-VL", "seed": 1})
     {'editor': 'mine', 'stream': 'toy', 'model': 'Qwen3-VL', 'seed': 1}
     """
     found: dict[str, Any] = {key: _last_name(config.get(key, "")) for key in HIVE if key != "seed"}
