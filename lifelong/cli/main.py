@@ -20,6 +20,7 @@ import typer
 from lifelong.cli.ask import ask_command
 from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
+from lifelong.cli.export import export_command
 from lifelong.cli.list_command import list_command
 from lifelong.cli.models import model_app
 from lifelong.cli.protocol import protocol_command
@@ -58,6 +59,7 @@ app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
 app.command("ask")(ask_command)
 app.command("evidence")(evidence_command)
+app.command("export")(export_command)
 app.command("ladder")(ladder_command)
 app.command("protocol")(protocol_command)
 app.command("list")(list_command)
