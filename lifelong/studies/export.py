@@ -7,6 +7,7 @@ panels only; what a run's rows are told apart by stands before the facts' own co
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,10 +93,12 @@ def export(
     found = [_run_of(RunLog.open(folder), say) for folder in run_folders(runs, say)]
     _check_names(found)
     with whole_folder(Path(out), EXPORTED) as making:
+        rows: dict[str, int] = {}
         for kind in _TABLES:
-            say(f"{kind}: {_FORMATS[to](making, kind, found):,} rows of {len(found)} runs")
+            rows[kind] = _FORMATS[to](making, kind, found)
+            say(f"{kind}: {rows[kind]:,} rows of {len(found)} runs")
         if to == "hf":
-            (making / "README.md").write_text(_card(found), encoding="utf-8")
+            (making / "README.md").write_text(_card(found, rows), encoding="utf-8")
     return Path(out)
 
 
@@ -154,8 +157,12 @@ def _to_parquet(making: Path, kind: str, runs: Sequence[_Run]) -> int:
 
 
 def _to_hf(making: Path, kind: str, runs: Sequence[_Run]) -> int:
-    """Write `data/KIND/RUN.parquet`: all columns in each file."""
-    return sum(_write(making / "data" / kind / f"{run.log.name}.parquet", run, kind, OF_A_RUN) for run in runs)
+    """Write `data/KIND/RUN.parquet`: all columns in each file; none of a kind without rows, which would not load."""
+    folder = making / "data" / kind
+    n = sum(_write(folder / f"{run.log.name}.parquet", run, kind, OF_A_RUN) for run in runs)
+    if not n:
+        shutil.rmtree(folder)
+    return n
 
 
 def _write(path: Path, run: _Run, kind: str, columns: Mapping[str, pa.DataType]) -> int:
@@ -184,13 +191,16 @@ _ABOUT = {
 }
 
 
-def _card(runs: Sequence[_Run]) -> str:
+def _card(runs: Sequence[_Run], rows: Mapping[str, int]) -> str:
     """Return the README.md of a Hugging Face data set: which files are which configuration, and what columns mean."""
     told = columns_told()
-    configs = "".join(f"- config_name: {kind}\n  data_files: data/{kind}/*.parquet\n" for kind in _TABLES)
+    kinds = [kind for kind, n in rows.items() if n]
+    configs = "".join(f"- config_name: {kind}\n  data_files: data/{kind}/*.parquet\n" for kind in kinds)
     listed = "\n".join(f"    {printable(run.log.name)}: {printable(run.said['label'])}" for run in runs)
     shared = "\n".join(f"    {name}: {what}" for name, what in _ABOUT.items())
-    tables = "\n".join(f"## {kind}\n\n{_indented(told.get(kind, ''))}\n" for kind in _TABLES)
+    tables = "\n".join(f"## {kind}: {rows[kind]:,} rows\n\n{_indented(told.get(kind, ''))}\n" for kind in kinds)
+    missing = [kind for kind in rows if kind not in kinds]
+    without = f" The runs have no rows of {', '.join(missing)}." if missing else ""
     return f"""---
 configs:
 {configs}---
@@ -199,7 +209,7 @@ configs:
 
 Streaming knowledge edits of a multimodal language model, and what it answered at each panel. {len(runs)} runs, one
 row a fact; `datasets.load_dataset(FOLDER, "probed")` reads one table. No licence is stated here: state one before you
-publish it.
+publish it.{without}
 
 {listed}
 
