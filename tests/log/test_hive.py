@@ -1,4 +1,4 @@
-"""Hive folders: where a run lies, that other tools read the names as they were, and which runs are found below a folder."""
+"""Hive folders: where a run lies, that other tools read the names as they were, which runs are found in a folder."""
 
 from __future__ import annotations
 
@@ -76,10 +76,11 @@ def test_runs_are_found_in_a_folder_and_its_hive_folders_and_nowhere_else(tmp_pa
     for folder in (flat, deep, rung, inner):
         (folder / "manifest.json").touch()
     (tmp_path / "editor=stray").write_text("a file")
-    (tmp_path / "editor=circle").symlink_to(tmp_path)
     assert runs_below(tmp_path) == [flat, deep]
     assert runs_below(tmp_path / "editor=ft") == runs_below(deep.parent) == [deep]
     assert runs_below(deep) == [] == runs_below(tmp_path / "nothing")
+    (circle := tmp_path / "editor=circle").symlink_to(tmp_path)
+    assert runs_below(tmp_path) == [flat, circle / flat.name, deep], "a link is followed, and not in a circle"
 
 
 def test_a_report_is_of_the_runs_of_one_editor_where_its_folder_is_given(tmp_path: Path) -> None:

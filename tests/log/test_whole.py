@@ -1,4 +1,4 @@
-"""A folder that is whole or absent, whatever fails meanwhile, and that never takes the place of other people's files."""
+"""A folder that is whole or absent, whatever fails meanwhile, and never takes the place of other people's files."""
 
 from __future__ import annotations
 
