@@ -89,7 +89,7 @@ def export(
     then as it was.
     """
     if to not in _FORMATS:
-        raise ConfigError(f"--to {to}: expected {', '.join(_FORMATS)}.{near(to, _FORMATS)}")
+        raise ConfigError(f"--to {to}: no such format.{near(to, _FORMATS)}")
     found = [_run_of(RunLog.open(folder), say) for folder in run_folders(runs, say)]
     _check_names(found)
     with whole_folder(Path(out), EXPORTED) as making:
