@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # what type checkers and editors of code see; a test holds it
     from lifelong.studies.bench.payloads import fill_and_read as fill_and_read
     from lifelong.studies.bench.probing import compare_run as _compare
     from lifelong.studies.bench.routing_page import routing_rows as _measure
+    from lifelong.studies.export import export as export
     from lifelong.studies.fit import fit as fit
     from lifelong.studies.protocol import protocol_view as protocol_view
     from lifelong.studies.replay import replay as replay
@@ -112,6 +113,7 @@ _NAMES = {
     "lifelong.studies.bench.payloads": "fill_and_read",
     "lifelong.studies.bench.probing": "compare_probing=compare_run",
     "lifelong.studies.bench.routing_page": "measure_routing=routing_rows",
+    "lifelong.studies.export": "export",
     "lifelong.studies.fit": "fit",
     "lifelong.studies.protocol": "protocol_view",
     "lifelong.studies.replay": "replay",

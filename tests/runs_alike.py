@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lifelong.log import FACTS, RunLog
+from lifelong.log.hive import HIVE
 
 SMALL: dict[str, Any] = {
     "editor": "grace",
@@ -17,6 +18,11 @@ SMALL: dict[str, Any] = {
     "panels.latency_routes": 4,
     "panels.latency_answers": 2,
 }
+
+
+def out_of(folder: Path) -> Path:
+    """Return the `out` of a run's folder, which its hive folders lie in."""
+    return folder.parents[len(HIVE)]
 
 
 def facts_of(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from lifelong.cli import main as cli
 from lifelong.log import Edited, Gauged, Probed, RunLog, files
+from lifelong.log.hive import runs_below
 
 Call = Callable[..., tuple[int, str, str]]
 RECORD = {"prompt": "What is this?", "target": "a heron"}
@@ -190,7 +191,7 @@ def test_a_bad_picture_is_named_with_its_record(call: Call, tmp_path: Path, imag
     path.write_text(json.dumps(RECORD | {"image": "good.png"}) + "\n" + json.dumps(RECORD | {"image": image}))
     found = call("run", **{"stream": "jsonl", "stream.path": path})
     the_error(found, "mine.jsonl, line 2, field 'image'", *parts)
-    assert not list(tmp_path.glob("runs/*"))
+    assert not runs_below(tmp_path / "runs") and not list(tmp_path.glob("runs/*"))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_a_full_disk_keeps_what_was_committed(call: Call, tmp_path: Path, monkey
 
     monkeypatch.setattr(files.os, "replace", full)
     the_error(call("run"), "probed-000001.parquet", "No space left", "--resume")
-    (folder,) = (p for p in (tmp_path / "runs").iterdir() if (p / "manifest.json").is_file())
+    (folder,) = runs_below(tmp_path / "runs")
     log = RunLog.open(folder)
     assert not log.done() and max(log.table(Probed)["step"].to_pylist()) == 2
     assert not list(folder.rglob("*.tmp"))

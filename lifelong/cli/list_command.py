@@ -51,5 +51,5 @@ def shown_rows(kind: str, of: str, named: str) -> list[dict[str, Any]]:
     if kind == "pictures":
         return history.pictures(of or "atlas", named)
     if not of:
-        raise ConfigError(f"list {kind}: of which run? Give its folder: lifelong list {kind} runs/NAME.")
+        raise ConfigError(f"list {kind}: of which run? Give the folder that it printed: lifelong list {kind} RUN.")
     return history.edits_told(of) if kind == "edits" else history.probes_asked(of, named)

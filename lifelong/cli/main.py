@@ -19,6 +19,7 @@ import typer
 from lifelong.cli.ask import ask_command
 from lifelong.cli.bench import bench_app
 from lifelong.cli.errors import line_of_error
+from lifelong.cli.export import export_command
 from lifelong.cli.list_command import list_command
 from lifelong.cli.models import model_app
 from lifelong.cli.protocol import protocol_command
@@ -31,7 +32,7 @@ from lifelong.cli.stress import stress_app
 from lifelong.cli.sweep import status_command, sweep_command
 from lifelong.cli.train import train_atlas, train_smol
 from lifelong.cli.tune import tune_command
-from lifelong.cli.words import Fresh, SkipBad, Words, say, show, split_words
+from lifelong.cli.words import Fresh, SkipBad, Words, is_setting, say, show, split_words
 from lifelong.running.signals import Stopped, stoppable
 from lifelong.running.words import parse_words
 
@@ -57,6 +58,7 @@ app.add_typer(bench_app, name="bench")
 app.command("report")(report_command)
 app.command("ask")(ask_command)
 app.command("evidence")(evidence_command)
+app.command("export")(export_command)
 app.command("ladder")(ladder_command)
 app.command("protocol")(protocol_command)
 app.command("list")(list_command)
@@ -184,8 +186,8 @@ def fit_command(
     from lifelong.studies.fit import fit
 
     given = list(words or ())
-    names = [word for word in given if "=" not in word]
-    for found in fit(names, into=into, say=say, **parse_words([w for w in given if "=" in w])):
+    names = [word for word in given if not is_setting(word)]
+    for found in fit(names, into=into, say=say, **parse_words([w for w in given if is_setting(w)])):
         show(found.line())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -19,10 +20,22 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Replace what is there.")]
 
 
 def split_words(words: Iterable[str] | None, *, skip_bad: bool = False) -> tuple[str | None, dict[str, Any]]:
-    """Return a recipe or file (the first word without `=`, if any) and the key=value pairs."""
+    """Return a recipe or file (the first word that is no setting, if any) and the key=value pairs."""
     given = list(words or ())
-    source = given.pop(0) if given and "=" not in given[0] else None
+    source = given.pop(0) if given and not is_setting(given[0]) else None
     return source, parse_words(given) | ({"stream.skip_bad": True} if skip_bad else {})
+
+
+def is_setting(word: str) -> bool:
+    """Return whether a word is key=value, and no path through a folder of runs, whose names have `=` in them.
+
+    >>> is_setting("editor=grace"), is_setting("runs/editor=grace/stream=toy/model=tiny/seed=0/a-1f/config.toml")
+    (True, False)
+    """
+    key, equals, _ = word.partition("=")
+    file = word.endswith(".toml")
+    a_path = file or os.path.exists(word) if "/" in key else file and os.path.isfile(word)
+    return bool(equals) and not a_path
 
 
 def say(text: str) -> None:

@@ -21,7 +21,7 @@ What the facts are: `lifelong.log.facts`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -235,9 +235,14 @@ class RunLog:
 
         Raises `LogError` with the file's name when a part is missing or is not what was written.
         """
+        tables = list(self.tables(fact))
+        return pa.concat_tables(tables) if tables else schema_of(fact).empty_table()
+
+    def tables(self, fact: type) -> Iterator[pa.Table]:
+        """Yield the committed facts of one type file by file, each read when it is wanted; raises as `table` does."""
         schema = schema_of(fact)
-        tables = [read_part(path, self._vouched.parts[path.name], schema) for path in self.parts(fact)]
-        return pa.concat_tables(tables) if tables else schema.empty_table()
+        for path in self.parts(fact):
+            yield read_part(path, self._vouched.parts[path.name], schema)
 
     def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
         """Append one panel's facts together with the state to go on from, all or nothing.

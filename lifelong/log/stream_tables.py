@@ -2,6 +2,23 @@
 
 Knows the columns and the files; the rows come from whoever knows the stream. Written once, before the first edit.
 The facts name edits and probes by their ids alone; these two tables say what the ids stand for.
+
+edits: one row per edit, in the order of the stream
+    step                 int64            its place in the stream, from 1
+    edit_id              string
+    prompt, picture      string           its question; where its picture lies ('': none)
+    target               string           the answer that it makes right
+    subject, relation    string
+    supersedes           string           the edit that it replaces ('': none)
+    prompt_kind, source  string           how its question is put; where the record came from
+
+probes: one row per question that may be asked about an edit, with its right answer
+    probe_id, edit_id    string           `edit_id` is the edit it measures ('' for the general set)
+    axis, variant, modality               string
+    prompt, picture, target               string
+    accepted             list<string>     further right answers
+    reference            string           target, or baseline: what the frozen model says
+    hops                 int64            facts to follow from the edited one to the answer (0: that fact itself)
 """
 
 from __future__ import annotations

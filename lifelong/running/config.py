@@ -220,7 +220,7 @@ class RunConfig(Frozen):
     def title(self, label: str = "") -> str:
         """Return the name of the run folder without its hash; `label` stands for the editor's bare name.
 
-        There is no `=` in it, so that a path into the folder is never taken for a key=value word.
+        There is no `=` in it: folders above it that have one (`lifelong.log.hive`) are told from it.
         """
         words = f"{label or Path(self.editor.name).stem}-{Path(self.stream.name).stem}"
         plain = re.sub(r"[^\w.]+", "-", words).strip("-.") or "run"

@@ -13,6 +13,7 @@ from lifelong.editing.find import editor_class
 from lifelong.editing.fits import Fit
 from lifelong.log.checkpoint import State
 from lifelong.log.files import content_digest
+from lifelong.log.hive import run_place
 from lifelong.probing.limits import AnswerLimit, answer_limit, check_askable
 from lifelong.running.arrivals import arrivals_of, check_amounts, check_arrivals
 from lifelong.running.changes import flat_changes, has_class, with_editor_files
@@ -215,7 +216,7 @@ def prepare(
     named = hash8(config, digests) if config.threads else UNNAMED
     if named == UNNAMED:
         say(f"threads are measured when the run begins, and its folder is named then ({UNNAMED}); or say threads=N")
-    folder = Path(config.out) / f"{resolved.title}-{named}"
+    folder = run_place(Path(config.out), config.table(), f"{resolved.title}-{named}")
     return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
 
 

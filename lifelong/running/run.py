@@ -300,8 +300,9 @@ def locked(folder: Path, *, wait_s: float = 0.0) -> Iterator[None]:
     """Hold a run folder for this process; raises `LogError` when another one still runs in it after `wait_s`."""
     until = time.monotonic() + wait_s
     with ExitStack() as stack:
-        if folder.parent.exists() and not folder.parent.is_dir():
-            raise LogError(f"{folder.parent}: expected a folder, this is a file or a device. Try out=FOLDER.")
+        there = next(path for path in folder.parents if path.exists())
+        if not there.is_dir():
+            raise LogError(f"{there}: expected a folder, this is a file or a device. Try out=FOLDER.")
         while True:
             attempt = ExitStack()
             try:

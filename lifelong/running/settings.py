@@ -6,6 +6,7 @@ changes that file and nothing else. Knows nothing of what an option means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,16 @@ def tuned_options(editor: str, folder: Path = TUNED) -> dict[str, Any] | None:
         return None
     part: Mapping[str, Any] = read_toml(path).get("editor", {})
     return {key: value for key, value in part.items() if key != "name"}
+
+
+def settings_told(label: str, editor: str) -> str:
+    """Return which named settings a run's label tells of, '' where it tells of none.
+
+    >>> settings_told("ft (tuned) rate=0.5", "ft"), settings_told("grace radius=2", "grace")
+    ('tuned', '')
+    """
+    found = re.match(rf"{re.escape(Path(editor).stem)} \(([a-z, ]+)\)(?: |$)", label)
+    return found[1] if found and set(found[1].split(", ")) <= set(SETTINGS) else ""
 
 
 def tuned_names(folder: Path = TUNED) -> list[str]:

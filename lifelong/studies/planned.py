@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lifelong.log import LogError, RunLog
+from lifelong.log.hive import is_run, runs_below
 from lifelong.running.config import NOT_HASHED, RunConfig
 from lifelong.running.plan import in_bytes, plan_run, planned_run
 from lifelong.running.prepare import Loaded, Prepared, model_key, prepare, resolve, stream_key
@@ -168,7 +169,7 @@ def checked(configs: Sequence[RunConfig], *, needs: bool = False, trial: bool = 
         ready = prepare(resolve(configs[number]), loaded=loaded, empty=True)
         check_ready(ready, lambda _: None)
         state: HowFar = "new"
-        if (ready.folder / "manifest.json").exists():
+        if is_run(ready.folder):
             state = "finished" if RunLog.open(ready.folder).done() else "begun"
         told = {"cell": number, "folder": str(ready.folder), "state": state}
         if needs and state != "finished":
@@ -187,9 +188,9 @@ def _needed(ready: Prepared, trial_wall_s: float) -> Needed:
 def _taken_wall_s(folders: Iterable[str]) -> dict[str, float]:
     """Return the mean seconds of the finished runs in some folders, by all of their configuration but the seed."""
     taken: dict[str, list[float]] = {}
-    for done in (path for folder in folders for path in Path(folder).glob("*/DONE")):
+    for run in (path for folder in folders for path in runs_below(Path(folder)) if (path / "DONE").exists()):
         try:
-            log = RunLog.open(done.parent)
+            log = RunLog.open(run)
             wall_s = sum(map(float, log.notes["wall_s"].values()))
             taken.setdefault(_but_for_seed(log.config()), []).append(wall_s)
         except (LogError, OSError, ValueError, KeyError, AttributeError):

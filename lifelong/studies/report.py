@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifelong.log.folder import strangers
+from lifelong.log.hive import is_run, runs_below
 from lifelong.running.words import ConfigError
 from streams.near import near
 
@@ -25,15 +27,16 @@ def run_folders(given: str | Path | Iterable[str | Path], say: Callable[[str], N
     """
     found: dict[Path, None] = {}
     for path in map(Path, [given] if isinstance(given, str | Path) else given):
-        inside = sorted(p.parent for p in path.glob("*/manifest.json")) or _of_report(path)
-        begun = [folder for folder in inside if _panels(folder)]
+        inside = runs_below(path) or _of_report(path)
+        begun = [folder for folder in inside if _held_a_panel(folder)]
         for folder in inside if begun else []:
             if folder not in begun:
-                say(f"{folder}: left out, because no panel of it was committed yet.")
-        inside = [path] if (path / "manifest.json").is_file() else begun or inside
+                say(f"{folder}: left out, because no panel of it was held yet.")
+        inside = [path] if is_run(path) else begun or inside
         if not inside:
             raise ConfigError(
                 f"{path}: neither a run folder nor a folder of run folders (no manifest.json in it), nor a report."
+                f"{_near_runs(path)}"
             )
         found.update(dict.fromkeys(inside))
     for folder in found:
@@ -43,6 +46,17 @@ def run_folders(given: str | Path | Iterable[str | Path], say: Callable[[str], N
     return list(found)
 
 
+def _near_runs(path: Path) -> str:
+    """Return a sentence about the folders in a folder that hold runs, '' where there are none."""
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    holding = []
+    for one in inside:
+        with suppress(OSError):  # a folder that may not be read
+            holding += [str(one)] if not one.name.startswith(".") and runs_below(one) else []
+    more = f" and {len(holding) - 5} more" if len(holding) > 5 else ""
+    return f" Folders in it hold runs: give {' '.join(holding[:5])}{more}." if holding else ""
+
+
 def _of_report(page: Path) -> list[Path]:
     """Return the runs that a report is of, none of another folder; raises `ConfigError` where they are gone."""
     listed = page / "tables" / "runs.csv"
@@ -50,7 +64,7 @@ def _of_report(page: Path) -> list[Path]:
         return []
     with open(listed, encoding="utf-8", newline="") as file:
         folders = [page / row["folder"].removeprefix("'") for row in csv.DictReader(file) if row.get("folder")]
-    gone = [str(folder) for folder in folders if not (folder / "manifest.json").is_file()]
+    gone = [str(folder) for folder in folders if not is_run(folder)]
     if gone:
         raise ConfigError(
             f"{page}: a report whose runs are not there any more ({gone[0]}). Give the runs themselves."
@@ -58,10 +72,11 @@ def _of_report(page: Path) -> list[Path]:
     return [Path(os.path.normpath(folder)) for folder in folders]
 
 
-def _panels(folder: Path) -> int:
-    from lifelong.log import RunLog
+def _held_a_panel(folder: Path) -> bool:
+    """Whether a panel was held in a run: a run that was stopped before it has committed what came until then."""
+    from lifelong.log import Gauged, RunLog
 
-    return RunLog.open(folder).last_panel() + 1
+    return "bank_len" in RunLog.open(folder).table(Gauged)["name"].unique().to_pylist()
 
 
 def report(

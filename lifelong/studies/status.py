@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifelong.log import LogError, RunLog
+from lifelong.log.hive import is_run, runs_below
 from lifelong.log.shown import Shown
 from lifelong.log.status import RunStatus, read_status, statuses_below
 from lifelong.running.progress import in_clock, pace
@@ -70,7 +71,10 @@ def status(folders: str | Path | Iterable[str | Path]) -> Sequence[RunRow]:
     for path in given:
         own = {path: known} if (known := read_status(path)) is not None else {}
         told: Mapping[Path, RunStatus] = own | dict(statuses_below(path))
-        runs = sorted({*told, *(at.parent for at in path.rglob("manifest.json"))})
+        places = [path, *(child for child in path.iterdir() if child.is_dir())] if path.is_dir() else []
+        runs = sorted(
+            {*told, *(run for place in places for run in runs_below(place))} | ({path} if is_run(path) else set())
+        )
         for folder in runs:
             row = row_of(folder, told.get(folder))
             if row is not None:
@@ -82,7 +86,7 @@ def status(folders: str | Path | Iterable[str | Path]) -> Sequence[RunRow]:
 
 def row_of(folder: Path, told: RunStatus | None) -> RunRow | None:
     """Return the row of a run folder with what it said last; None where both are gone."""
-    if not (folder / "manifest.json").is_file():
+    if not is_run(folder):
         return RunRow(folder, told) if told is not None and told.state != "done" else None
     try:
         log = RunLog.open(folder)

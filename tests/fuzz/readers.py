@@ -133,9 +133,7 @@ def _run(folder: Path) -> None:
     from lifelong.running.run import run
 
     made = run(quiet=True, out=str(folder), cache=str(folder / "cache"), **RUN)
-    for stray in (*folder.glob(".*"), *folder.glob("*")):
-        if stray.is_dir() and stray.name.startswith(made.name):
-            os.rename(stray, folder / "run")
+    os.rename(made, folder / "run")
 
 
 def _read_run(folder: Path) -> None:

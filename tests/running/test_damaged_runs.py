@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs_alike import SMALL, facts_of
+from runs_alike import SMALL, facts_of, out_of
 
 import lifelong
 from lifelong.log import LogError, RunLog
@@ -35,18 +35,19 @@ def stopped(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(RunLog, "commit", stopping)
         with pytest.raises(KeyboardInterrupt):
             again(out, finished)
-    return out / finished.name
+    return out / finished.relative_to(out_of(finished))
 
 
 def again(out: Path, finished: Path, **how) -> Path:
     return lifelong.run(
-        quiet=how.pop("quiet", True), out=str(out), cache=str(finished.parent / ".cache"), **how, **SMALL
+        quiet=how.pop("quiet", True), out=str(out), cache=str(out_of(finished) / ".cache"), **how, **SMALL
     )
 
 
 def copied(folder: Path, out: Path) -> Path:
-    shutil.copytree(folder, out / folder.name)
-    return out / folder.name
+    target = out / folder.relative_to(out_of(folder))
+    shutil.copytree(folder, target)
+    return target
 
 
 def question(folder: Path) -> object:
@@ -132,7 +133,7 @@ def test_an_edited_model_is_not_asked_with_another_editor_than_it_was_edited_wit
     folder = lifelong.run(
         quiet=True,
         out=str(tmp_path),
-        cache=str(finished.parent / ".cache"),
+        cache=str(out_of(finished) / ".cache"),
         **{**SMALL, "editor": str(file), "edits": 1},
     )
     question(folder)

@@ -15,6 +15,7 @@ from runs_alike import facts_of
 import lifelong
 from lifelong.editing.find import editor_class
 from lifelong.log import files
+from lifelong.log.hive import runs_below
 
 EIGHT = ("grace", "rag", "serac", "unike", "liveedit", "lemoe", "mend", "t_patcher")
 
@@ -75,7 +76,7 @@ def run(words: dict[str, Any], out: Path, cache: Path, *, kill_at: int = 0) -> P
     """Run or resume in a process of its own, killed when so many files lie in `out`, and return the run's folder."""
     start = multiprocessing.get_context("forkserver")  # the package is imported once, and every run is a fork of that
     start.set_forkserver_preload(["lifelong.models.tiny", "lifelong.running.run", "lifelong.simulation.loop"])
-    resume = bool(list(out.glob("*/manifest.json")))
+    resume = bool(runs_below(out))
     process = start.Process(target=run_here, args=(words, str(out), str(cache), resume))
     process.start()
     while kill_at and process.is_alive() and len(list(out.rglob("*"))) < kill_at:
@@ -84,7 +85,7 @@ def run(words: dict[str, Any], out: Path, cache: Path, *, kill_at: int = 0) -> P
         process.kill()  # SIGKILL
     process.join()
     assert process.exitcode == 0 or kill_at
-    return next(iter(out.glob("*/")), out)
+    return next(iter(runs_below(out)), out)
 
 
 def run_here(words: dict[str, Any], out: str, cache: str, resume: bool) -> None:

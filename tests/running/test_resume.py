@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs_alike import SMALL, facts_of
+from runs_alike import SMALL, facts_of, out_of
 
 import lifelong
 from lifelong.log import RunLog, files
@@ -41,7 +41,7 @@ def test_killed_at_a_random_write_and_resumed(point: int, uninterrupted: Path, t
         replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", killing)
-    cache = str(uninterrupted.parent / ".cache")
+    cache = str(out_of(uninterrupted) / ".cache")
     with pytest.raises(Killed):
         lifelong.run(quiet=True, out=str(tmp_path), cache=cache, **RUN)
     monkeypatch.undo()
@@ -54,7 +54,7 @@ def test_a_process_killed_in_the_middle_is_gone_on_with(uninterrupted: Path, tmp
     words = [f"{key}={value}" for key, value in RUN.items()]
     command = [sys.executable, "-m", "lifelong.cli", "run", *words, f"out={tmp_path}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = tmp_path / uninterrupted.name
+    folder = tmp_path / uninterrupted.relative_to(out_of(uninterrupted))
     while process.poll() is None and not list(folder.glob("checkpoint/panel-*.json")):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

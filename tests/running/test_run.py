@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from runs_alike import SMALL, facts_of
+from runs_alike import SMALL, facts_of, out_of
 
 import lifelong
 from lifelong.log import LogError, Probed, RunLog
@@ -42,7 +42,7 @@ def test_the_resolved_configuration_spells_out_every_option(finished: Path) -> N
 
 def test_a_finished_run_is_returned_as_it_is(finished: Path) -> None:
     before = (finished / "DONE").stat().st_mtime_ns
-    assert lifelong.run(quiet=True, out=str(finished.parent), **SMALL) == finished
+    assert lifelong.run(quiet=True, out=str(out_of(finished)), **SMALL) == finished
     assert (finished / "DONE").stat().st_mtime_ns == before
 
 
@@ -57,8 +57,8 @@ def test_a_replay_in_another_process_gives_identical_facts(finished: Path, tmp_p
 
 
 def test_a_partial_run_needs_resume_or_fresh(finished: Path, tmp_path: Path) -> None:
-    folder = tmp_path / finished.name
-    folder.mkdir()
+    folder = tmp_path / finished.relative_to(out_of(finished))
+    folder.mkdir(parents=True)
     for name in ("manifest.json", "config.toml", "edits.parquet", "probes.parquet"):
         shutil.copy(finished / name, folder / name)
     with pytest.raises(LogError, match=f"{finished.name}.*--resume.*--fresh"):

@@ -13,6 +13,7 @@ from runs_alike import SMALL, facts_of
 
 import lifelong
 from lifelong.log import Edited, RunLog
+from lifelong.log.hive import runs_below
 from lifelong.running import run as running
 from lifelong.running.signals import Stopped, asked_to_stop, patient, stoppable
 
@@ -28,8 +29,8 @@ def stopped_again_and_again(out: Path, every: int, monkeypatch, **changes: Any) 
         try:
             return lifelong.run(quiet=True, resume=True, out=str(out), **{**RUN, **changes}), edits
         except Stopped:
-            (found,) = out.rglob("manifest.json")
-            edits.append(len(RunLog.open(found.parent).table(Edited)))
+            (found,) = runs_below(out)
+            edits.append(len(RunLog.open(found).table(Edited)))
     raise AssertionError(f"no end after {edits}")
 
 

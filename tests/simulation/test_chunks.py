@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from loop_parts import BankEditor, HomePanel, MemoryLog, arriving, some_edits
-from runs_alike import SMALL, facts_of
+from runs_alike import SMALL, facts_of, out_of
 
 import lifelong
 from lifelong.log import Edited, Gauged, Probed, RunLog, Timed, files
@@ -102,7 +102,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_in_chunks_that_was_killed_goes_on_as_if_it_had_not_been(
     at: int, uninterrupted: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    words: dict[str, Any] = {**LONG, "out": str(tmp_path), "cache": str(uninterrupted.parent / ".cache")}
+    words: dict[str, Any] = {**LONG, "out": str(tmp_path), "cache": str(out_of(uninterrupted) / ".cache")}
 
     class Killed(BaseException):
         pass
@@ -118,7 +118,7 @@ def test_a_run_in_chunks_that_was_killed_goes_on_as_if_it_had_not_been(
     with pytest.raises(Killed):
         lifelong.run(quiet=True, **words)
     monkeypatch.undo()
-    torn = tmp_path / uninterrupted.name
+    torn = tmp_path / uninterrupted.relative_to(out_of(uninterrupted))
     assert RunLog.open(torn).last_panel() == at - 1
     assert lifelong.run(quiet=True, resume=True, **words) == torn
     assert facts_of(torn) == facts_of(uninterrupted)
@@ -140,7 +140,7 @@ def test_a_chunks_end_has_a_panel_about_all_of_it_and_ages_count_within_it(tmp_p
 
 def test_as_many_probes_are_foreseen_as_are_asked(uninterrupted: Path) -> None:
     rows = RunLog.open(uninterrupted).table(Probed).to_pylist()
-    due = due_of(prepare(resolve(None, {**LONG, "out": str(uninterrupted.parent)})))
+    due = due_of(prepare(resolve(None, {**LONG, "out": str(out_of(uninterrupted))})))
     for step in range(1, 6):
         asked = {row["probe_id"] for row in rows if row["step"] == step}
         assert sum(due.at_panel(step - 1, step)) == len(asked), step

@@ -18,6 +18,7 @@ from runs_alike import facts_of
 import lifelong
 from lifelong.cli.sweep import cell_engine
 from lifelong.log import RunLog
+from lifelong.log.hive import runs_below
 from lifelong.log.status import read_status
 from lifelong.running.words import ConfigError
 from lifelong.studies.engines.engine import Ended, Need
@@ -40,7 +41,7 @@ def until(holds: Callable[[], object], what: str) -> None:
 
 def begun(out: Path) -> list[Path]:
     """The runs below a folder of which a panel is committed."""
-    return sorted({path.parents[1] for path in out.rglob("checkpoint/panel-*.json")})
+    return [run for run in runs_below(out) if list(run.glob("checkpoint/panel-*.json"))]
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_a_misspelt_option_in_the_last_cell_stops_a_sweep_before_its_first(tmp_p
         lifelong.sweep(seed=[1, 2], out=str(tmp_path), **{**QUICK, **data})
     with pytest.raises(ConfigError, match="are one run"):
         lifelong.sweep(seed=[1, 1], out=str(tmp_path), **QUICK)
-    assert not list(tmp_path.glob("*/manifest.json"))
+    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def test_a_sweep_runs_classes_reports_failures_and_finishes_only_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from lifelong.log import Edited, RunLog
+from lifelong.log.hive import runs_below
 from lifelong.running.words import parse_words
 
 WORDS = ["model=tiny", "stream=toy", "edits=400", "threads=1", "panels.every=1", "panels.latency_routes=0",
@@ -35,7 +36,12 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 def committed(out: Path) -> list[Path]:
     """The run folders below `out` in which a panel is committed."""
-    return sorted({path.parents[1] for path in out.glob("*/checkpoint/panel-*.json")})
+    return [run for run in runs_below(out) if list(run.glob("checkpoint/panel-*.json"))]
+
+
+def finished(out: Path) -> list[Path]:
+    """The finished runs below `out`."""
+    return [run for run in runs_below(out) if (run / "DONE").exists()]
 
 
 def descendants(of: int) -> set[int]:
@@ -107,7 +113,7 @@ def test_a_sweep_that_is_asked_to_stop_ends_its_cells_and_starts_no_other(
     said, _ = process.communicate(timeout=BOUND_S)
     assert process.returncode == code, said
     assert len(below) >= 2 and not any(map(alive, below))
-    assert len(list(out.glob("*/manifest.json"))) == 2 and not list(out.glob("*/DONE"))
+    assert len(runs_below(out)) == 2 and not finished(out)
     assert said.count("interrupted after") == 2 and "failed" not in said and "Traceback" not in said
     assert "0 of 4 runs are done, 2 interrupted, 2 not started. Go on with --resume." in said.splitlines()[-1]
     assert not leftovers(temporary)
@@ -132,13 +138,13 @@ def test_an_interrupted_sweep_is_gone_on_with_by_resume(started, tmp_path: Path)
     until(lambda: len(committed(out)) == 1, "no cell came to a panel")
     process.terminate()
     process.communicate(timeout=BOUND_S)
-    partial = not list(out.glob("*/DONE"))
+    partial = not finished(out)
     refused = started(*words, temporary=temporary)
     said, _ = refused.communicate(timeout=BOUND_S)
     assert not partial or (refused.returncode == 2 and "--resume" in said.splitlines()[-1]), said
     resumed = started(*words, "--resume", temporary=temporary)
     said, _ = resumed.communicate(timeout=BOUND_S)
-    assert resumed.returncode == 0 and len(list(out.glob("*/DONE"))) == 2, said
+    assert resumed.returncode == 0 and len(finished(out)) == 2, said
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

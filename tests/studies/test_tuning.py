@@ -12,6 +12,7 @@ from published_records import TRAIN, write_benchmark, write_records, zsre
 
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
+from lifelong.log.hive import runs_below
 from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.words import ConfigError
 from lifelong.studies.trials import SPLITS, Trial, Yardstick
@@ -82,7 +83,7 @@ def test_doing_nothing_scores_0_and_the_ceiling_1(tmp_path: Path) -> None:
     yardstick = Yardstick(0, str(tmp_path))
     assert yardstick.trial("none", {}, 3).objective == 0.0
     assert yardstick.trial("oracle", {}, 3).objective == 1.0
-    assert len(list(tmp_path.glob("*/DONE"))) == 2  # the ends themselves: nothing ran twice
+    assert len(runs_below(tmp_path)) == 2  # the ends themselves: nothing ran twice
 
 
 def test_the_best_real_trial_becomes_a_recipe_with_the_log_of_all(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from lifelong.log.files import held
-from lifelong.models.atlas.train.export import export
+from lifelong.models.atlas.train.export import write_model
 from lifelong.models.folders.check import ModelError
 from lifelong.models.smol.adapters import load_adapters, put_in
 from lifelong.models.smol.model import smol_config, smol_model, smol_processor
@@ -47,7 +47,7 @@ def smol_folder(adapters: Path = ADAPTERS, kept: Path | None = None) -> Path:
             put_in(model, load_adapters(adapters))
             unfinished = folder.with_suffix(".partial")
             shutil.rmtree(unfinished, ignore_errors=True)
-            export(model, processor, unfinished)
+            write_model(model, processor, unfinished)
             unfinished.rename(folder)
     return folder
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 
-def export(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
+def write_model(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
     """Save so that `from_pretrained(folder)` gives a float32 model; the file is replaced atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.dtype = torch.float32

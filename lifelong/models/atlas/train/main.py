@@ -19,7 +19,7 @@ from lifelong.models.atlas.model import (
     build_tokenizer,
 )
 from lifelong.models.atlas.train import checkpoint
-from lifelong.models.atlas.train.export import export
+from lifelong.models.atlas.train.export import write_model
 from lifelong.models.atlas.train.features import Features, cache_features
 from lifelong.models.atlas.train.language_stage import LanguagePlan, LanguageTrainer
 from lifelong.models.atlas.train.mixture import Mix, Mixture
@@ -163,7 +163,7 @@ def _begin_at(start: Path, out: Path, width: int | None) -> None:
 
 def _finish(trainer: LanguageTrainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     """Export what the trainer holds."""
-    export(trainer.model, build_processor(tokenizer), folder)
+    write_model(trainer.model, build_processor(tokenizer), folder)
     return folder
 
 

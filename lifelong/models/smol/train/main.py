@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lifelong.models.atlas.train import checkpoint
-from lifelong.models.atlas.train.export import export
+from lifelong.models.atlas.train.export import write_model
 from lifelong.models.atlas.train.features import Features, cache_features
 from lifelong.models.atlas.train.mixture import Mix
 from lifelong.models.atlas.train.pictures import Pictures, load_pictures
@@ -92,7 +92,7 @@ def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str 
     save_adapters(tensors, out / "adapters.safetensors")
     fresh, processor = blank_smol()
     put_in(fresh, tensors)
-    export(fresh, processor, out / "model")
+    write_model(fresh, processor, out / "model")
     (out / "plan.json").write_text(json.dumps({"steps": trainer.step, "recalled": len(known)}) + "\n")
     return out / "model"
 
