@@ -75,7 +75,7 @@ def status(folders: str | Path | Iterable[str | Path]) -> Sequence[RunRow]:
         runs = sorted(
             {*told, *(run for place in places for run in runs_below(place))} | ({path} if is_run(path) else set())
         )
-        for folder in runs:
+        for folder in sorted(runs):
             row = row_of(folder, told.get(folder))
             if row is not None:
                 found[folder] = row
