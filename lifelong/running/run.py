@@ -28,6 +28,7 @@ from lifelong.running.progress import LOADING_AFTER_S, Progress, busy_machine, e
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, stop_if_asked
+from lifelong.running.trackers import tracking
 from lifelong.running.words import ConfigError, to_toml
 from lifelong.simulation.roles import edits_made
 from streams.rows import edit_rows, probe_rows
@@ -74,11 +75,13 @@ def run(
         ready.vlm.on_full(progress.say)
         with locked(ready.folder), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
-            if log.done():
-                progress.say("finished already")
-            else:
+            if not log.done():
                 logs.append(log)
-                notes = _work(ready, log, progress, watch)
+            with tracking(ready.config, log, progress.say) as track:
+                if not logs:
+                    progress.say("finished already")
+                    return ready.folder
+                notes = _work(ready, log, progress, watch, track)
                 log.finish({"wall_s": watch.wall_s, **notes})
                 if told := outcomes_told(log.table(Edited)["outcome"].to_pylist(), ready.resolved.kind):
                     progress.say(told)
@@ -209,8 +212,13 @@ def time_matters(ready: Prepared) -> Iterator[str]:
         yield f"workers={config.workers}"
 
 
-def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
-    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
+def _work(
+    ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch, track: Callable[[], None]
+) -> dict[str, float]:
+    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made.
+
+    `track` is called after each panel.
+    """
     config, stream = ready.config, ready.stream
     steps = config.steps(len(stream.edits))
     if busy := busy_machine():
@@ -234,7 +242,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
             Remaining(due, steps, config.panels.latency_growth),
         )
         with watch.on("simulate"):
-            run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event))
+            run_loop(ready, editor, panel, log, steps, saved, lambda event: _show(progress, event, track))
     finally:
         editor.close()
     known = {} if learnt is None else dict(learnt.meta)
@@ -254,16 +262,17 @@ def _learnt(ready: Prepared, progress: Progress) -> State | None:
         return ready.learnt(progress.say)
 
 
-def _show(progress: Progress, event: Mapping[str, Any]) -> None:
+def _show(progress: Progress, event: Mapping[str, Any], track: Callable[[], None]) -> None:
     stop_if_asked()
     if event["kind"] == "note":
         progress.say(str(event["text"]))
     elif event["kind"] == "panel":
         facts: Sequence[Fact] = event["facts"]
-        progress.panel(int(event["step"]), facts)
+        progress.panel(int(event["step"]), facts, event["committed"])
         broken = sum(int(f.value) for f in facts if isinstance(f, Gauged) and f.name == "answers_not_finite")
         if broken:
             progress.say(f"{broken} answers since the last panel are not finite")
+        track()
     else:
         progress.at(int(event["step"]), float(event["wall_s"]))
 

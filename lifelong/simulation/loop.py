@@ -252,8 +252,9 @@ class _Loop:
             self.facts += self.queries.tally.queue(step, sim_s, "traffic")
         with self.tally.on("commit"):
             self.log.commit(self.panels, self.facts, self._state(now))
-        self.facts, self.panels = [], self.panels + 1
-        self.tell({"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last, "facts": facts})
+        committed, self.facts, self.panels = self.facts, [], self.panels + 1
+        event = {"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last}
+        self.tell({**event, "facts": facts, "committed": committed})
 
     def _state(self, now: int) -> State:
         inner = self.editor.state()
