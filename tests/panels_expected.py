@@ -10,6 +10,7 @@ from reports.numbers.metrics import HOLDS, panel_rows
 from reports.statistics.curves import mean_score
 
 from lifelong.log import Edited, Gauged, Probed, RunLog
+from lifelong.log.facts import RESTORED
 
 _AXES = {
     "retention": pl.col("axis") == "reliability",
@@ -24,6 +25,8 @@ def means_by_panel(log: RunLog) -> dict[int, dict[str, float]]:
     probed, gauged = (_frame(log, kind) for kind in (Probed, Gauged))
     panels = gauged.filter(pl.col("name") == "bank_len")  # a withdrawal is a gauge, too, and no panel
     rows = panel_rows(probed, panels).filter(HOLDS)
+    if len(gauged.filter(pl.col("kind") == RESTORED)):  # of which there is no report: a panel asks all of its chunk
+        rows = rows.with_columns(pl.lit(1.0).alias("weight"))
     found: dict[int, dict[str, float]] = {}
     for (step, scorer), part in rows.group_by("step", "scorer"):
         which = _AXES | {

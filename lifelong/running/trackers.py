@@ -23,7 +23,7 @@ from lifelong.log import RunLog
 from lifelong.log.files import held
 from lifelong.running.changes import flat_changes
 from lifelong.running.config import RunConfig
-from lifelong.running.panel_numbers import LAST, numbers_of, step_of
+from lifelong.running.panel_numbers import EDITS_MADE, numbers_of, step_of
 from lifelong.running.signals import Stopped, asked_to_stop, stop_if_asked
 from lifelong.running.wandb_file import wandb_history
 from lifelong.running.words import ConfigError
@@ -109,13 +109,14 @@ class _Trackers:
     def catch_up(self) -> None:
         """Tell the trackers that work the committed panels that they lack."""
         while self._kept and self._told <= self._log.last_panel():
-            step = step_of(self._log, self._told)
-            if lacking := [name for name, kept in self._kept.items() if (LAST, step) not in kept]:
-                _, numbers = numbers_of(self._log, self._told)
-                for name in lacking:
-                    new = {number: v for number, v in numbers.items() if (number, step) not in self._kept[name]}
-                    with self._without_it(name):
-                        self._all[name].panel(step, new)
+            numbers: dict[str, float] = {}
+            for name in list(self._kept):
+                with self._without_it(name):
+                    step, kept = step_of(self._log, self._told), self._kept[name]
+                    if (EDITS_MADE, step) in kept:
+                        continue
+                    numbers = numbers or numbers_of(self._log, self._told)[1]
+                    self._all[name].panel(step, {n: v for n, v in numbers.items() if (n, step) not in kept})
             self._told += 1
 
     def end(self, how: Ending) -> None:
