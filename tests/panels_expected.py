@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import polars as pl
-from reports.numbers.axes import MEASURES
-from reports.numbers.metrics import HOLDS, panel_rows
-from reports.statistics.curves import mean_score
 
 from lifelong.log import Edited, Gauged, Probed, RunLog
 from lifelong.log.facts import RESTORED
+from reports.numbers.axes import MEASURES
+from reports.numbers.metrics import HOLDS, panel_rows
+from reports.statistics.curves import mean_score
 
 _AXES = {
     "retention": pl.col("axis") == "reliability",

@@ -25,7 +25,7 @@ from lifelong.running.changes import flat_changes
 from lifelong.running.config import RunConfig
 from lifelong.running.panel_numbers import EDITS_MADE, numbers_of, step_of
 from lifelong.running.signals import Stopped, asked_to_stop, stop_if_asked
-from lifelong.running.wandb_file import wandb_history
+from lifelong.running.wandb_file import wandb_rows
 from lifelong.running.words import ConfigError
 
 Ending = Literal["FINISHED", "KILLED", "FAILED"]
@@ -290,7 +290,8 @@ class _WandB:
                 shutil.rmtree(folder)
             return ()
         self._id = folders[0].name.rsplit("-", 1)[1] if folders else None
-        return {kept for folder in folders for path in folder.glob("run-*.wandb") for kept in wandb_history(path)}
+        rows = (row for folder in folders for path in folder.glob("run-*.wandb") for row in wandb_rows(path))
+        return {(name, int(row["_step"])) for row in rows for name in row}
 
     def panel(self, step: int, numbers: Mapping[str, float]) -> None:
         if self._live is None:
