@@ -136,7 +136,7 @@ class _Trackers:
             if not ending:
                 stop_if_asked()  # a library can make something else of the exception that a signal raises
             self._kept.pop(name, None)
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(":.")
             self._say(f"trackers={name}: {said}. The run goes on without it.")
 
 

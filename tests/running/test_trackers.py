@@ -269,7 +269,9 @@ def test_a_tracker_that_fails_is_said_once_and_the_run_and_the_others_go_on(
     check_all_panels_once(run, "tensorboard")
 
 
-def test_a_signal_that_a_tracker_makes_an_error_of_still_stops_the_run(monkeypatch, tmp_path: Path, cache) -> None:
+def test_a_signal_that_a_tracker_makes_an_error_of_is_a_stop_and_no_failure(
+    monkeypatch, tmp_path: Path, cache: str, capsys
+) -> None:
     from lifelong.running.signals import Stopped, stoppable
 
     class Swallows(Broken):
@@ -282,7 +284,26 @@ def test_a_signal_that_a_tracker_makes_an_error_of_still_stops_the_run(monkeypat
     monkeypatch.setitem(trackers._KINDS, "mlflow", Swallows)
     monkeypatch.setattr("lifelong.running.ready.check_trackers", lambda config: None)
     with pytest.raises(Stopped), stoppable():
-        lifelong.run(quiet=True, out=str(tmp_path), cache=cache, trackers="mlflow", **RUN)
+        lifelong.run(out=str(tmp_path), cache=cache, trackers="mlflow", **RUN)
+    assert "trackers=" not in capsys.readouterr().err
+
+
+def test_switches_of_libraries_are_set_while_they_begin_and_put_back(monkeypatch, untracked: Path) -> None:
+    wandb = pytest.importorskip("wandb", reason="comes with the extra `trackers`")
+    set_to = []
+
+    def refused(**given: Any) -> None:
+        set_to.append((os.environ.get("WANDB_ERROR_REPORTING"), given["mode"]))
+        raise RuntimeError
+
+    monkeypatch.setattr(wandb, "init", refused)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "as it was")
+    log, said = RunLog.open(untracked), list[str]()
+    config = from_table(log.config(), {"out": str(untracked.parent / "refused"), "trackers": ["wandb"]})
+    with trackers.tracking(config, log, said.append):
+        pass
+    assert set_to == [("false", "offline")] and os.environ["WANDB_ERROR_REPORTING"] == "as it was"
+    assert said == ["trackers=wandb: RuntimeError. The run goes on without it."]
 
 
 def test_a_run_that_failed_is_marked_as_failed(monkeypatch, tmp_path: Path, cache: str) -> None:
