@@ -51,9 +51,8 @@ def no_network() -> Iterator[None]:
 
 
 def read_tensorboard(run: Path) -> Series:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run.parent / "trackers" / "tensorboard" / run.name), {"scalars": 0})
+    read = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = read.EventAccumulator(str(run.parent / "trackers" / "tensorboard" / run.name), {"scalars": 0})
     events.Reload()
     assert events.Tags()["tensors"] == ["_hparams_/session_start_info"]
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
@@ -63,9 +62,9 @@ def mlflow_runs(run: Path) -> tuple[Any, list[Any]]:
     """The client, and the runs that it shows of this name."""
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # as one must to look at a file store
     try:
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=(run.parent / "trackers" / "mlflow").as_uri())
+        client = pytest.importorskip("mlflow").MlflowClient(
+            tracking_uri=(run.parent / "trackers" / "mlflow").as_uri()
+        )
         experiment = client.get_experiment_by_name(run.parent.name)
         return client, [r for r in client.search_runs([experiment.experiment_id]) if r.info.run_name == run.name]
     finally:
@@ -267,6 +266,24 @@ def test_a_tracker_that_fails_is_said_once_and_the_run_and_the_others_go_on(
     assert lines == ["trackers=mlflow: OSError: [Errno 28] No space left on device. The run goes on without it."]
     assert facts_of(run) == facts_of(untracked)
     check_all_panels_once(run, "tensorboard")
+
+
+def test_a_long_file_of_wandb_is_read_to_its_end(tmp_path: Path) -> None:
+    """Its records are cut at the ends of blocks of 32 KiB."""
+    wandb = pytest.importorskip("wandb", reason="comes with the extra `trackers`")
+    own = wandb.Settings(
+        root_dir=str(tmp_path), console="off", silent=True, x_disable_stats=True, x_disable_meta=True
+    )
+    run = wandb.init(mode="offline", reinit="create_new", settings=own)
+    sent = [{f"{'long' * (step % 40)}/{n}": step / 7 + n for n in range(9)} for step in range(1, 150)]
+    sent.append({"x" * 70_000: 0.5})
+    for step, numbers in enumerate(sent):
+        run.log(numbers, step=step)
+    run.finish()
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert path.stat().st_size > 8 * 32768
+    rows = [{name: value for name, value in row.items() if not name.startswith("_")} for row in wandb_rows(path)]
+    assert rows == sent
 
 
 def test_a_signal_that_a_tracker_makes_an_error_of_is_a_stop_and_no_failure(
