@@ -30,6 +30,8 @@ from lifelong.running.words import ConfigError
 
 Ending = Literal["FINISHED", "KILLED", "FAILED"]
 _LONGEST = 500  # characters of a setting; MLflow takes 6,000
+_WRITTEN_S = 5.0  # for W&B to write the last panel: milliseconds
+_DESCRIBED = ("_hparams_/session_start_info", 0)  # what TensorBoard has of a run whose settings are written
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ class _TensorBoard:
     def __init__(self, run: Tracked) -> None:
         self._run, self._folder = run, run.folder / run.name
         self._writer: Any = None
+        self._described = False
 
     def kept(self, *, anew: bool) -> Collection[tuple[str, int]]:
         loader = import_module("tensorboard.backend.event_processing.event_file_loader")
@@ -187,7 +190,9 @@ class _TensorBoard:
                 path.unlink()
             return ()
         events = (event for path in files for event in loader.EventFileLoader(str(path)).Load())
-        return {(value.tag, event.step) for event in events for value in event.summary.value}
+        kept = {(value.tag, event.step) for event in events for value in event.summary.value}
+        self._described = _DESCRIBED in kept
+        return kept
 
     def panel(self, step: int, numbers: Mapping[str, float]) -> None:
         if self._writer is None:
@@ -199,11 +204,10 @@ class _TensorBoard:
     def _open(self) -> None:
         # Written in this thread, unlike by the writers of the library, so that what goes wrong is known at once.
         self._folder.mkdir(parents=True, exist_ok=True)
-        first = not any(self._folder.iterdir())
         path = self._folder / f"events.out.tfevents.{time.time_ns() / 1e9:017.6f}.{os.getpid()}"
         self._writer = import_module("tensorboard.summary.writer.record_writer").RecordWriter(path.open("xb"))
         self._write(file_version="brain.Event:2")
-        if first:
+        if not self._described:
             hparams = import_module("tensorboard.plugins.hparams.summary_v2")
             self._write(summary=hparams.hparams_pb({**self._run.settings, **self._run.made_of}))
 
@@ -268,7 +272,8 @@ class _MLflow:
         self._client.log_batch(self._id, metrics=metrics)
 
     def end(self, how: Ending) -> None:
-        if self._open and self._id:
+        # One that was stopped when all panels were told is ended again, and one that had ended so is left alone.
+        if self._id and (self._open or self._client.get_run(self._id).info.status != how):
             self._client.set_terminated(self._id, how)
 
 
@@ -282,21 +287,22 @@ class _WandB:
         self._run, self._home = run, run.folder / run.name
         self._id: str | None = None
         self._live: Any = None
+        self._last = 0
 
     def kept(self, *, anew: bool) -> Collection[tuple[str, int]]:
-        folders = sorted((self._home / "wandb").glob("offline-run-*-*"))
+        files = sorted((self._home / "wandb").glob("offline-run-*/run-*.wandb"))
         if anew:
-            for folder in folders:
-                shutil.rmtree(folder)
+            for path in files:
+                shutil.rmtree(path.parent)
             return ()
-        self._id = folders[0].name.rsplit("-", 1)[1] if folders else None
-        rows = (row for folder in folders for path in folder.glob("run-*.wandb") for row in wandb_rows(path))
-        return {(name, int(row["_step"])) for row in rows for name in row}
+        self._id = files[0].stem.removeprefix("run-") if files else None
+        return {(name, int(row["_step"])) for path in files for row in wandb_rows(path) for name in row}
 
     def panel(self, step: int, numbers: Mapping[str, float]) -> None:
         if self._live is None:
             self._live = self._begun()
         self._live.log(dict(numbers), step=step, commit=True)
+        self._last = step
 
     def _begun(self) -> Any:
         self._home.mkdir(parents=True, exist_ok=True)
@@ -314,8 +320,14 @@ class _WandB:
             )
 
     def end(self, how: Ending) -> None:
-        if self._live is not None:
-            self._live.finish(exit_code=0 if how == "FINISHED" else 1)
+        if self._live is None:
+            return
+        self._live.finish(exit_code=0 if how == "FINISHED" else 1)
+        path, until = Path(self._live.settings.sync_file), time.monotonic() + _WRITTEN_S
+        while time.monotonic() < until:  # its helper process writes after `finish` has returned
+            if any(row["_step"] == self._last for row in wandb_rows(path)):
+                return
+            time.sleep(0.01)
 
 
 _KINDS: Mapping[str, Callable[[Tracked], Tracker]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _WandB}

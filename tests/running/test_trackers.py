@@ -281,6 +281,10 @@ def test_a_long_file_of_wandb_is_read_to_its_end(tmp_path: Path) -> None:
         run.log(numbers, step=step)
     run.finish()
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    for _ in range(500):  # another process writes it
+        if len(list(wandb_rows(path))) == len(sent):
+            break
+        threading.Event().wait(0.02)
     assert path.stat().st_size > 8 * 32768
     rows = [{name: value for name, value in row.items() if not name.startswith("_")} for row in wandb_rows(path)]
     assert rows == sent
@@ -330,6 +334,23 @@ def test_a_run_that_failed_is_marked_as_failed(monkeypatch, tmp_path: Path, cach
         lifelong.run(quiet=True, out=str(tmp_path), cache=cache, trackers=["mlflow"], **RUN)
     (run,) = tmp_path.glob("grace-*")
     assert [r.info.status for r in mlflow_runs(run)[1]] == ["FAILED"]
+
+
+def test_a_run_that_is_finished_gets_a_tracker_later_and_is_marked_as_what_it_is(
+    untracked: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("mlflow", reason="comes with the extra `trackers`")
+    run = shutil.copytree(untracked, tmp_path / "runs" / untracked.name)
+    log = RunLog.open(run)
+    config = from_table(log.config(), {"out": str(run.parent), "trackers": ["mlflow"]})
+    with pytest.raises(KeyboardInterrupt), trackers.tracking(config, log, print):
+        raise KeyboardInterrupt  # when all was told
+    assert [r.info.status for r in mlflow_runs(run)[1]] == ["KILLED"]
+    for _ in range(2):
+        with trackers.tracking(config, log, print):
+            pass
+    assert [r.info.status for r in mlflow_runs(run)[1]] == ["FINISHED"]
+    check_all_panels_once(run, "mlflow")
 
 
 @pytest.mark.parametrize("spec", [None, ModuleSpec("wandb", None, is_package=True)], ids=["nothing", "a mere folder"])
