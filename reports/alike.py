@@ -15,8 +15,8 @@ from typing import Any
 
 from streams.text import printable
 
-NOT_COMPARED = ("seed", "name", "label", "out", "cache", "cache_bytes", "memory_bytes")
-"""Keys of a configuration that may differ between seeds: the seed, and what only says where things lie."""
+NOT_COMPARED = ("seed", "name", "label", "out", "cache", "cache_bytes", "memory_bytes", "trackers")
+"""Keys of a configuration that may differ between seeds: the seed, and what says where things lie or who is told."""
 TRAINING = ("fit.seed", "digest.fit")
 """Of a trained editor: the seed of its training, and what came out of it."""
 _SAID = ("digests", "sources", "versions", "threads", "device", "products", "routing")

@@ -244,6 +244,12 @@ class RunLog:
         for path in self.parts(fact):
             yield read_part(path, self._vouched.parts[path.name], schema)
 
+    def panel(self, fact: type, panel_index: int) -> pa.Table:
+        """Return the facts of one type that one committed panel added, in order; raises what `table` raises."""
+        schema, name = schema_of(fact), part_name(fact, panel_index)
+        part = self._vouched.parts.get(name)
+        return schema.empty_table() if part is None else read_part(self.folder / "facts" / name, part, schema)
+
     def commit(self, panel_index: int, facts: Sequence[Fact], checkpoint: State) -> None:
         """Append one panel's facts together with the state to go on from, all or nothing.
 

@@ -130,6 +130,7 @@ class FitOptions(Frozen):
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 LONGEST_LABEL = 100  # characters: it stands in legends and in folder names
 LONGEST_NAME = 160  # bytes: a hash and the names of locks come on top, and file systems take 255
 NOT_HASHED = (
@@ -138,7 +139,8 @@ NOT_HASHED = (
     "cache",
     "cache_bytes",
     "memory_bytes",
-)  # what it is called, where it lies, how fast it comes: no fact
+    "trackers",
+)  # what it is called, where it lies, how fast it comes, who is told: no fact
 
 
 class RunConfig(Frozen):
@@ -173,6 +175,9 @@ class RunConfig(Frozen):
     out: PathText = Field(default="runs", description="the folder of the run folders")
     cache: PathText = Field(default="", description="where frozen answers and fits are kept; OUT/.cache without it")
     cache_bytes: int = Field(default=2**30, ge=0, le=LARGEST, description="bytes kept of what the model read")
+    trackers: tuple[str, ...] = Field(
+        default=(), description="tensorboard, mlflow, wandb: whose files in OUT/trackers get every panel's numbers"
+    )
     threads: int = Field(default=0, ge=0, le=1024, description="threads to compute with; 0: measured at the start")
     memory_bytes: int = Field(
         default=0, ge=0, le=LARGEST, description="bytes beside the weights to compute with; 0: most of the device's"
@@ -181,6 +186,10 @@ class RunConfig(Frozen):
         default="auto", description="the model's numbers; auto: float32, from a billion parameters on bfloat16"
     )
     device: str = Field(default="cpu", description="where the model computes, such as cpu or cuda")
+
+    def tracker_folder(self) -> Path:
+        """Return where the files of trackers lie, those of all runs of `out` together: a folder for each tracker."""
+        return Path(self.out) / "trackers"
 
     def cache_folder(self) -> Path:
         """Return where baselines and fits are kept for all runs: `cache`, or `.cache` beside the runs."""
@@ -196,6 +205,14 @@ class RunConfig(Frozen):
                 "control characters, not beginning with a dot or a dash"
             )
         return value
+
+    @field_validator("trackers")
+    @classmethod
+    def _known_trackers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in TRACKERS:
+                raise ValueError(f"there is no tracker {name!r}.{near(name, TRACKERS)}")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("label")
     @classmethod

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from lifelong.log import Fact, Gauged, Probed
+from lifelong.log import Fact, Gauged
 from lifelong.log.status import RunStatus
+from lifelong.running.panel_numbers import means_of
 from lifelong.running.remaining import Remaining, Stretch
 from streams.text import printable
 
@@ -106,11 +107,14 @@ class Progress:
         elif self.clock() - self._shown_at > PLAIN_EVERY_S:
             self._print()
 
-    def panel(self, step: int, facts: Sequence[Fact]) -> None:
-        """Take the numbers of a panel's facts and show them."""
+    def panel(self, step: int, facts: Sequence[Fact], committed: Sequence[Fact] = ()) -> None:
+        """Take the numbers of a panel and show them: of its facts, or of all that were `committed` with it.
+
+        The panel does not ask again what the last edit was asked at once.
+        """
         now = self.clock()
         self._step = step
-        self.numbers |= numbers_of(facts)
+        self.numbers |= shown_of(committed or facts)
         if self.remaining is not None:
             passed = now - self._panel_at
             self.remaining.panel(Stretch.of(step, self._panel_step, facts, passed, self._edit_wall_s))
@@ -229,15 +233,10 @@ def every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:
     return on_progress
 
 
-def numbers_of(facts: Sequence[Fact]) -> dict[str, float]:
-    """Return retention, locality (means over generated answers at the last step of the facts) and the bank's size."""
-    last = max((f.step for f in facts), default=0)
-    found = {}
-    for name, axis in (("retention", "reliability"), ("locality", "locality")):
-        rows = [f for f in facts if isinstance(f, Probed) and f.step == last and f.scorer == "generated"]
-        scores = [f.score for f in rows if f.axis == axis and f.variant not in ("superseded", "withdrawn")]
-        if scores:
-            found[name] = sum(scores) / len(scores)
+def shown_of(facts: Sequence[Fact]) -> dict[str, float]:
+    """Return what the live line shows of a panel's facts: retention and locality of generated answers, bank size."""
+    means = means_of(facts)
+    found = {name: means[f"{name}/generated"] for name in ("retention", "locality") if f"{name}/generated" in means}
     sizes = [f.value for f in facts if isinstance(f, Gauged) and f.name == "bank_len"]
     return found | ({"bank": sizes[-1]} if sizes else {})
 

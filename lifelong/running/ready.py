@@ -12,6 +12,7 @@ from pathlib import Path
 from lifelong.running.config import RunConfig
 from lifelong.running.parts import make_clock
 from lifelong.running.prepare import Prepared
+from lifelong.running.trackers import check_trackers
 from lifelong.running.words import ConfigError
 from lifelong.simulation.roles import SimulationSettings, check_settings
 
@@ -22,6 +23,7 @@ def check_ready(ready: Prepared, say: Callable[[str], None] = lambda _: None) ->
     The editor is made once on the model and closed again, so that options that do not fit the model are named.
     """
     config, resolved = ready.config, ready.resolved
+    check_trackers(config)
     check_writable("out", Path(config.out))
     check_writable("cache", config.cache_folder())
     settings = SimulationSettings(

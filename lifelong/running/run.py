@@ -30,6 +30,7 @@ from lifelong.running.pulse import pulse
 from lifelong.running.ready import check_ready
 from lifelong.running.remaining import Remaining
 from lifelong.running.signals import Stopped, asked_to_stop, mark_told, patient
+from lifelong.running.trackers import tracking
 from lifelong.running.words import ConfigError, to_toml
 from lifelong.simulation.roles import edits_made
 from streams.rows import edit_rows, probe_rows
@@ -83,12 +84,14 @@ def run(
         ready.vlm.on_full(progress.say)
         with locked(ready.folder, wait_s=wait_s), ready.computing():
             log = open_log(ready, resume=resume, fresh=fresh, say=progress.say)
-            if log.done():
-                progress.say("finished already")
-            else:
+            if not log.done():
                 logs.append(log)
+            with tracking(ready.config, log, progress.say) as track:
+                if not logs:
+                    progress.say("finished already")
+                    return ready.folder
                 with pulse(ready.folder, progress.status):
-                    notes = _work(ready, log, progress, watch)
+                    notes = _work(ready, log, progress, watch, track)
                     log.finish({"wall_s": watch.wall_s, **notes})
                 if told := outcomes_told(log.table(Edited)["outcome"].to_pylist(), ready.resolved.kind):
                     progress.say(told)
@@ -219,8 +222,13 @@ def time_matters(ready: Prepared) -> Iterator[str]:
         yield f"workers={config.workers}"
 
 
-def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) -> dict[str, float]:
-    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made."""
+def _work(
+    ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch, track: Callable[[], None]
+) -> dict[str, float]:
+    """Run to the end and return what else is noted of it: the seconds of its fit, whenever that was made.
+
+    `track` is called after each panel.
+    """
     config, stream = ready.config, ready.stream
     steps = config.steps(len(stream.edits))
     if busy := busy_machine():
@@ -244,7 +252,7 @@ def _work(ready: Prepared, log: RunLog, progress: Progress, watch: Stopwatch) ->
             Remaining(due, steps, config.panels.latency_growth),
         )
         with watch.on("simulate"), patient():
-            show = partial(_show, progress)
+            show = partial(_show, progress, track)
             if not run_loop(ready, editor, panel, log, steps, saved, show, leaves=asked_to_stop):
                 raise Stopped(asked_to_stop())
     finally:
@@ -266,15 +274,16 @@ def _learnt(ready: Prepared, progress: Progress) -> State | None:
         return ready.learnt(progress.say)
 
 
-def _show(progress: Progress, event: Mapping[str, Any]) -> None:
+def _show(progress: Progress, track: Callable[[], None], event: Mapping[str, Any]) -> None:
     if event["kind"] == "note":
         progress.say(str(event["text"]))
     elif event["kind"] == "panel":
         facts: Sequence[Fact] = event["facts"]
-        progress.panel(int(event["step"]), facts)
+        progress.panel(int(event["step"]), facts, event["committed"])
         broken = sum(int(f.value) for f in facts if isinstance(f, Gauged) and f.name == "answers_not_finite")
         if broken:
             progress.say(f"{broken} answers since the last panel are not finite")
+        track()
     else:
         progress.at(int(event["step"]), float(event["wall_s"]))
 

@@ -264,8 +264,9 @@ class _Loop:
         self.facts += [*facts, *self.tally.gauges(step, sim_s)]
         if self.places:
             self.facts += self.queries.tally.queue(step, sim_s, "traffic")
-        self._commit(now)
-        self.tell({"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last, "facts": facts})
+        committed = self._commit(now)
+        event = {"kind": "panel", "step": step, "edits": self.edits, "sim_s": sim_s, "last": last}
+        self.tell({**event, "facts": facts, "committed": committed})
 
     def _leave(self, now: int) -> None:
         """Commit what came since the last panel, and end the loop."""
@@ -274,10 +275,11 @@ class _Loop:
             self._commit(now)
         raise _Left
 
-    def _commit(self, now: int) -> None:
+    def _commit(self, now: int) -> list[Fact]:
         with self.tally.on("commit"):
             self.log.commit(self.commits, self.facts, self._state(now))
-        self.facts, self.commits = [], self.commits + 1
+        committed, self.facts, self.commits = self.facts, [], self.commits + 1
+        return committed
 
     def _state(self, now: int) -> State:
         inner = self.editor.state()
