@@ -212,7 +212,7 @@ def test_a_fresh_run_begins_anew(name: str, runs: tuple[Path, Path], cache: str)
 @each
 def test_what_a_kill_has_torn_is_told_again(name: str, untracked: Path, tmp_path: Path) -> None:
     pytest.importorskip(name, reason="comes with the extra `trackers`")
-    run = shutil.copytree(untracked, tmp_path / "runs" / untracked.name)
+    run = shutil.copytree(untracked, tmp_path / "runs" / untracked.relative_to(out_of(untracked)))
     log, said = RunLog.open(run), list[str]()
     config = from_table(log.config(), {"out": str(out_of(run)), "trackers": [name]})
     with trackers.tracking(config, log, said.append):
@@ -341,7 +341,7 @@ def test_a_run_that_is_finished_gets_a_tracker_later_and_is_marked_as_what_it_is
     untracked: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("mlflow", reason="comes with the extra `trackers`")
-    run = shutil.copytree(untracked, tmp_path / "runs" / untracked.name)
+    run = shutil.copytree(untracked, tmp_path / "runs" / untracked.relative_to(out_of(untracked)))
     log = RunLog.open(run)
     config = from_table(log.config(), {"out": str(out_of(run)), "trackers": ["mlflow"]})
     with pytest.raises(KeyboardInterrupt), trackers.tracking(config, log, print):
@@ -413,7 +413,7 @@ def test_without_trackers_nothing_of_theirs_is_imported_and_with_them_nothing_le
         done = subprocess.run(words, env=known | asked_for, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["[] []", f"{sorted(TRACKERS)} []"], done.stderr
     assert calls == []
-    (folder,) = tmp_path.glob("tracked-*")
+    (folder,) = (run for run in runs_below(tmp_path) if run.name.startswith("tracked-"))
     for name in TRACKERS:
         check_all_panels_once(folder, name)
 
