@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with python3 (3.11 or later), pip and make:
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
-#   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more
+#   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more. Installs the
+#                           extras ray, slurm, export and trackers too, which tests try with their own readers
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
 #   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make ladder, the same
 #   edits on models of three widths that it trains alike (hours; what is there is kept); make soak, tests that take
@@ -42,6 +43,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[cpu,test]'
 	@touch $@
 
+.venv/extras: .venv/ready
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm,export,trackers]' && touch $@ || \
+	  echo 'The extras ray, slurm, export and trackers could not be installed: their tests say that they are skipped.'
+
 curves: setup
 	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --resume --jobs $(JOBS) --report $(CURVES)/report
 
@@ -71,13 +76,13 @@ ladder: setup
 	  stream.known=$(RUNG)/known.parquet edits=$(LADDER_EDITS) out=$(RUNG)/runs --resume --jobs $(JOBS)
 	@$(BIN)/lifelong ladder $(RUNG)/runs -o $(PAGE)
 
-test: setup
+test: setup .venv/extras
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not soak' -n $(TESTS) --dist worksteal
 
-soak: setup
+soak: setup .venv/extras
 	$(BIN)/python -m pytest -m soak
 
 # Without a GPU both say so, the page stays as it is, and that is no failure.
