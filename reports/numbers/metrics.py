@@ -40,8 +40,7 @@ def _asked(probed: pl.DataFrame, gauged: pl.DataFrame) -> tuple[pl.DataFrame, pl
         return pl.concat([part[0] for part in parts]), pl.concat([part[1] for part in parts])
     once = ["editor", "seed", "step", "probe_id", "scorer"]
     rows = probed.unique(subset=once, keep="last", maintain_order=True)
-    held = gauged.filter(pl.col("kind") != "withdrawn")  # which is noted at its own step, wherever panels are
-    steps = held.select("editor", "seed", "step", pl.lit(True).alias("at_panel")).unique()
+    steps = gauged.select("editor", "seed", "step", pl.lit(True).alias("at_panel")).unique()
     rows = rows.join(steps, on=["editor", "seed", "step"], how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("at_panel").fill_null(False))
     panels = weighted(rows.filter("at_panel"), rows)
