@@ -92,7 +92,8 @@ def row_of(folder: Path, told: RunStatus | None) -> RunRow | None:
         log = RunLog.open(folder)
     except LogError as error:
         return RunRow(folder, RunStatus(folder.name, "failed", error=str(error)))
-    known = told or RunStatus(str(log.manifest.get("label") or folder.name), "stopped")
+    label, edits = str(log.manifest.get("label") or folder.name), int(log.config().get("edits", 0))
+    known = told or RunStatus(label, "stopped", edits)
     if log.done():
         return RunRow(folder, replace(known, state="done", edits=known.edits or known.total))
     return RunRow(folder, replace(known, state="stopped") if known.state == "done" else known)
