@@ -104,7 +104,8 @@ def sweep(
         )
         try:
             run = engine or partial(run_processes, jobs=jobs)
-            run([_request(planned[n], notes_only=table) for n in todo], told=told)
+            wait_s = 0.0 if engine is None else TAKEN_OVER_S
+            run([_request(planned[n], notes_only=table, wait_s=wait_s) for n in todo], told=told)
         except BaseException as error:
             for number in set(todo) - outcomes.keys():
                 _note(planned[number], number, "not started")
@@ -116,13 +117,13 @@ def sweep(
 
 
 TAKEN_OVER_S = 2 * GRACE_S
-"""How long a cell that is begun again waits for the process that had it before: its machine may not know yet."""
+"""How long a cell on a cluster waits for the process that had it before, whose machine may not know yet."""
 
 
-def _request(planned: Planned, *, notes_only: bool) -> Request:
+def _request(planned: Planned, *, notes_only: bool, wait_s: float) -> Request:
     """Return what a cell's process is told; its folder is named here, because other processors name it otherwise."""
     into = str(planned.folder.absolute())
-    how = {"resume": True, "notes_only": notes_only, "wait_s": TAKEN_OVER_S, "into": into}
+    how = {"resume": True, "notes_only": notes_only, "wait_s": wait_s, "into": into}
     return {"run": planned.cell.config.table(), "how": how}
 
 

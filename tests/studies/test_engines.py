@@ -153,6 +153,7 @@ def test_a_cell_that_fails_is_named_the_others_finish_and_retry_takes_up_that_on
         ended = []
         for place, request in enumerate(requests):
             name = request["run"]["editor"]["name"]
+            assert request["how"]["wait_s"] > 0  # on a cluster: here a run that somebody holds is an error at once
             ran.append(name)
             if name in broken:
                 ended.append(Ended(2, (), "lifelong: out of luck", 1.0))
