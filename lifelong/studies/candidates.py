@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lifelong.editing.contract import Editor
 from lifelong.editing.find import editor_class
+from lifelong.editing.settled import unused
 from lifelong.running.parts import options_of
 from lifelong.running.words import ConfigError, words_of
 from streams.near import near
@@ -49,11 +50,20 @@ def space_of(editor: str, given: Mapping[str, Sequence[Any]] | None = None) -> d
 class Candidates:
     """The settings of one editor that are still to be tried on one model, and those that were.
 
-    `left_out` says of settings that cannot be made here why not, once for each reason.
+    `idle` are options without effect on the edits of the trials. `left_out` says of settings that cannot be made here
+    why not, once for each reason.
     """
 
-    def __init__(self, kind: type[Editor], space: Mapping[str, Sequence[Any]], vlm: VLM, seed: int) -> None:
+    def __init__(
+        self,
+        kind: type[Editor],
+        space: Mapping[str, Sequence[Any]],
+        vlm: VLM,
+        seed: int,
+        idle: Iterable[str] = (),
+    ) -> None:
         self.kind, self.space, self.vlm = kind, space, vlm
+        self.idle = set(idle) & set(kind.Options.model_fields)
         fields = kind.Options.model_fields
         self.defaults = {k: f.get_default(call_default_factory=True) for k, f in fields.items()}
         self.left_out: dict[str, str] = {}
@@ -84,7 +94,7 @@ class Candidates:
 
     def form(self, setting: Mapping[str, Any]) -> str:
         """Return a text that settings which come to the same have in common; raises what `options_of` raises."""
-        options = self.kind.settles(options_of(self.kind, setting), self.vlm)
+        options = unused(self.kind.settles(options_of(self.kind, setting), self.vlm), self.idle)
         return json.dumps(options.model_dump(mode="json"), sort_keys=True)
 
     def _take(self, setting: Setting) -> bool:

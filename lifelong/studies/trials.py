@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from lifelong.editing.contract import EditorOptions
+from lifelong.editing.questions import ReeditOptions
 from lifelong.log import Probed, RunLog
 from lifelong.log.shown import short_repr
 from lifelong.running import run as compose
@@ -27,6 +29,8 @@ from streams.stream import stream_options
 SPLITS = ("tune", "train")
 """What settings are chosen on: the share of the atlas that is kept for it, or a benchmark's training split."""
 _OWN = ("editor", "edits", "seed", "out", "panels", "threads", "name", "label")  # keys that a trial says itself
+
+REEDIT_OPTIONS = frozenset(ReeditOptions.model_fields) - set(EditorOptions.model_fields)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,16 @@ class Yardstick:
     def vlm(self) -> Any:
         """Return the model that trials edit, to be asked about its shape."""
         return self.loaded.model(resolve(self.config("none", {}, 1)).config)
+
+    def idle(self, edits: int) -> frozenset[str]:
+        """Return which options that many edits leave without effect: those about re-edits, if there are none.
+
+        Two settings that differ only in these come to the same in every trial.
+        """
+        stream = self.loaded.stream(resolve(self.config("none", {}, edits)).config)
+        again = any(edit.supersedes for edit in stream.edits)
+        asked = {edit.query.digest for edit in stream.edits}
+        return frozenset() if again or len(asked) < len(stream.edits) else REEDIT_OPTIONS
 
     def ends(self, edits: int) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """Return the five metrics of the unedited model (floor) and of the oracle (ceiling), run once a length."""

@@ -126,7 +126,8 @@ def tune(
     yardstick = Yardstick(seed, out, on)
     with heartbeat(say, f"{editor}: the unedited model and the ceiling on {budget.edits[0]} edits"):
         yardstick.ends(budget.edits[0])
-    candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed)
+    idle = yardstick.idle(budget.edits[-1])
+    candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed, idle)
 
     found = _explored(editor, candidates, yardstick, budget, say)
     stages = {budget.edits[0]: found}

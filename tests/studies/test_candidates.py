@@ -95,6 +95,14 @@ def test_what_another_option_switches_off_makes_no_other_setting(
     assert found.form(back | idle) != found.form(back)
 
 
+def test_what_the_edits_of_the_trials_never_ask_makes_no_other_setting(tiny_vlm: Any) -> None:
+    """MELO's published setting differs from its defaults about edits of one question only."""
+    kind = editor_class("melo")
+    space = space_of("melo", {"radius": (0.5, 75.0)})
+    first = [list(Candidates(kind, space, tiny_vlm, 0, idle).first()) for idle in ((), ("supersede",))]
+    assert first == [[{}, {"supersede": "keep"}], [{}]]
+
+
 def test_a_key_above_the_last_layer_but_one_is_at_that(tiny_vlm: Any) -> None:
     found = candidates(tiny_vlm, "melo")
     assert found.form({"key_layer": 0.99}) == found.form({"key_layer": (tiny_vlm.layers - 2) / tiny_vlm.layers})

@@ -35,6 +35,9 @@ class MadeUp(Yardstick):
     def ends(self, edits: int) -> Any:
         return NOTHING, CEILING
 
+    def idle(self, edits: int) -> frozenset[str]:
+        return frozenset()
+
     def trial(self, editor: str, options: Any, edits: int) -> Trial:
         self.spent.append((edits, dict(options)))
         value = self.score(options, edits)
@@ -76,6 +79,12 @@ def test_no_trial_sees_a_subject_that_an_editor_was_trained_on(tmp_path: Path) -
     (stream,) = tried.values()
     assert len(items) > 5000 and not learnt & things_of(stream.edits, stream.every_probe())
     assert {load_world().by_id[thing].split for thing in learnt} == {"train"}
+
+
+def test_what_happens_to_an_older_edit_is_no_setting_where_no_question_is_edited_twice() -> None:
+    """The trials' own edits have none; a stream of re-edits has."""
+    assert Yardstick(0, "").idle(500) == {"supersede"}
+    assert Yardstick(0, "", {"stream": "atlas", "stream.order": "reedits", "stream.reedits": 0.5}).idle(20) == set()
 
 
 def test_doing_nothing_scores_0_and_the_ceiling_1(tmp_path: Path) -> None:

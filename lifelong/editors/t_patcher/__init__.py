@@ -47,7 +47,7 @@ class TPatcher(Editor):
     Options = TPatcherOptions
     searched = {
         "learning_rate": (3e-3, 1e-2, 3e-2, 1e-1),
-        "memory_weight": (0.1, 0.3, 1.0, 5.0, 20.0),
+        "memory_weight": (0.01, 0.0333, 0.1, 0.3, 1.0, 5.0, 20.0),
         "layer": (0.34, 0.5, 0.67, 1.0),
         "stop_leak": (0.0, 0.001, 0.01, 1.0),
     }
