@@ -170,7 +170,7 @@ class VLM:
 
     def name_of_module(self, module: nn.Module) -> str:
         """Return the name of a part of the model."""
-        return self.structure.names[id(module)]
+        return self.structure.name(module)
 
     def rows_of(self, prompts: Sequence[Promptlike], new_tokens: int) -> tuple[int, int]:
         """Return how many prompts with so many new tokens go together, and the tokens of the longest of them.

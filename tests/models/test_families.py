@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from lifelong.models.checks.checks import MODEL_CHECKS
@@ -19,7 +21,7 @@ from lifelong.models.families.building import build_family, family_names
 from lifelong.models.folders.check import ModelError
 from lifelong.models.passes.roles import find_submodule
 from lifelong.models.vlm import VLM
-from streams.types import ImageRef, Prompt
+from streams.types import ImageRef, Prompt, Query
 
 NEEDS = "needs torchvision"
 REFUSED = {
@@ -311,8 +313,41 @@ def test_a_feed_forward_part_is_found_by_what_it_holds_or_told_to_be_none(
     layer.feed_forward = Inner()  # type: ignore[assignment]
     layer.around = nn.Sequential(layer.feed_forward)
     assert find_submodule(layer, "mlp") is layer.feed_forward
+    layer.feed_forward = nn.Identity()  # type: ignore[assignment]
+    layer.block = nn.ModuleList([nn.Linear(8, 32), nn.Linear(32, 8)])
     with pytest.raises(ValueError, match="has no part 'mlp'.*not one module.*mlp.down_proj"):
-        door_of("blip2_opt")().submodule(0, "mlp")
+        find_submodule(layer, "mlp")
+
+
+def test_a_feed_forward_part_in_two_modules_is_hooked_and_read_as_one(
+    door_of: Callable[[str], Callable[[], VLM]],
+) -> None:
+    """OPT's layer calls fc1 and fc2 itself: a hook sees what the first took and what the second gave, as rows."""
+    vlm = door_of("blip2_opt")()
+    layer: Any = vlm.decoder_layer(1)
+    part = vlm.submodule(1, "mlp")
+    asked, seen = [Query("How are you today?"), Query("Why?")], []
+
+    def hook(module: Any, args: Any, output: Any, layout: Any) -> Any:
+        seen.append((args[0], output))
+        return output + args[0]
+
+    plain = vlm.score(asked, ["well", "so"])
+    with vlm.hook(part, hook):
+        changed = vlm.score(asked, ["well", "so"])
+        inside = vlm.capture(asked, vlm.submodule(1, "mlp.down_proj"))
+    assert vlm.changes.lowest == vlm.layers + 1 and np.array_equal(
+        vlm.score(asked, ["well", "so"])[0].logprobs, plain[0].logprobs
+    )
+    took, gave = seen[0]
+    assert took.dim() == 3 and len(took) == 2
+    assert torch.equal(layer.fc2(layer.activation_fn(layer.fc1(took))), gave)
+    assert abs(changed[0].logprobs - plain[0].logprobs).max() > 1e-6
+
+    for mine, own in zip(vlm.capture(asked, part), vlm.capture(asked, layer.fc1), strict=True):
+        assert torch.equal(mine, own)
+    assert len(inside) == 2 and vlm.name_of_module(part).endswith("layers.1.fc1+fc2")
+    assert vlm.structure.depth(part) == 1
 
 
 def test_a_hidden_window_counts_as_one(door_of: Callable[[str], Callable[[], VLM]]) -> None:

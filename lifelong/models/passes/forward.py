@@ -19,6 +19,7 @@ from lifelong.models.passes.interventions import Interventions, runs_flat
 from lifelong.models.passes.layout import Hidden, Layout
 from lifelong.models.passes.narrow import instead, narrowed, remembering
 from lifelong.models.passes.prefix import LEAST_SAVED, Prefix, alike, prefix_of, saved_work
+from lifelong.models.passes.roles import taking
 from lifelong.models.passes.room import Room, bytes_per_token
 from lifelong.models.passes.structure import (
     VISION,
@@ -303,7 +304,7 @@ class Passes:
         first = self.structure.layers[0]
         with ExitStack() as stack:
             stack.callback(first.register_forward_hook(shape).remove)
-            stack.callback(module.register_forward_pre_hook(take, with_kwargs=True).remove)
+            stack.callback(taking(module).register_forward_pre_hook(take, with_kwargs=True).remove)
             stack.enter_context(torch.no_grad())
             self.each(rows, work)
         return found

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lifelong.models.passes.layout import Layout
+from lifelong.models.passes.roles import giving, taking
 from lifelong.models.passes.structure import Structure
 
 HookFn = Callable[[nn.Module, tuple[Any, ...], Any, Layout], Any]
@@ -35,9 +36,9 @@ class Interventions:
         self.version = 0  # another number after every change that begins or ends
         self._active: list[Callable[[], AbstractContextManager[None]]] = []  # what would begin each change again
         self._depths: list[int] = []  # one for each hook and for each place of an exchanged parameter
-        self._modules: list[nn.Module] = []  # theirs
+        self._modules: list[nn.Module] = []  # theirs; of a part in two modules both
         self._wide: list[int] = []  # depths of the hooks that are not `pointwise`
-        self._late = 0  # hooks that are
+        self._late = 0  # modules of hooks that are late
         self._on_head = self._hooks = 0
         self._holders: dict[int, list[tuple[nn.Module, str]]] | None = None
         self._by_name: dict[str, nn.Parameter] = {}
@@ -88,41 +89,51 @@ class Interventions:
         tokens before the last prompt token as they are.
         """
         depth = self.structure.depth(module)
+        first, last = taking(module), giving(module)
+        parts = [last] if first is last else [first, last]
+        given_first: list[tuple[Any, ...]] = []  # what a part in two modules was given, until its second is through
 
-        def wrapped(mod: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        def note(_: nn.Module, args: tuple[Any, ...]) -> None:
+            given_first[:] = [args]
+
+        def wrapped(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            args = given_first.pop() if first is not last else args
             # Without a layout it is a pass of somebody else's; layers below a resumed one are identities now.
             if self.layout is None or depth < self.skip_below:
                 return None
             batch, tokens = self.layout.prompt.shape
             if depth < 0 or not isinstance(output, Tensor) or not runs_flat(output, batch, tokens):
-                return fn(mod, args, output, self.layout)
+                return fn(module, args, output, self.layout)
             # A family that lays its tokens one after another inside a layer: hooks see rows all the same.
             rows = tuple(x.unflatten(0, (batch, tokens)) if isinstance(x, Tensor) else x for x in args)
             given = output.unflatten(0, (batch, tokens))
-            changed = fn(mod, rows, given, self.layout)
+            changed = fn(module, rows, given, self.layout)
             return (given if changed is None else changed).flatten(0, 1)
 
         # The account of what is changed has to hold before the body runs: caches are asked by it.
-        handle = module.register_forward_hook(wrapped)
+        handles = [last.register_forward_hook(wrapped)]
+        handles += [first.register_forward_pre_hook(note)] if first is not last else []
         again = partial(self.hook, module, fn, pointwise=pointwise, late=late)
         self._active.append(again)
         self._depths.append(depth)
-        self._modules.append(module)
+        self._modules.extend(parts)
         self._wide.extend([] if pointwise else [depth])
-        self._late += late
+        self._late += late * len(parts)
         self._on_head += module is self.structure.head
         self._hooks += 1
         self.version += 1
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
             self._active.remove(again)
             self._depths.remove(depth)
-            self._modules.remove(module)
+            for part in parts:
+                self._modules.remove(part)
             if not pointwise:
                 self._wide.remove(depth)
-            self._late -= late
+            self._late -= late * len(parts)
             self._on_head -= module is self.structure.head
             self._hooks -= 1
             self.version += 1

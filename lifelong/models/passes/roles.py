@@ -8,6 +8,7 @@ modules, their shapes and common words in their names; no family and no editor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -24,6 +25,32 @@ def find_submodule(root: nn.Module, dotted: str) -> nn.Module:
         why = _WHY_NOT.get(dotted, "")
         raise ValueError(f"{type(root).__name__} has no part {dotted!r}.{why}{near(dotted, [n for n in names if n])}")
     return found
+
+
+class FeedForward(nn.Module):
+    """The feed-forward part of a layer that calls its matrices itself, one after the other.
+
+    It takes what `up` takes, gives what `down` gives and holds the layer's own matrices. It stands for them where a
+    part is hooked or read; nobody calls it.
+    """
+
+    def __init__(self, up: nn.Module, down: nn.Module) -> None:
+        super().__init__()
+        self.up, self.down = up, down
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Raise `RuntimeError`: the layer calls its parts itself."""
+        raise RuntimeError("a feed-forward part in two modules is hooked or read, and not called; call its layer.")
+
+
+def taking(module: nn.Module) -> nn.Module:
+    """Return the module that is given what a part is given: itself, but for a feed-forward part in two modules."""
+    return module.up if isinstance(module, FeedForward) else module  # type: ignore[return-value]
+
+
+def giving(module: nn.Module) -> nn.Module:
+    """Return the module that gives what a part gives: itself, but for a feed-forward part in two modules."""
+    return module.down if isinstance(module, FeedForward) else module  # type: ignore[return-value]
 
 
 def _attention(layer: nn.Module) -> nn.Module | None:
@@ -65,10 +92,16 @@ def _up(layer: nn.Module) -> nn.Module | None:
 
 
 def _mlp(layer: nn.Module) -> nn.Module | None:
-    """The smallest part that is called as one and holds both ways of the feed-forward part."""
-    ways = {_up(layer), _down(layer)}
+    """The smallest part that is called as one and holds both ways of the feed-forward part.
+
+    Where the layer itself calls one after the other, as OPT's does: both together.
+    """
+    up, down = _up(layer), _down(layer)
+    ways = {up, down}
     holders = (m for m in layer.modules() if m is not layer and not isinstance(m, (nn.ModuleList, nn.ModuleDict)))
     found = [m for m in holders if None not in ways and ways <= set(m.modules())]
+    if not found and up is not None and down is not None and ways <= set(layer.children()):
+        return FeedForward(up, down)
     return min(found, key=lambda m: len(list(m.modules())), default=None)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lifelong.models.folders.check import ModelError, check_token
+from lifelong.models.passes.roles import giving, taking
 
 VISION = -2
 EMBEDDING = -1
@@ -29,9 +30,14 @@ class Structure:
     names: dict[int, str]
     norm: nn.Module | None = None
 
+    def name(self, module: nn.Module) -> str:
+        """Return the name of a part; of one in two modules `first+second`."""
+        first, second = self.names[id(taking(module))], self.names[id(giving(module))]
+        return first if first == second else f"{first}+{second.rpartition('.')[2]}"
+
     def depth(self, module: nn.Module) -> int:
         """Return how early a change in a module acts: vision side -2, embeddings -1, layer i, above = layers."""
-        name = self.names.get(id(module))
+        name = self.names.get(id(taking(module)))
         if name is None:
             raise ValueError(f"{type(module).__name__} is not a part of this model; take it from `vlm.submodule`.")
         if module is self.head and self.head is not self.embedding:
