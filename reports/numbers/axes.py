@@ -15,7 +15,8 @@ HARD = ("near", "same-image", "same-subject")
 """Variants of locality that are near to an edit: papers ask none of them."""
 MUST, MUST_NOT = ("must", "in-scope"), ("must-not", "out-of-scope")
 """Variants of specificity inside and outside of an edit's scope: the atlas's, and FGVEdit's."""
-TOKEN_BY_TOKEN, EXACT, TOP10 = "teacher_forced", "generated", "locality_top10_all"
+TOKEN_BY_TOKEN, EXACT = "teacher_forced", "generated"
+TOP1_ALL, TOP10 = "locality_top1_all", "locality_top10_all"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Measure:
         return chosen & pl.col("variant").is_in(self.only) if self.only else chosen
 
 
-_TOP1, _TOP10 = "top-1 on answer tokens: LiveEdit, UniKE", "ordered top-10 of all tokens: EasyEdit, VLKEB"
+_TOP1, _EASY = "top-1 on answer tokens: LiveEdit, UniKE", "of all tokens: EasyEdit, VLKEB"
 _PICTURE = ("image", "name-to-picture")
 _WORDS = ("text-edit/image-similar", "text-edit/image-unrelated", "text-edit/image-none")
 _OTHER_WORDS = ("text-similar/image-edit", "text-unrelated/image-edit")
@@ -55,8 +56,10 @@ MEASURES = {
     "M-Gen": Measure("generality", "in", "image"),
     "T-Loc": Measure("locality", "out", "text", without=HARD, head=f"T-Loc ({_TOP1})"),
     "M-Loc": Measure("locality", "out", "image", without=HARD, head=f"M-Loc, far ({_TOP1})"),
-    "T-Loc top-10": Measure("locality", "out", "text", without=HARD, scorer=TOP10, head=f"T-Loc ({_TOP10})"),
-    "M-Loc top-10": Measure("locality", "out", "image", without=HARD, scorer=TOP10, head=f"M-Loc, far ({_TOP10})"),
+    "T-Loc all": Measure("locality", "out", "text", without=HARD, scorer=TOP1_ALL, head=f"T-Loc (top-1 {_EASY})"),
+    "M-Loc top-10": Measure(
+        "locality", "out", "image", without=HARD, scorer=TOP10, head=f"M-Loc, far (ordered top-10 {_EASY})"
+    ),
     "near": Measure("locality", "out", "image", ("near",), head="hard locality: near picture"),
     "same image": Measure("locality", "out", "image", ("same-image",), head="hard locality: same image"),
     "near name": Measure("locality", "out", "text", ("near",), head="hard locality: near name"),

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from reports.numbers.axes import EXACT, MEASURES, MUST, MUST_NOT, TOKEN_BY_TOKEN, TOP10, Measure
+from reports.numbers.axes import EXACT, MEASURES, MUST, MUST_NOT, TOKEN_BY_TOKEN, TOP1_ALL, TOP10, Measure
 
 LIVEEDIT, VLKEB, MMEDIT, FREE = SCORINGS = ("LiveEdit", "VLKEB", "MMEdit", "free")
 """The ways of scoring by the paper that each is named after."""
 SPECIFICITY = "Spec"
-_TOP1_ANSWER, _TOP1_ALL = "locality_top1_answer", "locality_top1_all"
+_TOP1_ANSWER = "locality_top1_answer"
 _INSIDE = Measure("specificity", "in", only=MUST)
 _OUTSIDE = Measure("specificity", "out", only=MUST_NOT)
 SCORED: Mapping[str, Measure] = {
@@ -45,7 +45,7 @@ def _scorer(name: str, one: Measure, scoring: str) -> str:
         return TOKEN_BY_TOKEN
     if scoring == LIVEEDIT:
         return _TOP1_ANSWER
-    return _TOP1_ALL if name == "T-Loc" else TOP10
+    return TOP1_ALL if name == "T-Loc" else TOP10
 
 
 def scored(rows: pl.DataFrame) -> pl.DataFrame:

@@ -179,11 +179,12 @@ def test_papers_locality_holds_no_hard_question_and_a_hop_no_picture(tmp_path):
     asked = pl.col("axis") + "/" + pl.col("variant") + "/" + pl.col("modality")
     score = asked.replace_strict({"/".join(q[:3]): q[3] for q in QUESTIONS})
     tokens = facts.probed.filter(pl.col("scorer") == "teacher_forced")
-    top10 = tokens.with_columns(scorer=pl.lit("locality_top10_all"))
     told = facts.probed.with_columns(score=score)
-    probed = pl.concat([told, top10.with_columns(score=score / 2)])
+    published = {"locality_top1_all": score / 4, "locality_top10_all": score / 2}
+    others = [tokens.with_columns(scorer=pl.lit(name), score=share) for name, share in published.items()]
+    probed = pl.concat([told, *others])
     (record,) = evidence(replace(facts, probed=probed), infos)
-    wanted = {"T-Loc": 1.0, "M-Loc": 1.0, "T-Loc top-10": 0.5, "M-Loc top-10": 0.5, "near": 0.0, "same image": 0.5}
+    wanted = {"T-Loc": 1.0, "M-Loc": 1.0, "T-Loc all": 0.25, "M-Loc top-10": 0.5, "near": 0.0, "same image": 0.5}
     wanted |= {"near name": 0.25, "one hop": 0.0, "by picture": 1.0, "general": 0.75}
     assert {name: record[name]["mean"] for name in wanted} == wanted
     assert "top-1 on answer tokens" in heading("M-Loc") and "top-10" in heading("M-Loc top-10")
