@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.mutation import NASTY, damaged, spoilt
+from published_records import EVAL, write_benchmark
 
 RUN = {
     "editor": "grace", "model": "tiny", "stream": "toy", "edits": 3, "panels": [1, 2], "threads": 1,
@@ -91,6 +92,27 @@ def _read_records(folder: Path) -> None:
     stream = load_stream("jsonl", edits=9, path=str(folder / "mine.jsonl"))
     assert stream.every_probe()
     stream.pool(1)
+
+
+def _published(folder: Path) -> None:
+    for name in EVAL:
+        write_benchmark(folder / name, name, 2)
+
+
+def _read_published(folder: Path) -> None:
+    """As `stream check` reads them, with `stream.skip_bad` and without: what the first names, the last refuses."""
+    from lifelong.studies.stream_check import examine_stream
+    from streams.stream import StreamError, load_stream
+
+    for root in sorted(folder.iterdir()):
+        told = examine_stream(root.name, root=str(root))
+        assert all(told.lines()) and len(told.reading.problems) >= told.reading.bad
+        try:
+            few = load_stream(root.name, edits=9, root=str(root), skip_bad=True)
+            assert few.edits and few.every_probe()
+        except StreamError:
+            assert not told.ok
+        assert load_stream(root.name, edits=9, root=str(root)).edits and told.ok
 
 
 def _read_pictures(folder: Path) -> None:
@@ -278,6 +300,7 @@ READERS: dict[str, Reader] = {
     "words": Reader(_words, _read_words, _spoil_words, 3000),
     "toml": Reader(_toml, _read_toml, any_file("*.toml"), 300),
     "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 1000),
+    "published": Reader(_published, _read_published, any_file("*.json", "*.jsonl"), 60),
     "pictures": Reader(_pictures, _read_pictures, any_file("*.*"), 600),
     "trace": Reader(_trace, _read_trace, any_file("*.txt"), 4000),
     "known": Reader(_known, _read_known, any_file("*.parquet"), 750),
