@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lifelong.models.families.building import build_family
 from lifelong.studies.stream_check import examine_stream
 from streams.census import census_of
 from streams.stream import Stream, load_stream
@@ -101,3 +103,24 @@ def test_records_with_photographs_are_whole_and_are_asked_of_a_model(tmp_path: P
     rows = lifelong.RunLog.open(folder).table(lifelong.Probed).to_pylist()
     assert {row["axis"] for row in rows} == {"reliability", "generality", "locality"}
     assert all(0 <= row["score"] <= 1 for row in rows)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("family", ["llava", "blip2_opt"])
+def test_every_record_with_a_photograph_is_edited_on_the_models_of_the_papers(family: str, tmp_path: Path) -> None:
+    """Whole runs of fine-tuning over the 37: all records edited, all their questions asked, every score a number."""
+    import lifelong
+
+    counts, model = coco(tmp_path), build_family(family, tmp_path / family)
+    for name, wanted in counts.items():
+        folder = lifelong.run(
+            editor={"name": "ft", "steps": 3}, stream=name, model=str(model), edits=wanted, threads=1, quiet=True,
+            out=str(tmp_path / "runs"), panels=[1, wanted],
+            **{"stream.root": str(tmp_path), "stream.pictures": "found"},
+            **{"panels.latency_routes": 2, "panels.latency_answers": 2},
+        )  # fmt: skip
+        log = lifelong.RunLog.open(folder)
+        rows = log.table(lifelong.Probed).to_pylist()
+        assert log.done() and len({row["edit_id"] for row in rows if row["edit_id"]}) == wanted
+        assert {row["axis"] for row in rows} == {"reliability", "generality", "locality"}
+        assert all(math.isfinite(row["score"]) for row in rows)

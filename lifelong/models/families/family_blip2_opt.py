@@ -69,7 +69,7 @@ def make_blip2_opt() -> Parts:
         num_hidden_layers=4,
         num_attention_heads=2,
         word_embed_proj_dim=32,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=1,
