@@ -1,4 +1,4 @@
-"""The main job, shortened to 30 edits, on the shipped model and weights: `make curves EDITS=30` in one process."""
+"""The main job, shortened to 20 edits, on the shipped model and weights: `make curves EDITS=20` in one process."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ EDITORS = ("none", "ft", "grace", "liveedit", "rag")
 @pytest.fixture(scope="module")
 def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("curves")
-    few = {"panels.at": [1, 10, 30], "panels.latency_routes": 10, "panels.latency_answers": 2}
-    changes = {"edits": 30, "out": str(out), **few}
+    few = {"panels.at": [1, 10, 20], "panels.latency_routes": 10, "panels.latency_answers": 2}
+    changes = {"edits": 20, "out": str(out), **few}
     folders = [lifelong.run("curves", quiet=True, **{"editor": editor, **changes}) for editor in EDITORS]
     return write_report(folders, out / "report").parent
 
@@ -30,7 +30,7 @@ def test_liveedit_ships_what_it_learnt() -> None:
     """The run must not train: the fit of the shipped configuration, model and pool is in the package."""
     from lifelong.running.prepare import prepare, resolve
 
-    ready = prepare(resolve("curves", {"editor": "liveedit", "edits": 30}))
+    ready = prepare(resolve("curves", {"editor": "liveedit", "edits": 20}))
     assert ready.fit is not None and ready.fit.places(Path("nowhere"))["shipped"].is_file()
 
 

@@ -26,7 +26,7 @@ class Reader:
     make: Callable[[Path], None]
     read: Callable[[Path], object]
     spoil: Callable[[Path, random.Random], str]
-    examples: int  # of `make test`: about six seconds' worth
+    examples: int  # of `make test`: some seconds' worth
 
 
 def any_file(*patterns: str) -> Callable[[Path, random.Random], str]:
@@ -296,16 +296,16 @@ def _read_evidence(folder: Path) -> None:
 
 
 READERS: dict[str, Reader] = {
-    "evidence": Reader(_evidence, _read_evidence, _spoil_evidence, 500),
-    "words": Reader(_words, _read_words, _spoil_words, 3000),
-    "toml": Reader(_toml, _read_toml, any_file("*.toml"), 300),
-    "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 1000),
+    "evidence": Reader(_evidence, _read_evidence, _spoil_evidence, 300),
+    "words": Reader(_words, _read_words, _spoil_words, 2000),
+    "toml": Reader(_toml, _read_toml, any_file("*.toml"), 150),
+    "records": Reader(_records, _read_records, any_file("mine.jsonl", "mine.jsonl", "a.png", "b.jpg"), 600),
     "published": Reader(_published, _read_published, any_file("*.json", "*.jsonl"), 60),
-    "pictures": Reader(_pictures, _read_pictures, any_file("*.*"), 600),
-    "trace": Reader(_trace, _read_trace, any_file("*.txt"), 4000),
-    "known": Reader(_known, _read_known, any_file("*.parquet"), 750),
-    "run": Reader(_run, _read_run, any_file("run/**/*"), 250),
+    "pictures": Reader(_pictures, _read_pictures, any_file("*.*"), 400),
+    "trace": Reader(_trace, _read_trace, any_file("*.txt"), 2500),
+    "known": Reader(_known, _read_known, any_file("*.parquet"), 400),
+    "run": Reader(_run, _read_run, any_file("run/**/*"), 150),
     "report": Reader(_run, _read_run_whole, any_file("run/**/*"), 4),
-    "cache": Reader(_cache, _read_cache, any_file("cache/**/*"), 10),
-    "model": Reader(_model, _read_model, any_file("model/*"), 25),
+    "cache": Reader(_cache, _read_cache, any_file("cache/**/*"), 5),
+    "model": Reader(_model, _read_model, any_file("model/*"), 12),
 }

@@ -40,7 +40,10 @@ def fuzzed(reader: str, seconds: float, folder: Path, *, last: int = 10**9) -> N
     assert came >= ({"read"} if reader in MADE_AGAIN else {"refused"}), "the damage does not reach the reader"
 
 
-@pytest.mark.parametrize("reader", READERS)
+WHOLE = "report"  # writes a page for each example: half a minute for a few
+
+
+@pytest.mark.parametrize("reader", [pytest.param(r, marks=[pytest.mark.soak] * (r == WHOLE)) for r in READERS])
 def test_damaged_files_are_read_or_refused_in_words(reader: str, tmp_path: Path) -> None:
     """The same examples on every machine, about a minute of them."""
     fuzzed(reader, 60, tmp_path, last=READERS[reader].examples)

@@ -15,8 +15,8 @@ from streams.stream import StreamError, load_stream
 
 
 def write(path: Path, knows) -> Path:
-    """The table of a made-up model."""
-    facts = everything(load_world()).rows.items()
+    """The table of a made-up model, of every fourth fact."""
+    facts = list(everything(load_world()).rows.items())[::4]
     rows = [(*fact, *asked) for fact, found in facts for asked in found]
     columns = zip(*[(*row[:3], row[4], row[3], knows(row)) for row in rows], strict=True)
     pq.write_table(pa.table({n: pa.array(c) for n, c in zip(COLUMNS, columns, strict=True)}), path)

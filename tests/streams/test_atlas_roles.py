@@ -76,7 +76,7 @@ def test_what_may_be_edited_and_what_may_be_asked_for_locality_was_never_told_in
     assert (split == "tune") == bool({*catalogue.reserve} & {*catalogue.editable})
 
 
-@pytest.mark.parametrize("split", ["edit", "tune"])
+@pytest.mark.parametrize("split", ["edit", pytest.param("tune", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("order", ORDERS)
 def test_no_fact_that_the_model_was_told_in_training_is_edited_or_asked_for_what_should_stay(
     world: World, contexts: Contexts, by_name: dict[str, tuple[str, str]], order: str, split: str

@@ -147,7 +147,9 @@ def test_an_interrupted_sweep_is_gone_on_with_by_resume(started, tmp_path: Path)
     assert resumed.returncode == 0 and len(finished(out)) == 2, said
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak)]
+)
 def test_a_run_that_is_asked_to_stop_says_in_its_last_line_what_is_kept(
     number: signal.Signals, code: int, started, tmp_path: Path
 ) -> None:
