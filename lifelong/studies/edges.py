@@ -19,7 +19,8 @@ def edge_warnings(candidates: Candidates, best: Setting, scored: Sequence[tuple[
 
     `scored` are the settings that the best one was chosen among, itself included. None for an option of one value or
     of a value that is no number; where the option allows nothing beyond, or nothing that would be another setting on
-    this model; and where the next value inwards, all else equal, scored the same: the best is then a plateau.
+    this model; and on a plateau: where settings with that value and those with the next one inwards, all else
+    equal, scored the same, whichever of them were tried.
     """
     scores = {candidates.form(setting): score for setting, score in scored}
     here = candidates.form(best)
@@ -29,8 +30,11 @@ def edge_warnings(candidates: Candidates, best: Setting, scored: Sequence[tuple[
         if len(numbers) < 2 or now not in (numbers[0], numbers[-1]):
             continue
         up = now == numbers[-1]
-        inner = candidates.form({**best, key: numbers[-2] if up else numbers[1]})
-        if abs(scores.get(inner, float("inf")) - scores[here]) < _EQUAL:
+        inner = numbers[-2] if up else numbers[1]
+        at_end = [(s, score) for s, score in scored if s.get(key, candidates.defaults[key]) == now]
+        twins = [(score, scores.get(candidates.form({**s, key: inner}))) for s, score in at_end]
+        gaps = [abs(score - twin) for score, twin in twins if twin is not None]
+        if gaps and max(gaps) < _EQUAL:
             continue
         more = _allowed(candidates.form, {**best}, key, numbers, up, here)
         if more is not None:

@@ -177,6 +177,15 @@ def test_a_plateau_is_no_edge(tiny_vlm: Any) -> None:
     assert not warned(tiny_vlm, "melo", space, {"radius": 150.0}, [({"radius": 75.0}, 1.0)])
 
 
+def test_a_plateau_may_be_seen_beside_the_best(tiny_vlm: Any) -> None:
+    """The best one was not tried with the next radius; another rank was with both, which scored alike, or did not."""
+    space = {"radius": (0.5, 75.0, 150.0), "rank": (2, 4)}
+    best, other = {"radius": 150.0}, {"rank": 4, "radius": 150.0}
+    for twin, told in ((0.9, False), (0.8, True)):
+        pair = [(other, 0.9), ({"rank": 4, "radius": 75.0}, twin)]
+        assert any("radius" in line for line in warned(tiny_vlm, "melo", space, best, pair)) == told
+
+
 def test_an_unknown_option_and_a_bad_value_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="learning_rate"):
         space_of("ft", {"learningrate": (1.0,)})
