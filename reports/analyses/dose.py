@@ -10,7 +10,7 @@ import polars as pl
 
 from reports.analyses.interference import similarity_bin
 from reports.analyses.similarity import cosines
-from reports.numbers.metrics import OUT_OF_SCOPE, panel_rows
+from reports.numbers.metrics import OUT_OF_SCOPE
 from reports.statistics.clusters import edit_means
 
 MOST_QUESTIONS = 2000  # of a stream, evenly by their ids: comparing all of a long one with all edits takes minutes
@@ -34,13 +34,15 @@ def nearest_edit(questions: list[str], edits: list[str], ends: list[int]) -> np.
     return out
 
 
-def dosed(probed: pl.DataFrame, gauged: pl.DataFrame, told: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
+def dosed(rows: pl.DataFrame, told: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
     """Return one row per question out of scope and panel: agreement (score), its bin `alike`, and `same_picture`.
+
+    `rows` are those of panels (`reports.numbers.metrics.panel_rows`).
 
     `alike` is that of the nearest edit made by then, by the trigrams of both questions; `same_picture` says whether
     any of those edits shows the question's picture.
     """
-    rows = panel_rows(probed, gauged).filter(OUT_OF_SCOPE & (pl.col("scorer") == "generated"))
+    rows = rows.filter(OUT_OF_SCOPE & (pl.col("scorer") == "generated"))
     rows = rows.join(outside.select("editor", "seed", "probe_id", "prompt", "picture"),
                      on=["editor", "seed", "probe_id"], how="inner")  # fmt: skip
     out, known = [], {}

@@ -11,7 +11,7 @@ from reports.analyses.dose import MOST_QUESTIONS, dosed, locality_by_dose
 from reports.figures import style
 from reports.figures.looks import SHADES
 from reports.figures.style import Drawn, not_asked
-from reports.numbers.metrics import OUT_OF_SCOPE
+from reports.numbers.metrics import panels_of
 from reports.table import Facts
 
 _SHADES = {i / 5: SHADES[f"dose-{i}"][0] for i in range(6)}
@@ -21,7 +21,7 @@ _FEW = 10  # answers; a point of fewer is left out of the picture
 def locality_dose(facts: Facts) -> Drawn:
     """Draw agreement on questions out of scope against edits so far, a line for each likeness to an edit."""
     name, heading = "locality_dose", "Locality by similarity to the nearest edit"
-    rows = dosed(facts.probed.filter(OUT_OF_SCOPE), facts.gauged, facts.told, facts.outside)
+    rows = dosed(panels_of(facts), facts.told, facts.outside)
     if rows.is_empty():
         return not_asked(name, heading, "question out of scope whose words are kept", pl.DataFrame())
     table = locality_by_dose(rows)

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from reports.analyses.dose import dosed, locality_by_dose, nearest_edit
+from reports.numbers.metrics import panel_rows
 from reports.statistics.clusters import edit_means
 
 
@@ -31,7 +32,7 @@ def made_up() -> tuple[pl.DataFrame, ...]:
     told = pl.DataFrame([run | {"step": 1, "edit_id": "e1", "prompt": "Which town?", "picture": "a"},
                          run | {"step": 2, "edit_id": "e2", "prompt": "Who is he?", "picture": "b"}])  # fmt: skip
     words = [run | {"probe_id": p, "prompt": w, "picture": i} for p, (w, i) in asked.items()]
-    return probed, gauged, told, pl.DataFrame(words)
+    return panel_rows(probed, gauged), told, pl.DataFrame(words)
 
 
 def test_a_question_comes_nearer_when_an_edit_of_its_words_is_made() -> None:
@@ -43,8 +44,8 @@ def test_a_question_comes_nearer_when_an_edit_of_its_words_is_made() -> None:
 
 
 def test_questions_whose_words_nobody_kept_are_left_out() -> None:
-    probed, gauged, told, outside = made_up()
-    assert dosed(probed, gauged, told.clear(), outside.clear()).is_empty()
+    rows, told, outside = made_up()
+    assert dosed(rows, told.clear(), outside.clear()).is_empty()
 
 
 def test_means_by_edit_have_the_width_that_edits_give_and_not_probes() -> None:

@@ -181,7 +181,8 @@ def test_papers_locality_holds_no_hard_question_and_a_hop_no_picture(tmp_path):
     tokens = facts.probed.filter(pl.col("scorer") == "teacher_forced")
     told = facts.probed.with_columns(score=score)
     published = {"locality_top1_all": score / 4, "locality_top10_all": score / 2}
-    others = [tokens.with_columns(scorer=pl.lit(name), score=share) for name, share in published.items()]
+    named = {name: pl.lit(name).cast(pl.Categorical) for name in published}
+    others = [tokens.with_columns(scorer=named[name], score=share) for name, share in published.items()]
     probed = pl.concat([told, *others])
     (record,) = evidence(replace(facts, probed=probed), infos)
     wanted = {"T-Loc": 1.0, "M-Loc": 1.0, "T-Loc all": 0.25, "M-Loc top-10": 0.5, "near": 0.0, "same image": 0.5}

@@ -148,7 +148,7 @@ def test_general_ability_is_drawn_where_it_was_asked_and_drift_where_weights_cha
     asked = [("reliability", "edit", "image"), ("general", "text", "text")]
     facts, _ = load_runs([fake_run(tmp_path, "ft", 0.9, steps=(1, 4), probes=asked, samples=0)])
     nll = facts.probed.filter((pl.col("axis") == "general") & (pl.col("scorer") == "generated"))
-    whole = pl.concat([facts.probed, nll.with_columns(scorer=pl.lit("nll"), score=pl.lit(0.25))])
+    whole = pl.concat([facts.probed, nll.with_columns(scorer=pl.lit("nll").cast(pl.Categorical), score=pl.lit(0.25))])
     moved = facts.gauged.with_columns(weight_drift=pl.col("step") / 100.0)
     drawn = general(replace(facts, probed=whole, gauged=moved))
     assert isinstance(drawn.figure, Figure) and len(drawn.figure.axes) == 3
