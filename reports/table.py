@@ -147,7 +147,7 @@ class RunInfo:
 _UNREAD = ["sim_s", "routed_ids", "route_digest", "route_score", "reused"]
 """Columns of probes that no report reads; of 100 runs they would take as much memory as all others."""
 _KINDS = {Probed: ("axis", "variant", "modality", "prompt_kind", "scorer", "answer")}
-"""Columns of few different values, kept as numbers: as texts they would take two fifths of the memory of a report's facts."""
+"""Columns of few different values, kept as numbers: as texts they take two fifths of the memory of a report."""
 _TEXTS = ("prompt_kind", "variant", "axis", "scorer", "relation")
 """Columns whose few values become titles and names of columns."""
 

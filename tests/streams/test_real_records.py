@@ -113,12 +113,10 @@ def test_every_record_with_a_photograph_is_edited_on_the_models_of_the_papers(fa
 
     counts, model = coco(tmp_path), build_family(family, tmp_path / family)
     for name, wanted in counts.items():
-        folder = lifelong.run(
-            editor={"name": "ft", "steps": 3}, stream=name, model=str(model), edits=wanted, threads=1, quiet=True,
-            out=str(tmp_path / "runs"), panels=[1, wanted],
-            **{"stream.root": str(tmp_path), "stream.pictures": "found"},
-            **{"panels.latency_routes": 2, "panels.latency_answers": 2},
-        )  # fmt: skip
+        words: dict[str, Any] = {"stream": {"name": name, "root": str(tmp_path), "pictures": "found"}}
+        words |= {"panels.at": [1, wanted], "panels.latency_routes": 2, "panels.latency_answers": 2}
+        words |= {"editor": {"name": "ft", "steps": 3}, "model": str(model), "edits": wanted, "threads": 1}
+        folder = lifelong.run(quiet=True, out=str(tmp_path / "runs"), **words)
         log = lifelong.RunLog.open(folder)
         rows = log.table(lifelong.Probed).to_pylist()
         assert log.done() and len({row["edit_id"] for row in rows if row["edit_id"]}) == wanted
