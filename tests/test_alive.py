@@ -142,13 +142,13 @@ def test_what_was_learnt_beats_its_untrained_self(name: str, folder: Path) -> No
 FEW = ("ft", "grace", "liveedit", "rag", "ke", "mend", "serac", "mscke", "lte", "recipe")
 
 
-def test_none_of_the_few_learns_here() -> None:
+def test_none_of_the_few_learns_here(folder: Path) -> None:
     """What their runs look for ships: training would take minutes."""
     loaded = Loaded()
     for name in FEW:
-        source, words = asked_of(name, 5, Path("nowhere"), tuned=name not in LEARNS_ANEW)
+        source, words = asked_of(name, 5, folder, tuned=name not in LEARNS_ANEW)
         fit = prepare(resolve(source, words), loaded=loaded).fit
-        assert fit is None or fit.places(Path("nowhere"))["shipped"].is_file(), name
+        assert fit is None or fit.places(folder)["shipped"].is_file(), name
 
 
 @pytest.mark.parametrize("name", FEW)

@@ -19,8 +19,8 @@ def edge_warnings(candidates: Candidates, best: Setting, scored: Sequence[tuple[
 
     `scored` are the settings that the best one was chosen among, itself included. None for an option of one value or
     of a value that is no number; where the option allows nothing beyond, or nothing that would be another setting on
-    this model; and on a plateau: where settings with that value and those with the next one inwards, all else
-    equal, scored the same, whichever of them were tried.
+    this model; and on a plateau: where the best setting and the one with the next value inwards, all else equal,
+    scored the same, or, where that one was not tried, all such pairs of others did.
     """
     scores = {candidates.form(setting): score for setting, score in scored}
     here = candidates.form(best)
@@ -32,6 +32,8 @@ def edge_warnings(candidates: Candidates, best: Setting, scored: Sequence[tuple[
         up = now == numbers[-1]
         inner = numbers[-2] if up else numbers[1]
         at_end = [(s, score) for s, score in scored if s.get(key, candidates.defaults[key]) == now]
+        if candidates.form({**best, key: inner}) in scores:
+            at_end = [(best, scores[here])]
         twins = [(score, scores.get(candidates.form({**s, key: inner}))) for s, score in at_end]
         gaps = [abs(score - twin) for score, twin in twins if twin is not None]
         if gaps and max(gaps) < _EQUAL:

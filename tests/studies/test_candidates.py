@@ -184,6 +184,8 @@ def test_a_plateau_may_be_seen_beside_the_best(tiny_vlm: Any) -> None:
     for twin, told in ((0.9, False), (0.8, True)):
         pair = [(other, 0.9), ({"rank": 4, "radius": 75.0}, twin)]
         assert any("radius" in line for line in warned(tiny_vlm, "melo", space, best, pair)) == told
+        own = [*pair, ({"radius": 75.0}, 1.0)]  # its own pair, where there is one, decides
+        assert not any("radius" in line for line in warned(tiny_vlm, "melo", space, best, own))
 
 
 def test_an_unknown_option_and_a_bad_value_are_refused_by_name() -> None:
