@@ -1,7 +1,8 @@
 """Which settings of an editor are worth a trial: values of a grid, no two of which come to the same on the model.
 
-Knows an editor's options and a model; runs nothing. First the defaults and the published setting; then settings that
-take each option's values evenly; then those that differ from the best one so far in one step of one option.
+Knows an editor's options and a model; runs nothing. First the defaults, the published setting and what is known to be
+good; then settings that take each option's values evenly; then those that differ from the best one so far in one step
+of one option.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def space_of(editor: str, given: Mapping[str, Sequence[Any]] | None = None) -> d
 class Candidates:
     """The settings of one editor that are still to be tried on one model, and those that were.
 
-    `idle` are options without effect on the edits of the trials. `left_out` says of settings that cannot be made here
-    why not, once for each reason.
+    `idle` are options without effect on the edits of the trials, `known` settings that earlier trials chose.
+    `left_out` says of settings that cannot be made here why not, once for each reason.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Candidates:
         vlm: VLM,
         seed: int,
         idle: Iterable[str] = (),
+        known: Iterable[Setting] = (),
     ) -> None:
         self.kind, self.space, self.vlm = kind, space, vlm
+        self.known = tuple(known)
         self.idle = set(idle) & set(kind.Options.model_fields)
         fields = kind.Options.model_fields
         self.defaults = {k: f.get_default(call_default_factory=True) for k, f in fields.items()}
@@ -72,8 +75,11 @@ class Candidates:
         self._even = self._evenly()
 
     def first(self) -> Iterator[Setting]:
-        """Yield the defaults, and the published setting where that is another one."""
-        for setting in ({}, self.kind.published):
+        """Yield the defaults, then the published setting and the known ones where they are others.
+
+        A grid that is made wider has more settings than trials: without the known ones it can lose the best of them.
+        """
+        for setting in ({}, self.kind.published, *self.known):
             if setting is not None and self._take(dict(setting)):
                 yield dict(setting)
 

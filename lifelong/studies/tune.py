@@ -1,8 +1,8 @@
 """Choosing an editor's options by trials: one objective and one budget for all editors, at two lengths.
 
 Knows trials and their scores; nothing of what an option means. Every setting of the budget is tried at the first
-length, the best third of them at the next, and the best at the longest length is chosen. The defaults and the
-published setting are tried first, so that what is chosen is never worse than they are on the edits looked at.
+length, the best third of them at the next, and the best at the longest length is chosen. The defaults, the published
+setting and what earlier trials chose are tried first, so that what is chosen is hardly worse on the edits looked at.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lifelong.log.shown import short_repr
 from lifelong.running.changes import editor_file
 from lifelong.running.config import RunConfig
 from lifelong.running.progress import heartbeat
+from lifelong.running.settings import tuned_options
 from lifelong.running.words import ConfigError, to_toml, words_of
 from lifelong.studies.candidates import Candidates, Setting, space_of
 from lifelong.studies.edges import edge_warnings
@@ -113,11 +114,12 @@ def tune(
     `space` holds the values to try by option, and so do `values` (`radius=[1, 10]`); by default what the editor
     says of itself (`Editor.searched`). `editor` may be a class. The budget are `trials` distinct settings (those
     that come to the same count once) and `seconds` of trials, whichever ends first; `edits` are the lengths. The
-    objective is `reports.numbers.gains.harmonic` between `none` and `oracle` on the same edits. Finished trials lie
-    in `out` as runs and are not run again; one that fails is kept with its error. `on` are words of a run that say
-    on which stream and model (`{"stream": "evqa", "stream.root": "data"}`), whose training split is edited then;
-    the atlas without. Raises `ConfigError` for an editor without a space, for an option or a value that it does not
-    have, and for a budget of nothing.
+    objective is `reports.numbers.gains.harmonic` between `none` and `oracle` on the same edits. The defaults and the
+    published setting are among the trials, and where no values are given the one that an earlier tuning chose
+    (`editor.setting=tuned`). Finished trials lie in `out` as runs and are not run again; one that fails is kept with
+    its error. `on` are words of a run that say on which stream and model (`{"stream": "evqa", "stream.root":
+    "data"}`), whose training split is edited then; the atlas without. Raises `ConfigError` for an editor without a
+    space, for an option or a value that it does not have, and for a budget of nothing.
     """
     budget = Budget(trials, seconds, (edits,) if isinstance(edits, int) else tuple(edits))
     if not isinstance(editor, str):
@@ -127,7 +129,9 @@ def tune(
     with heartbeat(say, f"{editor}: the unedited model and the ceiling on {budget.edits[0]} edits"):
         yardstick.ends(budget.edits[0])
     idle = yardstick.idle(budget.edits[-1])
-    candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed, idle)
+    earlier = None if space or values else tuned_options(editor)
+    known = [] if earlier is None else [earlier]
+    candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed, idle, known)
 
     found = _explored(editor, candidates, yardstick, budget, say)
     stages = {budget.edits[0]: found}

@@ -57,6 +57,16 @@ def test_trials_begin_with_the_defaults_and_the_published_setting(tiny_vlm: Any)
     assert list(candidates(tiny_vlm, "ft").first()) == [{}]  # its defaults are the published ones
 
 
+def test_what_earlier_trials_chose_is_tried_too_and_once(tiny_vlm: Any) -> None:
+    """So that a wider grid, with more settings than trials, cannot lose the best setting known."""
+    kind, space = editor_class("grace"), space_of("grace", {"radius": (2.0, 20.0)})
+    known = [{"radius": 33.0}, dict(kind.published or {}), {"radius": 33.0}, {"radius": -1.0}]
+    found = Candidates(kind, space, tiny_vlm, 0, known=known)
+    assert list(found.first())[-1] == {"radius": 33.0}
+    assert {"radius": 33.0} not in all_of(found)
+    assert list(found.left_out.values()) == ["radius=-1.0"]
+
+
 def test_settings_that_come_to_the_same_are_tried_once(tiny_vlm: Any) -> None:
     """The whole space is walked: layers that round to one, and a threshold that soft mixing never reads."""
     space = {"layer": (0.0, 0.1, 0.2, 0.9, 1.0), "steps": (25, 50)}

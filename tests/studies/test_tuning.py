@@ -14,6 +14,7 @@ from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
 from lifelong.log.hive import runs_below
 from lifelong.running.prepare import Loaded, prepare, resolve
+from lifelong.running.settings import tuned_options
 from lifelong.running.words import ConfigError
 from lifelong.studies.trials import SPLITS, Trial, Yardstick
 from lifelong.studies.tune import Budget, Tuning, recipe_of, tune
@@ -121,6 +122,15 @@ def test_a_third_goes_on_to_the_second_length_and_its_best_is_chosen(monkeypatch
     assert told.best.options == {"learning_rate": 5e-3} and told.best.edits == 500
     text = recipe_of(told)
     assert text.index("# 500 edits, best first:") < text.index("# 100 edits, best first:")
+
+
+def test_the_setting_that_ships_is_among_the_trials_of_an_editors_own_values(monkeypatch, tiny_vlm) -> None:
+    ships = tuned_options("ft")
+    assert ships
+    _, spent = tuned(monkeypatch, tiny_vlm, lambda *_: 0.5, trials=4, edits=(5,))
+    assert (5, ships) in spent
+    _, spent = tuned(monkeypatch, tiny_vlm, lambda *_: 0.5, steps=[7, 11, 13], trials=4, edits=(5,))
+    assert (5, ships) not in spent
 
 
 @pytest.mark.parametrize("failing", [100, 500])
