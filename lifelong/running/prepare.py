@@ -146,7 +146,7 @@ class Prepared:
 
 
 class Loaded:
-    """The model and the stream that were loaded last: configurations that share them load them once."""
+    """The model and the stream that were loaded last: configurations that share them load and check them once."""
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[object, Any]] = {}
@@ -158,6 +158,16 @@ class Loaded:
     def stream(self, config: RunConfig) -> Stream:
         """Return a configuration's stream; raises what `make_stream` raises."""
         return self._same("stream", stream_key(config), lambda: make_stream(config))
+
+    def limit(self, config: RunConfig, *, empty: bool = False) -> AnswerLimit:
+        """Return how long the answers to a configuration's stream may be; raises where its model cannot be asked."""
+
+        def checked() -> AnswerLimit:
+            vlm, asked = self.model(config, empty=empty), self.stream(config).every_probe()
+            check_askable(vlm, asked, pictures=False)
+            return answer_limit(vlm, asked)
+
+        return self._same("limit", f"{model_key(config)} {empty} {stream_key(config)}", checked)
 
     def _same(self, what: str, key: str, make: Callable[[], Any]) -> Any:
         if self._kept.get(what, (None,))[0] != key:
@@ -198,9 +208,7 @@ def prepare(
     for note in stream.notes:
         say(note)
     vlm = loaded.model(resolved.config, empty=empty)
-    asked = stream.every_probe()
-    check_askable(vlm, asked, pictures=False)
-    limit = answer_limit(vlm, asked)
+    limit = loaded.limit(resolved.config, empty=empty)
     vlm.lines = limit.lines
     if not resolved.config.threads:
         probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]

@@ -13,6 +13,8 @@ from lifelong import Editor
 from lifelong.models.loading import load_parts
 from lifelong.models.tiny import tiny_model, tiny_processor
 from lifelong.models.weights import WeightReading
+from lifelong.probing.limits import UnaskableError
+from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.words import ConfigError, parse_words
 from lifelong.studies.grid import cells
 from lifelong.studies.planned import checked, plan
@@ -143,6 +145,26 @@ def test_the_check_of_a_sweep_over_two_editors_reads_no_weights(model: Path, tmp
     changes = {**QUICK, "editor": ["none", "ft"], "model": str(model), "out": str(tmp_path)}
     told = [one for one in checked([cell.config for cell in cells(None, changes)]) if "folder" in one]
     assert read == [True] and [one["state"] for one in told] == ["new"] * 2
+
+
+def test_cells_that_share_model_and_stream_are_asked_once_whether_all_can_be_asked(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """Two streams by three editors: each stream's questions are counted once; an error is raised each time."""
+    asked: list[int] = []
+    monkeypatch.setattr("lifelong.running.prepare.check_askable", lambda vlm, probes, **_: asked.append(len(probes)))
+    changes = {**QUICK, "editor": ["none", "ft", "grace"], "seed": [0, 1], "out": str(tmp_path)}
+    configs = [cell.config for cell in cells(None, changes)]
+    assert len([one for one in checked(configs) if "folder" in one]) == 6 and len(asked) == 2
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise UnaskableError("too long")
+
+    monkeypatch.setattr("lifelong.running.prepare.check_askable", refused)
+    loaded = Loaded()
+    for _ in range(2):
+        with pytest.raises(UnaskableError, match="too long"):
+            prepare(resolve(configs[0]), loaded=loaded)
 
 
 def test_what_a_sweep_would_do_is_told_with_the_time_that_other_seeds_took(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A picture's tokens depend on its size only, so that one of each size is read. Kn
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lifelong.models.prompts.marks import UnreadableTextError
@@ -13,6 +14,7 @@ from streams.types import ImageError, ImageRef, Prompt
 if TYPE_CHECKING:
     from lifelong.models.prompts.reader import PromptReader
 
+_TARGETS = 1 << 16  # whose tokens are counted once
 _WORST = 12  # tokens of one byte: the longest that normalising makes of a character
 
 
@@ -25,11 +27,17 @@ class Lengths:
         self._of_image: dict[str, int] = {}
         self._of_size: dict[tuple[int, int], int] = {}
 
+        @lru_cache(_TARGETS)  # few answers have many questions
+        def answer(target: str, end_id: int, _prefix: str) -> int:
+            return len(reader.target_ids(target, end_id))
+
+        self._answer = answer
+
     def unaskable(self, prompt: Prompt, target: str, end_id: int, *, pictures: bool = True) -> str:
         """Return why the model cannot take a prompt with a target, '' where it can; `pictures` as for `beyond`."""
         try:
             self._reader.check(prompt)
-            answer = len(self._reader.target_ids(target, end_id))
+            answer = self._answer(target, end_id, self._reader.prefix)
             if self.context is None:
                 return ""
             length = self.beyond(prompt, self.context - answer, pictures=pictures)
