@@ -126,11 +126,18 @@ class Progress:
             self._print()
 
     def left_wall_s(self) -> float:
-        """Return about how many seconds are left; nan before it can be said."""
+        """Return about how many seconds are left; nan before it can be said.
+
+        Up to the next panel that is at least what its edits take at the pace since the last one: edits of some
+        editors take longer with each edit that is stored.
+        """
         first, *later = self._panels_left or [0.0]
         if math.isnan(first):
             return first
-        return max(0.0, first - (self.clock() - self._panel_at)) + sum(later)
+        passed, made = self.clock() - self._panel_at, self._step - self._panel_step
+        steps = self.remaining.steps if self.remaining is not None else ()
+        due = next((step for step in steps if step > self._panel_step), self._step) - self._step
+        return max(0.0, first - passed, due * passed / made if made > 0 else 0.0) + sum(later)
 
     def line(self) -> str:
         """Return the line as it is shown now."""

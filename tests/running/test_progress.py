@@ -85,6 +85,19 @@ def test_the_time_left_is_right_from_the_second_panel_on(routed: bool, costs: di
         assert true / 1.5 <= said <= true * 1.5, (step, said, true)
 
 
+def test_edits_that_take_longer_than_any_before_are_not_taken_for_done() -> None:
+    """Four seconds an edit after a panel, .2 before: what is left of the stretch is told at the new pace."""
+    machine = Machine(100, routed=True)
+    machine.steps = tuple(step for step in machine.steps if step <= 10) + (100,)
+    machine.estimates()
+    progress = machine.progress
+    progress.panel(10, [])
+    for edit in range(11, 61):
+        machine.now_s += 4.0
+        progress.at(edit, 4.0)
+    assert progress.left_wall_s() >= 40 * 4.0
+
+
 def test_nothing_is_said_about_the_time_before_it_can_be() -> None:
     machine = Machine(50, routed=True)
     machine.progress.begin(0, Remaining(machine.due, machine.steps))
