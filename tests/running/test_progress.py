@@ -33,11 +33,11 @@ class Machine:
         self.costs = {"edit": 0.2, "answer": 0.05, "route": 0.002, "panel": 0.4, "latency": 3.0, **costs}
         self.progress = Progress("made-up", edits, stream=io.StringIO(), quiet=True, clock=lambda: self.now_s)
 
-    def estimates(self) -> list[tuple[int, float, float]]:
-        """Run to the end; (step, seconds said to be left, seconds that were left) at each panel."""
+    def estimates(self, until: int | None = None) -> list[tuple[int, float, float]]:
+        """Run to the end, or to a panel; (step, seconds said to be left, seconds that were left) at each panel."""
         self.progress.begin(0, Remaining(self.due, self.steps))
         said, before, sampled = [], 0, 0
-        for step in self.steps:
+        for step in (s for s in self.steps if until is None or s <= until):
             for edit in range(before + 1, step + 1):
                 self.now_s += self.costs["edit"]
                 self.progress.at(edit, self.costs["edit"])
@@ -88,14 +88,11 @@ def test_the_time_left_is_right_from_the_second_panel_on(routed: bool, costs: di
 def test_edits_that_take_longer_than_any_before_are_not_taken_for_done() -> None:
     """Four seconds an edit after a panel, .2 before: what is left of the stretch is told at the new pace."""
     machine = Machine(100, routed=True)
-    machine.steps = tuple(step for step in machine.steps if step <= 10) + (100,)
-    machine.estimates()
-    progress = machine.progress
-    progress.panel(10, [])
-    for edit in range(11, 61):
+    machine.estimates(until=50)
+    for edit in range(51, 91):
         machine.now_s += 4.0
-        progress.at(edit, 4.0)
-    assert progress.left_wall_s() >= 40 * 4.0
+        machine.progress.at(edit, 4.0)
+    assert machine.steps[-2:] == (50, 100) and machine.progress.left_wall_s() >= 10 * 4.0
 
 
 def test_nothing_is_said_about_the_time_before_it_can_be() -> None:
