@@ -125,6 +125,7 @@ def test_an_unknown_name_or_value_names_the_near_ones(call: Call, changes: dict,
         ({"arrivals": "gamma", "arrivals.burst": 1}, ["arrivals.burst", "'burstiness'"]),
         ({"out": "/proc/x"}, ["out=/proc/x", "cannot be written"]),
         ({"cache": "/dev/null"}, ["cache=/dev/null", "cannot be written", "no folder"]),
+        ({"cache": "/dev/null", "threads": 0}, ["cache=/dev/null", "cannot be written", "no folder"]),
     ],
 )
 def test_what_can_be_known_is_said_before_anything_is_asked(

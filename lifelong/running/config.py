@@ -90,7 +90,7 @@ class Panels(PanelSettings):
         if isinstance(value, int):
             return {"at": (value,)}
         if isinstance(value, list | tuple):
-            return {"at": tuple(value)}
+            value = {"at": tuple(value)}
         if isinstance(value, Mapping) and type(value.get("at")) is int:
             value = {**value, "at": (value["at"],)}
         nothing = isinstance(value, Mapping) and not value.get("at") and not value.get("every")

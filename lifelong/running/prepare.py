@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -211,6 +212,7 @@ def prepare(
     limit = loaded.limit(resolved.config, empty=empty)
     vlm.lines = limit.lines
     if not resolved.config.threads:
+        check_folders(resolved.config)
         probes = [probe for edit in stream.edits[:THREAD_EDITS] for probe in stream.probes(edit.id)]
         threads = threads_for(vlm, probes, resolved.config.cache_folder() / "threads", say)
         resolved = replace(resolved, config=resolved.config.model_copy(update={"threads": threads}))
@@ -226,6 +228,27 @@ def prepare(
         say(f"threads are measured when the run begins, and its folder is named then ({UNNAMED}); or say threads=N")
     folder = run_place(Path(config.out), config.table(), f"{resolved.title}-{named}")
     return Prepared(resolved, vlm, stream, limit, fit, digests, folder)
+
+
+def check_folders(config: RunConfig) -> None:
+    """Raise `ConfigError` unless a run's `out` and `cache` can be written; called before anything is."""
+    _check_writable("out", Path(config.out))
+    _check_writable("cache", config.cache_folder())
+
+
+def _check_writable(key: str, folder: Path) -> None:
+    """Raise `ConfigError` unless a folder, or the nearest one above it that is there, can be written.
+
+    A temporary folder is made and removed there: permissions alone do not tell.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".lifelong-", dir=there):
+            pass
+    except OSError as error:
+        reason = "it is no folder" if not there.is_dir() else error.strerror
+        above = f" ({there}: {reason})" if there != folder else f" ({reason})"
+        raise ConfigError(f"{key}={folder}: cannot be written{above}. Give another {key}=FOLDER.") from error
 
 
 def _fit_of(resolved: Resolved, stream: Stream, vlm: VLM) -> Fit | None:

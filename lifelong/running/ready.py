@@ -5,13 +5,11 @@ Called by a dry run and at the start of every run, before the frozen model is as
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from lifelong.running.config import RunConfig
 from lifelong.running.parts import make_clock
-from lifelong.running.prepare import Prepared
+from lifelong.running.prepare import Prepared, check_folders
 from lifelong.running.trackers import check_trackers
 from lifelong.running.words import ConfigError
 from lifelong.simulation.roles import SimulationSettings, check_settings
@@ -24,8 +22,7 @@ def check_ready(ready: Prepared, say: Callable[[str], None] = lambda _: None) ->
     """
     config, resolved = ready.config, ready.resolved
     check_trackers(config)
-    check_writable("out", Path(config.out))
-    check_writable("cache", config.cache_folder())
+    check_folders(config)
     settings = SimulationSettings(
         (), config.workers, policy=config.policy, batch=config.batch, window_s=config.window_s,
         restore_every=config.restore_every or 0,
@@ -39,21 +36,6 @@ def check_ready(ready: Prepared, say: Callable[[str], None] = lambda _: None) ->
         raise ConfigError(f"editor={config.editor.name}: it cannot be made so: {error}") from error
     for note in panel_notes(config, len(ready.stream.edits)):
         say(note)
-
-
-def check_writable(key: str, folder: Path) -> None:
-    """Raise `ConfigError` unless a folder, or the nearest one above it that is there, can be written.
-
-    A temporary folder is made and removed there: permissions alone do not tell.
-    """
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".lifelong-", dir=there):
-            pass
-    except OSError as error:
-        reason = "it is no folder" if not there.is_dir() else error.strerror
-        above = f" ({there}: {reason})" if there != folder else f" ({reason})"
-        raise ConfigError(f"{key}={folder}: cannot be written{above}. Give another {key}=FOLDER.") from error
 
 
 def panel_notes(config: RunConfig, edits: int) -> list[str]:

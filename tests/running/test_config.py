@@ -84,6 +84,8 @@ def test_panels_end_with_the_last_edit_and_never_pass_it() -> None:
     assert Panels(at=(1, 5, 30)).steps(20) == (1, 5, 20)
     assert Panels(at=(5,), every=8).steps(20) == (5, 8, 16, 20)
     assert Panels(sample=7).steps(10) == (1, 2, 5, 10)
+    for none in ([], {"at": []}):  # without any listed, the usual ones
+        assert load_config(None, {"panels": none}).steps(10) == (1, 2, 5, 10)
 
 
 def test_a_sweep_with_every_varied_key_settled_is_one_run() -> None:

@@ -41,8 +41,9 @@ def find_model(name: str, known: Iterable[str] = ()) -> Path:
             "weights in any other format are not read."
         )
     if not _HUB_ID.fullmatch(name) or Path(name.split("/")[0]).is_dir():
-        names, what = (_models_beside(path), "folder") if "/" in name else (known, "model")
-        raise ModelError(f"{shown}: no such {what}.{near(path.name, names)} Or a folder or a hub id.")
+        names, what = (_models_beside(path), "folder") if "/" in name else (list(known), "model")
+        hint = near(path.name, names) if names else ""
+        raise ModelError(f"{shown}: no such {what}.{hint} A model is a name, a folder or a hub id.")
     return _from_hub(name, shown)
 
 
