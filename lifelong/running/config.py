@@ -338,6 +338,10 @@ def _no_recipe(source: str) -> str:
         close = difflib.get_close_matches(source, names, 1, 0.75)
         if close:
             return f"{source!r}: no recipe has this name. Did you mean {key}={close[0]}? {_RECIPES_LISTED}"
+    if Path(source).is_dir():
+        own = Path(source) / "config.toml"
+        hint = f"{own} is the configuration of this run." if own.is_file() else _RECIPES_LISTED
+        return f"{source!r} is a folder; expected the name of a recipe or a .toml file. {hint}"
     return f"{source!r}: no recipe has this name.{near(source, recipe_names())}"
 
 

@@ -47,6 +47,9 @@ def test_a_word_without_a_value_is_refused() -> None:
 def test_an_unknown_recipe_and_a_broken_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no recipe"):
         load_config("curvs")
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(ConfigError, match=r"is a folder.*config.toml is the configuration of this run"):
+        load_config(str(tmp_path))
     (tmp_path / "bad.toml").write_text("edits = = 5")
     with pytest.raises(ConfigError, match="bad.toml"):
         load_config(str(tmp_path / "bad.toml"))
