@@ -21,6 +21,7 @@ from lifelong.running.remaining import Remaining, Stretch
 from streams.text import printable
 
 PLAIN_EVERY_S = 10.0
+NOTES_SHOWN = 3  # edits or withdrawals of a run that went wrong and are told one by one
 LOADING_AFTER_S = PLAIN_EVERY_S  # what is wrong is mostly found before, and is said in one line then
 
 
@@ -47,6 +48,7 @@ class Progress:
         self._made = self._started = self._panel_at = self._doing_since = clock()
         self._panel_step, self._edit_wall_s, self._panels_left = 0, 0.0, [math.nan]
         self._doing = ""
+        self.note = few_notes(self.say)
         self._live: Any = None
         self._over = threading.Event()
         if quiet:
@@ -226,6 +228,25 @@ def busy_machine() -> str:
     if load <= cores:
         return ""
     return f"others work here too (load average {load:.1f} on {cores} cores): this takes longer than it would alone"
+
+
+def few_notes(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says that something went wrong with an edit: the first times each, then at every tenfold number.
+
+    All are in the run's facts, and a run of an editor that fails at every edit has thousands.
+    """
+    told = [0]
+
+    def note(text: str) -> None:
+        told[0] += 1
+        if told[0] < NOTES_SHOWN:
+            say(text)
+        elif told[0] == NOTES_SHOWN:
+            say(f"{text} Further ones are counted; `lifelong list edits RUN` shows all.")
+        elif told[0] == 10 ** (len(str(told[0])) - 1):
+            say(f"{told[0]} edits or withdrawals went wrong so far, the last one so: {text}")
+
+    return note
 
 
 def every_tenth(tell: Callable[[int, int], None]) -> Callable[[int, int], None]:

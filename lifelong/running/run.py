@@ -276,7 +276,7 @@ def _learnt(ready: Prepared, progress: Progress) -> State | None:
 
 def _show(progress: Progress, track: Callable[[], None], event: Mapping[str, Any]) -> None:
     if event["kind"] == "note":
-        progress.say(str(event["text"]))
+        progress.note(str(event["text"]))
     elif event["kind"] == "panel":
         facts: Sequence[Fact] = event["facts"]
         progress.panel(int(event["step"]), facts, event["committed"])

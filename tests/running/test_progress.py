@@ -125,6 +125,16 @@ def test_counts_of_due_probes_are_those_of_the_probes_themselves(settings: Panel
     assert first == len(asked) - len(stream.general)
 
 
+def test_of_a_thousand_failed_edits_six_lines_tell() -> None:
+    shown = io.StringIO()
+    with Progress("made-up", 1000, stream=shown) as progress:
+        for edit in range(1, 1001):
+            progress.note(f"edit {edit}: no number.")
+    lines = [line for line in shown.getvalue().splitlines() if "no number" in line]
+    assert [re.findall(r"edit (\d+):", line) for line in lines] == [["1"], ["2"], ["3"], ["10"], ["100"], ["1000"]]
+    assert "shows all" in lines[2] and "1000 edits" in lines[-1]
+
+
 def test_something_is_shown_while_something_works() -> None:
     said: list[str] = []
     told = threading.Event()

@@ -19,6 +19,7 @@ from lifelong.log import Fact, LogError, RunLog, schema_of
 from lifelong.log.folder import remove_run
 from lifelong.log.machine import package_version
 from lifelong.running.prepare import Prepared, baseline_of, panel_of, run_loop
+from lifelong.running.progress import few_notes
 from lifelong.running.run import manifest_of
 from lifelong.running.words import to_toml
 from lifelong.simulation.roles import edits_made
@@ -50,6 +51,7 @@ class Ladder:
         self.ready = ready
         self.folder = folder
         self.say = say
+        self._note = few_notes(say)
         self.most = len(ready.stream.edits)
         self._climber: _Climber | None = None
         self._baseline: Baseline | None = None
@@ -112,7 +114,7 @@ class Ladder:
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event["kind"] == "note":
-                self.say(str(event["text"]))
+                self._note(str(event["text"]))
             elif event["kind"] == "panel":
                 reached.append(int(event["step"]))
                 raise _ReachedError
