@@ -136,7 +136,7 @@ def compared_part(table: pl.DataFrame, records: Sequence[dict[str, Any]]) -> Tab
         "intervals, and p adjusted for the number of pairs of a column (Holm). From five seeds on a seed is the "
         "unit (Student's t); of fewer an edit is, and the interval is about these streams alone. A name says which "
         "is better: where the interval holds 0, or p is .05 and more, there is none. Of more than eight editors each "
-        f"is compared with the best of them and with the unedited model.{given}"
+        f"is compared with the best of them, the one that keeps most edits and the unedited model.{given}"
     )
     return Table(name, title, about, ("pair", *names), tuple(rows), "compared.csv")
 

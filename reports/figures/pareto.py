@@ -45,7 +45,8 @@ def cost_quality(facts: Facts) -> Drawn:
         "measured, an edit's with nothing read beforehand; a query is the sum of its parts' medians. At 0 bytes lie "
         "editors that write into a fixed number of weights."
     )
-    n = f"n = {len(table)} editors, {int(table['seeds'].max() or 0)} seeds at most"  # pyright: ignore[reportArgumentType]
+    seeds = int(table["seeds"].max() or 0)  # pyright: ignore[reportArgumentType]
+    n = f"n = {len(table)} editors, {'one seed' if seeds == 1 else f'{seeds} seeds at most'}"
     return Drawn(name, heading, caption, figure, table, n)
 
 

@@ -23,7 +23,10 @@ from reports.table import Facts, RunInfo
 _FIVE = (*SUCCESS, *LOCALITY)
 COMPARED = (SCORE, *_FIVE)
 MANY = 8
-"""Of more editors than this not every pair is compared, but each against the best and against the unedited model."""
+"""Of more editors than this not every pair is compared, but each against the leaders and against the unedited model.
+
+Leaders are the best by the mean of the five metrics, and the one that keeps most edits.
+"""
 LEVEL = 0.05
 _SCHEMA: dict[str, Any] = {
     "measure": pl.String, "editor": pl.String, "beside": pl.String,
@@ -68,14 +71,15 @@ def _pairs(
     every = [(a, b) for i, a in enumerate(labels) for b in labels[:i]]
     if len(labels) > MANY:
         methods = [e for e in labels if facts.names.get(e, e) != NONE]
-        best = max(methods, key=lambda e: _mean_of_five(frames[e]), default="")
-        every = [(a, b) for a, b in every if best in (a, b) or NONE in (facts.names.get(a, a), facts.names.get(b, b))]
+        leaders = {max(methods, key=lambda e: _mean(frames[e], names)) for names in (_FIVE, SUCCESS[:1]) if methods}
+        chosen = leaders | {e for e in labels if facts.names.get(e, e) == NONE}
+        every = [(a, b) for a, b in every if a in chosen or b in chosen]
     return [(a, b) for a, b in every if profile[a] & profile[b]]
 
 
-def _mean_of_five(frame: pl.DataFrame) -> float:
+def _mean(frame: pl.DataFrame, names: Sequence[str]) -> float:
     found = [five_by_seed(frame, seed) for seed in frame["seed"].unique()]
-    known = [v for one in found for v in one.values() if not math.isnan(v)]
+    known = [one[name] for one in found for name in names if not math.isnan(one[name])]
     return sum(known) / len(known) if known else -math.inf
 
 
