@@ -8,6 +8,7 @@ run of is left out, and one about more edits than were made is not tested. Agree
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,8 +79,9 @@ class Numbers:
         self.panels = gauges["step"].n_unique()
 
     def of(self, editor: str) -> Numbers:
-        """Return the numbers of another editor, by its label or its name."""
-        label = next(x for x in self.others if editor in (x, self._facts.names.get(x, x)))
+        """Return the numbers of another editor, by its label or its name: of several settings of the like one."""
+        labels = [x for x in self.others if editor in (x, self._facts.names.get(x, x))]
+        label = max(labels, key=lambda x: len(_settings(x) & _settings(self.editor)))  # of equal ones the first
         return Numbers(self._facts, label, [*self.others, self.editor])
 
     def last(self, measure: str) -> float:
@@ -103,6 +105,12 @@ class Numbers:
         """Return how many probes have a score that is not the same at all panels."""
         spread = self._rows.group_by("seed", "probe_id", "scorer").agg(pl.col("score").n_unique().alias("values"))
         return int((spread["values"] > 1).sum())
+
+
+def _settings(label: str) -> set[str]:
+    """Return which named settings a label tells of: published, tuned, both or none."""
+    found = re.search(r" \(([a-z, ]+)\)", label)
+    return set(found[1].split(", ")) if found else set()
 
 
 def _keeps(n: Numbers) -> tuple[str, float]:
