@@ -82,20 +82,20 @@ def test_the_limit_of_an_answer_has_room_for_every_target_and_accepted_one(tiny_
 
 
 def test_all_questions_that_the_model_cannot_take_are_named_before_any_is_asked(tiny_vlm: VLM) -> None:
-    """513 bytes of a question and 3 of the answer are too many for 512; four of the picture count too."""
+    """1,025 bytes of a question and 3 of the answer are too many for 1,024; four of the picture count too."""
     picture = ImageRef("noise:a", "a")
-    assert tiny_vlm.lengths.context == 512
-    fits, beyond = "x" * (512 - 1 - 3), "x" * (512 - 3)
+    assert tiny_vlm.lengths.context == 1024
+    fits, beyond = "x" * (1024 - 1 - 3), "x" * (1024 - 3)
     check_askable(tiny_vlm, [probe(fits, "ab"), probe(fits[4:], "ab", image=picture)])
     bad = [probe(beyond, "ab", edit="long"), probe(fits[3:], "ab", edit="seen", image=picture)]
     with pytest.raises(
-        UnaskableError, match=r"2 questions .*edit long.*: 510 tokens.* reads 512; edit seen"
+        UnaskableError, match=r"2 questions .*edit long.*: 1,022 tokens.* reads 1,024; edit seen"
     ) as caught:
         check_askable(tiny_vlm, [probe("Who?", "ab"), *bad])
     assert "\n" not in str(caught.value)
     with pytest.raises(UnaskableError, match="and 5 more"):
-        check_askable(tiny_vlm, [probe("x" * 600 + str(i), "ab", edit=f"e{i}") for i in range(25)])
-    with pytest.raises(UnaskableError, match="1,101 of the answer, this model reads 512"):
+        check_askable(tiny_vlm, [probe("x" * 1100 + str(i), "ab", edit=f"e{i}") for i in range(25)])
+    with pytest.raises(UnaskableError, match="1,101 of the answer, this model reads 1,024"):
         check_askable(tiny_vlm, [probe("Who?", "x" * 1100)])
     with pytest.raises(UnaskableError, match="edit e, reliability 'Who"):
         check_askable(tiny_vlm, [probe("Who?", "")])
