@@ -61,7 +61,7 @@ class Wise(Editor):
         "subspace": (0.2, 0.5, 1.0),
         "norm": (1.0, 3.0, 10.0, 30.0, 100.0),
         "learning_rate": (0.1, 0.3, 1.0, 3.0, 10.0),
-        "ratio": (0.5, 0.7, 0.88, 1.0),
+        "ratio": (0.15, 0.3, 0.5, 0.7, 0.88, 1.0),
     }
     published = {"ratio": 1.0}
     depths = ("layer",)
