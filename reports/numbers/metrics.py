@@ -183,7 +183,8 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([home, fire])
 
 
-_BINS = (0, 10, 100, 300, 1000, 3000, 10_000, 100_000)
+# Two a decade, their edges away from usual panels: the bank of some editors is a little smaller than the step.
+_BINS = (0, 5, 15, 50, 150, 500, 1500, 5000, 15_000, 50_000, 150_000, 500_000, 1_500_000)
 _TIMES = {"bank_len": pl.Float64, "p50_s": pl.Float64, "p90_s": pl.Float64, "p99_s": pl.Float64, "n": pl.Int64}
 
 

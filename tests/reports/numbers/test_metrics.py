@@ -109,6 +109,13 @@ def test_a_percentile_in_a_table_is_a_value_that_was_measured_or_none() -> None:
     assert many["p99_s"].to_list() == [1e-3, None] and many["p50_s"].to_list() == [1e-3, None]
 
 
+def test_samples_of_panels_far_apart_are_not_pooled_also_where_a_bank_is_a_little_smaller_than_the_step() -> None:
+    """Edits that join an entry leave a bank of 99,931 after 100,000 of them."""
+    panels = {100: 1e-3, 1000: 2e-3, 9_961: 3e-3, 29_786: 4e-3, 99_931: 5e-3, 300_000: 6e-3, 1_000_000: 7e-3}
+    found = metrics.latency_bins(pl.concat([timed([wall_s] * 8, size) for size, wall_s in panels.items()]))
+    assert dict(found.select("bank_len", "p50_s").rows()) == panels
+
+
 @pytest.mark.parametrize("n", [0, 7, 8, 52, 53, 100, 562, 563, 1000])
 def test_every_table_and_page_has_the_same_percentiles_as_the_one_function(n: int) -> None:
     """Of samples between which nothing was measured: metrics, evidence, summary and the last panel agree."""
