@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,12 @@ from streams.types import ImageRef, Query
 
 if TYPE_CHECKING:
     from lifelong.models.vlm import VLM
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C where the shell that began the tests in the background had it ignored: some tests send it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
