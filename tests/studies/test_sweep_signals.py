@@ -130,6 +130,7 @@ def test_no_cell_outlives_a_sweep_that_is_killed(started, tmp_path: Path) -> Non
     assert not leftovers(temporary)
 
 
+@pytest.mark.soak  # three sweeps; a cell that goes on after a stop is tried in test_engines and test_resume as well
 def test_an_interrupted_sweep_is_gone_on_with_by_resume(started, tmp_path: Path) -> None:
     out, temporary = tmp_path / "runs", tmp_path / "tmp"
     words = ["sweep", "seed=1,2", *WORDS, "edits=12", f"out={out}"]
