@@ -2,7 +2,7 @@
 
 Knows trials and their scores; nothing of what an option means. Every setting of the budget is tried at the first
 length, the best third of them at the next, and the best at the longest length is chosen. The defaults, the published
-setting and what earlier trials chose are tried first, so that what is chosen is hardly worse on the edits looked at.
+setting and what earlier trials chose are tried first, so that no good setting that is known is missed.
 """
 
 from __future__ import annotations

@@ -37,10 +37,9 @@ def nearest_edit(questions: list[str], edits: list[str], ends: list[int]) -> np.
 def dosed(rows: pl.DataFrame, told: pl.DataFrame, outside: pl.DataFrame) -> pl.DataFrame:
     """Return one row per question out of scope and panel: agreement (score), its bin `alike`, and `same_picture`.
 
-    `rows` are those of panels (`reports.numbers.metrics.panel_rows`).
-
-    `alike` is that of the nearest edit made by then, by the trigrams of both questions; `same_picture` says whether
-    any of those edits shows the question's picture.
+    `rows` are those of panels (`reports.numbers.metrics.panel_rows`). `alike` is that of the nearest edit made by
+    then, by the trigrams of both questions; `same_picture` says whether any of those edits shows the question's
+    picture.
     """
     rows = rows.filter(OUT_OF_SCOPE & (pl.col("scorer") == "generated"))
     rows = rows.join(outside.select("editor", "seed", "probe_id", "prompt", "picture"),
