@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn import functional as F
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from lifelong.models.atlas import model as atlas
@@ -19,7 +21,8 @@ from lifelong.models.atlas.exam_questions import questions_of
 from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.frame import frame_of
 from lifelong.models.atlas.train.mixture import Mix
-from lifelong.models.atlas.train.packing import QuestionRow, Segment, pack
+from lifelong.models.atlas.train.packing import Packed, QuestionRow, Segment, pack
+from lifelong.models.atlas.train.pictures import Pictures
 from lifelong.models.folders.check import ModelError
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
@@ -27,9 +30,12 @@ from lifelong.models.smol.build import smol_folder
 from lifelong.models.smol.exam import through_pictures
 from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
+from lifelong.models.smol.train import recall
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
 from lifelong.models.smol.train.mixture import SmolMixture
+from lifelong.models.smol.train.naming import NamingPlan, name_vectors, named, train_naming
 from streams.atlas.relations import RELATIONS
+from streams.atlas.wording import worded
 from streams.atlas.world import load_world
 
 WORDS = ["What is it called?", "user", "assistant", "Nairobi", "Kenya", "The capital city of the country"] * 5
@@ -164,6 +170,71 @@ def test_training_changes_the_updates_and_the_projector_alone_and_resumes_as_unb
     for name, one in whole.updates.items():
         assert torch.equal(one.b, again.updates[name].b) and torch.equal(one.a, again.updates[name].a)
     assert torch.equal(whole.projector.linear_1.weight, again.projector.linear_1.weight)
+
+
+def test_rows_of_questions_that_share_a_row_of_tokens_are_answered_as_alone(tokenizer: Any) -> None:
+    """Dense packing needs fewer tokens and sees no neighbour: the same logits for each question, in any order."""
+    trainer = _trainer(tokenizer, Path("never written"))
+    rows = trainer.mixture.step(0)
+    frame, length = trainer.mixture.frame, trainer.mixture.mix.length
+    alone, dense = pack(rows, length, frame), pack(rows, length, frame, dense=True)
+    assert len(dense.ids) < len(alone.ids) and len(dense.pictures) == len(alone.pictures)
+    assert sorted(dense.pictures.tolist()) == sorted(alone.pictures.tolist())
+    assert torch.equal(alone.answers, dense.answers) and torch.equal(alone.owner, dense.owner)
+    trainer.updates["layers.0.self_attn.q_proj"].b.data.normal_()
+    wanted, found = (_asked(trainer, batch) for batch in (alone, dense))
+    assert torch.allclose(wanted, found, atol=1e-4)
+
+
+@torch.no_grad()
+def _asked(trainer: AdapterTrainer, batch: Packed) -> torch.Tensor:
+    """Logits of a batch whose pictures are drawn by their numbers."""
+    drawn = [torch.randn(16, 1280, generator=torch.Generator().manual_seed(at)) for at in batch.pictures.tolist()]
+    return trainer._logits(batch, torch.stack(drawn))
+
+
+def test_a_projector_learns_to_give_pictures_the_words_of_their_names_and_is_kept(tmp_path: Path) -> None:
+    """Unseen drawings of known things are named, too; a second call takes the kept one and trains nothing."""
+    g = torch.Generator().manual_seed(0)
+    words, names = torch.randn(40, 24, generator=g), [[i, i + 1] for i in range(30)]
+    vectors = name_vectors(words, names)
+    assert torch.allclose(vectors[3].norm(), words.norm(dim=1).median(), rtol=1e-4)
+    assert F.cosine_similarity(vectors[3], words[3] + words[4], 0) > 0.999
+    things = torch.randn(30, 1, 64, generator=g)
+    drawn = torch.cat([things + 0.2 * torch.randn(30, 16, 64, generator=g) for _ in range(4)])
+    entity, none = torch.arange(120) % 30, torch.zeros(120, 0)
+    seen = torch.arange(120) < 90
+    pictures = Pictures(none, none, entity, seen, ("",) * 120, torch.zeros(30), torch.zeros(30))
+    features, plan = Features(drawn[None].half()), NamingPlan(steps=150, batch=32)
+    projector = nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 24))
+    assert named(projector, vectors, features, pictures)["unseen"] < 0.3
+    train_naming(projector, vectors, features, pictures, plan, tmp_path, 0)
+    assert named(projector, vectors, features, pictures)["unseen"] > 0.9
+    fresh = nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 24))
+    train_naming(fresh, vectors, features, pictures, replace(plan, steps=10**9), tmp_path, 0)
+    assert all(torch.equal(p, q) for p, q in zip(fresh.parameters(), projector.parameters(), strict=True))
+
+
+def test_a_fact_is_recalled_in_any_of_its_first_wordings_and_is_not_asked_again(
+    tokenizer: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Asked of a stub that knows one capital in the second wording; the file is the answer afterwards."""
+    world, rounds = load_world(), []
+    flag = next(e for e in world.entities if e.domain == "flag" and "capital" in e.facts)
+    second = worded(RELATIONS["capital"].train[1], world.name(flag))
+
+    def said(model: Any, tokenizer: Any, questions: list[str]) -> list[str]:
+        rounds.append(questions)
+        return [f"It is {flag.facts['capital'][0]}." if question == second else "?" for question in questions]
+
+    monkeypatch.setattr(recall, "_said", said)
+    model = small_model(tokenizer)
+    found = recall.recalled(model, tokenizer, world, tmp_path / "recalled.json")
+    assert (flag.id, "capital") in found and len(rounds) == recall.WORDINGS
+    assert next(model.parameters()).dtype == torch.float32
+    third = worded(RELATIONS["capital"].train[2], world.name(flag))
+    assert second in rounds[1] and third not in rounds[2]
+    assert recall.recalled(None, tokenizer, world, tmp_path / "recalled.json") == found and len(rounds) == 4
 
 
 def test_no_fact_that_is_not_recalled_is_taught_and_none_of_an_edited_flag_by_its_picture(tokenizer: Any) -> None:

@@ -31,7 +31,7 @@ def draw(mixture: Mixture, step: int, used: np.ndarray, part: int = 0, parts: in
     mixture.questions.practice.use(used)
     rows = mixture.step(step, part, parts)
     facts = np.array([segment.fact for row in rows for segment in row.segments])
-    return pack(rows, mixture.mix.length, mixture.frame), facts
+    return pack(rows, mixture.mix.length, mixture.frame, mixture.mix.dense), facts
 
 
 class Ahead:

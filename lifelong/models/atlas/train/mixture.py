@@ -31,6 +31,7 @@ class Mix:
     length: int = 192
     others: float = 0.6  # share of context questions about told facts of entities that streams edit
     echo: float = 0.02  # share of context questions that only train copying
+    dense: bool = False  # whether rows of questions share rows of tokens: fewer tokens, of another number each step
     copy_steps: int = 600  # copying is learnt first, or it is hardly learnt at all (reports/LOG.md)
     copy_contexts: int = 10
     copy_echo: float = 0.85

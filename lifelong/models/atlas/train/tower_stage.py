@@ -75,19 +75,29 @@ class _Heads(nn.Module):
 
 
 def train_tower(
-    tower: PreTrainedModel, pictures: Pictures, plan: TowerPlan, out: Path, seed: int, device: str = "cpu"
+    tower: PreTrainedModel,
+    pictures: Pictures,
+    plan: TowerPlan,
+    out: Path,
+    seed: int,
+    device: str = "cpu",
+    prototypes: torch.Tensor | None = None,
 ) -> PreTrainedModel:
     """Train a tower and return the averaged one, its statistics measured; writes `out/tower.safetensors`.
 
-    `tower.trunk` takes pixels (N, 3, 64, 64) in [-1, 1] to maps (N, hidden_size, h, w). What `out` holds is gone on
-    from.
+    `tower.trunk` takes pixels (N, 3, 64, 64) in [-1, 1] to maps (N, hidden_size, h, w). Its parameters that need no
+    gradient stay as they are. `prototypes` (entities, hidden_size) are what its classes begin with (random by
+    default). What `out` holds is gone on from.
     """
     heads = _Heads(tower.config.hidden_size, len(pictures.flips), int(pictures.kind.max()) + 1)
+    if prototypes is not None:
+        heads.entity.data.copy_(prototypes)
     both: Any = nn.ModuleList([tower, heads])
     both = both.to(device).to(memory_format=torch.channels_last)
     averaged = copy.deepcopy(both)
-    matrices = [p for p in both.parameters() if p.ndim > 1]
-    others = [p for p in both.parameters() if p.ndim <= 1]
+    trained = [p for p in both.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": plan.decay}, {"params": others, "weight_decay": 0.0}],
         lr=plan.rate,
@@ -228,3 +238,20 @@ def accuracy(both: nn.ModuleList, pictures: Pictures, batch: int = 256) -> dict[
     hit = torch.cat(hits).float()
     flag = ~pictures.seen
     return {"seen": hit[pictures.seen].mean().item(), "unseen": hit[flag].mean().item()}
+
+
+@torch.no_grad()
+def mean_features(tower: Any, pictures: Pictures, batch: int = 128) -> torch.Tensor:
+    """Return each entity's mean feature less the mean of all, of drawings that training may see, at length 1.
+
+    A pretrained tower's classes begin there (imprinting, arXiv 1712.07136), without the part that all share.
+    """
+    tower.eval()
+    means = torch.zeros(len(pictures.flips), tower.config.hidden_size)
+    for rows in pictures.seen.nonzero().squeeze(1).split(batch):
+        x = plain_pixels(pictures.pixels[rows]).to(tower.device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(tower.device.type, torch.bfloat16):
+            pooled = tower.trunk(x).mean((2, 3))
+        means.index_add_(0, pictures.entity[rows], F.normalize(pooled.float().cpu(), dim=1))
+    means /= torch.bincount(pictures.entity[pictures.seen], minlength=len(means)).unsqueeze(1)
+    return F.normalize(means - means.mean(0), dim=1)

@@ -1,4 +1,4 @@
-"""The whole training of the pretrained backbone: recall, tower, features, adapters, export; each stage resumes."""
+"""The whole training of the pretrained backbone: recall, tower, features, names, adapters, export; all resume."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from lifelong.models.atlas.train.export import write_model
 from lifelong.models.atlas.train.features import Features, cache_features
 from lifelong.models.atlas.train.mixture import Mix
 from lifelong.models.atlas.train.pictures import Pictures, load_pictures
-from lifelong.models.atlas.train.tower_stage import TowerPlan, train_tower
+from lifelong.models.atlas.train.tower_stage import TowerPlan, mean_features, train_tower
 from lifelong.models.smol.adapters import put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import blank_smol
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
 from lifelong.models.smol.train.mixture import SMOL_MIX, SmolMixture
+from lifelong.models.smol.train.naming import NamingPlan, name_vectors, train_naming
 from lifelong.models.smol.train.recall import recalled
-from streams.atlas.world import load_world
+from streams.atlas.world import World, load_world
 
 # From ImageNet's weights a tower needs fewer and smaller steps than from random ones.
-SMOL_TOWER = TowerPlan(steps=1200, again=600, rate=6e-4, again_rate=3e-4, average=0.995)
+SMOL_TOWER = TowerPlan(steps=500, again=200, rate=6e-4, again_rate=3e-4, average=0.99)
+KEPT_BLOCKS = 3  # of the tower's sixteen: edges and textures, as ImageNet taught them
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SmolPlan:
     """All choices of a training run; a tower of no steps keeps the published weights."""
 
     tower: TowerPlan = SMOL_TOWER
+    naming: NamingPlan = field(default_factory=NamingPlan)
     language: AdapterPlan = field(default_factory=AdapterPlan)
     mix: Mix = SMOL_MIX
     redrawn: int = 4
@@ -82,9 +85,7 @@ def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str 
     features = _features(model, pictures, plan, out, seed)
     renderings = pictures.of_entity(seen_only=True)
     mixture = SmolMixture(world, processor.tokenizer, renderings, plan.mix, seed, known)
-    torch.manual_seed(seed)  # of the projector, which the blank model has drawn before
-    for parameter in (p for p in model.model.multi_modal_projector.parameters() if p.ndim > 1):
-        torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    _naming(model, processor.tokenizer, features, pictures, plan, world, out, seed)
     trainer = AdapterTrainer(model, features, mixture, plan.language, out, torch.device(device))
     trainer.resume()
     trainer.run()
@@ -97,15 +98,42 @@ def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str 
     return out / "model"
 
 
+def _naming(
+    model: Any,
+    tokenizer: Any,
+    features: Features,
+    pictures: Pictures,
+    plan: SmolPlan,
+    world: World,
+    out: Path,
+    seed: int,
+) -> None:
+    projector = model.model.multi_modal_projector
+    torch.manual_seed(seed)  # of the projector, which the blank model has drawn before
+    for parameter in (p for p in projector.parameters() if p.ndim > 1):
+        torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    names = [tokenizer(world.name(entity), add_special_tokens=False)["input_ids"] for entity in world.entities]
+    vectors = name_vectors(model.get_input_embeddings().weight.detach().cpu(), names)
+    projector.float().cpu()
+    train_naming(projector, vectors, features, pictures, plan.naming, out, seed)
+
+
 def _tower(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int, device: str) -> None:
     """Give the model its tower: the trained one, or the published one where none is to be trained."""
     path, tower = out / "tower.safetensors", model.model.vision_tower
     if plan.tower.total and not path.exists():
         torch.manual_seed(seed)
-        train_tower(tower, pictures, plan.tower, out, seed, device)
+        _keep_published(tower)
+        train_tower(tower, pictures, plan.tower, out, seed, device, mean_features(tower, pictures))
     if path.exists():
         checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
     tower.eval()
+
+
+def _keep_published(tower: Any) -> None:
+    """Leave the stem, the first blocks and all filters of single channels as published: a third of the seconds."""
+    for kept in (tower.stem, *tower.blocks[:KEPT_BLOCKS], *(block.filter.conv for block in tower.blocks)):
+        kept.requires_grad_(False)
 
 
 def _features(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int) -> Features:
