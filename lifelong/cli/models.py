@@ -26,6 +26,10 @@ def model_eval(
         Path | None,
         typer.Option("--recalled", help="recalled.json of train-smol: adds what is known through pictures."),
     ] = None,
+    share: Annotated[
+        float,
+        typer.Option("--share", min=0, max=1, help="Of all entities, the same ones each time; for a quick look."),
+    ] = 1.0,
     device: Annotated[str, typer.Option("--device")] = "cpu",
 ) -> None:
     """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
@@ -34,7 +38,7 @@ def model_eval(
     from lifelong.models.smol.exam import through_pictures
     from streams.atlas.world import load_world
 
-    asked, right = atlas_eval.examine(model, note=say, device=device)
+    asked, right = atlas_eval.examine(model, share=share, note=say, device=device)
     if table is not None:
         atlas_table.write_table(asked, right, table)
         say(f"table: {table}")

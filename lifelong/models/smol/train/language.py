@@ -22,7 +22,7 @@ from lifelong.models.smol.adapters import add_updates
 class AdapterPlan(LanguagePlan):
     """Rates and lengths of stage 2; `adam_rate` is that of the updates, the projector's is `projector_rate`."""
 
-    steps: int = 6000
+    steps: int = 900
     adam_rate: float = 1e-3
     projector_rate: float = 1e-3
     noise: float = 0.05
