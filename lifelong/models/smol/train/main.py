@@ -37,7 +37,7 @@ class SmolPlan:
     naming: NamingPlan = field(default_factory=NamingPlan)
     language: AdapterPlan = field(default_factory=AdapterPlan)
     mix: Mix = SMOL_MIX
-    redrawn: int = 4
+    redrawn: int = 2
 
 
 def smol_plan(
