@@ -19,7 +19,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from streams.atlas.agenda import agenda
 from streams.atlas.catalogue import Catalogue, WorldFact
@@ -79,6 +79,9 @@ class Options(StreamOptions):
     split: Literal["edit", "tune", "train"] = Field(
         "edit", description="whose facts: edit; tune, to choose options on; train, those that editors learn from"
     )
+    learnt: Literal["train", "edit"] = Field(
+        "train", description="whose facts editors learn from; edit: nine times as many, where split is another"
+    )
 
     grid: bool = Field(
         False, description="ask every edit all of the grid, paired and negated questions; else they take turns"
@@ -88,6 +91,15 @@ class Options(StreamOptions):
     def shares(self) -> Shares:
         """The shares of the kinds of facts."""
         return Shares(self.identity, self.updates, self.translations)
+
+    @model_validator(mode="after")
+    def _learnt_from_others(self) -> Options:
+        if self.learnt == self.split == "edit":
+            raise ValueError(
+                "learnt=edit: the facts of split 'edit' are edited in this stream, and would be learnt from as well."
+                " Give split=tune, too."
+            )
+        return self
 
 
 def load(options: Options, *, edits: int, seed: int) -> Stream:
@@ -124,13 +136,13 @@ def load(options: Options, *, edits: int, seed: int) -> Stream:
         _VERSION,
         _world_digest(world),
         known.digest,
-        options.model_dump_json(exclude={"known"}),
+        options.model_dump_json(exclude={"known", "learnt"}),
         str(reach),
         str(seed),
     )
     source = Source(
         lambda edit: probes_of(edit, book.wordings[edit.id], scene, disputed=edit.id in book.disputed),
-        partial(fit_pool, world, known),
+        partial(fit_pool, world, known, options.learnt),
         lambda edit: world.by_id[edit.subject].facts[edit.relation],
     )
     return Stream("atlas", made_of, order, general, source)
@@ -158,27 +170,32 @@ def _in_pairs(
 
     source = Source(
         probes,
-        partial(fit_pool, world, catalogue.known),
+        partial(fit_pool, world, catalogue.known, options.learnt),
         lambda edit: world.by_id[edit.subject].facts[edit.relation],
     )
     made_of = digest_of(
-        _VERSION, _world_digest(world), catalogue.known.digest, options.model_dump_json(exclude={"known"}), str(seed)
+        _VERSION,
+        _world_digest(world),
+        catalogue.known.digest,
+        options.model_dump_json(exclude={"known", "learnt"}),
+        str(seed),
     )
     told = tuple(edit for pair in pairs for edit in (pair.visual, pair.textual))
     return Stream("atlas", made_of, told[:edits], general, source)
 
 
-def fit_pool(world: World, known: Known, n: int, seed: int) -> Pool:
-    """Return n training items of the entities of split 'train'; each stands by itself, so facts may recur.
+def fit_pool(world: World, known: Known, split: str, n: int, seed: int) -> Pool:
+    """Return n training items of the entities of a split, 'train' or 'edit'; facts may recur, each stands by itself.
 
     They are drawn when they are looked at, which raises `StreamError` where the atlas has fewer.
     """
-    digest = digest_of(*POOL_VERSION, _world_digest(world), known.digest, str(n), str(seed))
-    return Pool(MadeOnce(n, partial(_fit_items, world, known, n, seed)), digest, seed)
+    others = () if split == "train" else (split,)
+    digest = digest_of(*POOL_VERSION, _world_digest(world), known.digest, str(n), str(seed), *others)
+    return Pool(MadeOnce(n, partial(_fit_items, world, known, split, n, seed)), digest, seed)
 
 
-def _fit_items(world: World, known: Known, n: int, seed: int) -> tuple[PoolItem, ...]:
-    catalogue = Catalogue(world, known, "train")
+def _fit_items(world: World, known: Known, split: str, n: int, seed: int) -> tuple[PoolItem, ...]:
+    catalogue = Catalogue(world, known, split)
     items: list[PoolItem] = []
     taken: set[str] = set()
     round_ = 0

@@ -41,6 +41,19 @@ def test_an_ablated_loss_is_not_trained(tiny_vlm, stream, name):
     assert name not in history[0] and {other, "hard_neighbour", "reliability"} <= set(history[0])
 
 
+def test_without_experts_routing_alone_is_trained(tiny_vlm, stream):
+    """Each step trains it, and the generator stays as it was."""
+    editor = LiveEdit(tiny_vlm, options(experts=False, steps=21))
+    generator = editor.modules.expert_generator
+    assert generator is not None
+    before = [p.half().float() for p in generator.parameters()]  # as a fit keeps them
+    history, _ = train.fit_liveedit(
+        tiny_vlm, editor.modules, stream.pool(12, 0), editor.layer, editor.options, seed=0
+    )
+    assert len(history) == 2 and all("hard_neighbour" in row and "reliability" not in row for row in history)
+    assert all(torch.equal(old, new) for old, new in zip(before, generator.parameters(), strict=True))
+
+
 def test_without_soft_routing_the_experts_kept_weigh_the_same(tiny_vlm, stream):
     editor = LiveEdit(tiny_vlm, options(soft_routing=False))
     edits = [e for e in stream.edits if e.query.image][:3]

@@ -10,7 +10,7 @@ from streams.atlas.hops import HOPS
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import worded
 from streams.atlas.world import World, load_world
-from streams.stream import load_stream
+from streams.stream import StreamError, load_stream
 from streams.types import Probe, Query
 
 SPLITS: tuple[str, ...] = ("edit", "tune", "train")
@@ -82,6 +82,16 @@ def test_a_pool_is_the_same_for_all_splits() -> None:
     """An editor that options are chosen for has learnt what it will have learnt when it is measured."""
     pools = {load_stream("atlas", edits=2, seed=5, split=split).pool(20, 1).digest for split in SPLITS}
     assert len(pools) == 1
+
+
+def test_a_pool_of_what_streams_edit_serves_streams_of_another_split_only(world: World) -> None:
+    few, many = (load_stream("atlas", edits=20, seed=5, split="tune", learnt=split) for split in ("train", "edit"))
+    assert few.digest == many.digest and few.edits == many.edits
+    pool = many.pool(60, 1)
+    assert {world.by_id[i.edit.subject].split for i in pool.items} == {"edit"}
+    assert pool.digest != few.pool(60, 1).digest
+    with pytest.raises(StreamError, match=r"learnt=edit.*Give split=tune"):
+        load_stream("atlas", edits=20, seed=5, learnt="edit")
 
 
 @pytest.mark.parametrize("seed", range(2))

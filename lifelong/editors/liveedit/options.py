@@ -9,7 +9,7 @@ from pydantic import Field
 from lifelong.editing.contract import IndexOptions, StoragePlace
 from lifelong.editing.questions import ReeditOptions
 
-ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided")
+ABLATED = ("soft_relative", "soft_absolute", "soft_routing", "prompt_guided", "experts")
 UNLEARNT = ("text_only", "faint", "margin", "recall", "supersede", "index", "payloads")
 """What only editing and routing read."""
 
@@ -37,6 +37,9 @@ class LiveEditOptions(ReeditOptions, IndexOptions):
         description="added to the sentinel's score in the hard filter; 0: as published, none: what `recall` asks for",
     )
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
+    experts: bool = Field(
+        True, description="fit trains experts as well; false: routing alone, in a tenth of the time"
+    )
     steps: int = Field(2400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(128, ge=2, description="edits a step whose features are trained")

@@ -66,7 +66,8 @@ def fit_liveedit(
             # The router is learnt long before the generator: every second step is enough for it.
             def losses_of(step: int = step, crowd: float = crowd) -> dict[str, Tensor]:
                 with in_bfloat16(vlm, on=options.half):
-                    return _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, step % 2 == 0)
+                    route = step % 2 == 0 or not options.experts
+                    return _step_losses(vlm, modules, table, examples, targets, options, rng, crowd, route)
 
             parts = gradient_of(
                 vlm, losses_of, optimizers=optimizers, rng=rng, plain=plain, what="liveedit", step=step
@@ -118,10 +119,12 @@ def _step_losses(
     crowd: float = 1.0,
     route: bool = True,
 ) -> dict[str, Tensor]:
-    """Return the losses of one step: experts on a small batch and, with `route`, routing on a large one."""
+    """Return the losses of one step: experts on a small batch, if wanted, and with `route` routing on a large one."""
     kind = bool(rng.random() < np.mean([e.has_image for e in examples]))
     chosen = _draw([e for e in examples if e.has_image == kind] or examples, options.routing_batch, rng)
-    found = expert_losses(vlm, modules, table, chosen[: options.batch], targets, rng, crowd)
+    found: dict[str, Tensor] = {}
+    if options.experts:
+        found |= expert_losses(vlm, modules, table, chosen[: options.batch], targets, rng, crowd)
     if route:
         mix = float(rng.random()) if kind and rng.random() < options.mixed else 1.0
         found |= routing_losses(vlm, modules, table, chosen, rng, mix)
