@@ -24,21 +24,27 @@ def model_eval(
     ] = None,
     recalled: Annotated[
         Path | None,
-        typer.Option("--recalled", help="recalled.json of train-smol: adds what is known through pictures."),
+        typer.Option("--recalled", help="recalled.json of train-smol: asks names, what is recalled, and told facts."),
     ] = None,
     share: Annotated[
         float,
-        typer.Option("--share", min=0, max=1, help="Of all entities, the same ones each time; for a quick look."),
+        typer.Option(
+            "--share", min=0, max=1, help="Of all entities, the same ones each time; with --recalled, of told facts."
+        ),
     ] = 1.0,
     device: Annotated[str, typer.Option("--device")] = "cpu",
 ) -> None:
     """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
-    from lifelong.models.smol.exam import through_pictures
+    from lifelong.models.smol.exam import WantedOfSmol, recalled_facts, through_pictures
     from streams.atlas.world import load_world
 
-    asked, right = atlas_eval.examine(model, share=share, note=say, device=device)
+    wanted = None
+    if recalled is not None:
+        told = frozenset(atlas_eval.sampled_entities(load_world(), share))
+        wanted, share = WantedOfSmol(recalled_facts(recalled), told), 1.0
+    asked, right = atlas_eval.examine(model, share=share, wanted=wanted, note=say, device=device)
     if table is not None:
         atlas_table.write_table(asked, right, table)
         say(f"table: {table}")

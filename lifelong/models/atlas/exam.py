@@ -194,19 +194,20 @@ def examine(
     share: float = 1.0,
     workers: int | None = None,
     device: str = "cpu",
+    wanted: Callable[[ExamQuestion], bool] | None = None,
     note: Callable[[str], None] = print,
 ) -> tuple[list[ExamQuestion], np.ndarray]:
     """Ask the model of `folder` (the shipped one by default) every question of the slices: questions and marks.
 
-    `share` < 1 keeps the first entities of a fixed shuffle, for a quick look. On the CPU the entities are dealt
+    `share` < 1 keeps the first entities of a fixed shuffle, for a quick look; `wanted`, which other processes are
+    given as well, says which of the questions are asked. On the CPU the entities are dealt
     to `workers` processes of one thread each (all cores by default), which is faster than one process of many.
     """
     path = folder or atlas_folder()
     check_folder(path)
     world = load_world()
-    asked = list(questions_of(world, slices))
-    order = np.random.default_rng(0).permutation(len(world.entities))
-    kept = [world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()]
+    asked = [q for q in questions_of(world, slices) if wanted is None or wanted(q)]
+    kept = sampled_entities(world, share)
     count = 1 if device != "cpu" else min(workers or os.cpu_count() or 1, 16, len(kept))
     hand = {entity: number % count for number, entity in enumerate(kept)}
     parts = [[a for a in asked if hand.get(a.entity) == number] for number in range(count)]
@@ -215,16 +216,28 @@ def examine(
     else:
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
             waiting = [
-                pool.submit(_work, path, slices, frozenset(e for e in hand if hand[e] == n)) for n in range(count)
+                pool.submit(_work, path, slices, frozenset(e for e in hand if hand[e] == n), wanted)
+                for n in range(count)
             ]
             marks = [future.result() for future in waiting]
     return [a for part in parts for a in part], np.concatenate(marks)
 
 
-def _work(folder: Path, slices: tuple[str, ...], entities: frozenset[str]) -> np.ndarray:
+def sampled_entities(world: World, share: float) -> list[str]:
+    """Return the ids of the first entities of a fixed shuffle, at least one."""
+    order = np.random.default_rng(0).permutation(len(world.entities))
+    return [world.entities[i].id for i in order[: max(1, round(share * len(order)))].tolist()]
+
+
+def _work(
+    folder: Path,
+    slices: tuple[str, ...],
+    entities: frozenset[str],
+    wanted: Callable[[ExamQuestion], bool] | None,
+) -> np.ndarray:
     torch.set_num_threads(1)
     world = load_world()
-    asked = [a for a in questions_of(world, slices) if a.entity in entities]
+    asked = [a for a in questions_of(world, slices) if a.entity in entities and (wanted is None or wanted(a))]
     shown = frozenset(e for a in asked for e, _ in a.pictures) or entities
     return Examiner(folder, world, entities=shown).answers_right(asked)
 

@@ -1,6 +1,6 @@
-"""Whether a picture is enough to answer what the language model knew before it could see: an examination's part.
+"""What the pretrained backbone is examined in: names of drawings, what it knew before it could see, told facts.
 
-Knows questions that were asked and which were answered rightly; asks no model itself.
+Knows questions, and which were answered rightly; asks no model itself.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,31 @@ import numpy as np
 from lifelong.models.atlas.exam_questions import ExamQuestion
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World
+
+TOLD_SLICES = ("context", "context_ignored")
+
+
+@dataclass(frozen=True)
+class WantedOfSmol:
+    """Which questions of the atlas are asked of a model that was taught to see and no facts.
+
+    Names of all drawings that no training saw; of these what the language model recalls (`facts`); told facts
+    of the entities `told`. Called with a question; whether it is asked.
+    """
+
+    facts: frozenset[tuple[str, str]]
+    told: frozenset[str]
+
+    def __call__(self, question: ExamQuestion) -> bool:
+        if question.slice == "drawn":
+            known = (question.entity, question.relation) in self.facts
+            return not question.seen and (known or RELATIONS[question.relation].identity)
+        return question.slice in TOLD_SLICES and question.entity in self.told
+
+
+def recalled_facts(path: Path) -> frozenset[tuple[str, str]]:
+    """Return the facts of the file recalled.json of a training: (entity, relation)."""
+    return frozenset((entity, relation) for entity, relation in json.loads(path.read_text()))
 
 
 def through_pictures(
@@ -26,7 +52,7 @@ def through_pictures(
     Of drawings that no training saw, and of entities that streams edit, so that no such fact was ever asked by a
     picture. `recalled` is the file of that name beside a training's checkpoints.
     """
-    facts = {(entity, relation) for entity, relation in json.loads(recalled.read_text())}
+    facts = recalled_facts(recalled)
     drawn = [(q, bool(mark)) for q, mark in zip(asked, right, strict=True) if q.slice == "drawn" and not q.seen]
     named = {(q.entity, q.rendering) for q, mark in drawn if mark and RELATIONS[q.relation].identity}
     found: dict[str, list[bool]] = defaultdict(list)
