@@ -141,7 +141,7 @@ def test_adapters_of_another_model_are_refused_by_the_tensor_that_does_not_fit(t
             put_in(small_model(tokenizer), wrong)
 
 
-def _trainer(tokenizer: Any, out: Path, steps: int = 4) -> AdapterTrainer:
+def _trainer(tokenizer: Any, out: Path, steps: int = 4, lines: int = 4) -> AdapterTrainer:
     world = load_world()
     known = frozenset((e.id, r) for e in world.entities[:200] for r in e.facts if not RELATIONS[r].identity)
     known |= frozenset((e.id, "capital") for e in world.entities if "capital" in e.facts)
@@ -150,7 +150,7 @@ def _trainer(tokenizer: Any, out: Path, steps: int = 4) -> AdapterTrainer:
     features = Features(
         torch.randn(2, len(world.entities), 16, 1280, generator=torch.Generator().manual_seed(0)).half()
     )
-    plan = AdapterPlan(steps=steps, compile=False, rank=2, warmup=1)
+    plan = AdapterPlan(steps=steps, compile=False, rank=2, warmup=1, lines=lines)
     return AdapterTrainer(small_model(tokenizer), features, mixture, plan, out, torch.device("cpu"))
 
 
@@ -175,6 +175,7 @@ def test_training_changes_the_updates_and_the_projector_alone_and_resumes_as_unb
 def test_rows_of_questions_that_share_a_row_of_tokens_are_answered_as_alone(tokenizer: Any) -> None:
     """Dense packing needs fewer tokens and sees no neighbour: the same logits for each question, in any order."""
     trainer = _trainer(tokenizer, Path("never written"))
+    trainer.model.float()  # in 16 bits sums of another order differ
     rows = trainer.mixture.step(0)
     frame, length = trainer.mixture.frame, trainer.mixture.mix.length
     alone, dense = pack(rows, length, frame), pack(rows, length, frame, dense=True)
@@ -184,6 +185,24 @@ def test_rows_of_questions_that_share_a_row_of_tokens_are_answered_as_alone(toke
     trainer.updates["layers.0.self_attn.q_proj"].b.data.normal_()
     wanted, found = (_asked(trainer, batch) for batch in (alone, dense))
     assert torch.allclose(wanted, found, atol=1e-4)
+
+
+def test_a_step_in_parts_has_the_gradient_and_the_hits_of_the_whole(tokenizer: Any) -> None:
+    """Densely packed rows, whose questions lie in another order than the rows of tokens."""
+    found = {}
+    for lines in (0, 1, 3):
+        trainer = _trainer(tokenizer, Path("never written"), lines=lines)
+        batch = pack(trainer.mixture.step(1), trainer.mixture.mix.length, trainer.mixture.frame, dense=True)
+        assert len(batch.ids) > 3
+        loss, hits = trainer._train(batch)
+        found[lines] = (loss, hits, {n: one.b.grad for n, one in trainer.updates.items()}, trainer.projector)
+    loss, hits, gradients, projector = found[0]
+    for other in (found[1], found[3]):
+        assert other[0] == pytest.approx(loss, rel=1e-3) and torch.equal(other[1], hits)
+        assert all(
+            torch.allclose(g, other[2][n], rtol=0.05, atol=1e-3 * float(g.abs().max())) for n, g in gradients.items()
+        )
+        assert torch.allclose(projector.linear_1.weight.grad, other[3].linear_1.weight.grad, rtol=0.05, atol=1e-5)
 
 
 @torch.no_grad()

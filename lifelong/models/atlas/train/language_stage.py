@@ -46,6 +46,7 @@ class LanguagePlan:
     compile: bool = True
     limit_wall_s: float = math.inf
     drawers: int = 0
+    lines: int = 0  # rows of tokens that are differentiated at a time, 0: all; fewer need less memory
 
 
 class LanguageTrainer:
@@ -173,23 +174,31 @@ class LanguageTrainer:
                 group["lr"] = top * self._rate()
         g = torch.Generator().manual_seed((self.mixture.seed * 7_919 + self.step) * 64 + self.team.rank)
         pictures = self._pictures(batch.pictures, g)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self._logits(batch, pictures)
-        answers = batch.answers.to(self.device)
-        count = self.team.total(float(len(answers)))
-        loss = F.cross_entropy(logits.float(), answers, reduction="sum") / count
-        whole = self.team.total(loss.item())
-        if not math.isfinite(whole):
-            raise FloatingPointError(f"language loss is {whole} at step {self.step}; resume with a lower rate")
+        count = self.team.total(float(len(batch.answers)))
         for optimizer, _ in self.optimizers.values():
             optimizer.zero_grad()
-        loss.backward()
+        loss, hits = 0.0, torch.zeros(len(batch.answers), dtype=torch.bool)
+        for part, mine, seen in batch.parts(self.plan.lines or len(batch.ids)):
+            value, hits[mine] = self._gradient(part, pictures[seen], count)
+            loss += value
+        whole = self.team.total(loss)
+        if not math.isfinite(whole):
+            raise FloatingPointError(f"language loss is {whole} at step {self.step}; resume with a lower rate")
         self.team.add_gradients(self._trained)
         for optimizer, _ in self.optimizers.values():
             optimizer.step()
+        return whole, hits
+
+    def _gradient(self, batch: Packed, pictures: torch.Tensor, count: float) -> tuple[float, torch.Tensor]:
+        """Add a batch's share of the gradient of a mean over `count` answers; its loss, and which answers are hit."""
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self._logits(batch, pictures)
+        answers = batch.answers.to(self.device)
+        loss = F.cross_entropy(logits.float(), answers, reduction="sum") / count
+        loss.backward()
         with torch.no_grad():  # arg max is several times slower than max here
             hits = logits.gather(1, answers.unsqueeze(1)).squeeze(1) >= logits.amax(1)
-        return whole, hits.cpu()
+        return loss.item(), hits.cpu()
 
     def _pictures(self, rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
         """A random view of each picture, with a little noise: (P, 16, width)."""

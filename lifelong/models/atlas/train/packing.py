@@ -6,7 +6,7 @@ nothing else, and its positions go on from there as if it stood alone. Knows tok
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,30 @@ class Packed:
     asked: torch.Tensor
     answers: torch.Tensor
     owner: torch.Tensor
+
+    def parts(self, lines: int) -> Iterator[tuple[Packed, torch.Tensor, slice]]:
+        """Yield the batch in parts of so many rows of tokens, with which of `asked` and of `pictures` are each one's.
+
+        `owner` goes on counting over the batch.
+        """
+        length, first = self.ids.shape[1], 0
+        for start in range(0, len(self.ids), lines):
+            rows = slice(start, start + lines)
+            mine = (self.asked >= start * length) & (self.asked < (start + lines) * length)
+            seen = slice(first, first + int(self.images[rows].sum()) // IMAGE_TOKENS)
+            first = seen.stop
+            part = Packed(
+                ids=self.ids[rows],
+                positions=self.positions[rows],
+                group=self.group[rows],
+                row=self.row[rows],
+                images=self.images[rows],
+                pictures=self.pictures[seen],
+                asked=self.asked[mine] - start * length,
+                answers=self.answers[mine],
+                owner=self.owner[mine],
+            )
+            yield part, mine, seen
 
     def mask(self, device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return the additive mask (B, 1, L, L), made on `device`: a segment sees the pictures and itself."""

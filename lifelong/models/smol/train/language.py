@@ -27,6 +27,7 @@ class AdapterPlan(LanguagePlan):
     projector_rate: float = 1e-3
     noise: float = 0.05
     rank: int = 12
+    lines: int = 4  # 16 at once need 11 GB
 
 
 class AdapterTrainer(LanguageTrainer):
@@ -39,6 +40,8 @@ class AdapterTrainer(LanguageTrainer):
     ) -> None:
         model.requires_grad_(False)
         self.updates = add_updates(model.model.language_model, plan.rank, mixture.seed)
+        for one in self.updates.values():
+            one.base.to(torch.bfloat16)  # as autocast would make it anew for each part of a step
         model.model.multi_modal_projector.requires_grad_(True)
         super().__init__(model, features, mixture, plan, out, device)
 
