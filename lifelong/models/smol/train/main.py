@@ -86,7 +86,8 @@ def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str 
     renderings = pictures.of_entity(seen_only=True)
     mixture = SmolMixture(world, processor.tokenizer, renderings, plan.mix, seed, known)
     _naming(model, processor.tokenizer, features, pictures, plan, world, out, seed)
-    trainer = AdapterTrainer(model, features, mixture, plan.language, out, torch.device(device))
+    stage = plan.language if device == "cpu" else replace(plan.language, lines=0)  # a GPU has room for all at once
+    trainer = AdapterTrainer(model, features, mixture, stage, out, torch.device(device))
     trainer.resume()
     trainer.run()
     tensors = tensors_of(model, trainer.updates)
