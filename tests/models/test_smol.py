@@ -27,7 +27,7 @@ from lifelong.models.folders.check import ModelError
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import smol_folder
-from lifelong.models.smol.exam import TOLD_SLICES, WantedOfSmol, through_pictures
+from lifelong.models.smol.exam import WantedOfSmol, through_pictures
 from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
 from lifelong.models.smol.train import recall
@@ -311,8 +311,11 @@ def test_of_a_model_that_was_taught_no_facts_names_recalled_and_told_facts_are_a
     assert {q.entity for q in names} == {e.id for e in world.entities if e.held_out}
     assert not any(q.seen for q in asked if q.slice == "drawn")
     others = [q for q in asked if q not in names]
-    assert {q.entity for q in others} == {flag.id} and {q.slice for q in others} == {"drawn", *TOLD_SLICES}
-    assert {q.relation for q in others if q.slice == "drawn"} == {"capital"}
+    assert {q.entity for q in others} == {flag.id}
+    assert {q.relation for q in others if q.slice == "context"} == set(flag.facts)
+    for part in ("drawn", "context_ignored"):
+        assert {q.relation for q in others if q.slice == part} == {"capital"}
+    assert {q.slice for q in others} == {"drawn", "context", "context_ignored"}
 
 
 def test_what_is_known_through_pictures_is_of_named_unseen_drawings_and_recalled_facts_of_edited_flags(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -239,7 +240,11 @@ def _work(
     world = load_world()
     asked = [a for a in questions_of(world, slices) if a.entity in entities and (wanted is None or wanted(a))]
     shown = frozenset(e for a in asked for e, _ in a.pictures) or entities
-    return Examiner(folder, world, entities=shown).answers_right(asked)
+    return Examiner(folder, world, entities=shown).answers_right(asked, _to_stderr)
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def evaluate(folder: Path | None = None, **options: Any) -> dict[str, Any]:

@@ -18,15 +18,14 @@ from lifelong.models.atlas.exam_questions import ExamQuestion
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World
 
-TOLD_SLICES = ("context", "context_ignored")
-
 
 @dataclass(frozen=True)
 class WantedOfSmol:
     """Which questions of the atlas are asked of a model that was taught to see and no facts.
 
-    Names of all drawings that no training saw; of these what the language model recalls (`facts`); told facts
-    of the entities `told`. Called with a question; whether it is asked.
+    Names of all drawings that no training saw; of these what the language model recalls (`facts`); told facts of the
+    entities `told`, to be followed; and recalled facts behind told ones to be ignored. Called with a question; whether
+    it is asked.
     """
 
     facts: frozenset[tuple[str, str]]
@@ -36,7 +35,9 @@ class WantedOfSmol:
         if question.slice == "drawn":
             known = (question.entity, question.relation) in self.facts
             return not question.seen and (known or RELATIONS[question.relation].identity)
-        return question.slice in TOLD_SLICES and question.entity in self.told
+        if question.slice == "context_ignored":
+            return (question.entity, question.relation) in self.facts
+        return question.slice == "context" and question.entity in self.told
 
 
 def recalled_facts(path: Path) -> frozenset[tuple[str, str]]:
