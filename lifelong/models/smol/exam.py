@@ -24,8 +24,8 @@ class WantedOfSmol:
     """Which questions of the atlas are asked of a model that was taught to see and no facts.
 
     Names of all drawings that no training saw; of these what the language model recalls (`facts`); told facts of the
-    entities `told`, to be followed; and recalled facts behind told ones to be ignored. Called with a question; whether
-    it is asked.
+    entities `told`, to be followed; and recalled facts behind told ones to be ignored. Called with a question;
+    whether it is asked.
     """
 
     facts: frozenset[tuple[str, str]]
