@@ -33,7 +33,7 @@ from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_p
 from lifelong.models.smol.train import recall
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
 from lifelong.models.smol.train.mixture import SmolMixture
-from lifelong.models.smol.train.naming import NamingPlan, name_vectors, named, train_naming
+from lifelong.models.smol.train.naming import NamingPlan, name_vectors, share_named, train_naming
 from streams.atlas.relations import RELATIONS
 from streams.atlas.wording import worded
 from streams.atlas.world import load_world
@@ -226,9 +226,9 @@ def test_a_projector_learns_to_give_pictures_the_words_of_their_names_and_is_kep
     pictures = Pictures(none, none, entity, seen, ("",) * 120, torch.zeros(30), torch.zeros(30))
     features, plan = Features(drawn[None].half()), NamingPlan(steps=150, batch=32)
     projector = nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 24))
-    assert named(projector, vectors, features, pictures)["unseen"] < 0.3
+    assert share_named(projector, vectors, features, pictures)["unseen"] < 0.3
     train_naming(projector, vectors, features, pictures, plan, tmp_path, 0)
-    assert named(projector, vectors, features, pictures)["unseen"] > 0.9
+    assert share_named(projector, vectors, features, pictures)["unseen"] > 0.9
     fresh = nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 24))
     train_naming(fresh, vectors, features, pictures, replace(plan, steps=10**9), tmp_path, 0)
     assert all(torch.equal(p, q) for p, q in zip(fresh.parameters(), projector.parameters(), strict=True))

@@ -77,12 +77,12 @@ def train_naming(
             optimizer.step()
             if report.due(step + 1):
                 report.show(step + 1, {"which": which.item(), "apart": apart.item()})
-        report.show(plan.steps, named(projector, vectors, features, pictures))
+        report.show(plan.steps, share_named(projector, vectors, features, pictures))
     checkpoint.save_checkpoint(path, checkpoint.module_tensors("projector", projector), {"steps": plan.steps})
 
 
 @torch.no_grad()
-def named(projector: Any, vectors: Tensor, features: Features, pictures: Pictures) -> dict[str, float]:
+def share_named(projector: Any, vectors: Tensor, features: Features, pictures: Pictures) -> dict[str, float]:
     """Return the share of drawings, seen and unseen, whose nearest name is their own."""
     unit, hits = F.normalize(vectors, dim=1), []
     for rows in torch.arange(len(pictures.entity)).split(512):
