@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,13 +38,13 @@ def model_eval(
     """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
-    from lifelong.models.smol.exam import WantedOfSmol, recalled_facts, through_pictures
+    from lifelong.models.smol.exam import asked_of_smol, recalled_facts, through_pictures
     from streams.atlas.world import load_world
 
     wanted = None
     if recalled is not None:
         told = frozenset(atlas_eval.sampled_entities(load_world(), share))
-        wanted, share = WantedOfSmol(recalled_facts(recalled), told), 1.0
+        wanted, share = partial(asked_of_smol, recalled_facts(recalled), told), 1.0
     asked, right = atlas_eval.examine(model, share=share, wanted=wanted, note=say, device=device)
     if table is not None:
         atlas_table.write_table(asked, right, table)

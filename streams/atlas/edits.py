@@ -5,10 +5,10 @@ fact to the answer of the older of two real sources; the model knows the newer o
 back in time (source `real-update:to-older`): the other direction would teach the model what it already knows.
 
 Edits and probes are of split 'edit', unless options are to be chosen, on split 'tune'; pools for training come from
-the entities of split 'train' and use training's wordings and drawings. No entity is of two splits. A stream longer
-than the world's facts goes on with re-edits, each with `supersedes` set. A shorter stream is the beginning of a
-longer one: the same edits with the same probes; only beyond some nine thousand edits (`streams.atlas.agenda`) are
-fewer second steps asked.
+the entities of split 'train' (or of the one that `learnt` names) and use training's wordings and drawings. No entity
+is of two splits. A stream longer than the world's facts goes on with re-edits, each with `supersedes` set. A shorter
+stream is the beginning of a longer one: the same edits with the same probes; only beyond some nine thousand edits
+(`streams.atlas.agenda`) are fewer second steps asked.
 """
 
 from __future__ import annotations

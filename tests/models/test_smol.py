@@ -27,7 +27,7 @@ from lifelong.models.folders.check import ModelError
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import smol_folder
-from lifelong.models.smol.exam import WantedOfSmol, through_pictures
+from lifelong.models.smol.exam import asked_of_smol, through_pictures
 from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import SmolVisionConfig, SmolVisionModel, from_published
 from lifelong.models.smol.train import recall
@@ -305,8 +305,8 @@ def test_a_layer_with_its_update_is_the_published_sum() -> None:
 def test_of_a_model_that_was_taught_no_facts_names_recalled_and_told_facts_are_asked() -> None:
     world = load_world()
     flag = next(e for e in world.entities if e.domain == "flag" and "capital" in e.facts)
-    wanted = WantedOfSmol(frozenset({(flag.id, "capital")}), frozenset({flag.id}))
-    asked = [q for q in questions_of(world) if wanted(q)]
+    facts, told = frozenset({(flag.id, "capital")}), frozenset({flag.id})
+    asked = [q for q in questions_of(world) if asked_of_smol(facts, told, q)]
     names = [q for q in asked if q.slice == "drawn" and RELATIONS[q.relation].identity]
     assert {q.entity for q in names} == {e.id for e in world.entities if e.held_out}
     assert not any(q.seen for q in asked if q.slice == "drawn")

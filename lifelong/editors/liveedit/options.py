@@ -37,9 +37,7 @@ class LiveEditOptions(ReeditOptions, IndexOptions):
         description="added to the sentinel's score in the hard filter; 0: as published, none: what `recall` asks for",
     )
     prompt_guided: bool = Field(True, description="the prompt guides the hard filter's look at the picture")
-    experts: bool = Field(
-        True, description="fit trains experts as well; false: routing alone, in a tenth of the time"
-    )
+    experts: bool = Field(True, description="fit trains experts as well; false: routing alone (for lifelong route)")
     steps: int = Field(2400, ge=1, description="optimiser steps of fit")
     batch: int = Field(24, ge=2, description="edits a step whose experts are trained")
     routing_batch: int = Field(128, ge=2, description="edits a step whose features are trained")

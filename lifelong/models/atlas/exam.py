@@ -201,8 +201,8 @@ def examine(
     """Ask the model of `folder` (the shipped one by default) every question of the slices: questions and marks.
 
     `share` < 1 keeps the first entities of a fixed shuffle, for a quick look; `wanted`, which other processes are
-    given as well, says which of the questions are asked. On the CPU the entities are dealt
-    to `workers` processes of one thread each (all cores by default), which is faster than one process of many.
+    given as well, says which of the questions are asked. On the CPU the entities are dealt to `workers` processes of
+    one thread each (all cores by default), which is faster than one process of many.
     """
     path = folder or atlas_folder()
     check_folder(path)

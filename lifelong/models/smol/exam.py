@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,18 @@ from streams.atlas.relations import RELATIONS
 from streams.atlas.world import World
 
 
-@dataclass(frozen=True)
-class WantedOfSmol:
-    """Which questions of the atlas are asked of a model that was taught to see and no facts.
+def asked_of_smol(facts: frozenset[tuple[str, str]], told: frozenset[str], question: ExamQuestion) -> bool:
+    """Return whether a question is asked of a model that was taught to see and no facts.
 
     Names of all drawings that no training saw; of these what the language model recalls (`facts`); told facts of the
-    entities `told`, to be followed; and recalled facts behind told ones to be ignored. Called with a question;
-    whether it is asked.
+    entities `told`, to be followed; and recalled facts behind told ones to be ignored.
     """
-
-    facts: frozenset[tuple[str, str]]
-    told: frozenset[str]
-
-    def __call__(self, question: ExamQuestion) -> bool:
-        if question.slice == "drawn":
-            known = (question.entity, question.relation) in self.facts
-            return not question.seen and (known or RELATIONS[question.relation].identity)
-        if question.slice == "context_ignored":
-            return (question.entity, question.relation) in self.facts
-        return question.slice == "context" and question.entity in self.told
+    known = (question.entity, question.relation) in facts
+    if question.slice == "drawn":
+        return not question.seen and (known or RELATIONS[question.relation].identity)
+    if question.slice == "context_ignored":
+        return known
+    return question.slice == "context" and question.entity in told
 
 
 def recalled_facts(path: Path) -> frozenset[tuple[str, str]]:

@@ -125,7 +125,9 @@ def _tower(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int,
     if plan.tower.total and not path.exists():
         torch.manual_seed(seed)
         _keep_published(tower)
-        train_tower(tower, pictures, plan.tower, out, seed, device, mean_features(tower, pictures))
+        begun = (out / "tower.checkpoint").exists()  # has its classes
+        prototypes = None if begun else mean_features(tower, pictures)
+        train_tower(tower, pictures, plan.tower, out, seed, device, prototypes)
     if path.exists():
         checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
     tower.eval()
