@@ -191,10 +191,10 @@ def fit_pool(world: World, known: Known, split: str, n: int, seed: int) -> Pool:
     """
     others = () if split == "train" else (split,)
     digest = digest_of(*POOL_VERSION, _world_digest(world), known.digest, str(n), str(seed), *others)
-    return Pool(MadeOnce(n, partial(_fit_items, world, known, split, n, seed)), digest, seed)
+    return Pool(MadeOnce(n, partial(_fit_items, world, known, n, seed, split)), digest, seed)
 
 
-def _fit_items(world: World, known: Known, split: str, n: int, seed: int) -> tuple[PoolItem, ...]:
+def _fit_items(world: World, known: Known, n: int, seed: int, split: str) -> tuple[PoolItem, ...]:
     catalogue = Catalogue(world, known, split)
     items: list[PoolItem] = []
     taken: set[str] = set()

@@ -35,9 +35,9 @@ class NamingPlan:
 
 
 def name_vectors(words: Tensor, names: Sequence[Sequence[int]]) -> Tensor:
-    """Return the mean word vector of each name (token numbers), as long as a word's vector is: (names, width)."""
+    """Return each name's mean word vector (names as token numbers), as long as word vectors are on average: (names, width)."""
     means = torch.stack([words[torch.tensor(list(name))].float().mean(0) for name in names])
-    return F.normalize(means, dim=1) * words.float().norm(dim=1).median()
+    return F.normalize(means, dim=1) * words.float().norm(dim=1).mean()
 
 
 def train_naming(
