@@ -35,7 +35,7 @@ class NamingPlan:
 
 
 def name_vectors(words: Tensor, names: Sequence[Sequence[int]]) -> Tensor:
-    """Return each name's mean word vector, as long as words are on average; names as token numbers: (names, width)."""
+    """Return each name's mean word vector, as long as words are on average, by token numbers: (names, width)."""
     means = torch.stack([words[torch.tensor(list(name))].float().mean(0) for name in names])
     return F.normalize(means, dim=1) * words.float().norm(dim=1).mean()
 
