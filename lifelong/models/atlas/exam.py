@@ -24,7 +24,7 @@ from transformers import LlavaForConditionalGeneration
 
 from lifelong.models.atlas.exam_questions import SLICES, ExamQuestion, questions_of
 from lifelong.models.atlas.exam_table import metrics
-from lifelong.models.atlas.model import IMAGE_TOKENS, atlas_folder
+from lifelong.models.atlas.model import atlas_folder
 from lifelong.models.atlas.train.frame import frame_of
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, begun, fill, pack
 from lifelong.models.folders.check import check_folder
@@ -44,10 +44,10 @@ class Examiner:
     ) -> None:
         model, self.processor, _ = load_parts(str(folder), "float32", device)
         self.tokenizer = self.processor.tokenizer
-        self.frame = frame_of(self.tokenizer)
         if not isinstance(model, LlavaForConditionalGeneration):
             raise TypeError(f"{folder} holds a {type(model).__name__}, expected a LLaVA model of this project")
         self.model: Any = model
+        self.frame = frame_of(self.tokenizer, self.model.config.image_seq_length)
         self.model.eval()
         self.device, self.world = torch.device(device), world
         self.model.set_attn_implementation("eager")
@@ -58,7 +58,7 @@ class Examiner:
 
     @torch.no_grad()
     def _project(self, batch: int = 256) -> torch.Tensor:
-        """Projected tokens of every rendering, (N, 16, width) float32."""
+        """Projected tokens of every rendering, (N, tokens, width) float32."""
         names = list(self._row_of)
         parts = []
         for start in range(0, len(names), batch):
@@ -150,7 +150,7 @@ class Examiner:
         texts = [""] * len(asked)
         image = self.frame.image
         prompts = [
-            [*self.frame.head] + [image] * (IMAGE_TOKENS * len(item.pictures)) + list(segment.prompt)
+            [*self.frame.head] + [image] * (self.frame.picture_tokens * len(item.pictures)) + list(segment.prompt)
             for item, segment in zip(asked, self._segments(asked), strict=True)
         ]
         order = sorted(range(len(asked)), key=lambda i: len(prompts[i]))

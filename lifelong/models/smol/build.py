@@ -53,10 +53,10 @@ def smol_folder(adapters: Path = ADAPTERS, kept: Path | None = None) -> Path:
 
 
 def blank_smol() -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
-    """Return the model with its pretrained parts and a random projector, float32, and its processor."""
+    """Return the model with its pretrained parts, and reader and projector at random, float32, and its processor."""
     language, tokenizer = language_parts()
     model: Any = smol_model(smol_config(language.config, tokenizer))
     model.model.language_model.load_state_dict(language.model.state_dict())
     model.tie_weights()
-    model.model.vision_tower.load_state_dict(vision_tensors())
+    model.model.vision_tower.network.load_state_dict(vision_tensors())
     return model.eval(), smol_processor(tokenizer)

@@ -12,7 +12,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from lifelong.models.smol.tower import SmolVisionConfig
 
-SMOL_TOKENS = (SmolVisionConfig.image_size // SmolVisionConfig.patch_size) ** 2
+SMOL_TOKENS = SmolVisionConfig.tokens
 # A token that SmolLM2 was given for another use and that no text of ours has: so its vocabulary stays as it is.
 SMOL_IMAGE = "<empty_output>"
 # SmolLM2's own turns, without the system's turn that it writes by default (23 tokens in every prompt). Pictures come
@@ -64,7 +64,8 @@ def smol_processor(tokenizer: Any) -> LlavaProcessor:
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
-        patch_size=SmolVisionConfig.patch_size,
+        patch_size=SmolVisionConfig.image_size,  # one patch and the other tokens: LLaVA's way of counting them
+        num_additional_image_tokens=SMOL_TOKENS - 1,
         vision_feature_select_strategy="full",
         chat_template=SMOL_TEMPLATE,
         image_token=SMOL_IMAGE,

@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 as a vision tower in Hugging Face form: a picture of 128 x 128 pixels is 4 x 4 tokens.
+"""EfficientNet-Lite0 and a reader as a vision tower in Hugging Face form: a picture is eight tokens, in order.
+
+The reader turns the mean of the maps into as many tokens as the longest name of the atlas has.
 
 Knows the architecture (EfficientNet, arXiv 1905.11946, table 1; the Lite variant has no squeeze-and-excitation and
 ReLU6 throughout) and how the published weights name its parts. Knows no pictures and no language model.
@@ -27,14 +29,24 @@ _STAGES = (
 )
 
 
-class SmolVisionConfig(PreTrainedConfig):
-    """Shape of the tower: `hidden_size` channels of a token, one token for `patch_size` x `patch_size` pixels."""
+class EfficientNetLiteConfig(PreTrainedConfig):
+    """Shape of the convolutions: `hidden_size` channels of their maps, pixels on a side."""
 
-    model_type = "smol_vision"
+    model_type = "efficientnet_lite0"
 
     hidden_size: int = 1280
     image_size: int = 128
-    patch_size: int = 32
+
+
+class SmolVisionConfig(PreTrainedConfig):
+    """Shape of the tower: `tokens` of a picture, `hidden_size` numbers each, read through `reader_size` numbers."""
+
+    model_type = "smol_vision"
+
+    hidden_size: int = 192
+    reader_size: int = 896
+    tokens: int = 8
+    image_size: int = 128
 
 
 class _Conv(nn.Module):
@@ -77,14 +89,14 @@ class _Block(nn.Module):
         return x + out if self.adds else out
 
 
-class SmolVisionModel(PreTrainedModel):
-    """Pixels (N, 3, 128, 128) in [-1, 1] to 16 tokens of width 1280 each, row by row of the 4 x 4 grid."""
+class EfficientNetLite(PreTrainedModel):
+    """The published network without its classifier: pixels (N, 3, 128, 128) in [-1, 1] to maps (N, 1280, 4, 4)."""
 
-    config_class = SmolVisionConfig
+    config_class = EfficientNetLiteConfig
     main_input_name = "pixel_values"
     _no_split_modules: list[str] = []
 
-    def __init__(self, config: SmolVisionConfig) -> None:
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
         self.stem = _Conv(3, 32, 3, 2, 1, True)
         blocks, before = [], 32
@@ -107,8 +119,41 @@ class SmolVisionModel(PreTrainedModel):
         return self.last(x)
 
     def forward(self, pixel_values: Tensor, **kwargs: object) -> BaseModelOutput:
-        """Return the tokens (N, 16, 1280) as the only hidden state."""
+        """Return the maps as 16 tokens (N, 16, 1280), row by row, as the only hidden state."""
         tokens = self.trunk(pixel_values).flatten(2).transpose(1, 2)
+        return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
+
+
+class Reader(nn.Module):
+    """The mean of the maps (N, channels) to tokens (N, tokens, width), of which each has weights of its own."""
+
+    def __init__(self, channels: int, config: SmolVisionConfig) -> None:
+        super().__init__()
+        self.inner = nn.Linear(channels, config.reader_size)
+        self.outer = nn.Linear(config.reader_size, config.tokens * config.hidden_size)
+        self.tokens, self.length = config.tokens, channels**0.5
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        inner = F.gelu(self.inner(F.normalize(pooled, dim=-1) * self.length))
+        return self.outer(inner).unflatten(-1, (self.tokens, -1))
+
+
+class SmolVisionModel(PreTrainedModel):
+    """Pixels (N, 3, 128, 128) in [-1, 1] to the reader's tokens."""
+
+    config_class = SmolVisionConfig
+    main_input_name = "pixel_values"
+    _no_split_modules: list[str] = []
+
+    def __init__(self, config: SmolVisionConfig) -> None:
+        super().__init__(config)
+        self.network = EfficientNetLite(EfficientNetLiteConfig(image_size=config.image_size))
+        self.reader = Reader(self.network.config.hidden_size, config)
+        self.post_init()
+
+    def forward(self, pixel_values: Tensor, **kwargs: object) -> BaseModelOutput:
+        """Return the tokens (N, tokens, hidden_size) as the only hidden state."""
+        tokens = self.reader(self.network.trunk(pixel_values).mean((2, 3)))
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
@@ -124,7 +169,7 @@ _PUBLISHED = {
 
 
 def from_published(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the published weights of EfficientNet-Lite0 under this tower's names; its classifier is left out.
+    """Return the published weights of EfficientNet-Lite0 under this network's names; its classifier is left out.
 
     Raises `KeyError` for a tensor that has no place here.
     """

@@ -201,17 +201,21 @@ class LanguageTrainer:
         return loss.item(), hits.cpu()
 
     def _pictures(self, rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
-        """A random view of each picture, with a little noise: (P, 16, width)."""
+        """A random view of each picture, with a little noise: (P, features, channels)."""
         views = torch.randint(1, max(len(self.features), 2), (len(rows),), generator=g)
         views[torch.rand(len(rows), generator=g) < self.plan.clean_share] = 0
         chosen = self.features[views.clamp(max=len(self.features) - 1).to(self.device), rows.to(self.device)].float()
         noise = torch.randn(chosen.shape, generator=g).to(self.device)
         return chosen + self.plan.noise * noise
 
+    def seen(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return what the decoder reads of pictures: features (P, features, channels) to (P, tokens, width)."""
+        return self.projector(pictures)
+
     def _logits(self, batch: Packed, pictures: torch.Tensor) -> torch.Tensor:
         words = self.decoder.get_input_embeddings().weight
         inputs = F.embedding(batch.ids.to(self.device), words)
-        seen = self.projector(pictures)
+        seen = self.seen(pictures)
         inputs = inputs.masked_scatter(batch.images.to(self.device).unsqueeze(-1), seen.to(inputs.dtype))
         hidden = self._forward(
             inputs_embeds=inputs,

@@ -9,6 +9,7 @@ from functools import partial
 
 from transformers import PreTrainedTokenizerFast
 
+from lifelong.models.atlas.model import IMAGE_TOKENS
 from lifelong.models.atlas.train.contexts import Contexts
 from lifelong.models.atlas.train.frame import frame_of
 from lifelong.models.atlas.train.packing import QuestionRow, Segment, fill
@@ -45,6 +46,8 @@ class Mix:
 class Mixture:
     """Draws the rows of a step; `renderings[e]` are the feature rows of entity e that training may see."""
 
+    picture_tokens = IMAGE_TOKENS
+
     def __init__(
         self, world: World, tokenizer: PreTrainedTokenizerFast, renderings: list[list[int]], mix: Mix, seed: int
     ) -> None:
@@ -52,7 +55,7 @@ class Mixture:
         self.contexts = Contexts(self.questions)
         self.mix, self.seed = mix, seed
         self.renderings, self.tokenizer = renderings, tokenizer
-        self.frame = frame_of(tokenizer)
+        self.frame = frame_of(tokenizer, self.picture_tokens)
 
     def again(self) -> Callable[[World], Mixture]:
         """Return what makes this mixture in another process, which has a world of its own."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lifelong.models.atlas.model import IMAGE_TOKENS
 from lifelong.models.atlas.train.frame import Frame
 
 
@@ -63,10 +62,11 @@ class Packed:
         `owner` goes on counting over the batch.
         """
         length, first = self.ids.shape[1], 0
+        each = int(self.images.sum()) // max(len(self.pictures), 1)  # tokens of a picture
         for start in range(0, len(self.ids), lines):
             rows = slice(start, start + lines)
             mine = (self.asked >= start * length) & (self.asked < (start + lines) * length)
-            seen = slice(first, first + int(self.images[rows].sum()) // IMAGE_TOKENS)
+            seen = slice(first, first + int(self.images[rows].sum()) // max(each, 1))
             first = seen.stop
             part = Packed(
                 ids=self.ids[rows],
@@ -88,7 +88,7 @@ class Packed:
 
 def begun(pictures: int, frame: Frame) -> int:
     """Return the tokens of a row before its first question."""
-    return len(frame.head) + IMAGE_TOKENS * pictures
+    return len(frame.head) + frame.picture_tokens * pictures
 
 
 def fill(

@@ -1,6 +1,7 @@
-"""Stage 2 of the pretrained backbone: projector and low-rank updates learn to answer, on features of the tower.
+"""Stage 2 of the pretrained backbone: low-rank updates learn to answer, on features of the tower.
 
-The language model's own weights and the tower stay as they are. Everything else is as for the embedded model.
+The language model's own weights, the tower and what gives pictures their words stay as they are. Everything else is
+as for the embedded model.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ from lifelong.models.smol.adapters import add_updates
 
 @dataclass(frozen=True)
 class AdapterPlan(LanguagePlan):
-    """Rates and lengths of stage 2; `adam_rate` is that of the updates, the projector's is `projector_rate`."""
+    """Rates and lengths of stage 2; `adam_rate` is that of the updates.
 
-    steps: int = 3000  # 370 name .68 of unseen flags and .17 of emoji (reports/LOG.md)
+    With noise of .5 words of seen drawings come out wrong about as often as those of unseen ones do without.
+    """
+
+    steps: int = 800
     adam_rate: float = 1e-3
-    projector_rate: float = 1e-3
-    noise: float = 0.05
-    rank: int = 12
+    noise: float = 0.5
+    rank: int = 10
     lines: int = 4  # 16 at once need 11 GB
 
 
 class AdapterTrainer(LanguageTrainer):
-    """Holds the model with its updates, the optimiser and the step; `updates` are by the names of their layers."""
+    """Holds the model with its updates, the optimiser and the step; `updates` are by the names of their layers.
+
+    `features` are of one token each: the mean of a picture's maps.
+    """
 
     plan: AdapterPlan
 
@@ -42,20 +48,21 @@ class AdapterTrainer(LanguageTrainer):
         self.updates = add_updates(model.model.language_model, plan.rank, mixture.seed)
         for one in self.updates.values():
             one.base.to(torch.bfloat16)  # as autocast would make it anew for each part of a step
-        model.model.multi_modal_projector.requires_grad_(True)
         super().__init__(model, features, mixture, plan, out, device)
 
     def trained_parts(self) -> dict[str, nn.Module]:
-        """Return the updates, without the layers that they stand beside, and the projector."""
+        """Return the updates, without the layers that they stand beside."""
         factors = {f"{name.replace('.', '/')}/{side}": getattr(one, side) for name, one in self.updates.items()
                    for side in ("a", "b")}  # fmt: skip
-        return {"updates": nn.ParameterDict(factors), "projector": self.projector}
+        return {"updates": nn.ParameterDict(factors)}
 
     def new_optimizers(self) -> dict[str, tuple[torch.optim.Optimizer, float]]:
-        """Return AdamW of each part."""
-        rates = {"updates": self.plan.adam_rate, "projector": self.plan.projector_rate}
-        return {f"adam_{name}": (_adam(part, rates[name]), rates[name]) for name, part in self.parts.items()}
+        """Return AdamW of the updates."""
+        rate = self.plan.adam_rate
+        factors = self.parts["updates"].parameters()
+        return {"adam": (torch.optim.AdamW(factors, rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True), rate)}
 
-
-def _adam(part: nn.Module, rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(part.parameters(), rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    @torch.no_grad()
+    def seen(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return the tokens of pictures (P, tokens, width) by their features (P, 1, channels)."""
+        return self.projector(self.model.model.vision_tower.reader(pictures.squeeze(1)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lifelong.models.atlas.train import checkpoint
 from lifelong.models.atlas.train.export import write_model
@@ -18,9 +19,10 @@ from lifelong.models.atlas.train.pictures import Pictures, load_pictures
 from lifelong.models.atlas.train.tower_stage import TowerPlan, mean_features, train_tower
 from lifelong.models.smol.adapters import put_in, save_adapters, tensors_of
 from lifelong.models.smol.build import blank_smol
+from lifelong.models.smol.model import SMOL_TOKENS
 from lifelong.models.smol.train.language import AdapterPlan, AdapterTrainer
 from lifelong.models.smol.train.mixture import SMOL_MIX, SmolMixture
-from lifelong.models.smol.train.naming import NamingPlan, name_vectors, train_naming
+from lifelong.models.smol.train.naming import NamingPlan, names_of, train_naming
 from lifelong.models.smol.train.recall import recalled
 from streams.atlas.world import World, load_world
 
@@ -62,7 +64,6 @@ def smol_plan(
         stage,
         steps=stage.steps if steps is None else steps,
         adam_rate=stage.adam_rate * rate,
-        projector_rate=stage.projector_rate * rate,
         limit_wall_s=math.inf if limit_wall_s is None else limit_wall_s,
         drawers=drawers,
         compile=compiled,
@@ -81,8 +82,9 @@ def main(out: Path, *, seed: int = 0, plan: SmolPlan | None = None, device: str 
     model, processor = blank_smol()
     moved: Any = model
     known = recalled(moved.to(device), processor.tokenizer, world, out / "recalled.json")
-    _tower(model, pictures, plan, out, seed, device)
-    features = _features(model, pictures, plan, out, seed)
+    network = model.model.vision_tower.network
+    _tower(network, pictures, plan, out, seed, device)
+    features = _features(network, pictures, plan, out, seed)
     renderings = pictures.of_entity(seen_only=True)
     mixture = SmolMixture(world, processor.tokenizer, renderings, plan.mix, seed, known)
     _naming(model, processor.tokenizer, features, pictures, plan, world, out, seed)
@@ -109,40 +111,42 @@ def _naming(
     out: Path,
     seed: int,
 ) -> None:
-    projector = model.model.multi_modal_projector
-    torch.manual_seed(seed)  # of the projector, which the blank model has drawn before
-    for parameter in (p for p in projector.parameters() if p.ndim > 1):
-        torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    reader = nn.Sequential(model.model.vision_tower.reader, model.model.multi_modal_projector).float().cpu()
+    torch.manual_seed(seed)
+    for part in reader.modules():
+        if isinstance(part, nn.Linear):
+            part.reset_parameters()  # transformers draws weights far smaller
     names = [tokenizer(world.name(entity), add_special_tokens=False)["input_ids"] for entity in world.entities]
-    vectors = name_vectors(model.get_input_embeddings().weight.detach().cpu(), names)
-    projector.float().cpu()
-    train_naming(projector, vectors, features, pictures, plan.naming, out, seed)
+    after = tokenizer("\n", add_special_tokens=False)["input_ids"][0]
+    words = names_of(model.get_input_embeddings().weight.detach().cpu(), names, after, SMOL_TOKENS)
+    train_naming(reader, words, features.views.squeeze(2), pictures, plan.naming, out, seed)
 
 
-def _tower(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int, device: str) -> None:
-    """Give the model its tower: the trained one, or the published one where none is to be trained."""
-    path, tower = out / "tower.safetensors", model.model.vision_tower
+def _tower(network: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int, device: str) -> None:
+    """Give the model its convolutions: the trained ones, or the published ones where none are to be trained."""
+    path = out / "tower.safetensors"
     if plan.tower.total and not path.exists():
         torch.manual_seed(seed)
-        _keep_published(tower)
+        _keep_published(network)
         begun = (out / "tower.checkpoint").exists()  # has its classes
-        prototypes = None if begun else mean_features(tower, pictures)
-        train_tower(tower, pictures, plan.tower, out, seed, device, prototypes)
+        prototypes = None if begun else mean_features(network, pictures)
+        train_tower(network, pictures, plan.tower, out, seed, device, prototypes)
     if path.exists():
-        checkpoint.restore_module("tower", tower, checkpoint.load_checkpoint(path)[0])
-    tower.eval()
+        checkpoint.restore_module("tower", network, checkpoint.load_checkpoint(path)[0])
+    network.eval()
 
 
-def _keep_published(tower: Any) -> None:
+def _keep_published(network: Any) -> None:
     """Leave the stem, the first blocks and all filters of single channels as published: a third of the seconds."""
-    for kept in (tower.stem, *tower.blocks[:KEPT_BLOCKS], *(block.filter.conv for block in tower.blocks)):
+    for kept in (network.stem, *network.blocks[:KEPT_BLOCKS], *(block.filter.conv for block in network.blocks)):
         kept.requires_grad_(False)
 
 
-def _features(model: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int) -> Features:
+def _features(network: Any, pictures: Pictures, plan: SmolPlan, out: Path, seed: int) -> Features:
+    """Return the mean of each picture's maps, as one token, from the file that keeps them or made."""
     path = out / "features.safetensors"
     if not path.exists():
-        features = cache_features(model.model.vision_tower, pictures, seed, plan.redrawn)
-        checkpoint.save_checkpoint(path, {"views": features.views}, {})
-        return features
+        views = cache_features(network, pictures, seed, plan.redrawn).views
+        pooled = torch.stack([view.float().mean(1, keepdim=True).half() for view in views])
+        checkpoint.save_checkpoint(path, {"views": pooled}, {})
     return Features(checkpoint.load_checkpoint(path)[0]["views"])

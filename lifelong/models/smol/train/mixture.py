@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from lifelong.models.atlas.train.contexts import Contexts
 from lifelong.models.atlas.train.mixture import DrawnRow, Mix, Mixture
 from lifelong.models.atlas.train.questions import Askable, Questions
+from lifelong.models.smol.model import SMOL_TOKENS
 from lifelong.models.smol.train.recall import RecalledFact
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity, World
@@ -26,6 +27,8 @@ SMOL_MIX = Mix(pictures=32, places=2, names=2, contexts=8, length=256, dense=Tru
 
 class SmolMixture(Mixture):
     """A mixture that leaves alone what the language model does not know; `known` are the facts it recalls."""
+
+    picture_tokens = SMOL_TOKENS
 
     def __init__(
         self,
