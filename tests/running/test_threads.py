@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,14 @@ FREE = {k: v for k, v in SMALL.items() if k != "threads"} | {"edits": 2, "panels
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    """A process that may use two threads, and the number from before at the end."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+def two_threads(monkeypatch) -> None:
+    """A process whose torch says that it computes with two threads, and with what it is set to: it takes one.
+
+    Two real ones beside another test wait for each other for minutes, which is what the choice is there for.
+    """
+    number = [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: number.__setitem__(0, threads))
 
 
 def measured(monkeypatch, one_s: float, all_s: float) -> list[str]:

@@ -124,7 +124,7 @@ class EfficientNetLite(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=tokens, hidden_states=(tokens,))
 
 
-class Reader(nn.Module):
+class WordReader(nn.Module):
     """The mean of the maps (N, channels) to tokens (N, tokens, width), of which each has weights of its own."""
 
     def __init__(self, channels: int, config: SmolVisionConfig) -> None:
@@ -148,7 +148,7 @@ class SmolVisionModel(PreTrainedModel):
     def __init__(self, config: SmolVisionConfig) -> None:
         super().__init__(config)
         self.network = EfficientNetLite(EfficientNetLiteConfig(image_size=config.image_size))
-        self.reader = Reader(self.network.config.hidden_size, config)
+        self.reader = WordReader(self.network.config.hidden_size, config)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **kwargs: object) -> BaseModelOutput:

@@ -27,7 +27,7 @@ from lifelong.models.smol.train.recall import recalled
 from streams.atlas.world import World, load_world
 
 # From ImageNet's weights a tower needs fewer and smaller steps than from random ones.
-SMOL_TOWER = TowerPlan(steps=500, again=200, rate=6e-4, again_rate=3e-4, average=0.99)
+SMOL_TOWER = TowerPlan(steps=1500, again=500, rate=6e-4, again_rate=3e-4, average=0.99)
 KEPT_BLOCKS = 3  # of the tower's sixteen: edges and textures, as ImageNet taught them
 
 
