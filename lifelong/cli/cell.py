@@ -1,7 +1,8 @@
 """`python -m lifelong.cli.cell`: one process of a study. A line of JSON on standard input says what to do.
 
 It ends when standard input closes, so that it does not outlive the process that started it. Results and errors are
-printed as by `lifelong run`. Started by `lifelong.studies.processes`; nobody calls it by hand.
+printed as by `lifelong run`, and a last line when all is done. Started by `lifelong.studies.engines.processes`; nobody
+calls it by hand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def work_as_told() -> None:
     from lifelong.running import run as compose
     from lifelong.running.config import from_table
     from lifelong.running.signals import end_with_starter
+    from lifelong.studies.engines.engine import ALL_DONE
     from lifelong.studies.planned import checked
     from lifelong.studies.tune_all import tuned_as_told
 
@@ -34,6 +36,7 @@ def work_as_told() -> None:
     how = {key: bool(request.get(key)) for key in ("needs", "trial")}
     for told in checked([from_table(table, {}) for table in request.get("check", ())], **how):
         print(json.dumps(told), flush=True)
+    print(ALL_DONE, flush=True)
 
 
 if __name__ == "__main__":

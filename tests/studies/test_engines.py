@@ -6,6 +6,8 @@ Ray and submitit are the real ones: two nodes of Ray on this machine, submitit's
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from lifelong.log.hive import runs_below
 from lifelong.log.status import read_status
 from lifelong.running.words import ConfigError
 from lifelong.studies.engines.engine import Ended, Need
+from lifelong.studies.engines.processes import attended
 from lifelong.studies.sweep import CellOutcome
 
 WORDS: dict[str, Any] = {
@@ -116,11 +119,23 @@ def test_a_preempted_job_commits_what_it_has_is_queued_again_and_goes_on(
 def preempt(job: Any) -> None:
     """Send a job the signal by which Slurm warns it: to the process that submitit runs, as Slurm does."""
     import signal
-    import subprocess
 
     found = subprocess.run(["pgrep", "-P", job.job_id], capture_output=True, text=True).stdout.split()
     for child in found:
         os.kill(int(child), signal.SIGUSR2)
+
+
+@pytest.mark.parametrize("last, code, output", [("all done", 0, ("folder",)), ("a line", -6, ("folder", "a line"))])
+def test_a_process_that_aborts_while_it_leaves_has_done_its_work_and_one_that_aborts_before_has_not(
+    last: str, code: int, output: tuple[str, ...]
+) -> None:
+    """Libraries abort now and then in the destructors of their threads ("terminate called ...")."""
+    words = f"import os; input(); print('folder'); print({last!r}, flush=True); os.abort()"
+    process = subprocess.Popen([sys.executable, "-c", words], text=True, stdin=-1, stdout=-1, stderr=-1)
+    heard: list[str] = []
+    ended = attended(process, {}, heard.append)
+    assert (ended.code, ended.output) == (code, output)
+    assert heard == (["its work was done when its process ended with code -6"] if code == 0 else [])
 
 
 @pytest.mark.parametrize(

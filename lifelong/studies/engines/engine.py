@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from lifelong.running.signals import STOP_SIGNALS
 
 Request = Mapping[str, Any]
+ALL_DONE = "all done"
+"""The last line of standard output of a cell that has done what its request says."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import IO
 
 from lifelong.running.signals import GRACE_S
-from lifelong.studies.engines.engine import NOBODY, Ended, Hearer, Request
+from lifelong.studies.engines.engine import ALL_DONE, NOBODY, Ended, Hearer, Request
 
 # glibc gives large blocks back to the system at once; logits of every batch would be paged in anew (4 % of a run).
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
@@ -85,7 +85,11 @@ def started(cores: int = 0, home: str | None = None) -> subprocess.Popen[str]:
 
 
 def attended(process: subprocess.Popen[str], request: Request, on_line: Callable[[str], None]) -> Ended:
-    """Tell a process what to do, hear what it says, return how it ended; its standard input stays open so long."""
+    """Tell a process what to do, hear what it says, return how it ended; its standard input stays open so long.
+
+    One that has said `ALL_DONE` has done its work, however it leaves: libraries abort now and then while a process
+    ends. That is told by `on_line`.
+    """
     begun = time.monotonic()
     last_words: list[str] = []
     output: list[str] = []
@@ -105,6 +109,11 @@ def attended(process: subprocess.Popen[str], request: Request, on_line: Callable
     if process.stdin is not None:
         with suppress(OSError):
             process.stdin.close()
+    if output[-1:] == [ALL_DONE]:
+        output.pop()
+        if code:
+            on_line(f"its work was done when its process ended with code {code}")
+        code = 0
     return Ended(code, tuple(output), last_words[-1] if last_words else "", time.monotonic() - begun)
 
 
