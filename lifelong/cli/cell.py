@@ -1,7 +1,7 @@
 """`python -m lifelong.cli.cell`: one process of a study. A line of JSON on standard input says what to do.
 
 It ends when standard input closes, so that it does not outlive the process that started it. Results and errors are
-printed as by `lifelong run`, and a last line when all is done. Started by `lifelong.studies.engines.processes`; nobody
+printed as by `lifelong run`, and a last line when all is done. `lifelong.studies.engines.processes` starts it; nobody
 calls it by hand.
 """
 
