@@ -13,10 +13,12 @@ import polars as pl
 
 from lifelong.log import LogError, RunLog
 from reports.analyses.ladder.backbone import LLAVA_7B, backbone_line, budgets
+from reports.analyses.ladder.orders import CARRIES, TURNED, VERDICTS, heights, orders, ranked_alike
 from reports.analyses.ladder.points import BUDGET_AXES, LADDER_MEASURES, Rung, in_millions, ladder_points
 from reports.analyses.ladder.together import LEAST_EDITS, distances, fall_together
 from reports.figures.ladder import ladder_curves
 from reports.figures.style import save
+from reports.numbers.evidence import SCORE
 from reports.rendering import html_text
 from reports.table import check_lived_through, load_runs
 from reports.written import csv_bytes, write_whole
@@ -52,26 +54,28 @@ def load_rungs(folders: Sequence[Path]) -> list[Rung]:
         facts, runs = load_runs(mine)
         check_lived_through(facts, runs)
         size = runs[0].editable_weights
+        called = runs[0].model
         name = f"{in_millions(size)} editable weights"
+        name = name if "/" in called else f"{called}, {name}"  # a folder's name says nothing that its size does not
         if any(rung.editable_weights == size for rung in rungs):  # trained otherwise, of one size
             name += f", model {model[:6]}"
-        rungs.append(Rung(name, size, runs[0].model_bytes, runs[0].width, facts))
+        rungs.append(Rung(name, size, runs[0].model_bytes, runs[0].width, facts, runs))
     return sorted(rungs, key=lambda rung: rung.editable_weights)
 
 
-def write_ladder(folders: Sequence[Path], out: Path) -> Path:
-    """Write `ladder.md`, its figures and `ladder.csv` (every point) into a folder, and return the page."""
+def write_ladder(folders: Sequence[Path], out: Path, name: str = "ladder") -> Path:
+    """Write `name`.md, its figures and `name`.csv (every point) into a folder, and return the page."""
     rungs = load_rungs(folders)
     points = ladder_points(rungs)
     drawn = [ladder_curves(points, measure) for measure in LADDER_MEASURES]
     pictures = []
     for one in drawn:
         if one.figure is not None:
-            path = save(one.figure, out / f"{one.name.replace('_', '-')}.png")
+            path = save(one.figure, out / f"{one.name.replace('_', '-').replace('ladder', name, 1)}.png")
             pictures += [f"![{one.title}]({path.name})", "", f"*{one.caption} {one.counted}.*", ""]
-    write_whole(out / "ladder.csv", csv_bytes(points))
+    write_whole(out / f"{name}.csv", csv_bytes(points))
     text = ladder_document(rungs, points, pictures)
-    return write_whole(out / "ladder.md", text.encode())
+    return write_whole(out / f"{name}.md", text.encode())
 
 
 def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Sequence[str] = ()) -> str:
@@ -79,9 +83,9 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
     found = fall_together(distances(points))
     last = points.filter(pl.col("edits") == pl.col("edits").max().over("editor", "model"))
     parts = [
-        "# A ladder of models", "",
-        "Written by `lifelong ladder`; nothing here is typed. The same stream was told to the same editors on models "
-        "of several sizes: the digests of the streams are equal, so every model was asked the same.", "",
+        "# One stream on models of several sizes", "",
+        "Written by `lifelong ladder`; nothing here is typed. The same stream was told to the same editors on all "
+        "models: the digests of the streams are equal, so every model was asked the same.", "",
         *_models(rungs), "",
         "## Which curves fall together", "",
         "A model's curve is foretold from another's, at the same place of an axis, and one stream's from another "
@@ -94,6 +98,13 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
         "above 0, not adjusted for the number of rows. A flat curve falls together on every axis.", "",
         *_together(found), "",
         *pictures,
+        "## Which orderings carry over", "",
+        "Each pair of editors is compared on each model, over the same questions at the last panel (score: the "
+        "harmonic mean of gain and locality; Rel to M-Loc: the papers' metrics, teacher forced). A winner is told "
+        "where the 95 % interval does not hold 0 and Holm's p, over all pairs of the measure on that model, is below "
+        ".05. An order carries over where both models tell the same winner, and is turned round where they tell "
+        "different ones. `rho` is Spearman's over the editors' values, `p` a permutation's.", "",
+        *_orders(rungs), "",
         "## At the last panel", "", *_last(last), "",
         "## How far budgets are from a published backbone's", "",
         f"{backbone_line(rungs)} What an editor keeps an edit (its bank, or the matrices that all its edits share, "
@@ -132,6 +143,31 @@ def _together(found: pl.DataFrame) -> list[str]:
         axes = [_number(row[axis]) for axis in BUDGET_AXES]
         cells.append((row["editor"], row["measure"], *axes, differs, row["nearer"]))
     return markdown_table(heads, cells)
+
+
+def _orders(rungs: Sequence[Rung]) -> list[str]:
+    """Return the values of all editors, how alike models rank them, and the orders of the score by their verdict."""
+    high, found = heights(rungs), orders(rungs)
+    models, measures = [rung.name for rung in rungs], list(dict.fromkeys(high["measure"]))
+    values = {(r["editor"], r["model"], r["measure"]): r["value"] for r in high.iter_rows(named=True)}
+    about = [(e, m) for e in dict.fromkeys(high["editor"]) for m in models if (e, m, SCORE) in values]
+    cells = [(e, m, *(_number(values[e, m, measure]) for measure in measures)) for e, m in about]
+    lines = [*markdown_table(("editor", "model", *measures), cells), ""]
+    alike = [
+        (r["measure"], r["model"], r["other"], str(r["n"]), _number(r["rho"], ".2f"), _number(r["p"]),
+         *(str(r[name]) for name in VERDICTS))
+        for r in ranked_alike(high, found).iter_rows(named=True)
+    ]  # fmt: skip
+    lines += [*markdown_table(("measure", "model", "other model", "editors", "rho", "p", *VERDICTS), alike), ""]
+    for name in (CARRIES, TURNED):
+        part = found.filter((pl.col("measure") == SCORE) & (pl.col("verdict") == name))
+        told = [(r["model"], r["other"], r["better"], r["editor"] if r["better"] == r["beside"] else r["beside"],
+                 f"{abs(r['difference']):.3f}", f"{abs(r['other_difference']):.3f}")
+                for r in part.iter_rows(named=True)]  # fmt: skip
+        lines += [f"Orders of the score: {name}", ""]
+        heads = ("model", "other model", "above on the first", "below", "by", "by on the other")
+        lines += [*(markdown_table(heads, told) if told else ["None."]), ""]
+    return lines[:-1]
 
 
 def _last(last: pl.DataFrame) -> list[str]:

@@ -62,10 +62,11 @@ def _label(word: str) -> tuple[str, str]:
 
 def ladder_command(
     runs: Annotated[list[str], typer.Argument(help="Run folders on two models or more, or folders that hold them.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where ladder.md, its pictures and ladder.csv go.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the page, its pictures and its table go.")],
+    name: Annotated[str, typer.Option("--name", help="What the page and its files are called.")] = "ladder",
 ) -> None:
-    """Write the page of one stream on models of several sizes: which curves fall together, and on which axis."""
-    print(ladder(runs, out, say=say))
+    """Write the page of one stream on several models: which curves fall together, and which orders carry over."""
+    print(ladder(runs, out, name=name, say=say))
 
 
 def evidence_command(

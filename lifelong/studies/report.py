@@ -146,12 +146,19 @@ def _chosen(
 
 
 def ladder(
-    runs: str | Path | Iterable[str | Path], out: str | Path, *, say: Callable[[str], None] = lambda _: None
+    runs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    name: str = "ladder",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write the page of runs of the same editors and stream on models of several sizes, and return it.
 
-    Raises `ConfigError` where there are no runs, `LogError` for runs that make no ladder (`reports.ladder_page`).
+    `name` is that of the page and the first part of its figures' names. Raises `ConfigError` where there are no runs
+    or `name` is no file's, `LogError` for runs that make no ladder (`reports.ladder_page`).
     """
+    if not name or Path(name).name != name:
+        raise ConfigError(f"--name {name!r}: expected the name of a file without its ending, such as ladder.")
     from reports.ladder_page import write_ladder
 
-    return write_ladder(run_folders(runs, say), Path(out))
+    return write_ladder(run_folders(runs, say), Path(out), name)

@@ -17,7 +17,7 @@ from reports.numbers.floors import NONE, ORACLE
 from reports.numbers.gains import gain
 from reports.numbers.metrics import panels_of
 from reports.statistics.curves import within_seeds
-from reports.table import Facts
+from reports.table import Facts, RunInfo
 
 BY_EDITS, BY_WEIGHTS, BY_BYTES = "edits", "edits per million editable weights", "bank bytes per model byte"
 BUDGET_AXES = (BY_EDITS, BY_WEIGHTS, BY_BYTES)
@@ -39,6 +39,7 @@ class Rung:
     model_bytes: int
     width: int
     facts: Facts
+    runs: Sequence[RunInfo]
 
 
 def in_millions(n: float) -> str:

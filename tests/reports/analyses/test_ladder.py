@@ -13,10 +13,11 @@ from runs_made_up import fake_run
 
 from lifelong.log import LogError
 from reports.analyses.ladder.backbone import LLAVA_7B, Backbone, budgets, widened
+from reports.analyses.ladder.orders import CARRIES, TURNED, heights, orders, ranked_alike
 from reports.analyses.ladder.points import BY_BYTES, BY_EDITS, BY_WEIGHTS, Rung, ladder_points
 from reports.analyses.ladder.together import NOT_TOLD_APART, distances, distances_of, fall_together
 from reports.figures.ladder import ladder_curves
-from reports.ladder_page import load_rungs, write_ladder
+from reports.ladder_page import ladder_document, load_rungs, write_ladder
 
 SIZES = (1_200_000, 4_900_000, 19_400_000)
 STEPS = (1, 10, 20, 50, 100, 200, 500, 1000)
@@ -169,6 +170,31 @@ def test_the_page_is_written_whole_with_its_pictures(tmp_path: Path) -> None:
         )
     assert (tmp_path / "out" / "ladder.csv").read_text().startswith("editor,measure,model")
     assert "6,476 million (14.1 GB)" in text
+
+
+def test_an_order_that_two_models_tell_carries_over_and_one_that_they_tell_otherwise_is_turned_round(
+    tmp_path: Path,
+) -> None:
+    """On one model ft keeps least; on the other it keeps most, and two others are in the same order on both."""
+    right = {"a": {"grace": 0.9, "rag": 0.5, "ft": 0.1}, "b": {"grace": 0.8, "rag": 0.3, "ft": 0.95}}
+    folders = []
+    for i, (model, shares) in enumerate(right.items()):
+        size = 1_000_000 * (i + 1)
+        said = {"model_size": {"editable_weights": size, "model_bytes": 4 * size, "width": 8},
+                "digests": {"model": model, "stream": "one"}}  # fmt: skip
+        for name, share in ({"none": 0.0} | shares).items():
+            folders.append(fake_run(tmp_path / model, name, 1.0, steps=(400,), first=share, said=said))
+    rungs = load_rungs(folders)
+    found = {(r["editor"], r["beside"]): r for r in orders(rungs).iter_rows(named=True) if r["measure"] == "Rel"}
+    told = {pair: row["verdict"] for pair, row in found.items()}
+    assert {frozenset(pair): verdict for pair, verdict in told.items()} == {
+        frozenset({"grace", "rag"}): CARRIES, frozenset({"grace", "ft"}): TURNED, frozenset({"rag", "ft"}): TURNED,
+    }  # fmt: skip
+    alike = ranked_alike(heights(rungs), orders(rungs)).filter(pl.col("measure") == "Rel").row(0, named=True)
+    assert (alike["n"], alike[CARRIES], alike[TURNED]) == (3, 1, 2)
+    assert np.isnan(alike["rho"])  # of three editors no ranking is tested
+    text = ladder_document(rungs, ladder_points(rungs))
+    assert "Which orderings carry over" in text and "none" not in set(heights(rungs)["editor"])
 
 
 def test_a_figure_draws_one_line_a_model_in_both_rows() -> None:
