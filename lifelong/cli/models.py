@@ -25,7 +25,10 @@ def model_eval(
     ] = None,
     recalled: Annotated[
         Path | None,
-        typer.Option("--recalled", help="recalled.json of train-smol: asks names, what is recalled, and told facts."),
+        typer.Option(
+            "--recalled",
+            help="recalled.json of train-smol (smol has its own): asks names, what is recalled, told facts.",
+        ),
     ] = None,
     share: Annotated[
         float,
@@ -38,10 +41,13 @@ def model_eval(
     """Measure what a model that was trained on the atlas knows of it, by free generation over all facts."""
     from lifelong.models.atlas import exam as atlas_eval
     from lifelong.models.atlas import exam_table as atlas_table
+    from lifelong.models.smol.build import RECALLED_FACTS, smol_folder
     from lifelong.models.smol.exam import asked_of_smol, recalled_facts, through_pictures
     from streams.atlas.world import load_world
 
     wanted = None
+    if model == Path("smol"):
+        model, recalled = smol_folder(), recalled or RECALLED_FACTS
     if recalled is not None:
         told = frozenset(atlas_eval.sampled_entities(load_world(), share))
         wanted, share = partial(asked_of_smol, recalled_facts(recalled), told), 1.0

@@ -111,9 +111,11 @@ def _own_folder(name: str) -> Path | None:
     tower.register_tower()
     register_minigpt4()
     if name == "smol":
-        from lifelong.models.smol.build import smol_folder
+        from lifelong.models.smol.build import ADAPTERS, smol_folder
 
-        return smol_folder()
+        check_shipped(ADAPTERS.parent)
+        with silent():
+            return smol_folder()
     return None
 
 

@@ -59,7 +59,7 @@ class WeightOptions(_Options):
 
 
 MODEL_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
-    {"atlas": NoOptions, "tiny": TinyOptions, "shaped": ShapedOptions}
+    {"atlas": NoOptions, "tiny": TinyOptions, "shaped": ShapedOptions, "smol": WeightOptions}
 )
 """The options of the models that ship; any other model has `WeightOptions`."""
 

@@ -92,13 +92,19 @@ def _shaped(config: RunConfig, empty: bool) -> VLM:
     return shaped_vlm(shape, seed, dtype=dtype_of_model(config), device=config.device, empty=empty, **options)
 
 
-MODELS: Mapping[str, Callable[[RunConfig, bool], VLM]] = {"atlas": _shipped, "tiny": _tiny, "shaped": _shaped}
+MODELS: Mapping[str, Callable[[RunConfig, bool], VLM]] = {
+    "atlas": _shipped,
+    "shaped": _shaped,
+    "smol": _loaded,
+    "tiny": _tiny,
+}
 """The models that ship with the package, by name."""
 
 
 MODEL_NOTES: Mapping[str, str] = {
     "atlas": "The embedded model: a small LLaVA trained by this project to know the atlas world.",
     "shaped": "A random LLaVA of a published model's shape, for measurements; it knows nothing and takes its time.",
+    "smol": "SmolLM2-135M, taught by this project to see the atlas; put together from packages (extra smol).",
     "tiny": "A tiny random LLaVA of real classes, made in memory; it knows nothing and is fast.",
 }
 

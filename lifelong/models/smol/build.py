@@ -21,6 +21,7 @@ from lifelong.models.smol.model import smol_config, smol_model, smol_processor
 from lifelong.models.smol.parts import LANGUAGE_FILE, VISION_FILE, language_parts, part_path, vision_tensors
 
 ADAPTERS = Path(__file__).with_name("weights") / "adapters.safetensors"
+RECALLED_FACTS = ADAPTERS.with_name("recalled.json")  # facts that the language model knew before it could see
 _LAYOUT = "1"  # another one where the folder is made in another way
 
 

@@ -26,7 +26,7 @@ class AdapterPlan(LanguagePlan):
     With noise of .5 words of seen drawings come out wrong about as often as those of unseen ones do without.
     """
 
-    steps: int = 800
+    steps: int = 650
     adam_rate: float = 1e-3
     noise: float = 0.5
     rank: int = 10

@@ -22,7 +22,7 @@ from lifelong.models.smol.train.recall import RecalledFact
 from streams.atlas.relations import RELATIONS
 from streams.atlas.world import Entity, World
 
-SMOL_MIX = Mix(pictures=16, places=2, names=4, contexts=16, length=256, dense=True, copy_steps=0)
+SMOL_MIX = Mix(pictures=12, places=2, names=4, contexts=28, length=256, dense=True, copy_steps=0)
 
 
 class SmolMixture(Mixture):
