@@ -81,7 +81,7 @@ def resolve(source: str | RunConfig | None = None, changes: Mapping[str, Any] | 
         raise ConfigError("changes go with a recipe or a file, not with a finished RunConfig.")
     config = settled_config(source) if isinstance(source, RunConfig) else load_config(source, changes)
     kind = editor_class(config.editor.name)
-    settled = settled_part(kind, config.editor)
+    settled = settled_part(kind, config.editor, config.model.name)
     options = settled.options
     dtype = dtype_of_model(config)
     check_options_written(options)

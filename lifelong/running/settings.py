@@ -1,7 +1,8 @@
 """An editor's settings by name: `published`, as in its paper, and `tuned`, as trials chose (`editor.setting=NAME`).
 
 Knows that an editor declares the first and that a file of the recipes holds the second, one an editor: a new tuning
-changes that file and nothing else. Knows nothing of what an option means.
+changes that file and nothing else. What was tuned on a model of its own lies in a folder of the model's name, which
+counts there. Knows nothing of what an option means.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Settled:
     label: str
 
 
-def settled_part(kind: type[Editor], part: NamedPart) -> Settled:
-    """Return the options of a configuration's editor; called before they are used.
+def settled_part(kind: type[Editor], part: NamedPart, model: str = "") -> Settled:
+    """Return the options of a configuration's editor on a model, by its name; called before they are used.
 
     `setting` among them stands for the options of that name, and what is said beside it counts first. Raises
     `ConfigError` for a setting that the editor does not have.
@@ -43,7 +44,7 @@ def settled_part(kind: type[Editor], part: NamedPart) -> Settled:
     if KEY in kind.Options.model_fields:
         raise ConfigError(f"editor={part.name}: call its option {KEY!r} otherwise: every editor has editor.{KEY}.")
     name = part.options[KEY]
-    found = named_settings(kind, part.name)
+    found = named_settings(kind, part.name, model)
     if not isinstance(name, str) or name not in found:
         raise ConfigError(_no_setting(kind, part.name, name))
     own = {key: value for key, value in part.options.items() if key != KEY}
@@ -53,20 +54,27 @@ def settled_part(kind: type[Editor], part: NamedPart) -> Settled:
     return Settled(options, label_of(part.name, options, same))
 
 
-def named_settings(kind: type[Editor], editor: str) -> dict[str, dict[str, Any]]:
+def named_settings(kind: type[Editor], editor: str, model: str = "") -> dict[str, dict[str, Any]]:
     """Return an editor's settings by name, each as the options that are not the defaults; {} where it has none."""
     found = {"published": dict(kind.published)} if kind.published is not None else {}
-    tuned = tuned_options(editor)
+    tuned = tuned_options(editor, model)
     return found if tuned is None else {**found, "tuned": tuned}
 
 
-def tuned_options(editor: str, folder: Path = TUNED) -> dict[str, Any] | None:
-    """Return the options that trials chose for an editor, None where there were no trials."""
-    path = folder / f"{editor}.toml"
-    if editor not in tuned_names(folder):
-        return None
-    part: Mapping[str, Any] = read_toml(path).get("editor", {})
-    return {key: value for key, value in part.items() if key != "name"}
+def tuned_options(editor: str, model: str = "") -> dict[str, Any] | None:
+    """Return the options that trials chose for an editor, None where there were no trials.
+
+    Those on the model of that name where there were some, else those on the embedded model.
+    """
+    for folder in (TUNED / model, TUNED) if model in _tuned_models() else (TUNED,):
+        if editor in tuned_names(folder):
+            part: Mapping[str, Any] = read_toml(folder / f"{editor}.toml").get("editor", {})
+            return {key: value for key, value in part.items() if key != "name"}
+    return None
+
+
+def _tuned_models() -> list[str]:
+    return [path.name for path in TUNED.iterdir() if path.is_dir()]
 
 
 def settings_told(label: str, editor: str) -> str:
@@ -79,9 +87,9 @@ def settings_told(label: str, editor: str) -> str:
     return found[1] if found and set(found[1].split(", ")) <= set(SETTINGS) else ""
 
 
-def tuned_names(folder: Path = TUNED) -> list[str]:
-    """Return the names of the editors that were tuned, sorted."""
-    return sorted(path.stem for path in folder.glob("*.toml"))
+def tuned_names(folder: Path | None = None) -> list[str]:
+    """Return the names of the editors that were tuned, sorted; `folder` is that of one model."""
+    return sorted(path.stem for path in (folder or TUNED).glob("*.toml"))
 
 
 def _no_setting(kind: type[Editor], editor: str, name: Any) -> str:

@@ -129,7 +129,7 @@ def tune(
     with heartbeat(say, f"{editor}: the unedited model and the ceiling on {budget.edits[0]} edits"):
         yardstick.ends(budget.edits[0])
     idle = yardstick.idle(budget.edits[-1])
-    earlier = None if space or values else tuned_options(editor)
+    earlier = None if space or values else tuned_options(editor, str((on or {}).get("model", "")))
     known = [] if earlier is None else [earlier]
     candidates = Candidates(editor_class(editor), chosen, yardstick.vlm(), seed, idle, known)
 

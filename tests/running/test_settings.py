@@ -22,8 +22,6 @@ def tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "grace.toml").write_text('[editor]\nname = "grace"\nradius = 7.0\nsteps = 9\n')
     (tmp_path / "mscke.toml").write_text('[editor]\nname = "mscke"\nsupersede = "keep"\n')
     monkeypatch.setattr(settings, "TUNED", tmp_path)
-    monkeypatch.setattr(settings.tuned_options, "__defaults__", (tmp_path,))
-    monkeypatch.setattr(settings.tuned_names, "__defaults__", (tmp_path,))
     return tmp_path
 
 
@@ -41,6 +39,20 @@ def test_a_setting_stands_for_its_options_and_what_is_said_beside_it_counts_firs
 def test_another_tuning_is_one_file_that_changes(tuned: Path) -> None:
     (tuned / "grace.toml").write_text('[editor]\nname = "grace"\nradius = 8.0\n')
     assert resolve(None, of("grace", setting="tuned")).config.editor.options["radius"] == 8.0
+
+
+def test_what_was_tuned_on_a_model_counts_there_and_what_was_not_is_that_of_the_embedded_one(tuned: Path) -> None:
+    (tuned / "tiny").mkdir()
+    (tuned / "tiny" / "grace.toml").write_text('[editor]\nname = "grace"\nradius = 2.0\n')
+
+    def found(editor: str, model: str) -> dict:
+        at = resolve(None, of(editor, setting="tuned") | {"model": model, "stream": "toy"})
+        assert at.label.startswith(f"{editor} (") and "tuned" in at.label
+        return at.config.editor.options
+
+    assert found("grace", "tiny")["radius"] == 2.0 and found("grace", "atlas")["radius"] == 7.0
+    assert found("mscke", "tiny")["supersede"] == "keep"
+    assert found("grace", "shaped")["radius"] == 7.0 and settings.tuned_options("ft", "tiny") is None
 
 
 def test_a_run_is_called_by_its_setting_and_by_what_differs_from_it(tuned: Path) -> None:
@@ -134,6 +146,13 @@ def test_an_editor_of_ones_own_has_a_published_setting_but_no_option_of_that_nam
 @pytest.mark.parametrize("name", editor_names())
 def test_no_shipped_editor_has_an_option_called_setting(name: str) -> None:
     assert settings.KEY not in editor_class(name).Options.model_fields
+
+
+@pytest.mark.parametrize("path", sorted(settings.TUNED.glob("*/*.toml")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_what_was_tuned_on_another_model_says_which_and_is_valid(path: Path) -> None:
+    table = find_table(f"tuned/{path.parent.name}/{path.stem}")
+    assert table["model"] == path.parent.name and table["editor"]["name"] == path.stem
+    resolve(None, of(path.stem, setting="tuned") | {"model": path.parent.name})
 
 
 @pytest.mark.parametrize("name", tuned_names())
