@@ -10,7 +10,6 @@ import torch
 
 from lifelong.models.checks.checks import same_choice
 
-
 CASE: Any = "Why?"  # of which the bench asks nothing
 
 
