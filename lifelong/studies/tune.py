@@ -205,9 +205,12 @@ def recipe_of(told: Tuning) -> str:
     best, base = told.best, told.base
     stream = base.stream.flat()
     split = stream.pop("split", "")
+    usual = RunConfig()
+    others = {"model": (base.model.name, usual.model.name), "dtype": (base.dtype, usual.dtype)}
+    on = "".join(f" --on {key}={own}" for key, (own, default) in others.items() if own != default)
     lines = [
         f"{told.editor} on {'the atlas' if base.stream.name == 'atlas' else base.stream.name}, "
-        f"as chosen by `lifelong tune {told.editor}`.",
+        f"as chosen by `lifelong tune {told.editor}{on}`.",
         f"Trials on {f'edits of split {split}' if split else 'its edits'}, seed {told.seed}: {told.spent()}.",
         "Objective: the harmonic mean of locality (T-Loc, M-Loc) and of the gain in success (Rel, T-Gen, M-Gen),",
         "(x - none) / (oracle - none); teacher forced, after the last edit. Doing nothing scores 0.",
@@ -223,5 +226,7 @@ def recipe_of(told: Tuning) -> str:
     log = "".join(f"# {line}\n" for line in lines)
     where = stream if len(stream) > 1 else stream["name"]
     model = base.model.flat() if base.model.options else base.model.name
-    table = {"stream": where, "model": model, "editor": {"name": told.editor, **best.options}}
+    table: dict[str, Any] = {"stream": where, "model": model}
+    table |= {} if base.dtype == usual.dtype else {"dtype": base.dtype}
+    table |= {"editor": {"name": told.editor, **best.options}}
     return f"{log}\n{to_toml(table)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from published_records import TRAIN, write_benchmark, write_records, zsre
 from lifelong.editing.find import editor_class, editor_names
 from lifelong.log import Probed
 from lifelong.log.hive import runs_below
+from lifelong.running.config import NamedPart
 from lifelong.running.prepare import Loaded, prepare, resolve
 from lifelong.running.settings import tuned_options
 from lifelong.running.words import ConfigError
@@ -102,7 +104,11 @@ def test_the_best_real_trial_becomes_a_recipe_with_the_log_of_all(tmp_path: Path
     assert told.best.objective > 0.5 and told.trials[1].objective < 0.1
     text = recipe_of(told)
     assert tomllib.loads(text)["editor"] == {"name": "ft"} and "steps=1\n" in text
-    assert "2 of 3 edits" in text and "(budget: 2 distinct settings)" in text
+    assert "2 of 3 edits" in text and "(budget: 2 distinct settings)" in text and "`lifelong tune ft`" in text
+    elsewhere = {"model": NamedPart(name="smol"), "dtype": "bfloat16"}
+    other = recipe_of(replace(told, base=told.base.model_copy(update=elsewhere)))
+    assert "`lifelong tune ft --on model=smol --on dtype=bfloat16`" in other
+    assert (tomllib.loads(other)["model"], tomllib.loads(other)["dtype"]) == ("smol", "bfloat16")
     runs = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("DONE")}
     assert tune("ft", {"steps": (1, 25)}, trials=2, edits=3, out=str(tmp_path)).trials == told.trials
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("DONE")} == runs  # read, not run again
