@@ -158,6 +158,8 @@ def _orders(rungs: Sequence[Rung]) -> list[str]:
          *(str(r[name]) for name in VERDICTS))
         for r in ranked_alike(high, found).iter_rows(named=True)
     ]  # fmt: skip
+    if not alike:
+        return [*lines, "Fewer than two editors were run on every model: there is no order to carry over."]
     lines += [*markdown_table(("measure", "model", "other model", "editors", "rho", "p", *VERDICTS), alike), ""]
     for name in (CARRIES, TURNED):
         part = found.filter((pl.col("measure") == SCORE) & (pl.col("verdict") == name))

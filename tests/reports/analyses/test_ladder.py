@@ -170,6 +170,7 @@ def test_the_page_is_written_whole_with_its_pictures(tmp_path: Path) -> None:
         )
     assert (tmp_path / "out" / "ladder.csv").read_text().startswith("editor,measure,model")
     assert "6,476 million (14.1 GB)" in text
+    assert "there is no order to carry over" in text  # of one editor beside the unedited model
 
 
 def test_an_order_that_two_models_tell_carries_over_and_one_that_they_tell_otherwise_is_turned_round(
