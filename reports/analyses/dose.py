@@ -12,6 +12,7 @@ from reports.analyses.interference import similarity_bin
 from reports.analyses.similarity import cosines
 from reports.numbers.metrics import OUT_OF_SCOPE
 from reports.statistics.clusters import edit_means
+from reports.statistics.curves import CURVE_COLUMNS
 
 MOST_QUESTIONS = 2000  # of a stream, evenly by their ids: comparing all of a long one with all edits takes minutes
 _TOGETHER = 512  # edits compared at a time
@@ -41,9 +42,9 @@ def dosed(rows: pl.DataFrame, told: pl.DataFrame, outside: pl.DataFrame) -> pl.D
     then, by the trigrams of both questions; `same_picture` says whether any of those edits shows the question's
     picture.
     """
-    rows = rows.filter(OUT_OF_SCOPE & (pl.col("scorer") == "generated"))
-    rows = rows.join(outside.select("editor", "seed", "probe_id", "prompt", "picture"),
-                     on=["editor", "seed", "probe_id"], how="inner")  # fmt: skip
+    asked = outside.lazy().select("editor", "seed", "probe_id", "prompt", "picture")
+    wanted = rows.lazy().filter(OUT_OF_SCOPE & (pl.col("scorer") == "generated")).select(CURVE_COLUMNS)
+    rows = wanted.join(asked, on=["editor", "seed", "probe_id"], how="inner", maintain_order="left").collect()
     out, known = [], {}
     for (editor, seed), mine in rows.group_by("editor", "seed", maintain_order=True):
         edits = told.filter((pl.col("editor") == editor) & (pl.col("seed") == seed)).sort("step")

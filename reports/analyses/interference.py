@@ -36,7 +36,8 @@ def transitions(probed: pl.DataFrame, edited: pl.DataFrame, told: pl.DataFrame) 
     """
     own = HOLDS & (pl.col("axis") == "reliability") & (pl.col("scorer") == "generated")
     keys = ["editor", "seed", "edit_id"]
-    cells = probed.filter(own).group_by(*keys, "step").agg((pl.col("score").min() >= 1).alias("was_right"))
+    right = (pl.col("score").min() >= 1).alias("was_right")
+    cells = probed.lazy().filter(own).group_by(*keys, "step").agg(right).collect()
     cells = cells.sort(*keys, "step").with_columns(
         pl.col("step").shift(-1).over(keys).alias("after"), (~pl.col("was_right")).shift(-1).over(keys).alias("broke")
     )

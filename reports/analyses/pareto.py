@@ -41,7 +41,8 @@ def points(facts: Facts, step: int) -> pl.DataFrame:
     p50 of an edit and of a whole query (the sum of its parts' p50s, at the last panel by then). Editors without a
     floor of their seed are left out.
     """
-    rows = panels_of(facts).filter(pl.col("step") == step)
+    read = ["editor", "seed", "axis", "variant", "modality", "scorer", "score", "weight"]
+    rows = panels_of(facts).lazy().filter(pl.col("step") == step).select(read).collect()
     scores = {key: _five(part) for key, part in rows.group_by("editor", "seed")}
     ends: dict[str, dict[int, Mapping[str, float]]] = {FLOOR: {}, CEILING: {}}
     for (editor, seed), found in scores.items():

@@ -49,7 +49,8 @@ def lifetimes(probed: pl.DataFrame) -> pl.DataFrame:
     """
     own = HOLDS & (pl.col("axis") == "reliability") & (pl.col("scorer") == "generated")
     keys = ["editor", "seed", "edit_id"]
-    cells = probed.filter(own).group_by(*keys, "age").agg((pl.col("score").min() >= 1).alias("right_then"))
+    right = (pl.col("score").min() >= 1).alias("right_then")
+    cells = probed.lazy().filter(own).group_by(*keys, "age").agg(right).collect()
     at_once = cells.filter((pl.col("age") == 0) & pl.col("right_then")).select(keys)
     cells = cells.join(at_once, on=keys, how="semi")
     wrong = cells.filter(~pl.col("right_then")).group_by(keys).agg(pl.col("age").min().alias("wrong"))

@@ -18,7 +18,7 @@ from reports.figures.looks import Look, palette
 from reports.figures.style import Drawn, not_asked, stacked
 from reports.numbers import metrics
 from reports.numbers.axes import DRAWN, DRAWN_SCOPE, EXACT, HARD, TOKEN_BY_TOKEN, Measure
-from reports.statistics.curves import over_all_seeds, within_seeds
+from reports.statistics.curves import CURVE_COLUMNS, over_all_seeds, within_seeds
 from reports.statistics.seeds import ENOUGH
 from reports.table import Facts
 
@@ -96,14 +96,13 @@ def scope_studies(facts: Facts) -> Drawn:
 def _drawn_axes(facts: Facts, wanted: Mapping[str, Measure], name: str, heading: str, said: str) -> Drawn:
     rows = metrics.panels_of(facts)
     looks = palette(facts.editors, facts.origins)
-    asked = {title: (one, rows.filter(one.rows(EXACT))) for title, one in wanted.items()}
-    shown = {title: found for title, found in asked.items() if not found[1].is_empty()}
+    shown = {title: one for title, one in wanted.items() if _some(rows, one.rows(EXACT))}
     if not shown:
         return not_asked(name, heading, "probe that was answered at a panel", pl.DataFrame())
     figure, axes = style.grid(len(shown), columns=4)
     tables = []
-    for ax, (title, (measure, mine)) in zip(axes, shown.items(), strict=True):
-        table = _drawn_lines(ax, mine, looks)
+    for ax, (title, measure) in zip(axes, shown.items(), strict=True):
+        table = _drawn_lines(ax, _cells(rows, measure.rows(EXACT)), looks)
         style.title(ax, title)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
         style.score_axis(ax, "agreement with base" if measure.scope == "out" else "exact match")
@@ -112,12 +111,21 @@ def _drawn_axes(facts: Facts, wanted: Mapping[str, Measure], name: str, heading:
     return _drawn(name, heading, f"{said} {bands_said(stacked(tables))}", figure, stacked(tables))
 
 
+def _cells(rows: pl.DataFrame, which: pl.Expr, *further: str) -> pl.DataFrame:
+    """Return what a curve needs of some rows, and `further` columns: a copy of few columns instead of all."""
+    return rows.lazy().filter(which).select(*CURVE_COLUMNS, *further).collect()
+
+
+def _some(rows: pl.DataFrame, which: pl.Expr) -> bool:
+    return bool(rows.select(which.any()).item())
+
+
 def scorer_gap(facts: Facts) -> Drawn:
     """Draw teacher-forced token accuracy against exact match of generated answers."""
     rows = metrics.panels_of(facts)
     looks = palette(facts.editors, facts.origins)
     told = {title: one for title, one in DRAWN.items() if one.axis in ("reliability", "generality", "portability")}
-    shown = {title: one for title, one in told.items() if not rows.filter(one.rows(EXACT)).is_empty()}
+    shown = {title: one for title, one in told.items() if _some(rows, one.rows(EXACT))}
     name, heading = "scorers", "Teacher-forced against generated"
     if not shown:
         return not_asked(name, heading, "probe of reliability, generality or portability", pl.DataFrame())
@@ -125,7 +133,7 @@ def scorer_gap(facts: Facts) -> Drawn:
     tables = []
     for ax, (title, one) in zip(axes, shown.items(), strict=True):
         for scorer, dash in ((EXACT, "-"), (TOKEN_BY_TOKEN, ":")):
-            table = _drawn_lines(ax, rows.filter(one.rows(scorer)), looks, dash, label=scorer == EXACT)
+            table = _drawn_lines(ax, _cells(rows, one.rows(scorer)), looks, dash, label=scorer == EXACT)
             tables.append(table.with_columns(pl.lit(title).alias("measure"), pl.lit(scorer).alias("scorer")))
         ax.set_title(title, fontsize=10)
         style.edits_axis(ax, int(rows["step"].max() or 0))  # pyright: ignore[reportArgumentType]
@@ -141,7 +149,7 @@ def scorer_gap(facts: Facts) -> Drawn:
 
 def locality_conventions(facts: Facts) -> Drawn:
     """Draw locality in both published conventions beside agreement of generated answers."""
-    rows = metrics.panels_of(facts).filter(metrics.HOLDS & (pl.col("axis") == "locality"))
+    rows = _cells(metrics.panels_of(facts), metrics.HOLDS & (pl.col("axis") == "locality"), "variant", "scorer")
     looks = palette(facts.editors, facts.origins)
     scorers = [
         s
@@ -247,7 +255,8 @@ def routing(facts: Facts) -> Drawn:
 
 def by_prompt_kind(facts: Facts) -> Drawn:
     """Draw reliability, generality and false fires split by how the edit's prompt names its subject."""
-    rows = metrics.panels_of(facts).filter(metrics.HOLDS & (pl.col("scorer") == "generated"))
+    generated = metrics.HOLDS & (pl.col("scorer") == "generated")
+    rows = _cells(metrics.panels_of(facts), generated, "axis", "prompt_kind")
     kinds = sorted(k for k in rows["prompt_kind"].unique() if k)
     looks = palette(facts.editors, facts.origins)
     measures = {

@@ -24,13 +24,14 @@ REFERENCES = (NONE, TOLD, ORACLE)
 FOLLOWED = 0.2
 """A ceiling below this says that a model does not follow even a told fact there: what is measured is the model."""
 _KEY = ("seed", "step", "probe_id", "scorer")
+_READ = ("editor", *_KEY, "edit_id", "axis", "variant", "modality", "score", "weight")
 
 
 def last_rows(facts: Facts) -> pl.DataFrame:
     """Return the rows of each run's last panel that measures read: what tables of the end are made of."""
-    rows = panels_of(facts)
-    ends = facts.gauged.group_by("editor", "seed").agg(pl.col("step").max())
-    return rows.join(ends, on=["editor", "seed", "step"], how="semi", maintain_order="left")
+    ends = facts.gauged.lazy().group_by("editor", "seed").agg(pl.col("step").max())
+    rows = panels_of(facts).lazy().select(_READ)
+    return rows.join(ends, on=["editor", "seed", "step"], how="semi", maintain_order="left").collect()
 
 
 def references(facts: Facts, runs: Sequence[RunInfo], label: str) -> dict[str, str]:

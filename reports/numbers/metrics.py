@@ -39,7 +39,7 @@ def _asked(probed: pl.DataFrame, gauged: pl.DataFrame) -> tuple[pl.DataFrame, pl
         parts = [_asked(block, gauged) for block in blocks]
         return pl.concat([part[0] for part in parts]), pl.concat([part[1] for part in parts])
     once = ["editor", "seed", "step", "probe_id", "scorer"]
-    rows = probed.unique(subset=once, keep="last", maintain_order=True)
+    rows = probed.drop("answer", strict=False).unique(subset=once, keep="last", maintain_order=True)
     steps = gauged.select("editor", "seed", "step", pl.lit(True).alias("at_panel")).unique()
     rows = rows.join(steps, on=["editor", "seed", "step"], how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("at_panel").fill_null(False))
@@ -169,7 +169,7 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
     Recall: the probe's own edit is among the routed experts. A false fire: an out-of-scope probe (locality, or
     the must-not half of specificity) reached any expert.
     """
-    one = rows.filter(pl.col("scorer") == "generated")
+    one = rows.lazy().filter(pl.col("scorer") == "generated")
     home = one.filter(_IN_SCOPE).select(
         *_KEPT,
         pl.lit("recall").alias("measure"),
@@ -180,7 +180,7 @@ def routing_scores(rows: pl.DataFrame) -> pl.DataFrame:
         pl.lit("false fires").alias("measure"),
         (pl.col("routed_n") > 0).cast(pl.Float64).alias("score"),
     )
-    return pl.concat([home, fire])
+    return pl.concat([home, fire]).collect()
 
 
 # Two a decade, their edges away from usual panels: the bank of some editors is a little smaller than the step.

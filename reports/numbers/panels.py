@@ -18,8 +18,10 @@ def whole_panels(probed: pl.DataFrame, gauged: pl.DataFrame, edited: pl.DataFram
 
 
 def _whole(asked: pl.DataFrame, edited: pl.DataFrame) -> pl.DataFrame:
-    asked = asked.filter(pl.col("edit_id") != "")
-    counts = asked.group_by("editor", "seed", "step").agg(pl.col("edit_id").n_unique().alias("asked"))
+    panel = ["editor", "seed", "step"]
+    # Edits are made different first: counting them in groups of answers takes 100 MB for each million.
+    asked = asked.lazy().filter(pl.col("edit_id") != "").select(*panel, "edit_id").unique().collect()
+    counts = asked.group_by(panel).agg(pl.len().alias("asked"))
     made = edited.select("editor", "seed", pl.col("step").alias("made"))
     made = counts.join(made, on=["editor", "seed"], how="left")
     made = made.group_by("editor", "seed", "step", "asked").agg(

@@ -46,10 +46,10 @@ TAKEN_OVER = {
 def summary(facts: Facts) -> pl.DataFrame:
     """Return one row per editor: quality, forgetting, and cost (units in the column names); nan where not asked."""
     every = metrics.asked_of(facts)
-    rows, untouched = every.filter(pl.col("scorer") == "generated"), every.filter(MEASURES["general NLL"].rows())
+    rows, untouched = pl.col("scorer") == "generated", every.filter(MEASURES["general NLL"].rows())
     out = []
     for editor in facts.editors:
-        asked = rows.filter(pl.col("editor") == editor)
+        asked = every.filter(rows & (pl.col("editor") == editor))
         mine = asked.filter("at_panel")
         gauges = facts.gauged.filter(pl.col("editor") == editor)
         last = at_the_end(mine, gauges)

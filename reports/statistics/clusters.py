@@ -21,7 +21,8 @@ def edit_means(rows: pl.DataFrame, keys: Sequence[str], *, draws: int = 200, see
     """
     out = []
     for _, mine in rows.group_by("editor", maintain_order=True):
-        edits = mine.select("seed", "edit_id").unique(maintain_order=True).with_row_index("row")
+        # Sorted, so that a seed draws the same edits however rows are ordered.
+        edits = mine.select("seed", "edit_id").unique().sort("seed", "edit_id").with_row_index("row")
         cells = mine.select(keys).unique().sort(keys, nulls_last=True).with_row_index("cell")
         sums = (
             mine.group_by(*keys, "seed", "edit_id")

@@ -18,6 +18,10 @@ from reports.statistics.seeds import ENOUGH, score_interval, student, worth_of
 FREEDOM = 2 / 3  # degrees of freedom of a variance by successive differences, per edit
 
 
+CURVE_COLUMNS = ("editor", "seed", "step", "edit_id", "probe_id", "age", "score", "weight")
+"""What a curve is made of: of millions of answers only these columns need be copied."""
+
+
 def mean_score(rows: pl.DataFrame) -> float:
     """Return the mean score of rows that have a column `weight`; not a number without rows."""
     total = float(rows["weight"].sum())

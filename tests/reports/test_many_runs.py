@@ -30,7 +30,7 @@ print(json.dumps({"cpu_s": time.process_time() - begun, "peak_bytes": 1024 * pea
 
 @pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak memory")
-def test_a_page_of_a_hundred_runs_takes_less_than_two_and_a_half_gigabytes(tmp_path: Path) -> None:
+def test_a_page_of_a_hundred_runs_takes_less_than_two_gigabytes(tmp_path: Path) -> None:
     """20 editors by 5 seeds of 1,000 edits, 2.9 million answers; prints the seconds and the bytes."""
     folders = [
         fake_run(
@@ -43,4 +43,4 @@ def test_a_page_of_a_hundred_runs_takes_less_than_two_and_a_half_gigabytes(tmp_p
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     print(f"\n{found['cpu_s']:.0f} processor seconds, {found['peak_bytes'] / 1e9:.2f} GB")
-    assert found["peak_bytes"] < 2.5e9
+    assert found["peak_bytes"] < 2.0e9

@@ -15,7 +15,8 @@ from reports.statistics.curves import curve, mean_score
 from reports.table import load_runs
 
 SMALL = {"editor": "ft", "editor.learning_rate": 0.01, "editor.steps": 4, "model": "tiny", "stream": "toy",
-         "edits": 30, "panels.at": [24, 30], "panels.instant": False, "panels.latency_routes": 0}  # fmt: skip
+         "edits": 30, "panels.at": [24, 30], "panels.instant": False, "panels.latency_routes": 0,
+         "threads": 1}  # fmt: skip
 ASKED = ("editor", "seed", "step", "edit_id", "age", "axis", "variant", "probe_id", "scorer", "score")
 
 
