@@ -23,6 +23,9 @@ from reports.rendering import html_text
 from reports.table import check_lived_through, load_runs
 from reports.written import csv_bytes, write_whole
 
+_OPTION = "editor."
+"""What the options of an editor begin with among all that a run is made of."""
+
 
 def load_rungs(folders: Sequence[Path]) -> list[Rung]:
     """Return the models of runs by their size, the smallest first, each with the facts of its runs.
@@ -81,12 +84,16 @@ def write_ladder(folders: Sequence[Path], out: Path, name: str = "ladder") -> Pa
 def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Sequence[str] = ()) -> str:
     """Return the page as Markdown: models, which curves fall together, `pictures`, budgets beside a backbone's."""
     found = fall_together(distances(points))
+    high, told = heights(rungs), orders(rungs)
     last = points.filter(pl.col("edits") == pl.col("edits").max().over("editor", "model"))
     parts = [
         "# One stream on models of several sizes", "",
         "Written by `lifelong ladder`; nothing here is typed. The same stream was told to the same editors on all "
         "models: the digests of the streams are equal, so every model was asked the same.", "",
+        *in_short(high, told), "",
+        "## Models and options", "",
         *_models(rungs), "",
+        *_options(rungs), "",
         "## Which curves fall together", "",
         "A model's curve is foretold from another's, at the same place of an axis, and one stream's from another "
         "stream's. The number is the root mean square difference, over all pairs of models and of streams, at the "
@@ -104,7 +111,7 @@ def ladder_document(rungs: Sequence[Rung], points: pl.DataFrame, pictures: Seque
         "where the 95 % interval does not hold 0 and Holm's p, over all pairs of the measure on that model, is below "
         ".05. An order carries over where both models tell the same winner, and is turned round where they tell "
         "different ones. `rho` is Spearman's over the editors' values, `p` a permutation's.", "",
-        *_orders(rungs), "",
+        *_orders([rung.name for rung in rungs], high, told), "",
         "## At the last panel", "", *_last(last), "",
         "## How far budgets are from a published backbone's", "",
         f"{backbone_line(rungs)} What an editor keeps an edit (its bank, or the matrices that all its edits share, "
@@ -129,9 +136,25 @@ def _budgets(rungs: Sequence[Rung]) -> list[str]:
 
 
 def _models(rungs: Sequence[Rung]) -> list[str]:
-    cells = [(str(r.width), in_millions(r.editable_weights), f"{r.model_bytes / 1e6:,.1f} MB",
+    cells = [(r.name, str(r.width), in_millions(r.editable_weights), f"{r.model_bytes / 1e6:,.1f} MB",
               str(len(r.facts.editors)), str(r.facts.gauged["seed"].n_unique())) for r in rungs]  # fmt: skip
-    return markdown_table(("width", "editable weights", "bytes of all weights", "editors", "seeds"), cells)
+    return markdown_table(("model", "width", "editable weights", "bytes of all weights", "editors", "seeds"), cells)
+
+
+def _options(rungs: Sequence[Rung]) -> list[str]:
+    """Return the options that an editor does not have in common on all models, by model."""
+    cells = []
+    for editor in dict.fromkeys(run.editor for rung in rungs for run in rung.runs):
+        made = [next((r.made for r in rung.runs if r.editor == editor), None) for rung in rungs]
+        asked = [{k.removeprefix(_OPTION): v for k, v in m.items() if k.startswith(_OPTION)} for m in made if m]
+        keys = dict.fromkeys(key for one in asked for key in one)
+        differ = [key for key in keys if len({one.get(key) for one in asked}) > 1]
+        if differ and len(asked) == len(rungs):
+            cells.append((editor, *(" ".join(f"{key}={one.get(key, '-')}" for key in differ) for one in asked)))
+    if not cells:
+        return ["Every editor has the same options on all models."]
+    told = "Options that differ between models; all others are equal on all of them."
+    return [told, "", *markdown_table(("editor", *(rung.name for rung in rungs)), cells)]
 
 
 def _together(found: pl.DataFrame) -> list[str]:
@@ -145,10 +168,42 @@ def _together(found: pl.DataFrame) -> list[str]:
     return markdown_table(heads, cells)
 
 
-def _orders(rungs: Sequence[Rung]) -> list[str]:
+def in_short(high: pl.DataFrame, found: pl.DataFrame) -> list[str]:
+    """Return what the tables say of the score, as a list: who is best on each model, which orders carry over.
+
+    `high` is of `reports.analyses.ladder.orders.heights`, `found` of its `orders`.
+    """
+    score = high.filter((pl.col("measure") == SCORE) & pl.col("value").is_not_nan())
+    pairs = found.filter(pl.col("measure") == SCORE)
+    lines = []
+    for (model,), part in score.group_by("model", maintain_order=True):
+        first, *rest = part.sort("value", descending=True).select("editor", "value").rows()
+        apart = _apart(pairs, str(model), first[0])
+        near = ", ".join(f"{editor} ({value:.3f})" for editor, value in rest if editor not in apart)
+        also = f"; not told apart from it: {near}" if near else ", ahead of every other" if rest else ""
+        lines.append(f"- Best on {model}: {first[0]}, with a score of {first[1]:.3f}{also}.")
+    for (one, other), part in pairs.group_by("model", "other", maintain_order=True):
+        n = {name: part.filter(pl.col("verdict") == name).height for name in VERDICTS}
+        lines.append(
+            f"- {one} and {other}: of {part.height} pairs of editors both tell the order of "
+            f"{n[CARRIES] + n[TURNED]}; {n[CARRIES]} of these orders carry over, {n[TURNED]} are turned round."
+        )
+    return lines or ["Fewer than two editors were run on every model: there is no order to carry over."]
+
+
+def _apart(pairs: pl.DataFrame, model: str, editor: str) -> set[str]:
+    """Return the editors that a model tells apart from one."""
+    apart: set[str] = set()
+    for place, winner in (("model", "better"), ("other", "other_better")):
+        part = pairs.filter((pl.col(place) == model) & (pl.col(winner) != ""))
+        for pair in part.select("editor", "beside").rows():
+            apart |= set(pair) - {editor} if editor in pair else set()
+    return apart
+
+
+def _orders(models: Sequence[str], high: pl.DataFrame, found: pl.DataFrame) -> list[str]:
     """Return the values of all editors, how alike models rank them, and the orders of the score by their verdict."""
-    high, found = heights(rungs), orders(rungs)
-    models, measures = [rung.name for rung in rungs], list(dict.fromkeys(high["measure"]))
+    measures = list(dict.fromkeys(high["measure"]))
     values = {(r["editor"], r["model"], r["measure"]): r["value"] for r in high.iter_rows(named=True)}
     about = [(e, m) for e in dict.fromkeys(high["editor"]) for m in models if (e, m, SCORE) in values]
     cells = [(e, m, *(_number(values[e, m, measure]) for measure in measures)) for e, m in about]

@@ -13,11 +13,12 @@ from runs_made_up import fake_run
 
 from lifelong.log import LogError
 from reports.analyses.ladder.backbone import LLAVA_7B, Backbone, budgets, widened
-from reports.analyses.ladder.orders import CARRIES, TURNED, heights, orders, ranked_alike
+from reports.analyses.ladder.orders import CARRIES, TURNED, carried, heights, orders, ranked_alike
 from reports.analyses.ladder.points import BY_BYTES, BY_EDITS, BY_WEIGHTS, Rung, ladder_points
 from reports.analyses.ladder.together import NOT_TOLD_APART, distances, distances_of, fall_together
 from reports.figures.ladder import ladder_curves
-from reports.ladder_page import ladder_document, load_rungs, write_ladder
+from reports.ladder_page import in_short, ladder_document, load_rungs, write_ladder
+from reports.numbers.evidence import SCORE
 
 SIZES = (1_200_000, 4_900_000, 19_400_000)
 STEPS = (1, 10, 20, 50, 100, 200, 500, 1000)
@@ -195,7 +196,34 @@ def test_an_order_that_two_models_tell_carries_over_and_one_that_they_tell_other
     assert (alike["n"], alike[CARRIES], alike[TURNED]) == (3, 1, 2)
     assert np.isnan(alike["rho"])  # of three editors no ranking is tested
     text = ladder_document(rungs, ladder_points(rungs))
+    assert "Every editor has the same options on all models." in text
     assert "Which orderings carry over" in text and "none" not in set(heights(rungs)["editor"])
+
+
+def test_a_page_says_first_who_is_best_on_each_model_and_which_orders_carry_over() -> None:
+    """On the small model grace is told apart from ft alone, on the large one ft from both."""
+    values = {("small", "grace"): 0.9, ("small", "rag"): 0.88, ("small", "ft"): 0.3,
+              ("large", "grace"): 0.7, ("large", "rag"): 0.6, ("large", "ft"): 0.8}  # fmt: skip
+    high = pl.DataFrame([(SCORE, model, editor, value) for (model, editor), value in values.items()],
+                        schema=["measure", "model", "editor", "value"], orient="row")  # fmt: skip
+    winners = {("grace", "rag"): ("", ""), ("grace", "ft"): ("grace", "ft"), ("rag", "ft"): ("rag", "ft")}
+    rows = [(SCORE, "small", "large", *pair, *better, carried(*better)) for pair, better in winners.items()]
+    told = pl.DataFrame(rows,
+                        schema=["measure", "model", "other", "editor", "beside", "better", "other_better", "verdict"],
+                        orient="row")  # fmt: skip
+    assert in_short(high, told) == [
+        "- Best on small: grace, with a score of 0.900; not told apart from it: rag (0.880).",
+        "- Best on large: ft, with a score of 0.800, ahead of every other.",
+        "- small and large: of 3 pairs of editors both tell the order of 2; "
+        "0 of these orders carry over, 2 are turned round.",
+    ]
+
+
+def test_options_that_differ_between_models_are_told(tmp_path: Path) -> None:
+    rungs = ladder(tmp_path)
+    other = [replace(run, made=dict(run.made) | {"editor.radius": "7"}) for run in rungs[1].runs]
+    text = ladder_document([rungs[0], replace(rungs[1], runs=other)], ladder_points(rungs))
+    assert "radius=7" in text and "Options that differ" in text
 
 
 def test_a_figure_draws_one_line_a_model_in_both_rows() -> None:
